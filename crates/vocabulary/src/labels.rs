@@ -1,0 +1,53 @@
+//! Label, annotation and finalizer keys: one constant each, so that a rename cannot be half done.
+
+/// Label on every delivered top-level object (never on pods): what the member policies match.
+pub const MANAGED: &str = "fleet.meridian.io/managed";
+/// Label: name of the Application an object belongs to (its namespace is the object's own).
+pub const APP: &str = "fleet.meridian.io/app";
+/// Label: name of the component within the Application.
+pub const COMPONENT: &str = "fleet.meridian.io/component";
+/// Label: cell the object was placed in; on pods too where two cells share a cluster.
+pub const CELL: &str = "fleet.meridian.io/cell";
+
+/// Annotation: the fence, see [`crate::Fence`].
+pub const FENCE: &str = "fleet.meridian.io/fence";
+/// Annotation: set to the fence value in the write that precedes a delete.
+pub const DELETE_FENCE: &str = "fleet.meridian.io/delete-fence";
+
+/// Derived topology label: region of a cell.
+pub const REGION: &str = "fleet.meridian.io/region";
+/// Derived topology label: zone of a cell.
+pub const ZONE: &str = "fleet.meridian.io/zone";
+/// Derived topology label: cluster of a cell.
+pub const CLUSTER: &str = "fleet.meridian.io/cluster";
+/// Derived topology label: unit (logical zone) of a cell.
+pub const UNIT: &str = "fleet.meridian.io/unit";
+/// Derived topology label: kind of the unit, `R`, `G` or `C`.
+pub const UNIT_KIND: &str = "fleet.meridian.io/unit-kind";
+/// Derived topology label: half of a pair, `A` or `B`.
+pub const PAIR: &str = "fleet.meridian.io/pair";
+
+/// Labels computed from spec. A user's label with such a key is ignored and reported.
+pub const DERIVED: [&str; 7] = [REGION, ZONE, CLUSTER, CELL, UNIT, UNIT_KIND, PAIR];
+
+/// Finalizer on Applications and Clusters on the hub.
+pub const FINALIZER: &str = "fleet.meridian.io/release";
+
+/// Label of a ClusterRole in a member whose rules are added to what Meridian may deploy there.
+pub const AGGREGATE_TO_DEPLOY: &str = "fleet.meridian.io/aggregate-to-deploy";
+
+/// Annotation on an Application: hash of the delete plan a person confirms.
+pub const CONFIRM_DELETE: &str = "fleet.meridian.io/confirm-delete";
+/// Annotation on an Application: hash of the rebalance plan a person asks for.
+pub const REBALANCE: &str = "fleet.meridian.io/rebalance";
+/// Annotation on a Cluster: UID of the member cluster (its kube-system namespace) that may take over the name.
+pub const REPLACE: &str = "fleet.meridian.io/replace";
+/// Annotation on a Cluster: its own UID, given to say that workloads may be deleted with it.
+pub const DELETE_WORKLOADS: &str = "fleet.meridian.io/delete-workloads";
+/// Label on the Secret that hands a member credential over to the hub: the cluster's name.
+pub const CREDENTIAL_FOR: &str = "fleet.meridian.io/credential-for";
+
+/// Kubernetes' own node label for the region.
+pub const NODE_REGION: &str = "topology.kubernetes.io/region";
+/// Kubernetes' own node label for the zone.
+pub const NODE_ZONE: &str = "topology.kubernetes.io/zone";

@@ -1,0 +1,28 @@
+//! The words every crate shares: names, labels, epochs, the fence, verdicts, ages and hashes.
+//!
+//! Nothing here does I/O and nothing here depends on another crate of ours.
+
+mod age;
+mod fence;
+mod hash;
+pub mod labels;
+mod names;
+mod verdict;
+
+pub use age::{AsOf, Freshness};
+pub use fence::{Fence, FenceError};
+pub use hash::{ContentHash, ContentHashError, hash_json};
+pub use names::{AppKey, CellName, ClusterName, NameError, ObjectKey, suffixed_name};
+pub use verdict::Verdict;
+
+/// The server-side apply field manager of everything Meridian writes to a member cluster.
+pub const FIELD_MANAGER: &str = "meridian";
+
+/// The namespace, on the hub and in every member, that holds what belongs to Meridian itself.
+pub const SYSTEM_NAMESPACE: &str = "meridian-system";
+
+/// The user name a member's API server sees when Meridian's runtime identity calls it.
+pub const MEMBER_IDENTITY: &str = "system:serviceaccount:meridian-system:meridian";
+
+/// The name of the service account behind [`MEMBER_IDENTITY`].
+pub const MEMBER_SERVICE_ACCOUNT: &str = "meridian";

@@ -1,0 +1,46 @@
+//! Three-valued outcomes.
+
+use serde::{Deserialize, Serialize};
+
+/// What a check found. There is no conversion to `bool`: a caller must say what Unknown means to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Verdict {
+    /// The check ran and its condition holds.
+    Pass,
+    /// The check ran and its condition does not hold.
+    Fail,
+    /// The check did not run, or its facts are stale. Never treated as Pass.
+    Unknown,
+}
+
+impl Verdict {
+    /// Folds verdicts of checks that must all hold: Fail wins, then Unknown. Nothing to check is Unknown.
+    pub fn all(verdicts: impl IntoIterator<Item = Self>) -> Self {
+        verdicts
+            .into_iter()
+            .reduce(|a, b| match (a, b) {
+                (Self::Fail, _) | (_, Self::Fail) => Self::Fail,
+                (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
+                (Self::Pass, Self::Pass) => Self::Pass,
+            })
+            .unwrap_or(Self::Unknown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Verdict::{self, Fail, Pass, Unknown};
+
+    #[test]
+    fn unknown_is_never_pass() {
+        for (verdicts, expected) in [
+            (vec![], Unknown),
+            (vec![Pass], Pass),
+            (vec![Pass, Unknown], Unknown),
+            (vec![Unknown, Fail], Fail),
+            (vec![Pass, Pass, Fail], Fail),
+        ] {
+            assert_eq!(Verdict::all(verdicts.clone()), expected, "{verdicts:?}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! One file per version of the kind.
+
+pub mod v1alpha1;

@@ -1,0 +1,26 @@
+//! Every Kubernetes kind of Meridian, and nothing else.
+//!
+//! A kind is a folder, a version of it a file. Lists, maps and strings are bounded: the API server
+//! refuses a CRD whose validation rules could cost too much, and a bound is what tells it so.
+
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    reason = "kube-derive generates such items next to each kind"
+)]
+
+pub mod application;
+pub mod cell;
+pub mod cluster;
+pub mod condition;
+pub mod manifest;
+pub mod placement_policy;
+pub mod selector;
+
+pub use application::v1alpha1::{Application, ApplicationSpec, ApplicationStatus};
+pub use cell::v1alpha1::{Cell, CellSpec, CellStatus};
+pub use cluster::v1alpha1::{Cluster, ClusterSpec, ClusterStatus};
+pub use placement_policy::v1alpha1::{PlacementPolicy, PlacementSpec};
+
+/// API group of the kinds that live as CRDs on the hub.
+pub const GROUP: &str = "fleet.meridian.io";
