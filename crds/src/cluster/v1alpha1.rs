@@ -1,7 +1,5 @@
 //! `Cluster`: a member cluster.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube_derive::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -183,19 +181,4 @@ pub struct Shape {
     pub free: Amounts,
     /// Nodes in the group.
     pub nodes: i32,
-}
-
-/// Labels of an implicit or declared cell, computed from spec, over those a person set.
-/// Derived keys always win.
-pub fn derived_labels(
-    own: &BTreeMap<String, String>,
-    derived: impl IntoIterator<Item = (&'static str, String)>,
-) -> BTreeMap<String, String> {
-    let mut labels = own.clone();
-    labels.extend(
-        derived
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value)),
-    );
-    labels
 }
