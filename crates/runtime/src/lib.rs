@@ -1,1 +1,7 @@
-//! Placeholder.
+//! What every process needs besides its work: logs, metrics, probes, supervision, shutdown and work queues.
+
+pub mod logging;
+pub mod metrics;
+pub mod probes;
+pub mod queue;
+pub mod supervise;

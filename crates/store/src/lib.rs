@@ -1,1 +1,41 @@
-//! Placeholder.
+//! All SQL against Meridian's database, and nothing but SQL: rows in, rows out, one file per noun.
+//!
+//! Functions are called `noun_verb`. What is stored and why stands in `migrations/`.
+//!
+//! # Guarantees
+//! - A write that claims authority checks the epoch of its lease in the same transaction ([`Claim`]).
+//! - Nothing here decides: values are written as given.
+
+mod application;
+mod cell;
+mod cluster;
+mod credential;
+mod decision;
+mod directive;
+mod error;
+mod hints;
+mod identity;
+mod lease;
+mod payload;
+mod placement;
+mod placement_status;
+mod pool;
+pub mod seal;
+
+pub use application::{ApplicationRow, ApplicationTaken, Removal, RevisionRow};
+pub use cell::{CellRow, CellTaken};
+pub use cluster::{ClusterRow, ClusterStatusRow, ClusterTaken};
+pub use credential::Credential;
+pub use decision::{DecisionRow, PlacementChange, PlacementInsert, ReservationRow};
+pub use directive::DirectiveRow;
+pub use error::StoreError;
+pub use hints::{Hint, Hints};
+pub use lease::{Claim, Keeper, LeaseTimes, Term};
+pub use placement::{OwnerRow, PlacementRow, Wish};
+pub use placement_status::{ObjectState, StatusRow};
+pub use pool::Store;
+
+/// Row id of an application.
+pub type AppId = i64;
+/// Row id of a placement.
+pub type PlacementId = i64;

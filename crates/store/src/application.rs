@@ -1,0 +1,312 @@
+//! Applications as taken in, and their revisions.
+
+use jiff::Timestamp;
+use jiff_sqlx::Timestamp as Ts;
+use serde_json::Value;
+use vocabulary::AppKey;
+
+use crate::payload::Payload;
+use crate::seal::EnvelopeKey;
+use crate::{AppId, Claim, Store, StoreError};
+
+/// Revisions kept besides those in use.
+const REVISIONS_KEPT: i64 = 20;
+
+/// What happens to delivered objects when their owner goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// They stay, without our labels.
+    Orphan,
+    /// They are deleted.
+    Delete,
+}
+
+impl Removal {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Orphan => "Orphan",
+            Self::Delete => "Delete",
+        }
+    }
+
+    pub(crate) fn parse(text: Option<String>) -> Result<Option<Self>, StoreError> {
+        match text.as_deref() {
+            None => Ok(None),
+            Some("Orphan") => Ok(Some(Self::Orphan)),
+            Some("Delete") => Ok(Some(Self::Delete)),
+            Some(other) => Err(StoreError::corrupt("removal", other)),
+        }
+    }
+}
+
+/// What intake writes.
+#[derive(Debug, Clone)]
+pub struct ApplicationTaken {
+    /// Namespace and name.
+    pub key: AppKey,
+    /// UID of the hub's kube-system namespace.
+    pub hub_uid: String,
+    /// UID of the object.
+    pub object_uid: String,
+    /// Its generation.
+    pub generation: i64,
+    /// Hash of its whole spec.
+    pub spec_hash: Vec<u8>,
+    /// Everything but components and overrides.
+    pub intent: Value,
+    /// Hash of components and overrides.
+    pub revision: Vec<u8>,
+    /// Components and overrides as JSON.
+    pub payload: Vec<u8>,
+    /// The payload holds a Secret.
+    pub secret: bool,
+    /// Set when the object is being deleted.
+    pub removal: Option<Removal>,
+    /// Rebalance plan a person asked for.
+    pub rebalance_asked: Option<Vec<u8>>,
+}
+
+/// One application.
+#[derive(Debug, Clone)]
+pub struct ApplicationRow {
+    /// Row id.
+    pub id: AppId,
+    /// Namespace and name.
+    pub key: AppKey,
+    /// UID of the hub it was taken in from.
+    pub hub_uid: String,
+    /// UID of the object.
+    pub object_uid: String,
+    /// Generation last taken in.
+    pub generation: i64,
+    /// Hash of the spec last taken in.
+    pub spec_hash: Vec<u8>,
+    /// Everything but components and overrides.
+    pub intent: Value,
+    /// Revision wanted.
+    pub revision: Vec<u8>,
+    /// Set when it is being deleted.
+    pub removal: Option<Removal>,
+    /// Rebalance plan asked for.
+    pub rebalance_asked: Option<Vec<u8>>,
+    /// Rebalance plan carried out last.
+    pub rebalance_done: Option<Vec<u8>>,
+    /// Hash of what the last decision was made from.
+    pub input_hash: Option<Vec<u8>>,
+    /// The last decision, as kept for people.
+    pub decision: Option<Value>,
+    /// When it was made.
+    pub decided_at: Option<Timestamp>,
+}
+
+/// One revision.
+#[derive(Debug, Clone)]
+pub struct RevisionRow {
+    /// Hash of components and overrides.
+    pub revision: Vec<u8>,
+    /// When it was taken in.
+    pub taken_at: Timestamp,
+    /// It was fully ready once.
+    pub was_ready: bool,
+}
+
+macro_rules! application_row {
+    ($row:expr) => {{
+        let row = $row;
+        Ok::<_, StoreError>(ApplicationRow {
+            id: row.id,
+            key: AppKey { namespace: row.namespace, name: row.name },
+            hub_uid: row.hub_uid,
+            object_uid: row.object_uid,
+            generation: row.generation,
+            spec_hash: row.spec_hash,
+            intent: row.intent,
+            revision: row.revision,
+            removal: Removal::parse(row.removal)?,
+            rebalance_asked: row.rebalance_asked,
+            rebalance_done: row.rebalance_done,
+            input_hash: row.input_hash,
+            decision: row.decision,
+            decided_at: row.decided_at.map(Ts::to_jiff),
+        })
+    }};
+}
+
+impl Store {
+    /// Takes an application in, together with its revision. The row is there afterwards, with these values.
+    pub async fn application_take(
+        &self,
+        claim: &Claim,
+        taken: &ApplicationTaken,
+        key: &EnvelopeKey,
+    ) -> Result<AppId, StoreError> {
+        let payload = Payload::pack(&taken.payload, taken.secret, key)?;
+        let mut transaction = self.pool.begin().await?;
+        claim.check_in_txn(&mut transaction).await?;
+        sqlx::query!(
+            "INSERT INTO payload (hash, sealed, body) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            payload.hash,
+            payload.sealed,
+            payload.body
+        )
+        .execute(&mut *transaction)
+        .await?;
+        let id = sqlx::query_scalar!(
+            r#"
+            INSERT INTO application (namespace, name, hub_uid, object_uid, generation, spec_hash, intent, revision, removal, rebalance_asked)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+            ON CONFLICT (namespace, name) DO UPDATE SET
+              hub_uid = excluded.hub_uid, object_uid = excluded.object_uid, generation = excluded.generation,
+              spec_hash = excluded.spec_hash, intent = excluded.intent, revision = excluded.revision,
+              removal = excluded.removal, rebalance_asked = excluded.rebalance_asked
+            RETURNING id"#,
+            taken.key.namespace,
+            taken.key.name,
+            taken.hub_uid,
+            taken.object_uid,
+            taken.generation,
+            taken.spec_hash,
+            taken.intent,
+            taken.revision,
+            taken.removal.map(Removal::as_str),
+            taken.rebalance_asked,
+        )
+        .fetch_one(&mut *transaction)
+        .await?;
+        sqlx::query!(
+            r#"
+            INSERT INTO app_revision (app, revision, payload) VALUES ($1, $2, $3)
+            ON CONFLICT (app, revision) DO UPDATE SET payload = excluded.payload"#,
+            id,
+            taken.revision,
+            payload.hash
+        )
+        .execute(&mut *transaction)
+        .await?;
+        collect_revisions(&mut transaction, id).await?;
+        transaction.commit().await?;
+        Ok(id)
+    }
+
+    /// Marks an application as being deleted, or changes what happens to its objects then.
+    pub async fn application_remove(&self, claim: &Claim, id: AppId, removal: Removal) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        claim.check_in_txn(&mut transaction).await?;
+        sqlx::query!("UPDATE application SET removal = $2 WHERE id = $1", id, removal.as_str())
+            .execute(&mut *transaction)
+            .await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Forgets an application that has no placement left. Returns whether it is gone.
+    pub async fn application_forget(&self, claim: &Claim, id: AppId) -> Result<bool, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        claim.check_in_txn(&mut transaction).await?;
+        let gone = sqlx::query!(
+            "DELETE FROM application WHERE id = $1 AND removal IS NOT NULL AND NOT EXISTS (SELECT 1 FROM placement WHERE app = $1)",
+            id
+        )
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected()
+            == 1;
+        if gone {
+            sqlx::query!("DELETE FROM payload p WHERE NOT EXISTS (SELECT 1 FROM app_revision r WHERE r.payload = p.hash)")
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+        Ok(gone)
+    }
+
+    /// Some applications, by id. Unknown ids are left out.
+    pub async fn application_list(&self, ids: &[AppId]) -> Result<Vec<ApplicationRow>, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            SELECT id, namespace, name, hub_uid, object_uid, generation, spec_hash, intent, revision, removal,
+                   rebalance_asked, rebalance_done, input_hash, decision, decided_at AS "decided_at: Ts"
+            FROM application WHERE id = ANY($1) ORDER BY id"#,
+            ids
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(|row| application_row!(row)).collect()
+    }
+
+    /// One application by its name.
+    pub async fn application_get(&self, key: &AppKey) -> Result<Option<ApplicationRow>, StoreError> {
+        let row = sqlx::query!(
+            r#"
+            SELECT id, namespace, name, hub_uid, object_uid, generation, spec_hash, intent, revision, removal,
+                   rebalance_asked, rebalance_done, input_hash, decision, decided_at AS "decided_at: Ts"
+            FROM application WHERE namespace = $1 AND name = $2"#,
+            key.namespace,
+            key.name
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(|row| application_row!(row)).transpose()
+    }
+
+    /// Ids and names of all applications.
+    pub async fn application_keys(&self) -> Result<Vec<(AppId, AppKey)>, StoreError> {
+        let rows = sqlx::query!("SELECT id, namespace, name FROM application ORDER BY id").fetch_all(&self.pool).await?;
+        Ok(rows.into_iter().map(|row| (row.id, AppKey { namespace: row.namespace, name: row.name })).collect())
+    }
+
+    /// Revisions of an application, the newest first.
+    pub async fn revision_list(&self, app: AppId) -> Result<Vec<RevisionRow>, StoreError> {
+        let rows = sqlx::query!(
+            r#"SELECT revision, taken_at AS "taken_at: Ts", was_ready FROM app_revision WHERE app = $1 ORDER BY taken_at DESC LIMIT $2"#,
+            app,
+            REVISIONS_KEPT
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| RevisionRow { revision: row.revision, taken_at: row.taken_at.to_jiff(), was_ready: row.was_ready })
+            .collect())
+    }
+
+    /// Remembers that a revision was fully ready once. Returns whether that was news.
+    pub async fn revision_was_ready(&self, claim: &Claim, app: AppId, revision: &[u8]) -> Result<bool, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        claim.check_in_txn(&mut transaction).await?;
+        let news = sqlx::query!(
+            "UPDATE app_revision SET was_ready = true WHERE app = $1 AND revision = $2 AND NOT was_ready",
+            app,
+            revision
+        )
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
+        transaction.commit().await?;
+        Ok(news == 1)
+    }
+}
+
+/// Drops the oldest revisions beyond those kept. One that is wanted or still placed anywhere is never dropped.
+async fn collect_revisions(
+    transaction: &mut sqlx::Transaction<'_, sqlx::Postgres>,
+    app: AppId,
+) -> Result<(), StoreError> {
+    let dropped = sqlx::query!(
+        r#"
+        DELETE FROM app_revision r WHERE r.app = $1
+          AND r.revision NOT IN (SELECT n.revision FROM app_revision n WHERE n.app = $1 ORDER BY n.taken_at DESC LIMIT $2)
+          AND NOT EXISTS (SELECT 1 FROM application a WHERE a.id = $1 AND a.revision = r.revision)
+          AND NOT EXISTS (SELECT 1 FROM placement p WHERE p.app = $1 AND p.revision = r.revision)"#,
+        app,
+        REVISIONS_KEPT
+    )
+    .execute(&mut **transaction)
+    .await?
+    .rows_affected();
+    if dropped > 0 {
+        sqlx::query!("DELETE FROM payload p WHERE NOT EXISTS (SELECT 1 FROM app_revision r WHERE r.payload = p.hash)")
+            .execute(&mut **transaction)
+            .await?;
+    }
+    Ok(())
+}

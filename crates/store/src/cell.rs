@@ -1,0 +1,85 @@
+//! Declared cells, and the authority epoch of every cell.
+
+use serde_json::Value;
+
+use crate::{Claim, Store, StoreError};
+
+/// What intake writes for a declared cell.
+#[derive(Debug, Clone)]
+pub struct CellTaken {
+    /// Name.
+    pub name: String,
+    /// UID of the object.
+    pub object_uid: String,
+    /// Its generation.
+    pub generation: i64,
+    /// Its labels.
+    pub labels: Value,
+    /// Its spec.
+    pub spec: Value,
+}
+
+/// One cell.
+#[derive(Debug, Clone)]
+pub struct CellRow {
+    /// Name.
+    pub name: String,
+    /// Labels set by a person.
+    pub labels: Value,
+    /// Spec of a declared cell; nothing for a cluster's implicit one.
+    pub spec: Option<Value>,
+    /// Authority epoch.
+    pub authority: u32,
+}
+
+impl Store {
+    /// Takes a declared cell in.
+    pub async fn cell_take(&self, claim: &Claim, taken: &CellTaken) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        claim.check_in_txn(&mut transaction).await?;
+        sqlx::query!(
+            r#"
+            INSERT INTO cell (name, object_uid, generation, labels, spec) VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT (name) DO UPDATE SET object_uid = excluded.object_uid, generation = excluded.generation,
+              labels = excluded.labels, spec = excluded.spec
+            WHERE NOT EXISTS (SELECT 1 FROM cluster WHERE cluster.name = excluded.name)"#,
+            taken.name,
+            taken.object_uid,
+            taken.generation,
+            taken.labels,
+            taken.spec,
+        )
+        .execute(&mut *transaction)
+        .await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Forgets a declared cell. Its authority stays while anything is placed in it.
+    pub async fn cell_forget(&self, claim: &Claim, name: &str) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        claim.check_in_txn(&mut transaction).await?;
+        sqlx::query!(
+            "UPDATE cell SET spec = NULL, labels = '{}', object_uid = NULL, generation = NULL WHERE name = $1",
+            name
+        )
+        .execute(&mut *transaction)
+        .await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// All cells, by name.
+    pub async fn cell_list(&self) -> Result<Vec<CellRow>, StoreError> {
+        let rows = sqlx::query!("SELECT name, labels, spec, authority FROM cell ORDER BY name").fetch_all(&self.pool).await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(CellRow {
+                    authority: u32::try_from(row.authority)
+                        .map_err(|error| StoreError::corrupt("cell.authority", error))?,
+                    name: row.name,
+                    labels: row.labels,
+                    spec: row.spec,
+                })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,185 @@
+//! Member clusters as taken in, and what is known of them.
+
+use jiff::Timestamp;
+use jiff_sqlx::{Timestamp as Ts, ToSqlx};
+use serde_json::Value;
+
+use crate::{Claim, Removal, Store, StoreError};
+
+/// What intake writes.
+#[derive(Debug, Clone)]
+pub struct ClusterTaken {
+    /// Name.
+    pub name: String,
+    /// UID of the object on the hub.
+    pub object_uid: String,
+    /// UID of the member's kube-system namespace.
+    pub member_uid: String,
+    /// Generation of the object.
+    pub generation: i64,
+    /// Its labels.
+    pub labels: Value,
+    /// Its spec.
+    pub spec: Value,
+    /// Set when the object is being deleted.
+    pub removal: Option<Removal>,
+}
+
+/// One cluster with what is known of it.
+#[derive(Debug, Clone)]
+pub struct ClusterRow {
+    /// As taken in.
+    pub taken: ClusterTaken,
+    /// What is known; nothing before the first contact.
+    pub status: Option<ClusterStatusRow>,
+}
+
+/// What is known of a cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClusterStatusRow {
+    /// `Pass`, `Fail` or `Unknown`.
+    pub health: String,
+    /// One word.
+    pub reason: String,
+    /// What is wrong and what to do.
+    pub message: String,
+    /// Last sign of life.
+    pub as_of: Option<Timestamp>,
+    /// Kubernetes version.
+    pub version: Option<String>,
+    /// Kinds that may be delivered: a list of texts.
+    pub kinds: Value,
+    /// Capacity per zone.
+    pub capacity: Value,
+}
+
+impl Store {
+    /// Takes a cluster in, with its implicit cell.
+    pub async fn cluster_take(&self, claim: &Claim, taken: &ClusterTaken) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        claim.check_in_txn(&mut transaction).await?;
+        sqlx::query!(
+            r#"
+            INSERT INTO cluster (name, object_uid, member_uid, generation, labels, spec, removal)
+            VALUES ($1, $2, $3, $4, $5, $6, $7)
+            ON CONFLICT (name) DO UPDATE SET object_uid = excluded.object_uid, member_uid = excluded.member_uid,
+              generation = excluded.generation, labels = excluded.labels, spec = excluded.spec, removal = excluded.removal"#,
+            taken.name,
+            taken.object_uid,
+            taken.member_uid,
+            taken.generation,
+            taken.labels,
+            taken.spec,
+            taken.removal.map(Removal::as_str),
+        )
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query!("INSERT INTO cell (name) VALUES ($1) ON CONFLICT DO NOTHING", taken.name)
+            .execute(&mut *transaction)
+            .await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Forgets a cluster that is being deleted and holds nothing any more. Returns whether it is gone.
+    pub async fn cluster_forget(&self, claim: &Claim, name: &str) -> Result<bool, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        claim.check_in_txn(&mut transaction).await?;
+        let gone = sqlx::query!(
+            "DELETE FROM cluster WHERE name = $1 AND removal IS NOT NULL AND NOT EXISTS (SELECT 1 FROM placement WHERE cluster = $1)",
+            name
+        )
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected()
+            == 1;
+        if gone {
+            sqlx::query!("DELETE FROM cell WHERE name = $1 AND spec IS NULL", name).execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(gone)
+    }
+
+    /// All clusters, by name.
+    pub async fn cluster_list(&self) -> Result<Vec<ClusterRow>, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            SELECT c.name, c.object_uid, c.member_uid, c.generation, c.labels, c.spec, c.removal,
+                   s.health AS "health?", s.reason AS "reason?", s.message AS "message?", s.as_of AS "as_of: Ts",
+                   s.version, s.kinds AS "kinds?", s.capacity AS "capacity?"
+            FROM cluster c LEFT JOIN cluster_status s ON s.cluster = c.name ORDER BY c.name"#
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                let status = match (row.health, row.reason, row.message, row.kinds, row.capacity) {
+                    (Some(health), Some(reason), Some(message), Some(kinds), Some(capacity)) => Some(ClusterStatusRow {
+                        health,
+                        reason,
+                        message,
+                        as_of: row.as_of.map(Ts::to_jiff),
+                        version: row.version,
+                        kinds,
+                        capacity,
+                    }),
+                    _ => None,
+                };
+                Ok(ClusterRow {
+                    taken: ClusterTaken {
+                        name: row.name,
+                        object_uid: row.object_uid,
+                        member_uid: row.member_uid,
+                        generation: row.generation,
+                        labels: row.labels,
+                        spec: row.spec,
+                        removal: Removal::parse(row.removal)?,
+                    },
+                    status,
+                })
+            })
+            .collect()
+    }
+
+    /// Writes what is known of a cluster; the writer holds the cluster's delivery lease.
+    /// A cluster that is no longer there is no error.
+    pub async fn cluster_status_set(&self, claim: &Claim, cluster: &str, status: &ClusterStatusRow) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        claim.check_in_txn(&mut transaction).await?;
+        sqlx::query!(
+            r#"
+            INSERT INTO cluster_status (cluster, health, reason, message, as_of, version, kinds, capacity)
+            SELECT name, $2, $3, $4, $5, $6, $7, $8 FROM cluster WHERE name = $1
+            ON CONFLICT (cluster) DO UPDATE SET health = excluded.health, reason = excluded.reason, message = excluded.message,
+              as_of = excluded.as_of, version = excluded.version, kinds = excluded.kinds, capacity = excluded.capacity"#,
+            cluster,
+            status.health,
+            status.reason,
+            status.message,
+            status.as_of.map(Timestamp::to_sqlx) as _,
+            status.version,
+            status.kinds,
+            status.capacity,
+        )
+        .execute(&mut *transaction)
+        .await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Remembers the last sign of life of a cluster.
+    pub async fn cluster_seen(&self, claim: &Claim, cluster: &str, as_of: Timestamp) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        claim.check_in_txn(&mut transaction).await?;
+        sqlx::query!("UPDATE cluster_status SET as_of = $2 WHERE cluster = $1", cluster, as_of.to_sqlx() as _)
+            .execute(&mut *transaction)
+            .await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// How many applications have an object in each cluster.
+    pub async fn cluster_app_counts(&self) -> Result<Vec<(String, i64)>, StoreError> {
+        let rows = sqlx::query!(r#"SELECT cluster, count(DISTINCT app) AS "apps!" FROM placement GROUP BY cluster"#)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(rows.into_iter().map(|row| (row.cluster, row.apps)).collect())
+    }
+}

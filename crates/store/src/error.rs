@@ -1,0 +1,83 @@
+//! What can go wrong with the database.
+
+/// Why a call to the store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database does not answer, or closed the connection. What was being committed may or may not be.
+    #[error("the database does not answer")]
+    Unavailable(#[source] sqlx::Error),
+    /// The lease under which the write was made is no longer ours. Nothing was written.
+    #[error("lease {lease} epoch {epoch} is no longer held; the write was refused")]
+    Fenced {
+        /// Name of the lease.
+        lease: String,
+        /// Epoch that was claimed.
+        epoch: i64,
+    },
+    /// The schema is older or newer than this program.
+    #[error("the database schema is not this program's: {0}; run `meridian-operator migrate`")]
+    Schema(String),
+    /// A row holds something this program cannot read.
+    #[error("{what} in the database cannot be read: {reason}")]
+    Corrupt {
+        /// Which value.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A sealed value cannot be opened or made.
+    #[error(transparent)]
+    Seal(#[from] crate::seal::SealError),
+    /// A statement was refused.
+    #[error("a statement was refused")]
+    Refused(#[source] sqlx::Error),
+}
+
+impl StoreError {
+    /// Stable word for metrics.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::Fenced { .. } => "fenced",
+            Self::Schema(_) => "schema",
+            Self::Corrupt { .. } => "corrupt",
+            Self::Seal(_) => "seal",
+            Self::Refused(_) => "refused",
+        }
+    }
+
+    pub(crate) fn corrupt(what: &'static str, reason: impl std::fmt::Display) -> Self {
+        Self::Corrupt { what, reason: reason.to_string() }
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let gone = match &error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::WorkerCrashed => true,
+            // Class 57: the server is going down or ended the session; class 08: connection; 53: no resources.
+            sqlx::Error::Database(database) => {
+                database.code().is_some_and(|code| ["57P", "08", "53"].iter().any(|class| code.starts_with(class)))
+            }
+            _ => false,
+        };
+        if gone { Self::Unavailable(error) } else { Self::Refused(error) }
+    }
+}
+
+/// The error and all its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,146 @@
+//! Hints that something changed, within the process and to the other ones.
+//!
+//! A hint saves waiting and is never the truth: a stage that missed some reads everything again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sqlx::postgres::PgListener;
+use tokio::sync::{broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::{AppId, PlacementId, Store, StoreError};
+
+/// Hints kept for a slow subscriber; one that falls behind further is told to read everything.
+const BACKLOG: usize = 16 * 1024;
+/// Hints waiting to be sent to other processes; beyond this they find out by their own polling.
+const OUTBOX: usize = 16 * 1024;
+/// Largest text sent in one notification; Postgres takes less than 8,000 bytes.
+const NOTIFY_MAX: usize = 7_000;
+const CHANNEL: &str = "meridian";
+const RECONNECT: Duration = Duration::from_secs(1);
+
+/// What changed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Hint {
+    /// An application's intent, or something its decision depends on.
+    Decide(AppId),
+    /// Placement rows of a cluster.
+    Deliver(String, Vec<PlacementId>),
+    /// What an application's status is made of.
+    Show(AppId),
+    /// A cluster, a cell or a directive.
+    Topology,
+    /// A cluster's credential or connection.
+    Connection(String),
+    /// Anything: the listener was not connected for a while.
+    Everything,
+}
+
+/// Sends and receives hints. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Hints {
+    local: broadcast::Sender<Arc<Hint>>,
+    outbox: mpsc::Sender<Arc<Hint>>,
+}
+
+impl Hints {
+    /// Hints of this process, and the task that exchanges them with other processes over the store's database.
+    pub fn new(store: Store, shutdown: CancellationToken) -> (Self, impl Future<Output = Result<(), StoreError>>) {
+        let (local, _) = broadcast::channel(BACKLOG);
+        let (outbox, waiting) = mpsc::channel(OUTBOX);
+        let exchange = exchange(store, local.clone(), waiting, shutdown);
+        (Self { local, outbox }, exchange)
+    }
+
+    /// Tells this process at once and the others soon.
+    pub fn send(&self, hint: Hint) {
+        let hint = Arc::new(hint);
+        // No subscriber is no error: the stage is not running here.
+        let _ = self.local.send(Arc::clone(&hint));
+        // A full outbox is no loss: other processes poll.
+        let _ = self.outbox.try_send(hint);
+    }
+
+    /// Hints from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Hint>> {
+        self.local.subscribe()
+    }
+}
+
+async fn exchange(
+    store: Store,
+    local: broadcast::Sender<Arc<Hint>>,
+    mut waiting: mpsc::Receiver<Arc<Hint>>,
+    shutdown: CancellationToken,
+) -> Result<(), StoreError> {
+    let me = uuid::Uuid::new_v4().simple().to_string();
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            ended = session(&store, &me, &local, &mut waiting) => {
+                if let Err(error) = ended {
+                    tracing::debug!(error = crate::error::chain(&error), "hint exchange interrupted");
+                }
+            }
+        }
+        tokio::select! { () = shutdown.cancelled() => return Ok(()), () = tokio::time::sleep(RECONNECT) => {} }
+        let _ = local.send(Arc::new(Hint::Everything));
+    }
+}
+
+async fn session(
+    store: &Store,
+    me: &str,
+    local: &broadcast::Sender<Arc<Hint>>,
+    waiting: &mut mpsc::Receiver<Arc<Hint>>,
+) -> Result<(), StoreError> {
+    let mut listener = PgListener::connect_with(&store.pool).await?;
+    listener.listen(CHANNEL).await?;
+    let mut batch = Vec::new();
+    loop {
+        tokio::select! {
+            received = listener.try_recv() => {
+                let Some(notification) = received? else { return Ok(()) };
+                let Some((sender, text)) = notification.payload().split_once(' ') else { continue };
+                if sender == me { continue; }
+                match serde_json::from_str::<Vec<Hint>>(text) {
+                    Ok(hints) => hints.into_iter().for_each(|hint| { let _ = local.send(Arc::new(hint)); }),
+                    Err(error) => tracing::warn!(%error, "a hint of another version was not understood"),
+                }
+            }
+            count = waiting.recv_many(&mut batch, 1024) => {
+                if count == 0 { return Ok(()); }
+                let distinct: BTreeSet<Arc<Hint>> = batch.drain(..).collect();
+                for text in texts(&distinct) {
+                    sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(format!("{me} {text}")).execute(&store.pool).await?;
+                }
+            }
+        }
+    }
+}
+
+/// JSON lists of hints, each short enough for one notification.
+fn texts(hints: &BTreeSet<Arc<Hint>>) -> Vec<String> {
+    let mut texts = Vec::new();
+    let mut current = String::new();
+    for hint in hints {
+        let mut item = serde_json::to_string(hint.as_ref()).expect("hints are plain data");
+        if item.len() > NOTIFY_MAX {
+            item = serde_json::to_string(&Hint::Everything).expect("hints are plain data");
+        }
+        if !current.is_empty() && current.len() + item.len() > NOTIFY_MAX {
+            texts.push(format!("[{}]", std::mem::take(&mut current)));
+        }
+        if !current.is_empty() {
+            current.push(',');
+        }
+        current.push_str(&item);
+    }
+    if !current.is_empty() {
+        texts.push(format!("[{current}]"));
+    }
+    texts
+}

@@ -1,0 +1,78 @@
+//! Content-addressed, compressed bodies of revisions. A body that holds a Secret is sealed and addressed by keyed hash.
+
+use crate::seal::EnvelopeKey;
+use crate::{Store, StoreError};
+
+/// Level of compression: fast, and templates are repetitive.
+const LEVEL: i32 = 3;
+/// Largest body after decompression; intake refuses an Application over 1 MiB.
+const BODY_MAX: usize = 4 << 20;
+const PURPOSE: &str = "payload";
+
+/// A body ready to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Payload {
+    pub(crate) hash: Vec<u8>,
+    pub(crate) sealed: bool,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Payload {
+    pub(crate) fn pack(plain: &[u8], secret: bool, key: &EnvelopeKey) -> Result<Self, StoreError> {
+        let packed = zstd::bulk::compress(plain, LEVEL).map_err(|error| StoreError::corrupt("payload", error))?;
+        if secret {
+            return Ok(Self { hash: key.address(plain).to_vec(), sealed: true, body: key.seal(PURPOSE, &packed)? });
+        }
+        Ok(Self { hash: vocabulary::ContentHash::of(plain).as_bytes().to_vec(), sealed: false, body: packed })
+    }
+
+    pub(crate) fn unpack(&self, key: &EnvelopeKey) -> Result<Vec<u8>, StoreError> {
+        let opened;
+        let packed = if self.sealed {
+            opened = key.open(PURPOSE, &self.body)?;
+            &opened
+        } else {
+            &self.body
+        };
+        zstd::bulk::decompress(packed, BODY_MAX).map_err(|error| StoreError::corrupt("payload", error))
+    }
+}
+
+impl Store {
+    /// The body of one revision of an application.
+    pub async fn payload_of_revision(
+        &self,
+        app: crate::AppId,
+        revision: &[u8],
+        key: &EnvelopeKey,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let row = sqlx::query!(
+            "SELECT p.hash, p.sealed, p.body FROM app_revision r JOIN payload p ON p.hash = r.payload WHERE r.app = $1 AND r.revision = $2",
+            app,
+            revision
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(|row| Payload { hash: row.hash, sealed: row.sealed, body: row.body }.unpack(key)).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_body_is_sealed_and_its_address_keyed() {
+        let (a, b) = ("0a".repeat(32), "0b".repeat(32));
+        let (a, b) = (EnvelopeKey::from_hex(&a).unwrap(), EnvelopeKey::from_hex(&b).unwrap());
+        let plain = br#"{"password":"hunter2","padding":"hunter2hunter2hunter2"}"#;
+        let sealed = Payload::pack(plain, true, &a).unwrap();
+        assert_eq!(sealed.unpack(&a).unwrap(), plain);
+        assert!(sealed.unpack(&b).is_err());
+        assert_ne!(sealed.hash, Payload::pack(plain, true, &b).unwrap().hash);
+        assert!(!sealed.body.windows(7).any(|window| window == b"hunter2"));
+        let open = Payload::pack(plain, false, &a).unwrap();
+        assert_eq!(open.hash, Payload::pack(plain, false, &b).unwrap().hash);
+        assert_eq!(open.unpack(&b).unwrap(), plain);
+    }
+}

@@ -1,0 +1,241 @@
+//! What became of placements: written by whoever delivers to the cluster, and by nobody else.
+
+use jiff::Timestamp;
+use jiff_sqlx::{Timestamp as Ts, ToSqlx};
+
+use crate::{AppId, Claim, PlacementId, Store, StoreError};
+
+/// How delivery of an object stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObjectState {
+    /// The member took it.
+    Applied,
+    /// It belongs to somebody else, or a policy refuses it; a person must act.
+    Refused,
+    /// The last attempt failed and will be repeated.
+    Failed,
+    /// It is being deleted.
+    Deleting,
+    /// It is no longer there, as wished.
+    Gone,
+    /// It was let go: it stays in the member without belonging to us.
+    Released,
+}
+
+impl ObjectState {
+    /// The text form in the database and in status.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "Applied",
+            Self::Refused => "Refused",
+            Self::Failed => "Failed",
+            Self::Deleting => "Deleting",
+            Self::Gone => "Gone",
+            Self::Released => "Released",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, StoreError> {
+        Ok(match text {
+            "Applied" => Self::Applied,
+            "Refused" => Self::Refused,
+            "Failed" => Self::Failed,
+            "Deleting" => Self::Deleting,
+            "Gone" => Self::Gone,
+            "Released" => Self::Released,
+            other => return Err(StoreError::corrupt("placement_status.state", other)),
+        })
+    }
+
+    /// Nothing is left to do for a placement that is to go.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Gone | Self::Released)
+    }
+}
+
+/// What became of one placement.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StatusRow {
+    /// Placement.
+    pub placement: PlacementId,
+    /// How delivery stands.
+    pub state: ObjectState,
+    /// The member's own message, or ours with the remedy.
+    pub message: Option<String>,
+    /// Plan epoch of the last apply the member took; 0 before the first.
+    pub applied_epoch: u32,
+    /// Hash of what was applied, without the fence.
+    pub applied_hash: Option<Vec<u8>>,
+    /// Revision of what was applied.
+    pub applied_revision: Option<Vec<u8>>,
+    /// Hash of the set of fields we own in the member, as it was after the last apply.
+    pub fields_hash: Option<Vec<u8>>,
+    /// UID of the live object.
+    pub object_uid: Option<String>,
+    /// Plan epoch the live object carries; 0 when it is not there.
+    pub observed_epoch: u32,
+    /// Replicas the live object reports.
+    pub replicas: i32,
+    /// Of them ready.
+    pub ready: i32,
+    /// Of them available.
+    pub available: i32,
+    /// Of them of the applied revision.
+    pub updated: i32,
+    /// The member has worked the last apply out: everything asked for is there, and nothing else.
+    pub settled: bool,
+    /// Fields changed behind our back.
+    pub drift: Vec<String>,
+    /// When any of this changed.
+    pub changed_at: Timestamp,
+}
+
+impl StatusRow {
+    /// Nothing is known yet.
+    pub fn unknown(placement: PlacementId, now: Timestamp) -> Self {
+        Self {
+            placement,
+            state: ObjectState::Failed,
+            message: None,
+            applied_epoch: 0,
+            applied_hash: None,
+            applied_revision: None,
+            fields_hash: None,
+            object_uid: None,
+            observed_epoch: 0,
+            replicas: 0,
+            ready: 0,
+            available: 0,
+            updated: 0,
+            settled: false,
+            drift: Vec::new(),
+            changed_at: now,
+        }
+    }
+
+    /// The same but for the time.
+    pub fn same_facts(&self, other: &Self) -> bool {
+        Self { changed_at: other.changed_at, ..self.clone() } == *other
+    }
+}
+
+macro_rules! status_row {
+    ($row:expr) => {{
+        let row = $row;
+        let epoch = |value: i64, what| u32::try_from(value).map_err(|error| StoreError::corrupt(what, error));
+        Ok::<_, StoreError>(StatusRow {
+            placement: row.placement,
+            state: ObjectState::parse(&row.state)?,
+            message: row.message,
+            applied_epoch: epoch(row.applied_epoch, "placement_status.applied_epoch")?,
+            applied_hash: row.applied_hash,
+            applied_revision: row.applied_revision,
+            fields_hash: row.fields_hash,
+            object_uid: row.object_uid,
+            observed_epoch: epoch(row.observed_epoch, "placement_status.observed_epoch")?,
+            replicas: row.replicas,
+            ready: row.ready,
+            available: row.available,
+            updated: row.updated,
+            settled: row.settled,
+            drift: row.drift,
+            changed_at: row.changed_at.to_jiff(),
+        })
+    }};
+}
+
+impl Store {
+    /// Status of all placements of some applications.
+    pub async fn status_list(&self, apps: &[AppId]) -> Result<Vec<StatusRow>, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            SELECT s.placement, s.state, s.message, s.applied_epoch, s.applied_hash, s.applied_revision, s.fields_hash, s.object_uid,
+                   s.observed_epoch, s.replicas, s.ready, s.available, s.updated, s.settled, s.drift,
+                   s.changed_at AS "changed_at: Ts"
+            FROM placement_status s JOIN placement p ON p.id = s.placement WHERE p.app = ANY($1)"#,
+            apps
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(|row| status_row!(row)).collect()
+    }
+
+    /// Status of all placements of a cluster.
+    pub async fn status_in_cluster(&self, cluster: &str) -> Result<Vec<StatusRow>, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            SELECT s.placement, s.state, s.message, s.applied_epoch, s.applied_hash, s.applied_revision, s.fields_hash, s.object_uid,
+                   s.observed_epoch, s.replicas, s.ready, s.available, s.updated, s.settled, s.drift,
+                   s.changed_at AS "changed_at: Ts"
+            FROM placement_status s JOIN placement p ON p.id = s.placement WHERE p.cluster = $1"#,
+            cluster
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(|row| status_row!(row)).collect()
+    }
+
+    /// Writes many at once. Placements that are no longer there are left out.
+    pub async fn status_set(&self, claim: &Claim, rows: &[StatusRow]) -> Result<(), StoreError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut transaction = self.pool.begin().await?;
+        claim.check_in_txn(&mut transaction).await?;
+        let placements: Vec<i64> = rows.iter().map(|row| row.placement).collect();
+        let states: Vec<&str> = rows.iter().map(|row| row.state.as_str()).collect();
+        let messages: Vec<Option<&str>> = rows.iter().map(|row| row.message.as_deref()).collect();
+        let applied_epochs: Vec<i64> = rows.iter().map(|row| i64::from(row.applied_epoch)).collect();
+        let applied_hashes: Vec<Option<&[u8]>> = rows.iter().map(|row| row.applied_hash.as_deref()).collect();
+        let revisions: Vec<Option<&[u8]>> = rows.iter().map(|row| row.applied_revision.as_deref()).collect();
+        let fields: Vec<Option<&[u8]>> = rows.iter().map(|row| row.fields_hash.as_deref()).collect();
+        let uids: Vec<Option<&str>> = rows.iter().map(|row| row.object_uid.as_deref()).collect();
+        let observed: Vec<i64> = rows.iter().map(|row| i64::from(row.observed_epoch)).collect();
+        let replicas: Vec<i32> = rows.iter().map(|row| row.replicas).collect();
+        let ready: Vec<i32> = rows.iter().map(|row| row.ready).collect();
+        let available: Vec<i32> = rows.iter().map(|row| row.available).collect();
+        let updated: Vec<i32> = rows.iter().map(|row| row.updated).collect();
+        let settled: Vec<bool> = rows.iter().map(|row| row.settled).collect();
+        // An array of arrays must be rectangular, so each list travels as JSON.
+        let drift: Vec<serde_json::Value> = rows.iter().map(|row| row.drift.clone().into()).collect();
+        let changed: Vec<Ts> = rows.iter().map(|row| row.changed_at.to_sqlx()).collect();
+        sqlx::query!(
+            r#"
+            INSERT INTO placement_status (placement, state, message, applied_epoch, applied_hash, applied_revision, fields_hash,
+              object_uid, observed_epoch, replicas, ready, available, updated, settled, drift, changed_at)
+            SELECT n.placement, n.state, n.message, n.applied_epoch, n.applied_hash, n.applied_revision, n.fields_hash,
+              n.object_uid, n.observed_epoch, n.replicas, n.ready, n.available, n.updated, n.settled,
+              ARRAY(SELECT jsonb_array_elements_text(n.drift)), n.changed_at
+            FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::bytea[], $7::bytea[], $8::text[],
+                        $9::bigint[], $10::int[], $11::int[], $12::int[], $13::int[], $14::bool[], $15::jsonb[], $16::timestamptz[])
+              AS n (placement, state, message, applied_epoch, applied_hash, applied_revision, fields_hash, object_uid,
+                    observed_epoch, replicas, ready, available, updated, settled, drift, changed_at)
+            JOIN placement p ON p.id = n.placement
+            ON CONFLICT (placement) DO UPDATE SET state = excluded.state, message = excluded.message,
+              applied_epoch = excluded.applied_epoch, applied_hash = excluded.applied_hash,
+              applied_revision = excluded.applied_revision, fields_hash = excluded.fields_hash,
+              object_uid = excluded.object_uid, observed_epoch = excluded.observed_epoch, replicas = excluded.replicas,
+              ready = excluded.ready, available = excluded.available, updated = excluded.updated, settled = excluded.settled,
+              drift = excluded.drift, changed_at = excluded.changed_at"#,
+            &placements,
+            &states as _,
+            &messages as _,
+            &applied_epochs,
+            &applied_hashes as _,
+            &revisions as _,
+            &fields as _,
+            &uids as _,
+            &observed,
+            &replicas,
+            &ready,
+            &available,
+            &updated,
+            &settled,
+            &drift,
+            &changed as _,
+        )
+        .execute(&mut *transaction)
+        .await?;
+        Ok(transaction.commit().await?)
+    }
+}

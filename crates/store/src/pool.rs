@@ -1,0 +1,71 @@
+//! The connection pool and the schema it expects.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, PgPool};
+
+use crate::StoreError;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
+
+/// Longest wait for a free connection, and for a new one.
+const ACQUIRE: Duration = Duration::from_secs(3);
+
+/// Meridian's database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub(crate) pool: PgPool,
+}
+
+impl Store {
+    /// A store over `url`, connected when first used; at most `connections` at once.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] when the URL cannot be read.
+    pub fn open(url: &str, connections: u32) -> Result<Self, StoreError> {
+        let options = options(url)?;
+        let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE).connect_lazy_with(options);
+        Ok(Self { pool })
+    }
+
+    /// Brings the schema up to this program's. Runs may overlap: one waits for the other.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        MIGRATIONS.run(&self.pool).await.map_err(|error| StoreError::Schema(crate::error::chain(&error)))
+    }
+
+    /// Checks that the database answers and that its schema is this program's. Servers never migrate.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let applied: Vec<i64> = match sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version")
+            .fetch_all(&self.pool)
+            .await
+        {
+            Ok(applied) => applied,
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => {
+                return Err(StoreError::Schema("it is empty".to_owned()));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let wanted: Vec<i64> = MIGRATIONS.iter().map(|migration| migration.version).collect();
+        if applied == wanted {
+            return Ok(());
+        }
+        let relation = if applied.len() < wanted.len() { "older" } else { "newer" };
+        Err(StoreError::Schema(format!("it is {relation}: version {:?}, wanted {:?}", applied.last(), wanted.last())))
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// Connection options: a statement that takes longer than its time-out, or a transaction left open, ends.
+pub(crate) fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
+    Ok(PgConnectOptions::from_str(url)?
+        .application_name("meridian")
+        .options([("statement_timeout", "10s"), ("idle_in_transaction_session_timeout", "15s"), ("lock_timeout", "5s")])
+        .disable_statement_logging())
+}

@@ -1,0 +1,118 @@
+//! Sealing of secrets: AES-256-GCM under the installation's envelope key.
+
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hmac;
+use ring::rand::{SecureRandom, SystemRandom};
+
+/// Bytes of an envelope key.
+pub const KEY_LEN: usize = 32;
+/// First byte of a sealed value: the format.
+const FORMAT: u8 = 1;
+
+/// The envelope key. Its `Debug` shows nothing.
+pub struct EnvelopeKey {
+    aead: LessSafeKey,
+    mac: hmac::Key,
+    random: SystemRandom,
+}
+
+/// Why a value could not be sealed or opened.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SealError {
+    /// The key has another length.
+    #[error("an envelope key has {KEY_LEN} bytes, written as 64 hexadecimal digits; make one with `openssl rand -hex 32`")]
+    BadKey,
+    /// The value was sealed under another key or for another purpose, or was changed.
+    #[error("a sealed value for {0:?} does not open: another envelope key, or the value was changed")]
+    DoesNotOpen(String),
+    /// The system gave no randomness.
+    #[error("the system gave no random bytes")]
+    NoRandomness,
+}
+
+impl std::fmt::Debug for EnvelopeKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EnvelopeKey")
+    }
+}
+
+impl EnvelopeKey {
+    /// Reads a key from its text form: 64 hexadecimal digits, white space around them ignored.
+    pub fn from_hex(text: &str) -> Result<Self, SealError> {
+        let text = text.trim();
+        if text.len() != KEY_LEN * 2 || !text.is_ascii() {
+            return Err(SealError::BadKey);
+        }
+        let bytes: Vec<u8> = (0..KEY_LEN)
+            .map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).map_err(|_| SealError::BadKey))
+            .collect::<Result<_, _>>()?;
+        let aead = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| SealError::BadKey)?;
+        // A key of its own for addresses, so that an address says nothing about the sealing key.
+        let address = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &bytes), b"meridian payload address");
+        Ok(Self {
+            aead: LessSafeKey::new(aead),
+            mac: hmac::Key::new(hmac::HMAC_SHA256, address.as_ref()),
+            random: SystemRandom::new(),
+        })
+    }
+
+    /// Seals a value for one purpose, for example `credential/north-a`. A value opens only for its purpose,
+    /// so a row copied to another place is of no use there.
+    pub fn seal(&self, purpose: &str, value: &[u8]) -> Result<Vec<u8>, SealError> {
+        let mut nonce = [0; NONCE_LEN];
+        self.random.fill(&mut nonce).map_err(|_| SealError::NoRandomness)?;
+        let mut sealed = value.to_vec();
+        self.aead
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(purpose.as_bytes()), &mut sealed)
+            .map_err(|_| SealError::NoRandomness)?;
+        let mut out = Vec::with_capacity(1 + NONCE_LEN + sealed.len());
+        out.push(FORMAT);
+        out.extend_from_slice(&nonce);
+        out.extend_from_slice(&sealed);
+        Ok(out)
+    }
+
+    /// Opens a value sealed for the purpose.
+    pub fn open(&self, purpose: &str, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+        let refuse = || SealError::DoesNotOpen(purpose.to_owned());
+        let (format, rest) = sealed.split_first().ok_or_else(refuse)?;
+        if *format != FORMAT || rest.len() < NONCE_LEN {
+            return Err(refuse());
+        }
+        let (nonce, body) = rest.split_at(NONCE_LEN);
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| refuse())?;
+        let mut body = body.to_vec();
+        let open = self.aead.open_in_place(nonce, Aad::from(purpose.as_bytes()), &mut body).map_err(|_| refuse())?;
+        Ok(open.to_vec())
+    }
+
+    /// Keyed address of a secret value (128 bits): equal values have equal addresses, and nobody without the key can guess
+    /// a value from its address.
+    pub fn address(&self, value: &[u8]) -> [u8; 16] {
+        let tag = hmac::sign(&self.mac, value);
+        let mut kept = [0; 16];
+        kept.copy_from_slice(&tag.as_ref()[..16]);
+        kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_opens_only_under_its_key_and_for_its_purpose() {
+        let key = EnvelopeKey::from_hex(&"0a".repeat(32)).unwrap();
+        let other = EnvelopeKey::from_hex(&"0b".repeat(32)).unwrap();
+        let sealed = key.seal("credential/a", b"token").unwrap();
+        assert_eq!(key.open("credential/a", &sealed).unwrap(), b"token");
+        assert!(key.open("credential/b", &sealed).is_err());
+        assert!(other.open("credential/a", &sealed).is_err());
+        for i in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[i] ^= 1;
+            assert!(key.open("credential/a", &changed).is_err(), "byte {i}");
+        }
+        assert!(EnvelopeKey::from_hex("short").is_err());
+    }
+}
