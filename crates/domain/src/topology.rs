@@ -32,7 +32,7 @@ pub struct ClusterFacts {
     pub capacity: Vec<ZoneCapacity>,
 }
 
-/// One cell: declared, or the implicit one of a cluster that declares none.
+/// One cell: declared, or the implicit one of a cluster.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CellFacts {
     /// Name.
@@ -45,6 +45,8 @@ pub struct CellFacts {
     pub zones: Vec<String>,
     /// Whether a Cell object declares it.
     pub declared: bool,
+    /// An implicit cell whose cluster declares cells now: it keeps what runs in it and takes no more.
+    pub superseded: bool,
     /// Derived labels over those a person set.
     pub labels: BTreeMap<String, String>,
     /// Node labels its pods are bound to.
@@ -140,8 +142,10 @@ impl Topology {
         }
         let implicit: Vec<CellFacts> = clusters
             .iter()
-            .filter(|cluster| !declared.contains(&cluster.name))
-            .map(|cluster| implicit_cell(cluster, &topology.clusters[&cluster.name]))
+            .map(|cluster| {
+                let superseded = declared.contains(&cluster.name);
+                implicit_cell(cluster, &topology.clusters[&cluster.name], superseded)
+            })
             .collect();
         topology.cells.extend(implicit.into_iter().map(|cell| (cell.name.clone(), cell)));
         (topology, problems)
@@ -171,7 +175,7 @@ fn cluster_facts(cluster: &ClusterInput<'_>) -> ClusterFacts {
     }
 }
 
-fn implicit_cell(cluster: &ClusterInput<'_>, facts: &ClusterFacts) -> CellFacts {
+fn implicit_cell(cluster: &ClusterInput<'_>, facts: &ClusterFacts, superseded: bool) -> CellFacts {
     let name = CellName::from(&cluster.name);
     let mut derived = vec![
         (labels::REGION, facts.region.clone()),
@@ -188,6 +192,7 @@ fn implicit_cell(cluster: &ClusterInput<'_>, facts: &ClusterFacts) -> CellFacts 
         region: facts.region.clone(),
         zones: facts.zones.clone(),
         declared: false,
+        superseded,
         node_selector: BTreeMap::new(),
         unit: None,
         unit_kind: None,
@@ -256,6 +261,7 @@ fn declared_cell(
         region: cluster.region.clone(),
         zones: vec![zone],
         declared: true,
+        superseded: false,
         labels: with_derived(cell.labels, derived),
         node_selector,
         unit: cell.spec.unit.clone(),

@@ -1,0 +1,64 @@
+//! A new revision goes cell by cell: the next only when the previous is ready, members of a pair never together.
+
+use serde::{Deserialize, Serialize};
+use vocabulary::{CellName, ContentHash, Verdict};
+
+/// One cell that holds objects of the application.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CellRollout {
+    /// Cell.
+    pub cell: CellName,
+    /// Revision its objects are told to run.
+    pub revision: ContentHash,
+    /// Whether everything told to the cell is delivered, worked out and available. Unknown when facts are stale.
+    pub settled: Verdict,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rollout {
+    /// Every cell runs the revision.
+    Done,
+    /// This cell is to run the revision now.
+    Advance(CellName),
+    /// These cells were told already and are not ready: the next one waits for them.
+    WaitFor(Vec<CellName>),
+}
+
+/// Chooses the next cell for a revision. One cell is in motion at a time, so the two of a pair never are together.
+/// Cells are taken in the order of their names.
+pub fn advance(cells: &[CellRollout], revision: ContentHash) -> Rollout {
+    let waiting: Vec<CellName> = cells
+        .iter()
+        .filter(|cell| cell.revision == revision && cell.settled != Verdict::Pass)
+        .map(|cell| cell.cell.clone())
+        .collect();
+    let next = cells.iter().filter(|cell| cell.revision != revision).map(|cell| &cell.cell).min();
+    match next {
+        None => Rollout::Done,
+        Some(_) if !waiting.is_empty() => Rollout::WaitFor(waiting),
+        Some(cell) => Rollout::Advance(cell.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_goes_cell_by_cell_and_unknown_is_not_ready() {
+        let (old, new) = (ContentHash::of(b"old"), ContentHash::of(b"new"));
+        let cell = |name: &str, revision, settled| CellRollout { cell: name.parse().unwrap(), revision, settled };
+        let name = |name: &str| name.parse::<CellName>().unwrap();
+        use Verdict::{Fail, Pass, Unknown};
+        for (cells, expected) in [
+            (vec![cell("b", old, Pass), cell("a", old, Pass)], Rollout::Advance(name("a"))),
+            (vec![cell("a", new, Fail), cell("b", old, Pass)], Rollout::WaitFor(vec![name("a")])),
+            (vec![cell("a", new, Unknown), cell("b", old, Pass)], Rollout::WaitFor(vec![name("a")])),
+            (vec![cell("a", new, Pass), cell("b", old, Fail)], Rollout::Advance(name("b"))),
+            (vec![cell("a", new, Fail), cell("b", new, Pass)], Rollout::Done),
+        ] {
+            assert_eq!(advance(&cells, new), expected, "{cells:?}");
+        }
+    }
+}
