@@ -1,1 +1,31 @@
-//! Placeholder.
+//! The only crate that opens sockets to member clusters.
+//!
+//! - [`Member`] is a cheap handle on one cluster: apply, delete, watch, discover, renew credentials.
+//! - [`Registry`] maps cluster names to members; whoever wires the program feeds it.
+//! - [`install`] puts Meridian's namespace, roles and fence policy into a member with the joining person's own
+//!   credentials, and [`admin`] reads those from a kubeconfig.
+//!
+//! There is no store here and no decision: callers bring rows, and get back what the member said.
+
+mod access;
+pub mod admin;
+mod api_kind;
+mod config;
+mod discovery;
+mod error;
+pub mod install;
+mod member;
+mod registry;
+mod transport;
+mod watch;
+mod write;
+
+pub use access::{IssuedToken, KindAccess};
+pub use api_kind::ApiKind;
+pub use config::{Limits, MemberConfig};
+pub use error::MemberError;
+pub use member::{Member, ServerVersion};
+pub use registry::Registry;
+pub use transport::BreakerState;
+pub use watch::{Deleted, WatchEvent};
+pub use write::{ApplyOptions, Preconditions};

@@ -1,0 +1,236 @@
+//! The joining person's own access to a cluster, read from a kubeconfig.
+//!
+//! Exec plugins are allowed here: they run on the person's own machine. What is kept afterwards is only address, trust
+//! and proxy; the person's credential never leaves this process.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine;
+use kube::config::{Cluster, KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+/// A person's access to a cluster and what Meridian needs to reach it later.
+#[derive(Clone)]
+pub struct AdminAccess {
+    /// Client with the person's own credential.
+    pub client: Client,
+    /// URL of the API server.
+    pub server: String,
+    /// Certificate authorities, PEM.
+    pub ca_pem: Option<Vec<u8>>,
+    /// Name the server's certificate must carry, where it differs from the host.
+    pub tls_server_name: Option<String>,
+    /// Proxy through which the server is reached.
+    pub proxy_url: Option<String>,
+    /// The context that was used.
+    pub context: String,
+}
+
+impl std::fmt::Debug for AdminAccess {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AdminAccess")
+            .field("server", &self.server)
+            .field("context", &self.context)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a kubeconfig cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// The file cannot be read or is not a kubeconfig.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<kube::config::KubeconfigError>,
+    },
+    /// There is no such context, or none is current.
+    #[error("{}: {message}", path.display())]
+    Context {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and which contexts there are.
+        message: String,
+    },
+    /// Certificates are not checked.
+    #[error(
+        "context {context} sets insecure-skip-tls-verify: Meridian never talks to a server it cannot identify; put the cluster's certificate authority into certificate-authority-data and remove the setting"
+    )]
+    Insecure {
+        /// The context.
+        context: String,
+    },
+    /// The certificate authority cannot be read.
+    #[error("context {context}: the certificate authority cannot be read: {message}")]
+    Authority {
+        /// The context.
+        context: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// The client cannot be built.
+    #[error("context {context}: {source}")]
+    Client {
+        /// The context.
+        context: String,
+        /// What is wrong.
+        source: Box<kube::Error>,
+    },
+}
+
+/// Reads one context (the current one where none is named) of a kubeconfig file.
+pub async fn load(path: &Path, context: Option<&str>) -> Result<AdminAccess, AdminError> {
+    let file = |source| AdminError::File {
+        path: path.to_owned(),
+        source: Box::new(source),
+    };
+    let kubeconfig = Kubeconfig::read_from(path).map_err(file)?;
+    let (context, cluster) =
+        choose(&kubeconfig, context).map_err(|message| AdminError::Context {
+            path: path.to_owned(),
+            message,
+        })?;
+    if cluster.insecure_skip_tls_verify == Some(true) {
+        return Err(AdminError::Insecure { context });
+    }
+    let ca_pem = authority(&cluster)
+        .await
+        .map_err(|message| AdminError::Authority {
+            context: context.clone(),
+            message,
+        })?;
+    let options = KubeConfigOptions {
+        context: Some(context.clone()),
+        ..KubeConfigOptions::default()
+    };
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
+        .await
+        .map_err(file)?;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    config.default_retry = false;
+    let client = Client::try_from(config).map_err(|source| AdminError::Client {
+        context: context.clone(),
+        source: Box::new(source),
+    })?;
+    Ok(AdminAccess {
+        client,
+        server: cluster.server.unwrap_or_default(),
+        ca_pem,
+        tls_server_name: cluster.tls_server_name,
+        proxy_url: cluster.proxy_url,
+        context,
+    })
+}
+
+fn choose(kubeconfig: &Kubeconfig, wanted: Option<&str>) -> Result<(String, Cluster), String> {
+    let names = || {
+        let names: Vec<&str> = kubeconfig
+            .contexts
+            .iter()
+            .map(|c| c.name.as_str())
+            .collect();
+        names.join(", ")
+    };
+    let name = wanted
+        .or(kubeconfig
+            .current_context
+            .as_deref()
+            .filter(|name| !name.is_empty()))
+        .ok_or_else(|| format!("no context is current; choose one of: {}", names()))?;
+    let context = kubeconfig
+        .contexts
+        .iter()
+        .find(|context| context.name == name)
+        .and_then(|context| context.context.as_ref())
+        .ok_or_else(|| format!("there is no context {name}; there are: {}", names()))?;
+    let cluster = kubeconfig
+        .clusters
+        .iter()
+        .find(|cluster| cluster.name == context.cluster)
+        .and_then(|cluster| cluster.cluster.clone())
+        .ok_or_else(|| {
+            format!(
+                "context {name} names the cluster {}, which is not there",
+                context.cluster
+            )
+        })?;
+    if cluster.server.as_deref().is_none_or(str::is_empty) {
+        return Err(format!("the cluster of context {name} has no server"));
+    }
+    Ok((name.to_owned(), cluster))
+}
+
+async fn authority(cluster: &Cluster) -> Result<Option<Vec<u8>>, String> {
+    if let Some(data) = &cluster.certificate_authority_data {
+        let data: String = data.split_whitespace().collect();
+        let pem = base64::engine::general_purpose::STANDARD
+            .decode(data)
+            .map_err(|error| error.to_string())?;
+        return Ok(Some(pem));
+    }
+    // The file's path was made absolute when the kubeconfig was read.
+    match &cluster.certificate_authority {
+        None => Ok(None),
+        Some(path) => tokio::fs::read(path)
+            .await
+            .map(Some)
+            .map_err(|error| format!("{path}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "
+apiVersion: v1
+kind: Config
+current-context: north
+contexts:
+- {name: north, context: {cluster: n, user: me}}
+- {name: south, context: {cluster: s, user: me}}
+- {name: lost, context: {cluster: nowhere, user: me}}
+clusters:
+- {name: n, cluster: {server: 'https://n:6443', certificate-authority-data: 'Q0E=', proxy-url: 'http://p:3128', tls-server-name: api}}
+- {name: s, cluster: {server: 'https://s:6443', insecure-skip-tls-verify: true}}
+users:
+- {name: me, user: {token: t}}
+";
+
+    #[tokio::test]
+    async fn the_chosen_context_decides_address_trust_and_proxy() {
+        let kubeconfig = Kubeconfig::from_yaml(FILE).unwrap();
+        let (name, cluster) = choose(&kubeconfig, None).unwrap();
+        assert_eq!(
+            (name.as_str(), cluster.server.as_deref()),
+            ("north", Some("https://n:6443"))
+        );
+        assert_eq!(cluster.proxy_url.as_deref(), Some("http://p:3128"));
+        assert_eq!(cluster.tls_server_name.as_deref(), Some("api"));
+        assert_eq!(
+            authority(&cluster).await.unwrap().as_deref(),
+            Some(&b"CA"[..])
+        );
+        for (wanted, says) in [("west", "north, south, lost"), ("lost", "nowhere")] {
+            let message = choose(&kubeconfig, Some(wanted)).unwrap_err();
+            assert!(message.contains(says), "{message}");
+        }
+    }
+
+    #[tokio::test]
+    async fn unchecked_certificates_are_refused_with_the_remedy() {
+        let folder = std::env::temp_dir().join(format!("meridian-admin-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("config");
+        std::fs::write(&path, FILE).unwrap();
+        let error = load(&path, Some("south")).await.unwrap_err();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(
+            error.to_string().contains("certificate-authority-data"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,233 @@
+//! Installing and removing, idempotently.
+
+use std::time::Duration;
+
+use http::{Method, Request};
+use kube::Client;
+use serde_json::Value;
+
+use super::{Installation, JOIN_MANAGER, verify};
+use crate::api_kind::ApiKind;
+
+/// How long a member may take until its API server enforces a new policy.
+const POLICY_WITHIN: Duration = Duration::from_secs(30);
+
+/// Why installing failed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// The member is too old for the fence policy.
+    #[error(
+        "this cluster runs {found}; Meridian needs Kubernetes 1.30 or newer, because it relies on ValidatingAdmissionPolicy; upgrade the cluster and join again"
+    )]
+    TooOld {
+        /// The member's version.
+        found: String,
+    },
+    /// The API server refused, or could not be reached.
+    #[error("{what}: {source}")]
+    Api {
+        /// What was being done.
+        what: String,
+        /// Why it failed.
+        source: Box<kube::Error>,
+    },
+    /// The answer was not understood.
+    #[error("{what}: {message}")]
+    Answer {
+        /// What was being done.
+        what: String,
+        /// What was wrong.
+        message: String,
+    },
+    /// The policy is stored but not enforced.
+    #[error(
+        "the fence policy is stored but the API server did not enforce it within {} s; look at the status of validatingadmissionpolicy/{name} and join again",
+        within.as_secs(), name = super::POLICY_NAME
+    )]
+    PolicyNotInForce {
+        /// How long was waited.
+        within: Duration,
+    },
+}
+
+impl InstallError {
+    pub(super) fn api(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Api {
+            what,
+            source: Box::new(source),
+        }
+    }
+
+    /// Whether the API server says the object does not exist.
+    pub(super) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 404))
+    }
+}
+
+/// What became of one object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It did not exist.
+    Created,
+    /// It existed with other content.
+    Updated,
+    /// It was as it should be.
+    Unchanged,
+    /// It was removed.
+    Removed,
+    /// There was nothing to remove.
+    Absent,
+}
+
+/// What installing or removing did, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// `Kind name` and what became of it.
+    pub objects: Vec<(String, Change)>,
+}
+
+impl Report {
+    /// Whether nothing had to be done.
+    pub fn unchanged(&self) -> bool {
+        self.objects
+            .iter()
+            .all(|(_, change)| matches!(change, Change::Unchanged | Change::Absent))
+    }
+}
+
+/// Applies every object of the installation and waits until the member enforces the fence policy.
+///
+/// # Guarantees
+/// Idempotent. No right is granted before the policy was seen to refuse.
+pub async fn apply(client: &Client, installation: &Installation) -> Result<Report, InstallError> {
+    let version = verify::server_version(client).await?;
+    if !version.supported() {
+        return Err(InstallError::TooOld {
+            found: version.git_version,
+        });
+    }
+    let mut report = Report::default();
+    for manifest in installation.manifests() {
+        if manifest["kind"] == "Role" {
+            verify::wait_in_force(client, POLICY_WITHIN).await?;
+        }
+        let change = apply_one(client, &manifest).await?;
+        report.objects.push((title(&manifest), change));
+    }
+    Ok(report)
+}
+
+/// Removes what [`apply`] installed, rights first and the policy last. Delivered objects and their namespaces stay.
+pub async fn uninstall(client: &Client) -> Result<Report, InstallError> {
+    let mut manifests = Installation::new(&super::Profile::ALL).manifests();
+    // With the namespace goes all that is in it; the policy must outlive the rights.
+    let last = |manifest: &Value| {
+        u8::from(
+            manifest["kind"]
+                .as_str()
+                .is_some_and(|k| k.starts_with("Validating")),
+        )
+    };
+    manifests.reverse();
+    manifests.sort_by_key(last);
+    let mut report = Report::default();
+    for manifest in manifests {
+        let what = title(&manifest);
+        let (kind, namespace, name) = address(&manifest);
+        let request = Request::builder()
+            .method(Method::DELETE)
+            .uri(kind.object_path(&namespace, &name))
+            .body(Vec::new());
+        let change = match send(client, &format!("remove {what}"), request).await {
+            Ok(_) => Change::Removed,
+            Err(error) if error.is_not_found() => Change::Absent,
+            Err(error) => return Err(error),
+        };
+        report.objects.push((what, change));
+    }
+    Ok(report)
+}
+
+async fn apply_one(client: &Client, manifest: &Value) -> Result<Change, InstallError> {
+    let what = title(manifest);
+    let before = fetch(client, manifest).await?;
+    let (kind, namespace, name) = address(manifest);
+    // Forced: what is installed is not shared with anybody.
+    let path = format!(
+        "{}?fieldManager={JOIN_MANAGER}&force=true&fieldValidation=Strict",
+        kind.object_path(&namespace, &name)
+    );
+    let request = Request::builder()
+        .method(Method::PATCH)
+        .uri(path)
+        .header(http::header::CONTENT_TYPE, "application/apply-patch+yaml")
+        .body(serde_json::to_vec(manifest).expect("a JSON value serialises"));
+    let after = send(client, &format!("apply {what}"), request).await?;
+    Ok(match before {
+        None => Change::Created,
+        Some(before)
+            if before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"] =>
+        {
+            Change::Unchanged
+        }
+        Some(_) => Change::Updated,
+    })
+}
+
+/// The object as it is in the member.
+pub(super) async fn fetch(
+    client: &Client,
+    manifest: &Value,
+) -> Result<Option<Value>, InstallError> {
+    let (kind, namespace, name) = address(manifest);
+    let request = Request::builder()
+        .uri(kind.object_path(&namespace, &name))
+        .body(Vec::new());
+    match send(client, &format!("read {}", title(manifest)), request).await {
+        Ok(object) => Ok(Some(object)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) async fn send(
+    client: &Client,
+    what: &str,
+    request: Result<Request<Vec<u8>>, http::Error>,
+) -> Result<Value, InstallError> {
+    let request = request.map_err(|error| InstallError::Answer {
+        what: what.to_owned(),
+        message: error.to_string(),
+    })?;
+    client
+        .request::<Value>(request)
+        .await
+        .map_err(InstallError::api(what))
+}
+
+pub(super) fn title(manifest: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    format!(
+        "{} {}",
+        text(&manifest["kind"]),
+        text(&manifest["metadata"]["name"])
+    )
+}
+
+fn address(manifest: &Value) -> (ApiKind, String, String) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (api_version, kind) = (text(&manifest["apiVersion"]), text(&manifest["kind"]));
+    let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+    let plural = match kind.as_str() {
+        "ValidatingAdmissionPolicy" => "validatingadmissionpolicies".to_owned(),
+        other => format!("{}s", other.to_lowercase()),
+    };
+    let namespace = text(&manifest["metadata"]["namespace"]);
+    let kind = if namespace.is_empty() {
+        ApiKind::cluster_scoped(group, version, &kind, &plural)
+    } else {
+        ApiKind::namespaced(group, version, &kind, &plural)
+    };
+    (kind, namespace, text(&manifest["metadata"]["name"]))
+}

@@ -1,0 +1,171 @@
+//! What Meridian puts into a member, with the joining person's own credentials.
+//!
+//! Our runtime identity has no right on any of this, so it can change neither its rights nor the policy it obeys.
+
+mod apply;
+mod policy;
+mod roles;
+mod verify;
+
+use std::sync::LazyLock;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use vocabulary::SYSTEM_NAMESPACE;
+
+pub use apply::{Change, InstallError, Report, apply, uninstall};
+pub use policy::POLICY_NAME;
+pub use roles::deliverable_kinds;
+pub use verify::{Issue, issue_token, kube_system_uid, server_version, verify};
+
+/// Name of the ConfigMap in [`SYSTEM_NAMESPACE`] that says what is installed.
+pub const INSTALLATION: &str = "meridian-installation";
+
+/// Version of what this binary installs; rises with every change of the manifests.
+pub const INSTALLATION_VERSION: u32 = 1;
+
+/// Field manager of everything here: not the runtime's, so that the runtime never owns it.
+pub const JOIN_MANAGER: &str = "meridian-join";
+
+static OWN_LABELS: LazyLock<Value> =
+    LazyLock::new(|| json!({"app.kubernetes.io/part-of": "meridian"}));
+
+/// A named set of rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// Read nodes, pods, namespaces and storage classes.
+    Observe,
+    /// Deliver the printed list of namespaced kinds.
+    Deploy,
+}
+
+impl Profile {
+    /// Every profile this version knows.
+    pub const ALL: [Self; 2] = [Self::Observe, Self::Deploy];
+
+    /// The profile's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Deploy => "deploy",
+        }
+    }
+}
+
+impl std::fmt::Display for Profile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Profile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|profile| profile.as_str() == text)
+            .ok_or_else(|| format!("there is no profile {text:?}; there are observe and deploy"))
+    }
+}
+
+/// Everything to be installed into one member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installation {
+    profiles: Vec<Profile>,
+}
+
+impl Installation {
+    /// An installation with these profiles; `observe` is always among them.
+    pub fn new(profiles: &[Profile]) -> Self {
+        let mut profiles = profiles.to_vec();
+        profiles.push(Profile::Observe);
+        profiles.sort();
+        profiles.dedup();
+        Self { profiles }
+    }
+
+    /// The profiles, sorted.
+    pub fn profiles(&self) -> &[Profile] {
+        &self.profiles
+    }
+
+    /// All objects, in the order in which they are to be applied. The record of the installation comes last: it
+    /// stands only where everything before it does.
+    pub fn manifests(&self) -> Vec<Value> {
+        let mut all = roles::identity();
+        // The policy before the rights: there is no moment at which our identity may write and no policy holds it.
+        all.extend([policy::policy(), policy::binding()]);
+        all.extend(roles::own_role());
+        all.extend(
+            self.profiles
+                .iter()
+                .flat_map(|profile| roles::profile(*profile)),
+        );
+        all.push(self.record());
+        all
+    }
+
+    fn record(&self) -> Value {
+        let profiles: Vec<&str> = self
+            .profiles
+            .iter()
+            .map(|profile| profile.as_str())
+            .collect();
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": INSTALLATION, "namespace": SYSTEM_NAMESPACE, "labels": OWN_LABELS.clone()},
+            "data": {
+                "version": INSTALLATION_VERSION.to_string(),
+                "profiles": profiles.join(","),
+                "meridian": env!("CARGO_PKG_VERSION"),
+            },
+        })
+    }
+}
+
+/// The manifests of one profile as YAML documents, for people to read before they join a cluster.
+pub fn permissions_yaml(profile: Profile) -> String {
+    let mut text = String::new();
+    for manifest in roles::profile(profile) {
+        text.push_str("---\n");
+        text.push_str(&serde_saphyr::to_string(&manifest).expect("a JSON value is YAML"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policy_is_in_place_before_any_right_is_granted() {
+        let manifests = Installation::new(&[Profile::Deploy]).manifests();
+        let place = |kind: &str| manifests.iter().position(|m| m["kind"] == kind).unwrap();
+        assert!(place("ValidatingAdmissionPolicyBinding") < place("ClusterRoleBinding"));
+        assert!(place("ValidatingAdmissionPolicyBinding") < place("RoleBinding"));
+        assert_eq!(place("ConfigMap"), manifests.len() - 1);
+    }
+
+    #[test]
+    fn permissions_are_readable_yaml() {
+        let text = permissions_yaml(Profile::Deploy);
+        assert!(
+            text.contains("horizontalpodautoscalers") && text.contains("name: meridian:deploy")
+        );
+        let first = text.split("---\n").nth(1).unwrap();
+        let value: Value = serde_saphyr::from_str(first).unwrap();
+        assert_eq!(value["kind"], "ClusterRole");
+    }
+
+    #[test]
+    fn observe_is_always_there_and_profiles_have_one_spelling() {
+        let installation = Installation::new(&[Profile::Deploy, Profile::Deploy]);
+        assert_eq!(installation.profiles(), [Profile::Observe, Profile::Deploy]);
+        for profile in Profile::ALL {
+            assert_eq!(profile.to_string().parse(), Ok(profile));
+        }
+        assert!("admin".parse::<Profile>().is_err());
+    }
+}

@@ -1,0 +1,92 @@
+//! The fence policy that a member enforces against us, and for us.
+//!
+//! What it says, for objects that carry the label `fleet.meridian.io/managed`:
+//! - nobody but Meridian's runtime identity writes the fence or the delete-fence; every other edit passes;
+//! - our writes carry a well-formed fence and never lower it;
+//! - our stamps are never below the object's fence, so that a stale process cannot stamp;
+//! - we delete, or let go, only what carries a stamp at least as high as its fence. A stamp left behind by a process
+//!   that died is void as soon as somebody applies with a newer fence.
+//!
+//! Endpoints, EndpointSlices and the like, which Kubernetes' controllers make with labels copied from ours, carry no
+//! fence and pass.
+
+use serde_json::{Value, json};
+use vocabulary::{MEMBER_IDENTITY, labels};
+
+/// Name of the policy, which its refusals carry.
+pub const POLICY_NAME: &str = "fence.fleet.meridian.io";
+
+fn annotation(object: &str, key: &str) -> String {
+    format!("{object} == null ? '' : {object}.metadata.?annotations['{key}'].orValue('')")
+}
+
+/// The policy.
+pub(super) fn policy() -> Value {
+    let fence = labels::FENCE;
+    let stamp = labels::DELETE_FENCE;
+    let released = format!(
+        "object != null && oldObject != null && !('{}' in object.metadata.?labels.orValue({{}}))",
+        labels::MANAGED
+    );
+    let variable = |name: &str, expression: String| json!({"name": name, "expression": expression});
+    let rule = |expression: &str, message: &str| json!({"expression": expression, "messageExpression": message, "reason": "Forbidden"});
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": POLICY_NAME, "labels": super::OWN_LABELS.clone()},
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": {
+                "matchPolicy": "Equivalent",
+                "objectSelector": {"matchExpressions": [{"key": labels::MANAGED, "operator": "Exists"}]},
+                // Status writes can change annotations too, so subresources are included.
+                "resourceRules": [{
+                    "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*", "*/*"],
+                    "operations": ["CREATE", "UPDATE", "DELETE"], "scope": "*",
+                }],
+            },
+            "variables": [
+                variable("ours", format!("request.userInfo.username == '{MEMBER_IDENTITY}'")),
+                variable("deleting", "request.operation == 'DELETE'".into()),
+                variable("was", annotation("oldObject", fence)),
+                variable("now", annotation("object", fence)),
+                variable("stampWas", annotation("oldObject", stamp)),
+                variable("stampNow", annotation("object", stamp)),
+                variable("released", released),
+                variable("stamped", "variables.stampWas != '' && variables.stampWas >= variables.was".into()),
+            ],
+            "validations": [
+                rule(
+                    "variables.ours || variables.deleting || (variables.now == variables.was && variables.stampNow == variables.stampWas)",
+                    &format!("'only Meridian changes the annotations {fence} and {stamp}; edit anything else freely'"),
+                ),
+                rule(
+                    "!variables.ours || variables.deleting || variables.released || variables.now.matches('^[0-9]{10}[.][0-9]{10}[.][0-9]{10}$')",
+                    "'a write of Meridian must carry a fence, not \"' + variables.now + '\"'",
+                ),
+                rule(
+                    "!variables.ours || variables.deleting || variables.released || variables.now >= variables.was",
+                    "'stale write: its fence ' + variables.now + ' is below ' + variables.was",
+                ),
+                rule(
+                    "!variables.ours || variables.deleting || variables.released || variables.stampNow == variables.stampWas || (variables.stampNow >= variables.now && variables.stampNow.matches('^[0-9]{10}[.][0-9]{10}[.][0-9]{10}$'))",
+                    "'stale stamp: the delete-fence ' + variables.stampNow + ' is below the fence ' + variables.now",
+                ),
+                rule(
+                    "!variables.ours || !(variables.deleting || variables.released) || variables.stamped",
+                    "'not stamped for deletion: the delete-fence \"' + variables.stampWas + '\" does not reach the fence ' + variables.was",
+                ),
+            ],
+        },
+    })
+}
+
+/// The binding that puts the policy in force everywhere.
+pub(super) fn binding() -> Value {
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": POLICY_NAME, "labels": super::OWN_LABELS.clone()},
+        "spec": {"policyName": POLICY_NAME, "validationActions": ["Deny"]},
+    })
+}

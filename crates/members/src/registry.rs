@@ -1,0 +1,45 @@
+//! Which members this process can talk to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use vocabulary::ClusterName;
+
+use crate::Member;
+
+/// Cluster name → [`Member`]; cheap to clone, read without locks, fed by whoever wires the program.
+#[derive(Debug, Clone, Default)]
+pub struct Registry {
+    members: Arc<ArcSwap<BTreeMap<ClusterName, Member>>>,
+}
+
+impl Registry {
+    /// The member of that name.
+    pub fn get(&self, name: &ClusterName) -> Option<Member> {
+        self.members.load().get(name).cloned()
+    }
+
+    /// Adds or replaces a member under its own name.
+    pub fn insert(&self, member: &Member) {
+        self.members.rcu(|now| {
+            let mut next = BTreeMap::clone(now);
+            next.insert(member.name().clone(), member.clone());
+            next
+        });
+    }
+
+    /// Forgets a member. Handles in use stay usable.
+    pub fn remove(&self, name: &ClusterName) {
+        self.members.rcu(|now| {
+            let mut next = BTreeMap::clone(now);
+            next.remove(name);
+            next
+        });
+    }
+
+    /// All members by name, as of now.
+    pub fn all(&self) -> Arc<BTreeMap<ClusterName, Member>> {
+        self.members.load_full()
+    }
+}

@@ -1,0 +1,234 @@
+//! From a URL to a TLS connection: straight, through HTTP CONNECT, or through SOCKS5.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use base64::Engine;
+use http::{HeaderValue, Uri};
+use hyper_rustls::{
+    ConfigBuilderExt, FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder,
+    MaybeHttpsStream,
+};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use tower::{Service, ServiceExt};
+
+use crate::config::MemberConfig;
+
+/// How the TCP stream comes about.
+#[derive(Clone)]
+enum Route {
+    Straight(HttpConnector),
+    Connect(Tunnel<HttpConnector>),
+    Socks(SocksV5<HttpConnector>),
+}
+
+impl Route {
+    fn new(proxy_url: Option<&str>, connect_timeout: Duration) -> Result<Self, String> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(Duration::from_secs(30)));
+        tcp.set_connect_timeout(Some(connect_timeout));
+        let Some(text) = proxy_url else {
+            return Ok(Self::Straight(tcp));
+        };
+        let (proxy, user) = split_user(text)?;
+        match (proxy.scheme_str(), user) {
+            (Some("http"), None) => Ok(Self::Connect(Tunnel::new(proxy, tcp))),
+            (Some("http"), Some((user, password))) => {
+                let encoded =
+                    base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+                let header = HeaderValue::from_str(&format!("Basic {encoded}"))
+                    .map_err(|_| "the proxy's user cannot be sent".to_owned())?;
+                Ok(Self::Connect(Tunnel::new(proxy, tcp).with_auth(header)))
+            }
+            // The proxy resolves the name: it may know names that we do not.
+            (Some("socks5"), None) => Ok(Self::Socks(SocksV5::new(proxy, tcp))),
+            (Some("socks5"), Some((user, password))) => Ok(Self::Socks(
+                SocksV5::new(proxy, tcp).with_auth(user, password),
+            )),
+            _ => Err("proxy-url must begin with http:// or socks5://".into()),
+        }
+    }
+
+    async fn open(self, to: Uri) -> io::Result<TokioIo<TcpStream>> {
+        match self {
+            Self::Straight(tcp) => tcp.oneshot(to).await.map_err(io::Error::other),
+            Self::Connect(tunnel) => tunnel.oneshot(to).await.map_err(io::Error::other),
+            Self::Socks(socks) => socks.oneshot(to).await.map_err(io::Error::other),
+        }
+    }
+}
+
+type Opening<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
+
+impl Service<Uri> for Route {
+    type Response = TokioIo<TcpStream>;
+    type Error = io::Error;
+    type Future = Opening<Self::Response>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, to: Uri) -> Self::Future {
+        Box::pin(self.clone().open(to))
+    }
+}
+
+/// Connector of a hyper client; the time-out spans TCP, proxy and TLS, because a stopped server still accepts TCP.
+#[derive(Clone)]
+pub(super) struct Connector {
+    https: HttpsConnector<Route>,
+    within: Duration,
+}
+
+impl Connector {
+    pub(super) fn new(config: &MemberConfig) -> Result<Self, String> {
+        let within = config.limits.connect_timeout;
+        let route = Route::new(config.proxy_url.as_deref(), within)?;
+        let mut builder = HttpsConnectorBuilder::new()
+            .with_tls_config(tls_config(config)?)
+            .https_only();
+        if let Some(name) = server_name(config)? {
+            builder = builder.with_server_name_resolver(FixedServerNameResolver::new(name));
+        }
+        Ok(Self {
+            https: builder.enable_all_versions().wrap_connector(route),
+            within,
+        })
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = io::Error;
+    type Future = Opening<Self::Response>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, to: Uri) -> Self::Future {
+        let within = self.within;
+        let opening = self.https.call(to);
+        Box::pin(async move {
+            match tokio::time::timeout(within, opening).await {
+                Ok(result) => result.map_err(io::Error::other),
+                Err(_) => Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    format!("no connection within {} ms", within.as_millis()),
+                )),
+            }
+        })
+    }
+}
+
+/// Trust in the given authorities only, or in this machine's where none are given.
+fn tls_config(config: &MemberConfig) -> Result<rustls::ClientConfig, String> {
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::new(
+        rustls::crypto::ring::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()
+    .map_err(|error| error.to_string())?;
+    let Some(pem) = &config.ca_pem else {
+        let builder = builder.with_native_roots().map_err(|error| {
+            format!(
+                "no certificate authority is configured and this machine's cannot be read: {error}"
+            )
+        })?;
+        return Ok(builder.with_no_client_auth());
+    };
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate
+            .map_err(|error| format!("the certificate authority is not PEM: {error}"))?;
+        roots
+            .add(certificate)
+            .map_err(|error| format!("the certificate authority is not usable: {error}"))?;
+    }
+    if roots.is_empty() {
+        return Err("the certificate authority holds no certificate".into());
+    }
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// The name the certificate must carry, where one is configured.
+fn server_name(config: &MemberConfig) -> Result<Option<ServerName<'static>>, String> {
+    let Some(name) = &config.tls_server_name else {
+        return Ok(None);
+    };
+    ServerName::try_from(name.clone())
+        .map(Some)
+        .map_err(|_| format!("tls-server-name {name:?} is neither a DNS name nor an address"))
+}
+
+type User = (String, String);
+
+/// Takes `user:password@` out of a proxy URL and undoes its percent-encoding.
+fn split_user(text: &str) -> Result<(Uri, Option<User>), String> {
+    let refuse = || "proxy-url is not a URL".to_owned();
+    let (scheme, rest) = text.split_once("://").ok_or_else(refuse)?;
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (user, host) = match rest[..end].rsplit_once('@') {
+        None => (None, &rest[..end]),
+        Some((user, host)) => {
+            let (name, password) = user.split_once(':').unwrap_or((user, ""));
+            (Some((decode(name), decode(password))), host)
+        }
+    };
+    let uri = format!("{scheme}://{host}").parse().map_err(|_| refuse())?;
+    Ok((uri, user))
+}
+
+fn decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let hex = |i: usize| bytes.get(i).and_then(|b| char::from(*b).to_digit(16));
+        match (bytes[at], hex(at + 1), hex(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            (byte, ..) => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxys_user_is_taken_out_and_decoded() {
+        let (uri, user) = split_user("http://joe:p%40ss%3Aword@proxy:3128/").unwrap();
+        assert_eq!(uri, "http://proxy:3128/");
+        assert_eq!(user, Some(("joe".into(), "p@ss:word".into())));
+        let (uri, user) = split_user("socks5://[::1]:1080").unwrap();
+        assert_eq!((uri.port_u16(), user), (Some(1080), None));
+    }
+
+    #[test]
+    fn other_proxies_are_refused_in_words() {
+        for url in ["https://proxy:1", "ftp://x", "proxy:3128"] {
+            assert!(
+                Route::new(Some(url), Duration::from_secs(1)).is_err(),
+                "{url}"
+            );
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! What we change in a member: apply, stamp, delete, release.
+
+use http::Method;
+use serde_json::{Map, Value, json};
+use vocabulary::{FIELD_MANAGER, Fence, labels};
+
+use crate::api_kind::ApiKind;
+use crate::error::MemberError;
+use crate::member::Member;
+use crate::transport::Call;
+
+const APPLY: &str = "application/apply-patch+yaml";
+const MERGE: &str = "application/merge-patch+json";
+const JSON: &str = "application/json";
+
+/// How to apply.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ApplyOptions {
+    /// Take fields over from other managers instead of failing with [`MemberError::Conflict`].
+    pub force: bool,
+    /// Let the server do everything except storing it.
+    pub dry_run: bool,
+}
+
+/// What the object must still be for a write to happen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Preconditions {
+    /// The object's UID.
+    pub uid: Option<String>,
+    /// The object's resourceVersion.
+    pub resource_version: Option<String>,
+}
+
+impl Preconditions {
+    /// Exactly this object in exactly this version, taken from its metadata.
+    pub fn of(object: &Value) -> Self {
+        let text = |field: &str| object["metadata"][field].as_str().map(String::from);
+        Self {
+            uid: text("uid"),
+            resource_version: text("resourceVersion"),
+        }
+    }
+
+    fn metadata(&self) -> Map<String, Value> {
+        let mut metadata = Map::new();
+        if let Some(uid) = &self.uid {
+            metadata.insert("uid".into(), uid.clone().into());
+        }
+        if let Some(version) = &self.resource_version {
+            metadata.insert("resourceVersion".into(), version.clone().into());
+        }
+        metadata
+    }
+}
+
+impl Member {
+    /// Server-side apply as manager `meridian`; returns the object as stored (or, dry, as it would be).
+    ///
+    /// Validation is strict for every kind: a field the member does not know is [`MemberError::Invalid`], never
+    /// dropped silently. Custom resources that preserve unknown fields have none by definition, so they pass.
+    pub async fn apply(
+        &self,
+        kind: &ApiKind,
+        namespace: &str,
+        name: &str,
+        object: &Value,
+        options: ApplyOptions,
+    ) -> Result<Value, MemberError> {
+        let mut path = format!(
+            "{}?fieldManager={FIELD_MANAGER}&fieldValidation=Strict",
+            kind.object_path(namespace, name)
+        );
+        if options.force {
+            path.push_str("&force=true");
+        }
+        if options.dry_run {
+            path.push_str("&dryRun=All");
+        }
+        self.send(Method::PATCH, path, APPLY, object).await
+    }
+
+    /// Writes the delete-fence, the first half of every delete. The member's policy refuses a fence below the
+    /// object's own, and refuses our delete of an object that carries none.
+    pub async fn stamp_delete(
+        &self,
+        kind: &ApiKind,
+        namespace: &str,
+        name: &str,
+        fence: Fence,
+        only_if: &Preconditions,
+    ) -> Result<Value, MemberError> {
+        let mut metadata = only_if.metadata();
+        metadata.insert("annotations".into(), json!({ labels::DELETE_FENCE: fence }));
+        self.merge(kind, namespace, name, json!({ "metadata": metadata }))
+            .await
+    }
+
+    /// Deletes in the background (dependants are collected by the member), only if the preconditions hold.
+    pub async fn delete(
+        &self,
+        kind: &ApiKind,
+        namespace: &str,
+        name: &str,
+        only_if: &Preconditions,
+    ) -> Result<(), MemberError> {
+        let options = json!({
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Background",
+            "preconditions": only_if.metadata(),
+        });
+        let path = kind.object_path(namespace, name);
+        self.send(Method::DELETE, path, JSON, &options)
+            .await
+            .map(|_: Value| ())
+    }
+
+    /// Lets an object go: stamps it, then removes our labels and annotations and gives up the ownership of every
+    /// field, so that the next owner meets no conflict. The object and what runs stay as they are.
+    pub async fn release(
+        &self,
+        kind: &ApiKind,
+        namespace: &str,
+        name: &str,
+        fence: Fence,
+        only_if: &Preconditions,
+    ) -> Result<Value, MemberError> {
+        let stamped = self
+            .stamp_delete(kind, namespace, name, fence, only_if)
+            .await?;
+        let mut metadata = Preconditions::of(&stamped).metadata();
+        for field in ["labels", "annotations"] {
+            metadata.insert(field.into(), Value::Object(ours_removed(&stamped, field)));
+        }
+        metadata.insert("managedFields".into(), others_ownership(&stamped));
+        self.merge(kind, namespace, name, json!({ "metadata": metadata }))
+            .await
+    }
+
+    /// Creates the namespace when it is missing; an existing one, of whoever, is left alone.
+    pub async fn ensure_namespace(&self, name: &str) -> Result<(), MemberError> {
+        let kind = ApiKind::cluster_scoped("", "v1", "Namespace", "namespaces");
+        match self.get_bytes(&kind, "", name).await {
+            Err(MemberError::NotFound { .. }) => {}
+            other => return other.map(|_| ()),
+        }
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let path = format!("/api/v1/namespaces?fieldManager={FIELD_MANAGER}");
+        match self.send(Method::POST, path, JSON, &namespace).await {
+            // Somebody else was faster: it exists, which is all we want.
+            Err(MemberError::Conflict { .. }) => Ok(()),
+            other => other.map(|_: Value| ()),
+        }
+    }
+
+    async fn merge(
+        &self,
+        kind: &ApiKind,
+        namespace: &str,
+        name: &str,
+        patch: Value,
+    ) -> Result<Value, MemberError> {
+        let path = format!(
+            "{}?fieldManager={FIELD_MANAGER}",
+            kind.object_path(namespace, name)
+        );
+        self.send(Method::PATCH, path, MERGE, &patch).await
+    }
+
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: String,
+        content_type: &'static str,
+        body: &Value,
+    ) -> Result<Value, MemberError> {
+        let body = serde_json::to_vec(body).expect("a JSON value serialises");
+        let answer = self
+            .transport
+            .call(&Call::send(method, path, content_type, body))
+            .await?;
+        self.json(&answer)
+    }
+}
+
+/// A merge patch that removes every key of ours from a map in the metadata.
+fn ours_removed(object: &Value, field: &str) -> Map<String, Value> {
+    object["metadata"][field]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| key.starts_with("fleet.meridian.io/"))
+        .map(|(key, _)| (key.clone(), Value::Null))
+        .collect()
+}
+
+/// The managedFields without ours. A list of one empty entry is the API server's way to say "nobody".
+fn others_ownership(object: &Value) -> Value {
+    let others: Vec<Value> = object["metadata"]["managedFields"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|entry| entry["manager"] != FIELD_MANAGER)
+        .cloned()
+        .collect();
+    if others.is_empty() {
+        json!([{}])
+    } else {
+        Value::Array(others)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn release_touches_only_what_is_ours() {
+        let object = json!({"metadata": {
+            "labels": {"app": "x", labels::MANAGED: "true"},
+            "annotations": {labels::FENCE: "f", "note": "keep"},
+            "managedFields": [{"manager": "meridian"}, {"manager": "kubectl"}],
+        }});
+        assert_eq!(
+            Value::Object(ours_removed(&object, "labels")),
+            json!({labels::MANAGED: null})
+        );
+        assert_eq!(
+            Value::Object(ours_removed(&object, "annotations")),
+            json!({labels::FENCE: null})
+        );
+        assert_eq!(others_ownership(&object), json!([{"manager": "kubectl"}]));
+        assert_eq!(others_ownership(&json!({})), json!([{}]));
+    }
+}
