@@ -230,6 +230,11 @@ impl MemberError {
                 retry_after,
             },
             500 if message.contains("request is too large") => Self::TooLarge { message },
+            // Server-side apply reports an object that does not fit the schema as an internal error.
+            500 if message.contains("failed to create typed patch object") => Self::Invalid {
+                fields: undeclared(&message),
+                message,
+            },
             500..=599 => Self::Unavailable {
                 cluster,
                 message,
@@ -241,6 +246,16 @@ impl MemberError {
             },
         }
     }
+}
+
+/// The field paths in `.spec.x: field not declared in schema`.
+fn undeclared(message: &str) -> Vec<String> {
+    message
+        .split(": field not declared in schema")
+        .filter_map(|before| before.rsplit(char::is_whitespace).next())
+        .filter_map(|path| path.strip_prefix('.'))
+        .map(String::from)
+        .collect()
 }
 
 /// The parts of `metav1.Status` that we use.
@@ -343,6 +358,18 @@ mod tests {
         };
         assert_eq!(managers, ["kubectl-client-side-apply"]);
         assert!(message.contains(".spec.replicas"));
+    }
+
+    #[test]
+    fn fields_outside_the_schema_are_named() {
+        let error = of(
+            500,
+            r#"{"message":"failed to create typed patch object (/c; apps/v1, Kind=Deployment): errors:\n  .spec.x: field not declared in schema\n  .spec.template.y: field not declared in schema"}"#,
+        );
+        let MemberError::Invalid { fields, .. } = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(fields, ["spec.x", "spec.template.y"]);
     }
 
     #[test]

@@ -165,7 +165,18 @@ impl Member {
             "{}?fieldManager={FIELD_MANAGER}",
             kind.object_path(namespace, name)
         );
-        self.send(Method::PATCH, path, MERGE, &patch).await
+        match self.send(Method::PATCH, path, MERGE, &patch).await {
+            // A patch with another object's uid reads as an attempt to change the uid: it is a failed precondition.
+            Err(MemberError::Invalid { message, fields })
+                if fields.iter().any(|field| field == "metadata.uid") =>
+            {
+                Err(MemberError::Conflict {
+                    message,
+                    managers: Vec::new(),
+                })
+            }
+            other => other,
+        }
     }
 
     pub(crate) async fn send(

@@ -41,7 +41,7 @@ pub(super) fn policy() -> Value {
                 "objectSelector": {"matchExpressions": [{"key": labels::MANAGED, "operator": "Exists"}]},
                 // Status writes can change annotations too, so subresources are included.
                 "resourceRules": [{
-                    "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*", "*/*"],
+                    "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"],
                     "operations": ["CREATE", "UPDATE", "DELETE"], "scope": "*",
                 }],
             },

@@ -56,9 +56,10 @@ impl Budget {
             .with_max_times(self.limits.retries)
             .with_jitter();
         call.retry(policy)
-            .when(|error| asks_to_come_back(error).is_some() && self.take())
+            .when(|error| asks_to_come_back(error).is_some())
             .adjust(|error, pause| {
-                let pause = pause?;
+                // No pause left means no repetition left: only a real one may cost a token.
+                let pause = pause.filter(|_| self.take())?;
                 let asked = asks_to_come_back(error).flatten().unwrap_or_default();
                 Some(pause.max(asked).min(self.limits.retry_pause_max))
             })

@@ -1,0 +1,681 @@
+//! Against a real kube-apiserver: what the fence policy refuses and lets pass, and what the transport does.
+
+mod plane;
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use members::install::{self, Change, Installation, Profile};
+use members::{ApiKind, ApplyOptions, Member, MemberError, Preconditions, WatchEvent};
+use plane::Plane;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use vocabulary::{Fence, labels};
+
+fn config_maps() -> ApiKind {
+    ApiKind::namespaced("", "v1", "ConfigMap", "configmaps")
+}
+
+fn fence(plan: u32) -> Fence {
+    Fence {
+        generation: 1,
+        authority: 1,
+        plan,
+    }
+}
+
+/// A delivered ConfigMap with this fence and this content.
+fn delivered(name: &str, plan: u32, content: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {
+            "name": name,
+            "labels": {labels::MANAGED: "true", labels::APP: "trade"},
+            "annotations": {labels::FENCE: fence(plan)},
+        },
+        "data": {"content": content},
+    })
+}
+
+const PLAIN: ApplyOptions = ApplyOptions {
+    force: false,
+    dry_run: false,
+};
+
+async fn apply(
+    member: &Member,
+    namespace: &str,
+    name: &str,
+    plan: u32,
+    content: &str,
+) -> Result<Value, MemberError> {
+    let object = delivered(name, plan, content);
+    member
+        .apply(&config_maps(), namespace, name, &object, PLAIN)
+        .await
+}
+
+fn fence_refused<T: std::fmt::Debug>(result: Result<T, MemberError>, says: &str) {
+    match result {
+        Err(MemberError::FenceRefused { message }) => assert!(message.contains(says), "{message}"),
+        other => panic!("expected a refusal by the fence policy saying {says:?}, got {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_stale_writer_is_refused_and_a_newer_one_passes() {
+    let plane = Plane::shared().await;
+    let member = plane.member().await;
+    member.ensure_namespace("stale").await.unwrap();
+    member.ensure_namespace("stale").await.unwrap();
+    apply(&member, "stale", "c", 5, "five").await.unwrap();
+    fence_refused(apply(&member, "stale", "c", 4, "four").await, "stale write");
+    apply(&member, "stale", "c", 5, "five again").await.unwrap();
+    let stored = apply(&member, "stale", "c", 6, "six").await.unwrap();
+    assert_eq!(stored["data"]["content"], "six");
+
+    let mut bare = delivered("c", 7, "x");
+    bare["metadata"]["annotations"] = json!({});
+    fence_refused(
+        member
+            .apply(&config_maps(), "stale", "c", &bare, PLAIN)
+            .await,
+        "must carry a fence",
+    );
+    bare["metadata"]["annotations"] = json!({labels::FENCE: "9"});
+    fence_refused(
+        member
+            .apply(&config_maps(), "stale", "c", &bare, PLAIN)
+            .await,
+        "must carry a fence",
+    );
+    bare["metadata"]["name"] = "new".into();
+    fence_refused(
+        member
+            .apply(&config_maps(), "stale", "new", &bare, PLAIN)
+            .await,
+        "must carry a fence",
+    );
+}
+
+#[tokio::test]
+async fn only_stamped_objects_can_be_deleted_by_us_and_a_stale_process_cannot_stamp() {
+    let plane = Plane::shared().await;
+    let member = plane.member().await;
+    member.ensure_namespace("stamp").await.unwrap();
+    let object = apply(&member, "stamp", "c", 5, "x").await.unwrap();
+    let now = Preconditions::of(&object);
+    let kind = config_maps();
+    fence_refused(
+        member.delete(&kind, "stamp", "c", &now).await,
+        "not stamped",
+    );
+    fence_refused(
+        member
+            .stamp_delete(&kind, "stamp", "c", fence(4), &now)
+            .await,
+        "stale stamp",
+    );
+
+    let other = Preconditions {
+        uid: Some("00000000-0000-0000-0000-000000000000".into()),
+        ..Preconditions::default()
+    };
+    let wrong = member
+        .stamp_delete(&kind, "stamp", "c", fence(5), &other)
+        .await;
+    assert!(
+        matches!(wrong, Err(MemberError::Conflict { .. })),
+        "{wrong:?}"
+    );
+
+    let stamped = member
+        .stamp_delete(&kind, "stamp", "c", fence(5), &now)
+        .await
+        .unwrap();
+    // The process died here; somebody else applied with a newer fence: the stamp is void.
+    let revived = apply(&member, "stamp", "c", 6, "y").await.unwrap();
+    let old = Preconditions::of(&stamped);
+    let gone_by = member.delete(&kind, "stamp", "c", &old).await;
+    assert!(
+        matches!(
+            gone_by,
+            Err(MemberError::Conflict { .. } | MemberError::FenceRefused { .. })
+        ),
+        "{gone_by:?}"
+    );
+    fence_refused(
+        member
+            .delete(&kind, "stamp", "c", &Preconditions::of(&revived))
+            .await,
+        "not stamped",
+    );
+
+    let stamped = member
+        .stamp_delete(&kind, "stamp", "c", fence(7), &Preconditions::of(&revived))
+        .await
+        .unwrap();
+    let stale = member
+        .delete(&kind, "stamp", "c", &Preconditions::of(&revived))
+        .await;
+    assert!(
+        matches!(stale, Err(MemberError::Conflict { .. })),
+        "{stale:?}"
+    );
+    member
+        .delete(&kind, "stamp", "c", &Preconditions::of(&stamped))
+        .await
+        .unwrap();
+    let gone = member.get(&kind, "stamp", "c").await;
+    assert!(
+        matches!(gone, Err(MemberError::NotFound { .. })),
+        "{gone:?}"
+    );
+}
+
+#[tokio::test]
+async fn other_people_may_edit_and_delete_but_not_touch_the_fence() {
+    let plane = Plane::shared().await;
+    let member = plane.member().await;
+    member.ensure_namespace("people").await.unwrap();
+    apply(&member, "people", "c", 5, "x").await.unwrap();
+    let path = "/api/v1/namespaces/people/configmaps/c";
+    let edit = json!({"metadata": {"labels": {"team": "pay"}}, "data": {"more": "y"}});
+    plane.admin("PATCH", path, &edit).await.unwrap();
+    for annotation in [labels::FENCE, labels::DELETE_FENCE] {
+        for value in [json!(fence(9)), Value::Null, json!("x")] {
+            if annotation == labels::DELETE_FENCE && value.is_null() {
+                continue;
+            }
+            let edit = json!({"metadata": {"annotations": {annotation: value}}});
+            let refusal = plane.admin("PATCH", path, &edit).await.unwrap_err();
+            assert!(refusal.contains("only Meridian changes"), "{refusal}");
+        }
+    }
+    let foreign = apply(&member, "people", "c", 5, "z").await.unwrap();
+    assert_eq!(
+        foreign["data"]["more"], "y",
+        "a foreign field survives our apply"
+    );
+    assert_eq!(foreign["metadata"]["labels"]["team"], "pay");
+
+    let edit = json!({"data": {"content": "theirs"}});
+    plane.admin("PATCH", path, &edit).await.unwrap();
+    let Err(MemberError::Conflict { managers, message }) =
+        apply(&member, "people", "c", 5, "ours").await
+    else {
+        panic!("a field somebody else took must be a conflict")
+    };
+    assert!(
+        !managers.is_empty() && message.contains(".data.content"),
+        "{managers:?} {message}"
+    );
+    let forced = ApplyOptions {
+        force: true,
+        ..PLAIN
+    };
+    let object = delivered("c", 5, "ours");
+    let dry = ApplyOptions {
+        dry_run: true,
+        ..forced
+    };
+    member
+        .apply(&config_maps(), "people", "c", &object, dry)
+        .await
+        .unwrap();
+    let unchanged = member.get(&config_maps(), "people", "c").await.unwrap();
+    assert_eq!(unchanged["data"]["content"], "theirs");
+    member
+        .apply(&config_maps(), "people", "c", &object, forced)
+        .await
+        .unwrap();
+
+    plane.admin("DELETE", path, &json!({})).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_released_object_stays_and_belongs_to_nobody() {
+    let plane = Plane::shared().await;
+    let member = plane.member().await;
+    member.ensure_namespace("release").await.unwrap();
+    let object = apply(&member, "release", "c", 5, "x").await.unwrap();
+    let kind = config_maps();
+    let stale = member
+        .release(&kind, "release", "c", fence(4), &Preconditions::of(&object))
+        .await;
+    fence_refused(stale, "stale stamp");
+    let edit = json!({"metadata": {"labels": {labels::MANAGED: null}, "annotations": {labels::FENCE: null}}});
+    let refusal = plane
+        .admin("PATCH", "/api/v1/namespaces/release/configmaps/c", &edit)
+        .await;
+    assert!(refusal.unwrap_err().contains("only Meridian changes"));
+
+    let released = member
+        .release(&kind, "release", "c", fence(5), &Preconditions::of(&object))
+        .await
+        .unwrap();
+    let metadata = &released["metadata"];
+    assert_eq!(metadata["uid"], object["metadata"]["uid"]);
+    assert_eq!(released["data"]["content"], "x");
+    let text = metadata.to_string();
+    assert!(!text.contains("fleet.meridian.io"), "{text}");
+}
+
+#[tokio::test]
+async fn a_field_the_member_does_not_know_is_refused_by_name() {
+    let plane = Plane::shared().await;
+    let member = plane.member().await;
+    member.ensure_namespace("strict").await.unwrap();
+    let mut object = delivered("c", 1, "x");
+    object["spec"] = json!({"unknown": 1});
+    let result = member
+        .apply(&config_maps(), "strict", "c", &object, PLAIN)
+        .await;
+    let Err(MemberError::Invalid { fields, .. }) = result else {
+        panic!("{result:?}")
+    };
+    assert_eq!(fields, ["spec"]);
+    let object = delivered("c", 1, "x");
+    let result = member
+        .apply(&config_maps(), "no-such-namespace", "c", &object, PLAIN)
+        .await;
+    assert!(
+        matches!(result, Err(MemberError::NotFound { .. })),
+        "{result:?}"
+    );
+}
+
+#[tokio::test]
+async fn rights_are_exactly_the_profiles_and_the_token_renews_itself() {
+    let plane = Plane::shared().await;
+    let member = plane.member().await;
+    let kinds = member.discover().await.unwrap();
+    let access = member.permissions(&kinds).await.unwrap();
+    let deliverable: Vec<&str> = access
+        .iter()
+        .filter(|a| a.deliverable())
+        .map(|a| a.kind.plural.as_str())
+        .collect();
+    for kind in install::deliverable_kinds() {
+        assert!(
+            kinds
+                .iter()
+                .any(|k| k.plural == kind.plural && k.version == kind.version)
+        );
+        assert!(
+            deliverable.contains(&kind.plural.as_str()),
+            "{}",
+            kind.plural
+        );
+    }
+    for plural in [
+        "validatingadmissionpolicies",
+        "clusterroles",
+        "roles",
+        "nodes",
+        "pods",
+        "customresourcedefinitions",
+    ] {
+        assert!(!deliverable.contains(&plural), "{plural}");
+    }
+    let nodes = access.iter().find(|a| a.kind.plural == "nodes").unwrap();
+    assert_eq!(nodes.allowed, ["get", "list", "watch"]);
+    assert_eq!(nodes.missing(), ["create", "patch", "delete"]);
+
+    let issued = member
+        .request_token(Duration::from_secs(3600))
+        .await
+        .unwrap();
+    assert!(issued.expires_at > jiff::Timestamp::now());
+    member.set_token(&SecretString::from("rubbish")).unwrap();
+    let refused = member.get(&config_maps(), "default", "x").await;
+    let Err(error @ MemberError::Unauthorized { .. }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(error.to_string().contains("update-credential"));
+    member.set_token(&issued.token).unwrap();
+    assert_eq!(
+        member.kube_system_uid().await.unwrap(),
+        install::kube_system_uid(&plane.client().await)
+            .await
+            .unwrap()
+    );
+    assert!(!format!("{member:?} {issued:?}").contains(issued.token.expose_secret()));
+
+    let version = member.version().await.unwrap();
+    assert!(version.supported(), "{version:?}");
+    assert!(member.probe().await.unwrap() < Duration::from_secs(10));
+    let policy = ApiKind::cluster_scoped(
+        "admissionregistration.k8s.io",
+        "v1",
+        "ValidatingAdmissionPolicy",
+        "validatingadmissionpolicies",
+    );
+    let forbidden = member
+        .delete(&policy, "", install::POLICY_NAME, &Preconditions::default())
+        .await;
+    assert!(
+        matches!(forbidden, Err(MemberError::Forbidden { .. })),
+        "{forbidden:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_members_own_controllers_are_not_hindered() {
+    let plane = Plane::shared().await;
+    let member = plane.member().await;
+    member.ensure_namespace("kcm").await.unwrap();
+    let kinds = install::deliverable_kinds();
+    let kind = |plural: &str| kinds.iter().find(|kind| kind.plural == plural).unwrap();
+    let pod = json!({"metadata": {"labels": {"app": "t"}}, "spec": {"containers": [{"name": "t", "image": "t"}]}});
+    let mut deployment = delivered("t", 5, "");
+    deployment["apiVersion"] = "apps/v1".into();
+    deployment["kind"] = "Deployment".into();
+    deployment["spec"] =
+        json!({"replicas": 1, "selector": {"matchLabels": {"app": "t"}}, "template": pod});
+    let mut service = delivered("t", 5, "");
+    service["kind"] = "Service".into();
+    service["spec"] = json!({"selector": {"app": "t"}, "ports": [{"port": 80}]});
+    for (object, plural) in [(&mut deployment, "deployments"), (&mut service, "services")] {
+        object.as_object_mut().unwrap().remove("data");
+        member
+            .apply(kind(plural), "kcm", "t", object, PLAIN)
+            .await
+            .unwrap();
+    }
+
+    // The controller writes status and the revision annotation on the Deployment, copies our annotations to a
+    // ReplicaSet, and our labels from the Service to an EndpointSlice.
+    let sets = plane
+        .eventually("/apis/apps/v1/namespaces/kcm/replicasets", has_items)
+        .await;
+    assert_eq!(
+        sets["items"][0]["metadata"]["annotations"][labels::FENCE],
+        json!(fence(5))
+    );
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/kcm/endpointslices";
+    let slices = plane.eventually(slices, has_items).await;
+    assert_eq!(
+        slices["items"][0]["metadata"]["labels"][labels::MANAGED],
+        "true"
+    );
+    let path = "/apis/apps/v1/namespaces/kcm/deployments/t";
+    let observed = |object: &Value| {
+        object["status"]["observedGeneration"] == 1 && object["status"]["replicas"] == 1
+    };
+    plane.eventually(path, observed).await;
+
+    let scale = json!({"spec": {"replicas": 2}});
+    plane
+        .admin("PATCH", &format!("{path}/scale"), &scale)
+        .await
+        .unwrap();
+    let status = json!({"metadata": {"annotations": {labels::FENCE: fence(9)}}});
+    let sneaked = plane
+        .admin("PATCH", &format!("{path}/status"), &status)
+        .await;
+    assert!(sneaked.unwrap_err().contains("only Meridian changes"));
+
+    let object = member.get(kind("deployments"), "kcm", "t").await.unwrap();
+    let stamped = member
+        .stamp_delete(
+            kind("deployments"),
+            "kcm",
+            "t",
+            fence(5),
+            &Preconditions::of(&object),
+        )
+        .await
+        .unwrap();
+    let only_uid = Preconditions {
+        resource_version: None,
+        ..Preconditions::of(&stamped)
+    };
+    member
+        .delete(kind("deployments"), "kcm", "t", &only_uid)
+        .await
+        .unwrap();
+    let empty = |list: &Value| !has_items(list);
+    plane
+        .eventually("/apis/apps/v1/namespaces/kcm/replicasets", empty)
+        .await;
+}
+
+fn has_items(list: &Value) -> bool {
+    list["items"]
+        .as_array()
+        .is_some_and(|items| !items.is_empty())
+}
+
+#[tokio::test]
+async fn a_member_behind_a_proxy_is_reached_through_it_alone() {
+    let plane = Plane::shared().await;
+    let mut config = plane.config().await;
+    let proxy = plane::ConnectProxy::start().await;
+    config.proxy_url = Some(format!("http://joe:p%40ss@{}", proxy.address));
+    let member = Member::connect(&config).unwrap();
+    member.probe().await.unwrap();
+    let heads = proxy.heads.lock().unwrap().join("\n");
+    let target = config.server.strip_prefix("https://").unwrap();
+    assert!(heads.starts_with(&format!("CONNECT {target}")), "{heads}");
+    assert!(
+        heads
+            .to_lowercase()
+            .contains("proxy-authorization: basic am9lonbac3m="),
+        "{heads}"
+    );
+    assert!(!heads.contains("Bearer"), "{heads}");
+}
+
+#[tokio::test]
+async fn a_server_with_another_authority_or_name_is_not_trusted() {
+    let plane = Plane::shared().await;
+    let mut config = plane.config().await;
+    config.tls_server_name = Some("kubernetes".into());
+    Member::connect(&config).unwrap().probe().await.unwrap();
+    config.tls_server_name = Some("elsewhere".into());
+    let wrong = Member::connect(&config).unwrap().probe().await;
+    let Err(MemberError::Unreachable { message, .. }) = wrong else {
+        panic!("{wrong:?}")
+    };
+    assert!(message.contains("certificate"), "{message}");
+    config.tls_server_name = None;
+    config.ca_pem = Some(plane::another_authority());
+    let wrong = Member::connect(&config).unwrap().probe().await;
+    assert!(
+        matches!(wrong, Err(MemberError::Unreachable { .. })),
+        "{wrong:?}"
+    );
+    config.ca_pem = Some(b"rubbish".to_vec());
+    assert!(matches!(
+        Member::connect(&config),
+        Err(MemberError::Config { .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_watch_lists_page_by_page_follows_and_tells_deletes() {
+    let plane = Plane::shared().await;
+    let mut config = plane.config().await;
+    config.limits.page_size = 2;
+    let member = Member::connect(&config).unwrap();
+    member.ensure_namespace("watch").await.unwrap();
+    for at in 0..5 {
+        let name = format!("w{at}");
+        let mut object = delivered(&name, 1, "x");
+        object["metadata"]["labels"][labels::APP] = "watched".into();
+        member
+            .apply(&config_maps(), "watch", &name, &object, PLAIN)
+            .await
+            .unwrap();
+    }
+    let selector = format!("{}=watched", labels::APP);
+    let mut events = member.watch(&config_maps(), &selector);
+    assert_eq!(next(&mut events).await, WatchEvent::Reset);
+    for _ in 0..5 {
+        assert!(matches!(next(&mut events).await, WatchEvent::Upsert(_)));
+    }
+    assert!(matches!(next(&mut events).await, WatchEvent::Synced { .. }));
+
+    let mut object = delivered("w3", 2, "changed");
+    object["metadata"]["labels"][labels::APP] = "watched".into();
+    member
+        .apply(&config_maps(), "watch", "w3", &object, PLAIN)
+        .await
+        .unwrap();
+    let WatchEvent::Upsert(bytes) = next(&mut events).await else {
+        panic!("expected the change")
+    };
+    let seen: Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(seen["data"]["content"], "changed");
+
+    plane
+        .admin(
+            "DELETE",
+            "/api/v1/namespaces/watch/configmaps/w1",
+            &json!({}),
+        )
+        .await
+        .unwrap();
+    let WatchEvent::Delete(deleted) = next(&mut events).await else {
+        panic!("expected the delete")
+    };
+    assert_eq!(deleted.key, config_maps().key("watch", "w1"));
+    assert!(!deleted.uid.is_empty());
+}
+
+#[tokio::test]
+async fn a_silent_member_is_noticed_and_the_watch_goes_on_afterwards() {
+    let plane = Plane::own().await;
+    let mut config = plane.config().await;
+    config.limits.ping_interval = Duration::from_millis(500);
+    config.limits.ping_timeout = Duration::from_millis(500);
+    config.limits.request_timeout = Duration::from_secs(2);
+    config.limits.connect_timeout = Duration::from_secs(1);
+    config.limits.breaker_failures = 2;
+    config.limits.watch_pause_max = Duration::from_millis(500);
+    config.limits.breaker_open_max = Duration::from_millis(500);
+    let member = Member::connect(&config).unwrap();
+    let mut events = member.watch(&config_maps(), labels::MANAGED);
+    while !matches!(next(&mut events).await, WatchEvent::Synced { .. }) {}
+
+    plane.freeze();
+    let began = std::time::Instant::now();
+    let WatchEvent::Down(error) = next(&mut events).await else {
+        panic!("the watch must tell that it is down")
+    };
+    assert!(error.is_transport(), "{error:?}");
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "PINGs notice it, not the watch's time-out"
+    );
+    let opened = async {
+        loop {
+            match member.get(&config_maps(), "default", "x").await {
+                Err(MemberError::BreakerOpen { .. }) => return,
+                Err(error) if error.is_transport() => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), opened)
+        .await
+        .unwrap();
+    plane.thaw();
+    let healed = async { while member.probe().await.is_err() {} };
+    tokio::time::timeout(Duration::from_secs(30), healed)
+        .await
+        .unwrap();
+
+    member.ensure_namespace("silent").await.unwrap();
+    apply(&member, "silent", "c", 1, "x").await.unwrap();
+    loop {
+        match next(&mut events).await {
+            WatchEvent::Upsert(_) => break,
+            WatchEvent::Down(_) | WatchEvent::Bookmark { .. } => {}
+            other => panic!("nothing was lost, so nothing is listed again: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_watch_whose_history_is_gone_starts_over_with_a_reset() {
+    let plane = Plane::own().await;
+    let member = plane.member().await;
+    member.ensure_namespace("gone").await.unwrap();
+    apply(&member, "gone", "kept", 1, "x").await.unwrap();
+    let mut events = member.watch(&config_maps(), labels::MANAGED);
+    while !matches!(next(&mut events).await, WatchEvent::Synced { .. }) {}
+    // Changes that the watch does not see, so that its version stays behind.
+    for at in 0..20 {
+        let other = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("other-{at}")}});
+        plane
+            .admin("POST", "/api/v1/namespaces/gone/configmaps", &other)
+            .await
+            .unwrap();
+    }
+    plane.restart_forgetting_history().await;
+    let mut saw = Vec::new();
+    loop {
+        match next(&mut events).await {
+            WatchEvent::Synced { .. } => break,
+            WatchEvent::Down(error) => saw.push(error.kind()),
+            WatchEvent::Reset => saw.push("reset"),
+            WatchEvent::Upsert(_) => saw.push("upsert"),
+            other => panic!("{other:?}"),
+        }
+    }
+    let end = saw.split_off(saw.len() - 3);
+    assert_eq!(end, ["expired", "reset", "upsert"], "before: {saw:?}");
+}
+
+#[tokio::test]
+async fn joining_twice_changes_nothing_and_leaving_takes_everything_away() {
+    let plane = Plane::own().await;
+    let client = plane.client().await;
+    let installation = Installation::new(&[Profile::Deploy]);
+    let again = install::apply(&client, &installation).await.unwrap();
+    assert!(again.unchanged(), "{again:?}");
+    assert_eq!(install::verify(&client, &installation).await.unwrap(), []);
+
+    let binding = format!(
+        "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/{}",
+        install::POLICY_NAME
+    );
+    plane.admin("DELETE", &binding, &json!({})).await.unwrap();
+    let issues = install::verify(&client, &installation).await.unwrap();
+    assert_eq!(issues.len(), 1, "{issues:?}");
+    let mended = install::apply(&client, &installation).await.unwrap();
+    assert_eq!(
+        mended
+            .objects
+            .iter()
+            .filter(|(_, c)| *c == Change::Created)
+            .count(),
+        1
+    );
+
+    let removed = install::uninstall(&client).await.unwrap();
+    assert!(
+        removed
+            .objects
+            .iter()
+            .all(|(_, change)| *change == Change::Removed),
+        "{removed:?}"
+    );
+    let absent = install::uninstall(&client).await.unwrap();
+    assert!(
+        absent
+            .objects
+            .iter()
+            .all(|(what, c)| *c == Change::Absent || what.starts_with("Namespace")),
+        "{absent:?}"
+    );
+}
+
+async fn next(events: &mut (impl futures::Stream<Item = WatchEvent> + Unpin)) -> WatchEvent {
+    tokio::time::timeout(Duration::from_secs(60), events.next())
+        .await
+        .expect("an event within a minute")
+        .expect("a watch never ends")
+}
