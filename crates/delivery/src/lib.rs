@@ -1,1 +1,73 @@
-//! Placeholder.
+//! Delivery: the only writer of member objects, and the only writer of what is known of them.
+//!
+//! One task per cluster, run by whoever holds the `deliver/<cluster>` lease. It reads placement rows and revisions,
+//! renders, applies, watches the result and writes `placement_status` and `cluster_status`. It decides nothing:
+//! numbers, places and revisions are those of the rows.
+
+mod act;
+mod board;
+mod capacity;
+mod cluster;
+mod contact;
+mod live;
+mod metrics;
+mod revisions;
+mod sink;
+mod step;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use members::Registry;
+use store::seal::EnvelopeKey;
+use store::{Hints, Store};
+
+pub use cluster::{DeliveryError, run};
+pub use metrics::DeliveryMetrics;
+
+/// What delivery works with. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Database.
+    pub store: Store,
+    /// Opens sealed payloads.
+    pub key: Arc<EnvelopeKey>,
+    /// Hints in and out.
+    pub hints: Hints,
+    /// Members this process can talk to.
+    pub registry: Registry,
+    /// Times.
+    pub times: DeliveryTimes,
+    /// Counters.
+    pub metrics: DeliveryMetrics,
+}
+
+/// Timers of delivery; all configurable, tests use short ones.
+#[derive(Debug, Clone, Copy)]
+pub struct DeliveryTimes {
+    /// Between two looks at a member that gives no sign of life by itself.
+    pub probe: Duration,
+    /// Without a sign of life for so long a member is Unknown.
+    pub silence: Duration,
+    /// Between two writes of a healthy member's last sign of life.
+    pub heartbeat: Duration,
+    /// Between two readings of all rows, in case hints were lost.
+    pub reread: Duration,
+    /// Between two readings of a member's kinds and of our rights there.
+    pub rediscover: Duration,
+    /// Between two writes of capacity.
+    pub capacity: Duration,
+}
+
+impl Default for DeliveryTimes {
+    fn default() -> Self {
+        Self {
+            probe: Duration::from_secs(3),
+            silence: Duration::from_secs(12),
+            heartbeat: Duration::from_secs(10),
+            reread: Duration::from_secs(30),
+            rediscover: Duration::from_mins(5),
+            capacity: Duration::from_secs(2),
+        }
+    }
+}

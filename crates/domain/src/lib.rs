@@ -1,6 +1,9 @@
 //! Pure decisions: no clock, no randomness, no client. Time and seeds are arguments.
 
+pub mod intent;
 pub mod motion;
 pub mod placement;
 pub mod render;
+pub mod stored_revision;
+pub mod stored_topology;
 pub mod topology;

@@ -254,6 +254,13 @@ impl Store {
         Ok(rows.into_iter().map(|row| (row.id, AppKey { namespace: row.namespace, name: row.name })).collect())
     }
 
+    /// Applications whose last decision found no place for some replicas, or held.
+    pub async fn application_short(&self) -> Result<Vec<AppId>, StoreError> {
+        Ok(sqlx::query_scalar!("SELECT id FROM application WHERE (decision ->> 'short')::boolean IS TRUE ORDER BY id")
+            .fetch_all(&self.pool)
+            .await?)
+    }
+
     /// Revisions of an application, the newest first.
     pub async fn revision_list(&self, app: AppId) -> Result<Vec<RevisionRow>, StoreError> {
         let rows = sqlx::query!(

@@ -80,6 +80,33 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
+    /// Another member takes the name over: what was observed and the old credential are dropped, so that
+    /// everything decided for the cluster is delivered anew.
+    pub async fn cluster_replace(&self, claim: &Claim, taken: &ClusterTaken) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        claim.check_in_txn(&mut transaction).await?;
+        sqlx::query!(
+            "DELETE FROM placement_status s USING placement p WHERE p.id = s.placement AND p.cluster = $1",
+            taken.name
+        )
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query!("DELETE FROM cluster_status WHERE cluster = $1", taken.name).execute(&mut *transaction).await?;
+        sqlx::query!("DELETE FROM credential WHERE cluster = $1", taken.name).execute(&mut *transaction).await?;
+        sqlx::query!(
+            "UPDATE cluster SET object_uid = $2, member_uid = $3, generation = $4, labels = $5, spec = $6 WHERE name = $1",
+            taken.name,
+            taken.object_uid,
+            taken.member_uid,
+            taken.generation,
+            taken.labels,
+            taken.spec,
+        )
+        .execute(&mut *transaction)
+        .await?;
+        Ok(transaction.commit().await?)
+    }
+
     /// Forgets a cluster that is being deleted and holds nothing any more. Returns whether it is gone.
     pub async fn cluster_forget(&self, claim: &Claim, name: &str) -> Result<bool, StoreError> {
         let mut transaction = self.pool.begin().await?;

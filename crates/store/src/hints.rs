@@ -29,12 +29,30 @@ pub enum Hint {
     Decide(AppId),
     /// Placement rows of a cluster.
     Deliver(String, Vec<PlacementId>),
-    /// What an application's status is made of.
+    /// What is known of an application's objects in the members.
+    Observed(AppId),
+    /// What else an application's status is made of.
     Show(AppId),
     /// A cluster, a cell or a directive.
     Topology,
+    /// A cluster's capacity.
+    Capacity(String),
     /// A cluster's credential or connection.
     Connection(String),
+    /// An object that was never taken in is refused: its status on the hub says why.
+    Refused {
+        /// Namespace.
+        namespace: String,
+        /// Name.
+        name: String,
+    },
+    /// An application or a cluster is forgotten: its object on the hub may go.
+    Forgotten {
+        /// Namespace; empty for a cluster.
+        namespace: String,
+        /// Name.
+        name: String,
+    },
     /// Anything: the listener was not connected for a while.
     Everything,
 }

@@ -1,5 +1,8 @@
 //! Label, annotation and finalizer keys: one constant each, so that a rename cannot be half done.
 
+/// What every key of ours begins with; reserved in templates.
+pub const PREFIX: &str = "fleet.meridian.io/";
+
 /// Label on every delivered top-level object (never on pods): what the member policies match.
 pub const MANAGED: &str = "fleet.meridian.io/managed";
 /// Label: name of the Application an object belongs to (its namespace is the object's own).

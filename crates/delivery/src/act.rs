@@ -1,0 +1,316 @@
+//! Carries one step out in the member and writes down what became of it.
+
+use domain::render::{self, RenderInput};
+use domain::topology::{CellFacts, Topology};
+use crds::application::v1alpha1::{AdoptPolicy, DriftPolicy};
+use jiff::Timestamp;
+use members::{ApiKind, ApplyOptions, Member, MemberError, Preconditions};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::Instant;
+use store::{ObjectState, PlacementId, StatusRow, Wish};
+use vocabulary::{CellName, ContentHash, Fence, labels};
+
+use crate::board::{Entry, object_id};
+use crate::cluster::Session;
+use crate::live::Live;
+use crate::revisions::{AppFacts, RevisionError};
+use domain::stored_revision::StoredRevision;
+use crate::step::{Step, next_step};
+
+/// Why an attempt did not succeed; it is repeated unless a person must act first.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ActError {
+    #[error(transparent)]
+    Member(#[from] MemberError),
+    #[error(transparent)]
+    Revision(#[from] RevisionError),
+    /// Repeating it helps only when something changes.
+    #[error("{0}")]
+    Refused(String),
+    /// Something it waits for.
+    #[error("{0}")]
+    Waits(String),
+}
+
+impl ActError {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Member(error) => error.kind(),
+            Self::Revision(_) => "revision",
+            Self::Refused(_) => "refused",
+            Self::Waits(_) => "waits",
+        }
+    }
+
+    /// A repetition cannot succeed before the row, the object or the member's rules change.
+    fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused(_) | Self::Member(MemberError::Invalid { .. } | MemberError::TooLarge { .. } | MemberError::Forbidden { .. })
+        )
+    }
+}
+
+/// Works on one placement. Returns whether it is to be tried again.
+pub(crate) async fn work(session: &Session, id: PlacementId) -> bool {
+    let (entry, live) = {
+        let board = session.board();
+        let Some(entry) = board.entries.get(&id).cloned() else { return false };
+        if !board.is_synced(&object_id(&entry.row.object).0) {
+            // Nothing is done before everything there was listed; the end of the list brings it back.
+            return false;
+        }
+        if board.waits_for(id).is_some() {
+            // Whatever it waits for brings it back.
+            return false;
+        }
+        let live = board.live(&entry.row.object).cloned();
+        (entry, live)
+    };
+    let outcome = attempt(session, &entry, live.as_ref()).await;
+    let label = session.label();
+    match outcome {
+        Ok(Some(status)) => {
+            session.record(&entry, status);
+            session.push_siblings(id);
+            false
+        }
+        Ok(None) => false,
+        Err(ActError::Waits(_)) => false,
+        Err(error) => {
+            let reason = error.kind();
+            session.delivery().metrics.failed.get_or_create(&session.failure(reason)).inc();
+            tracing::warn!(
+                cluster = label.cluster, object = %entry.row.object, reason,
+                error = crate::cluster::chain(&error), "delivery failed"
+            );
+            let is_final = error.is_final();
+            let state = if is_final { ObjectState::Refused } else { ObjectState::Failed };
+            let mut status = StatusRow {
+                state,
+                message: Some(crate::cluster::chain(&error)),
+                changed_at: Timestamp::now(),
+                ..entry.status.clone()
+            };
+            if is_final {
+                // Remembered for this plan: only another plan or another object makes it worth another try.
+                status.applied_epoch = entry.row.plan_epoch;
+            }
+            session.record(&entry, status);
+            !is_final
+        }
+    }
+}
+
+async fn attempt(session: &Session, entry: &Entry, live: Option<&Live>) -> Result<Option<StatusRow>, ActError> {
+    let topology = session.topology();
+    let cell = cell_of(&topology, entry)?;
+    let fence = session.fence(entry);
+    let app = session.revisions().app(entry.row.app).await?;
+    let rendered = if entry.row.wish == Wish::Present {
+        let revision = session.revisions().revision(entry.row.app, &app.key, &entry.row.revision).await?;
+        Some(render_entry(session, entry, &app, &revision, cell, fence)?)
+    } else {
+        None
+    };
+    let enforce = app.intent.drift == DriftPolicy::Enforce;
+    let keep = render::is_never_deleted(&entry.row.object);
+    let hash = rendered.as_ref().map(|rendered| rendered.hash);
+    match next_step(entry, live, fence, hash, enforce, keep) {
+        Step::Nothing => Ok(None),
+        Step::Gone => Ok(Some(StatusRow { state: ObjectState::Gone, message: None, changed_at: Timestamp::now(), ..entry.status.clone() })),
+        Step::Apply { first } => {
+            let Some(rendered) = rendered else { return Ok(None) };
+            apply(session, entry, &app, &rendered.object, rendered.hash, first).await.map(Some)
+        }
+        Step::Delete { uid, resource_version } => {
+            let kind = session.kind(&entry.row.object)?;
+            let only_if = Preconditions { uid: Some(uid), resource_version: Some(resource_version) };
+            let result = measured(session, delete(session.member(), &kind, entry, fence, &only_if)).await;
+            Ok(Some(after_leaving(entry, result, ObjectState::Deleting)?))
+        }
+        Step::Release { uid, resource_version } => {
+            let kind = session.kind(&entry.row.object)?;
+            let only_if = Preconditions { uid: Some(uid), resource_version: Some(resource_version) };
+            let object = &entry.row.object;
+            let release = session.member().release(&kind, &object.namespace, &object.name, fence, &only_if);
+            let result = measured(session, async { release.await.map(|_| ()) }).await;
+            Ok(Some(after_leaving(entry, result, ObjectState::Released)?))
+        }
+    }
+}
+
+fn cell_of<'a>(topology: &'a Topology, entry: &Entry) -> Result<&'a CellFacts, ActError> {
+    let known = entry.row.cell.parse::<CellName>().ok().and_then(|name| topology.cells.get(&name));
+    let fallback = || topology.cells.get(entry.row.cluster.as_str());
+    known.or_else(fallback).ok_or_else(|| ActError::Waits(format!("cluster {} is not known yet", entry.row.cluster)))
+}
+
+fn render_entry(
+    session: &Session,
+    entry: &Entry,
+    app: &AppFacts,
+    revision: &StoredRevision,
+    cell: &CellFacts,
+    fence: Fence,
+) -> Result<render::Rendered, ActError> {
+    let component = revision
+        .blueprint
+        .components
+        .iter()
+        .find(|component| component.name == entry.row.component)
+        .ok_or_else(|| ActError::Refused(format!("component {} is not part of the revision", entry.row.component)))?;
+    let siblings = session.board().sibling_names(entry, &revision.blueprint);
+    let replicas = if entry.row.divided || app.intent.suspended { Some(entry.row.rendered()) } else { None };
+    render::render(&RenderInput {
+        app: &app.key,
+        component,
+        siblings: &siblings,
+        cell,
+        object_name: &entry.row.object.name,
+        replicas,
+        overrides: &revision.overrides,
+        fence,
+    })
+    .map_err(|error| ActError::Refused(error.to_string()))
+}
+
+async fn apply(
+    session: &Session,
+    entry: &Entry,
+    app: &AppFacts,
+    object: &Value,
+    hash: ContentHash,
+    first: bool,
+) -> Result<StatusRow, ActError> {
+    let kind = session.kind(&entry.row.object)?;
+    let key = &entry.row.object;
+    if first {
+        session.ensure_namespace(&key.namespace).await?;
+        adopt_or_refuse(session, entry, app, object, &kind).await?;
+    }
+    let options = ApplyOptions { force: true, dry_run: false };
+    let stored = measured(session, session.member().apply(&kind, &key.namespace, &key.name, object, options)).await?;
+    let fields = render::our_fields(&stored);
+    let status = StatusRow {
+        state: ObjectState::Applied,
+        message: None,
+        applied_epoch: entry.row.plan_epoch,
+        applied_hash: Some(hash.as_bytes().to_vec()),
+        applied_revision: Some(entry.row.revision.clone()),
+        fields_hash: fields.map(|fields| render::fields_hash(fields).as_bytes().to_vec()),
+        drift: Vec::new(),
+        changed_at: Timestamp::now(),
+        ..entry.status.clone()
+    };
+    session.applied(entry, fields.cloned(), &status);
+    session.saw(&key.api_version, &key.kind, &stored);
+    Ok(session.with_observation(entry.row.id, status))
+}
+
+/// Before the first write of an object: whatever is there under its name must be ours, or ours to take.
+async fn adopt_or_refuse(
+    session: &Session,
+    entry: &Entry,
+    app: &AppFacts,
+    object: &Value,
+    kind: &ApiKind,
+) -> Result<(), ActError> {
+    let key = &entry.row.object;
+    let there = match session.member().get(kind, &key.namespace, &key.name).await {
+        Ok(there) => there,
+        Err(MemberError::NotFound { .. }) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let label = |name: &str| there["metadata"]["labels"].get(name).and_then(Value::as_str);
+    if label(labels::MANAGED).is_some() && label(labels::APP) == Some(app.key.name.as_str()) {
+        return Ok(());
+    }
+    let owner = owner_of(&there);
+    match app.intent.adopt {
+        AdoptPolicy::Always => Ok(()),
+        AdoptPolicy::Never => Err(ActError::Refused(format!(
+            "{key} is already there and belongs to {owner}; rename the component, remove the object, or set spec.adopt to IfIdentical or Always"
+        ))),
+        AdoptPolicy::IfIdentical => {
+            let mut bare = object.clone();
+            for field in ["labels", "annotations"] {
+                if let Some(map) = bare["metadata"].get_mut(field).and_then(Value::as_object_mut) {
+                    map.retain(|name, _| !name.starts_with(labels::PREFIX));
+                }
+            }
+            let differences = render::differs(&bare, &there);
+            if differences.is_empty() {
+                return Ok(());
+            }
+            Err(ActError::Refused(format!(
+                "{key} is already there, belongs to {owner} and differs in {}; make them equal or set spec.adopt: Always",
+                differences.join(", ")
+            )))
+        }
+    }
+}
+
+fn owner_of(object: &Value) -> String {
+    let metadata = &object["metadata"];
+    let app = metadata["labels"].get(labels::APP).and_then(Value::as_str);
+    if metadata["labels"].get(labels::MANAGED).is_some()
+        && let Some(app) = app
+    {
+        return format!("Application {app}");
+    }
+    if let Some(owner) = metadata["ownerReferences"].get(0) {
+        return format!("{} {}", owner["kind"].as_str().unwrap_or("?"), owner["name"].as_str().unwrap_or("?"));
+    }
+    let managers: BTreeMap<&str, ()> = metadata["managedFields"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|entry| entry.get("subresource").is_none())
+        .filter_map(|entry| Some((entry["manager"].as_str()?, ())))
+        .collect();
+    let names: Vec<&str> = managers.into_keys().collect();
+    if names.is_empty() { "somebody unnamed".to_owned() } else { format!("field manager {}", names.join(", ")) }
+}
+
+async fn delete(
+    member: &Member,
+    kind: &ApiKind,
+    entry: &Entry,
+    fence: Fence,
+    only_if: &Preconditions,
+) -> Result<(), MemberError> {
+    let object = &entry.row.object;
+    let stamped = member.stamp_delete(kind, &object.namespace, &object.name, fence, only_if).await?;
+    member.delete(kind, &object.namespace, &object.name, &Preconditions::of(&stamped)).await
+}
+
+fn after_leaving(entry: &Entry, result: Result<(), MemberError>, state: ObjectState) -> Result<StatusRow, ActError> {
+    let state = match result {
+        Ok(()) => state,
+        Err(MemberError::NotFound { .. }) => ObjectState::Gone,
+        Err(error) => return Err(error.into()),
+    };
+    let message = match state {
+        ObjectState::Released => Some(format!("{} stays in the member without belonging to Meridian", entry.row.object)),
+        _ => None,
+    };
+    Ok(StatusRow { state, message, changed_at: Timestamp::now(), ..entry.status.clone() })
+}
+
+async fn measured<T>(
+    session: &Session,
+    call: impl Future<Output = Result<T, MemberError>>,
+) -> Result<T, MemberError> {
+    let (metrics, label) = (&session.delivery().metrics, session.label());
+    metrics.planned.get_or_create(&label).inc();
+    let begun = Instant::now();
+    metrics.sent.get_or_create(&label).inc();
+    let result = call.await;
+    metrics.seconds.get_or_create(&label).observe(begun.elapsed().as_secs_f64());
+    if result.is_ok() {
+        metrics.applied.get_or_create(&label).inc();
+    }
+    result
+}

@@ -1,0 +1,251 @@
+//! Everything one cluster's delivery knows: its rows, their status and the live objects.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use jiff::Timestamp;
+use serde_json::Value;
+use store::{AppId, ObjectState, PlacementId, PlacementRow, StatusRow, Wish};
+use vocabulary::{ContentHash, ObjectKey};
+
+use crate::live::Live;
+
+/// One placement with what is known of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) row: PlacementRow,
+    pub(crate) status: StatusRow,
+    /// Fields we owned after the last apply in this process; names what drifted.
+    pub(crate) applied_fields: Option<Value>,
+}
+
+/// Group and kind of an API object; versions of one kind are the same objects.
+pub(crate) type GroupKind = (String, String);
+
+/// Identity of an object whatever the version it is read in.
+pub(crate) type ObjectId = (GroupKind, String, String);
+
+pub(crate) fn object_id(key: &ObjectKey) -> ObjectId {
+    ((key.group().to_owned(), key.kind.clone()), key.namespace.clone(), key.name.clone())
+}
+
+/// Rows, status and live objects of one cluster.
+#[derive(Debug, Default)]
+pub(crate) struct Board {
+    pub(crate) entries: HashMap<PlacementId, Entry>,
+    by_object: HashMap<ObjectId, PlacementId>,
+    by_app: HashMap<AppId, BTreeSet<PlacementId>>,
+    live: HashMap<ObjectId, Live>,
+    synced: HashSet<GroupKind>,
+}
+
+impl Board {
+    /// Takes rows as read from the database. With `all`, rows that are not among them are gone.
+    pub(crate) fn take_rows(&mut self, rows: Vec<PlacementRow>, all: bool, now: Timestamp) -> Vec<PlacementId> {
+        let present: HashSet<PlacementId> = rows.iter().map(|row| row.id).collect();
+        if all {
+            let gone: Vec<PlacementId> = self.entries.keys().filter(|id| !present.contains(id)).copied().collect();
+            gone.into_iter().for_each(|id| self.forget(id));
+        }
+        for row in rows {
+            self.by_object.insert(object_id(&row.object), row.id);
+            self.by_app.entry(row.app).or_default().insert(row.id);
+            match self.entries.get_mut(&row.id) {
+                Some(entry) => entry.row = row,
+                None => {
+                    let status = StatusRow::unknown(row.id, now);
+                    self.entries.insert(row.id, Entry { row, status, applied_fields: None });
+                }
+            }
+        }
+        present.into_iter().collect()
+    }
+
+    /// Takes status as read from the database, once, before anything else.
+    pub(crate) fn take_status(&mut self, rows: Vec<StatusRow>) {
+        for row in rows {
+            if let Some(entry) = self.entries.get_mut(&row.placement) {
+                entry.status = row;
+            }
+        }
+    }
+
+    pub(crate) fn forget(&mut self, id: PlacementId) {
+        if let Some(entry) = self.entries.remove(&id) {
+            let object = object_id(&entry.row.object);
+            if self.by_object.get(&object) == Some(&id) {
+                self.by_object.remove(&object);
+            }
+            if let Some(ids) = self.by_app.get_mut(&entry.row.app) {
+                ids.remove(&id);
+                if ids.is_empty() {
+                    self.by_app.remove(&entry.row.app);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn live(&self, key: &ObjectKey) -> Option<&Live> {
+        self.live.get(&object_id(key))
+    }
+
+    pub(crate) fn placement_of(&self, key: &ObjectKey) -> Option<PlacementId> {
+        self.by_object.get(&object_id(key)).copied()
+    }
+
+    /// Takes a live object; returns the placement it belongs to.
+    pub(crate) fn upsert(&mut self, live: Live) -> Option<PlacementId> {
+        let id = object_id(&live.key);
+        // The answer to our own write may be newer than an event that was under way.
+        if self.live.get(&id).is_some_and(|known| known.uid == live.uid && newer(known, &live)) {
+            return None;
+        }
+        let placement = self.by_object.get(&id).copied();
+        self.live.insert(id, live);
+        placement
+    }
+
+    /// An object is gone; returns the placement it belonged to.
+    pub(crate) fn delete(&mut self, key: &ObjectKey, uid: &str) -> Option<PlacementId> {
+        let id = object_id(key);
+        if self.live.get(&id).is_some_and(|live| live.uid == uid) {
+            self.live.remove(&id);
+        }
+        self.by_object.get(&id).copied()
+    }
+
+    /// A full list begins.
+    pub(crate) fn reset(&mut self, kind: &GroupKind) {
+        self.synced.remove(kind);
+    }
+
+    /// A full list ended: what it did not name is gone. Returns placements of the kind.
+    pub(crate) fn sync(&mut self, kind: &GroupKind, named: &HashSet<ObjectId>) -> Vec<PlacementId> {
+        self.live.retain(|id, _| id.0 != *kind || named.contains(id));
+        self.synced.insert(kind.clone());
+        self.by_object.iter().filter(|(id, _)| id.0 == *kind).map(|(_, placement)| *placement).collect()
+    }
+
+    pub(crate) fn is_synced(&self, kind: &GroupKind) -> bool {
+        self.synced.contains(kind)
+    }
+
+    /// Live objects with our label that belong to no row.
+    pub(crate) fn orphans(&self) -> usize {
+        self.live.keys().filter(|id| !self.by_object.contains_key(*id)).count()
+    }
+
+    /// Kinds the rows are of.
+    pub(crate) fn kinds(&self) -> HashMap<GroupKind, String> {
+        self.entries.values().map(|entry| (object_id(&entry.row.object).0, entry.row.object.api_version.clone())).collect()
+    }
+
+    /// Rows of the same application that must be dealt with before this one: lower ranks first when things arrive,
+    /// higher ranks first when they leave.
+    pub(crate) fn waits_for(&self, id: PlacementId) -> Option<&Entry> {
+        let entry = self.entries.get(&id)?;
+        let leaving = entry.row.wish != Wish::Present;
+        self.of_app(entry.row.app)
+            .filter(|other| other.row.id != id)
+            .find(|other| {
+                let other_leaves = other.row.wish != Wish::Present;
+                if leaving {
+                    other_leaves && other.row.rank > entry.row.rank && !other.status.state.is_over()
+                } else {
+                    !other_leaves
+                        && other.row.rank < entry.row.rank
+                        && (other.status.applied_epoch == 0
+                            || other.status.applied_revision.as_deref() != Some(other.row.revision.as_slice()))
+                }
+            })
+    }
+
+    /// Other rows of the same application: they may have waited.
+    pub(crate) fn siblings(&self, id: PlacementId) -> Vec<PlacementId> {
+        let Some(entry) = self.entries.get(&id) else { return Vec::new() };
+        self.of_app(entry.row.app)
+            .filter(|other| other.row.id != id && other.row.rank != entry.row.rank)
+            .map(|other| other.row.id)
+            .collect()
+    }
+
+    /// All placements of an application here.
+    pub(crate) fn of_app(&self, app: AppId) -> impl Iterator<Item = &Entry> {
+        self.by_app.get(&app).into_iter().flatten().filter_map(|id| self.entries.get(id))
+    }
+
+    /// Status of a placement by what is known now. Facts about the live object replace the old ones only when the
+    /// kind is synced: silence changes nothing.
+    pub(crate) fn observe(&mut self, id: PlacementId, now: Timestamp) -> Option<StatusRow> {
+        let entry = self.entries.get(&id)?;
+        let kind = object_id(&entry.row.object).0;
+        if !self.synced.contains(&kind) {
+            return None;
+        }
+        let live = self.live(&entry.row.object).filter(|live| belongs(entry, live));
+        let status = observed(entry, live, now);
+        if status.same_facts(&entry.status) {
+            return None;
+        }
+        let entry = self.entries.get_mut(&id)?;
+        entry.status = status.clone();
+        Some(status)
+    }
+}
+
+/// Whether a live object is the one we delivered for the entry.
+pub(crate) fn belongs(entry: &Entry, live: &Live) -> bool {
+    live.component.as_deref() == Some(entry.row.component.as_str())
+}
+
+/// Compares by resourceVersion where both are numbers, as they are in every API server to date.
+fn newer(known: &Live, other: &Live) -> bool {
+    match (known.resource_version.parse::<u64>(), other.resource_version.parse::<u64>()) {
+        (Ok(known), Ok(other)) => known > other,
+        _ => false,
+    }
+}
+
+fn observed(entry: &Entry, live: Option<&Live>, now: Timestamp) -> StatusRow {
+    let before = &entry.status;
+    let mut status = StatusRow { changed_at: now, ..before.clone() };
+    let Some(live) = live else {
+        status.observed_epoch = 0;
+        status.replicas = 0;
+        status.ready = 0;
+        status.available = 0;
+        status.updated = 0;
+        status.settled = false;
+        status.drift = Vec::new();
+        if entry.row.wish != Wish::Present && !before.state.is_over() && before.object_uid.is_some() {
+            status.state = ObjectState::Gone;
+            status.message = None;
+        }
+        return status;
+    };
+    let observed = &live.observed;
+    status.object_uid = Some(live.uid.clone());
+    status.observed_epoch = live.fence.map_or(0, |fence| fence.plan);
+    status.replicas = observed.replicas;
+    status.ready = observed.ready;
+    status.available = observed.available;
+    status.updated = observed.updated;
+    status.settled = observed.complete && observed.observed_generation_current && !live.deleting;
+    if before.state == ObjectState::Applied {
+        status.message.clone_from(&observed.message);
+        status.drift = drift(entry, live);
+        if let [first, rest @ ..] = status.drift.as_slice() {
+            let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+            status.message = Some(format!("{first}{more} changed behind our back; set spec.drift: Enforce to put it back"));
+        }
+    }
+    status
+}
+
+fn drift(entry: &Entry, live: &Live) -> Vec<String> {
+    let before: Option<ContentHash> = entry.status.fields_hash.as_deref().and_then(ContentHash::from_bytes);
+    // Only what was written by the plan in force can have been changed behind our back.
+    if before.is_none() || before == live.fields || entry.status.applied_epoch != entry.row.plan_epoch {
+        return Vec::new();
+    }
+    if live.lost.is_empty() { vec!["fields that were ours belong to another manager now".to_owned()] } else { live.lost.clone() }
+}

@@ -1,0 +1,238 @@
+//! Capacity of a member, counted from its nodes and pods.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crds::cluster::v1alpha1::{Amounts, Shape, ZoneCapacity};
+use domain::render::{pod_amounts, quantity};
+use serde_json::Value;
+use vocabulary::labels::NODE_ZONE;
+
+/// Groups of alike nodes kept per zone.
+const SHAPES: usize = 32;
+/// First grain of free amounts: a tenth of a core, 64 MiB, one pod. Doubled until the groups are few enough.
+const GRAIN: Amounts = Amounts { cpu_milli: 100, memory_mi: 64, pods: 1 };
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Node {
+    zone: Option<String>,
+    /// Nothing when the node takes no pods now.
+    allocatable: Option<Amounts>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Pod {
+    node: String,
+    requests: Amounts,
+}
+
+/// Nodes and bound pods of one member.
+#[derive(Debug, Default)]
+pub(crate) struct Census {
+    nodes: HashMap<String, Node>,
+    pods: HashMap<(String, String), Pod>,
+    nodes_synced: bool,
+    pods_synced: bool,
+}
+
+impl Census {
+    pub(crate) fn reset_nodes(&mut self) {
+        self.nodes.clear();
+        self.nodes_synced = false;
+    }
+
+    pub(crate) fn reset_pods(&mut self) {
+        self.pods.clear();
+        self.pods_synced = false;
+    }
+
+    pub(crate) fn nodes_synced(&mut self) {
+        self.nodes_synced = true;
+    }
+
+    pub(crate) fn pods_synced(&mut self) {
+        self.pods_synced = true;
+    }
+
+    pub(crate) fn node(&mut self, object: &Value) {
+        let Some(name) = object["metadata"]["name"].as_str() else { return };
+        let ready = object["status"]["conditions"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"));
+        let blocked = object["spec"]["unschedulable"] == true
+            || object["spec"]["taints"].as_array().is_some_and(|taints| {
+                taints.iter().any(|taint| taint["effect"] == "NoSchedule" || taint["effect"] == "NoExecute")
+            });
+        let allocatable = (ready && !blocked).then(|| amounts(&object["status"]["allocatable"]));
+        let zone = object["metadata"]["labels"].get(NODE_ZONE).and_then(Value::as_str).map(str::to_owned);
+        self.nodes.insert(name.to_owned(), Node { zone, allocatable });
+    }
+
+    pub(crate) fn node_gone(&mut self, name: &str) {
+        self.nodes.remove(name);
+    }
+
+    pub(crate) fn pod(&mut self, object: &Value) {
+        let metadata = &object["metadata"];
+        let (Some(namespace), Some(name)) = (metadata["namespace"].as_str(), metadata["name"].as_str()) else { return };
+        let key = (namespace.to_owned(), name.to_owned());
+        let over = matches!(object["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+        match object["spec"]["nodeName"].as_str() {
+            Some(node) if !over => {
+                self.pods.insert(key, Pod { node: node.to_owned(), requests: pod_amounts(&object["spec"]) });
+            }
+            _ => {
+                self.pods.remove(&key);
+            }
+        }
+    }
+
+    pub(crate) fn pod_gone(&mut self, namespace: &str, name: &str) {
+        self.pods.remove(&(namespace.to_owned(), name.to_owned()));
+    }
+
+    /// Capacity of the given zones; nothing before everything was listed once. A node without a zone label counts
+    /// for the only zone of a cluster that has one. `ours` is what pods that Meridian placed ask for in all.
+    pub(crate) fn capacity(&self, zones: &[String], ours: Amounts) -> Option<Vec<ZoneCapacity>> {
+        if !self.nodes_synced || !self.pods_synced {
+            return None;
+        }
+        let mut used: HashMap<&str, Amounts> = HashMap::new();
+        for pod in self.pods.values() {
+            add(used.entry(pod.node.as_str()).or_default(), pod.requests, 1);
+        }
+        let mut by_zone: BTreeMap<&str, (Amounts, Amounts, Vec<Amounts>)> =
+            zones.iter().map(|zone| (zone.as_str(), Default::default())).collect();
+        for (name, node) in &self.nodes {
+            let only = if let [zone] = zones { Some(zone.as_str()) } else { None };
+            let zone = if zones.len() == 1 { only } else { node.zone.as_deref() };
+            let (Some(zone), Some(allocatable)) = (zone, node.allocatable) else { continue };
+            let Some((offered, requested, free)) = by_zone.get_mut(zone) else { continue };
+            let used = used.get(name.as_str()).copied().unwrap_or_default();
+            add(offered, allocatable, 1);
+            add(requested, used, 1);
+            let mut left = allocatable;
+            add(&mut left, used, -1);
+            free.push(Amounts { cpu_milli: left.cpu_milli.max(0), memory_mi: left.memory_mi.max(0), pods: left.pods.max(0) });
+        }
+        let mut ours = ours;
+        Some(
+            by_zone
+                .into_iter()
+                .map(|(zone, (allocatable, requested, free))| {
+                    let (foreign, rest) = foreign_part(requested, ours);
+                    ours = rest;
+                    ZoneCapacity {
+                        name: zone.to_owned(),
+                        allocatable,
+                        requested,
+                        foreign,
+                        reserved: Amounts::default(),
+                        shapes: shapes(&free),
+                    }
+                })
+                .collect(),
+        )
+    }
+}
+
+/// What is asked for beyond what is ours, and what of ours is left for the next zone.
+fn foreign_part(requested: Amounts, ours: Amounts) -> (Amounts, Amounts) {
+    let split = |all: i64, ours: i64| ((all - ours).max(0), (ours - all).max(0));
+    let (cpu, cpu_left) = split(requested.cpu_milli, ours.cpu_milli);
+    let (memory, memory_left) = split(requested.memory_mi, ours.memory_mi);
+    let (pods, pods_left) = split(requested.pods, ours.pods);
+    (
+        Amounts { cpu_milli: cpu, memory_mi: memory, pods },
+        Amounts { cpu_milli: cpu_left, memory_mi: memory_left, pods: pods_left },
+    )
+}
+
+pub(crate) fn add(sum: &mut Amounts, more: Amounts, times: i64) {
+    sum.cpu_milli += more.cpu_milli * times;
+    sum.memory_mi += more.memory_mi * times;
+    sum.pods += more.pods * times;
+}
+
+fn amounts(list: &Value) -> Amounts {
+    let text = |name: &str| match &list[name] {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => "0".to_owned(),
+    };
+    Amounts {
+        cpu_milli: quantity::floor_milli(&text("cpu")).unwrap_or(0),
+        memory_mi: quantity::floor_mebi(&text("memory")).unwrap_or(0),
+        pods: text("pods").parse().unwrap_or(0),
+    }
+}
+
+/// Groups nodes by free amounts rounded down; the grain doubles until there are few enough groups.
+fn shapes(free: &[Amounts]) -> Vec<Shape> {
+    let mut grain = GRAIN;
+    loop {
+        let mut groups: BTreeMap<(i64, i64, i64), i32> = BTreeMap::new();
+        for node in free {
+            let down = |value: i64, grain: i64| value - value % grain;
+            let key =
+                (down(node.cpu_milli, grain.cpu_milli), down(node.memory_mi, grain.memory_mi), down(node.pods, grain.pods));
+            *groups.entry(key).or_default() += 1;
+        }
+        if groups.len() <= SHAPES {
+            return groups
+                .into_iter()
+                .map(|((cpu_milli, memory_mi, pods), nodes)| Shape { free: Amounts { cpu_milli, memory_mi, pods }, nodes })
+                .collect();
+        }
+        grain = Amounts { cpu_milli: grain.cpu_milli * 2, memory_mi: grain.memory_mi * 2, pods: grain.pods * 2 };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn node(name: &str, zone: &str, cpu: &str) -> Value {
+        json!({"metadata": {"name": name, "labels": {NODE_ZONE: zone}},
+               "status": {"allocatable": {"cpu": cpu, "memory": "1Gi", "pods": "10"}, "conditions": [{"type": "Ready", "status": "True"}]}})
+    }
+
+    fn pod(name: &str, node: &str, cpu: &str) -> Value {
+        json!({"metadata": {"namespace": "pay", "name": name}, "status": {"phase": "Running"},
+               "spec": {"nodeName": node, "containers": [{"name": "c", "resources": {"requests": {"cpu": cpu, "memory": "128Mi"}}}]}})
+    }
+
+    #[test]
+    fn capacity_counts_schedulable_nodes_and_bound_pods_by_zone() {
+        let mut census = Census::default();
+        let zones = ["a".to_owned(), "b".to_owned()];
+        assert_eq!(census.capacity(&zones, Amounts::default()), None, "unknown before everything is listed");
+        census.node(&node("n1", "a", "2"));
+        census.node(&node("n2", "b", "4"));
+        let mut cordoned = node("n3", "b", "8");
+        cordoned["spec"] = json!({"unschedulable": true});
+        census.node(&cordoned);
+        census.pod(&pod("p1", "n1", "500m"));
+        census.pod(&pod("p2", "n2", "250m"));
+        census.nodes_synced();
+        census.pods_synced();
+        let ours = Amounts { cpu_milli: 500, memory_mi: 128, pods: 1 };
+        let capacity = census.capacity(&zones, ours).unwrap();
+        assert_eq!(capacity[0].allocatable.cpu_milli, 2000);
+        assert_eq!(capacity[0].foreign, Amounts::default());
+        assert_eq!(capacity[1].allocatable.cpu_milli, 4000);
+        assert_eq!(capacity[1].foreign, Amounts { cpu_milli: 250, memory_mi: 128, pods: 1 });
+        assert_eq!(capacity[0].shapes, [Shape { free: Amounts { cpu_milli: 1500, memory_mi: 896, pods: 9 }, nodes: 1 }]);
+    }
+
+    #[test]
+    fn shapes_are_bounded_and_never_promise_more_than_is_free() {
+        let free: Vec<Amounts> =
+            (0..500).map(|i| Amounts { cpu_milli: 137 * i, memory_mi: 61 * i, pods: i % 110 }).collect();
+        let shapes = shapes(&free);
+        assert!(shapes.len() <= SHAPES);
+        assert_eq!(shapes.iter().map(|shape| shape.nodes).sum::<i32>(), 500);
+        let promised: i64 = shapes.iter().map(|shape| shape.free.cpu_milli * i64::from(shape.nodes)).sum();
+        assert!(promised <= free.iter().map(|node| node.cpu_milli).sum());
+    }
+}

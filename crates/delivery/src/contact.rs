@@ -1,0 +1,88 @@
+//! First contact with a member, and again from time to time: is it the one we think, what does it serve, what may we do.
+
+use std::collections::HashMap;
+
+use members::{ApiKind, Member, MemberError};
+use vocabulary::Verdict;
+
+use crate::board::GroupKind;
+
+/// What a member serves and lets us do.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Contact {
+    pub(crate) version: String,
+    /// Kinds that can be delivered, observed and pruned.
+    kinds: Vec<ApiKind>,
+}
+
+/// Why a member cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    pub(crate) verdict: Verdict,
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+}
+
+impl Trouble {
+    pub(crate) fn of(error: &MemberError) -> Self {
+        let (verdict, reason) = match error {
+            MemberError::Unauthorized { .. } => (Verdict::Fail, "CredentialRejected"),
+            MemberError::Config { .. } => (Verdict::Fail, "ConnectionInvalid"),
+            MemberError::Forbidden { .. } => (Verdict::Fail, "PermissionMissing"),
+            _ => (Verdict::Unknown, "Unreachable"),
+        };
+        Self { verdict, reason, message: error.to_string() }
+    }
+}
+
+impl Contact {
+    /// `group/version/Kind`, or `version/Kind` in the core group, sorted.
+    pub(crate) fn kind_names(&self) -> Vec<String> {
+        let mut names: Vec<String> =
+            self.kinds.iter().map(|kind| format!("{}/{}", kind.api_version(), kind.kind)).collect();
+        names.sort();
+        names
+    }
+
+    /// The kind as served, by `group/version` and name.
+    pub(crate) fn kind(&self, api_version: &str, name: &str) -> Option<&ApiKind> {
+        self.kinds.iter().find(|kind| kind.kind == name && kind.api_version() == api_version)
+    }
+
+    /// Kinds to be watched, in the versions given.
+    pub(crate) fn watchable(&self, wanted: &HashMap<GroupKind, String>) -> Vec<ApiKind> {
+        wanted.iter().filter_map(|((_, name), api_version)| self.kind(api_version, name).cloned()).collect()
+    }
+}
+
+/// Meets a member.
+pub(crate) async fn meet(member: &Member, expected_uid: &str) -> Result<Contact, Trouble> {
+    let trouble = |error: MemberError| Trouble::of(&error);
+    let version = member.version().await.map_err(trouble)?;
+    let uid = member.kube_system_uid().await.map_err(trouble)?;
+    if uid != expected_uid {
+        let name = member.name();
+        return Err(Trouble {
+            verdict: Verdict::Fail,
+            reason: "AnotherCluster",
+            message: format!(
+                "the server answers for the cluster with kube-system UID {uid}, not {expected_uid}; if it takes the other's place, run `meridian cluster replace {name}`"
+            ),
+        });
+    }
+    if !version.supported() {
+        return Err(Trouble {
+            verdict: Verdict::Fail,
+            reason: "MemberOutdated",
+            message: format!("{} is too old: Meridian needs Kubernetes 1.30 or later", version.git_version),
+        });
+    }
+    let served = member.discover().await.map_err(trouble)?;
+    let namespaced: Vec<ApiKind> = served
+        .into_iter()
+        .filter(|kind| kind.namespaced && ["get", "list", "watch", "patch", "delete"].iter().all(|verb| kind.verbs.iter().any(|v| v == verb)))
+        .collect();
+    let access = member.permissions(&namespaced).await.map_err(trouble)?;
+    let kinds = access.into_iter().filter(members::KindAccess::deliverable).map(|access| access.kind).collect();
+    Ok(Contact { version: version.git_version, kinds })
+}

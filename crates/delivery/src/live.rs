@@ -1,0 +1,54 @@
+//! What is kept in memory of a member's object.
+
+use domain::render::{self, Observed};
+use serde_json::Value;
+use vocabulary::{ContentHash, Fence, ObjectKey, labels};
+
+/// The few facts of a live object that delivery needs.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Live {
+    pub(crate) key: ObjectKey,
+    pub(crate) uid: String,
+    pub(crate) resource_version: String,
+    pub(crate) fence: Option<Fence>,
+    /// Application and component named by its labels.
+    pub(crate) app: Option<String>,
+    pub(crate) component: Option<String>,
+    pub(crate) deleting: bool,
+    /// Hash of the set of fields we own, by the member's own bookkeeping.
+    pub(crate) fields: Option<ContentHash>,
+    /// Fields that were ours after the last apply and are not any more.
+    pub(crate) lost: Vec<String>,
+    pub(crate) observed: Observed,
+}
+
+impl Live {
+    /// Reads a live object. Items of a list carry no kind, so it is given.
+    pub(crate) fn read(api_version: &str, kind: &str, object: &Value) -> Option<Self> {
+        let metadata = object.get("metadata")?;
+        let text = |name: &str| metadata.get(name).and_then(Value::as_str).map(str::to_owned);
+        let label = |name: &str| metadata.get("labels").and_then(|labels| labels.get(name)).and_then(Value::as_str);
+        let fence = metadata
+            .get("annotations")
+            .and_then(|annotations| annotations.get(labels::FENCE))
+            .and_then(Value::as_str)
+            .and_then(|text| text.parse().ok());
+        Some(Self {
+            key: ObjectKey {
+                api_version: api_version.to_owned(),
+                kind: kind.to_owned(),
+                namespace: text("namespace").unwrap_or_default(),
+                name: text("name")?,
+            },
+            uid: text("uid")?,
+            resource_version: text("resourceVersion").unwrap_or_default(),
+            fence,
+            app: label(labels::APP).map(str::to_owned),
+            component: label(labels::COMPONENT).map(str::to_owned),
+            deleting: metadata.get("deletionTimestamp").is_some(),
+            fields: render::our_fields(object).map(render::fields_hash),
+            lost: Vec::new(),
+            observed: render::observe(api_version, kind, object),
+        })
+    }
+}

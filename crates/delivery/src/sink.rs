@@ -1,0 +1,86 @@
+//! Status on its way to the database: coalesced by placement, written in batches.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use store::{AppId, Claim, Hint, Hints, PlacementId, StatusRow, Store, StoreError};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// Changes that follow each other this fast travel together.
+const GATHER: Duration = Duration::from_millis(4);
+/// Rows of one statement.
+const BATCH: usize = 500;
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Status waiting to be written; at most one row per placement.
+#[derive(Debug, Default)]
+pub(crate) struct Sink {
+    waiting: Mutex<HashMap<PlacementId, (AppId, StatusRow)>>,
+    wake: Notify,
+}
+
+impl Sink {
+    pub(crate) fn push(&self, app: AppId, status: StatusRow) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(status.placement, (app, status));
+        self.wake.notify_one();
+    }
+
+    fn take(&self) -> Vec<(AppId, StatusRow)> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() <= BATCH {
+            return std::mem::take(&mut *waiting).into_values().collect();
+        }
+        let ids: Vec<PlacementId> = waiting.keys().take(BATCH).copied().collect();
+        self.wake.notify_one();
+        ids.iter().filter_map(|id| waiting.remove(id)).collect()
+    }
+
+    /// Gives back what could not be written, unless something newer waits.
+    fn give_back(&self, rows: Vec<(AppId, StatusRow)>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        for (app, status) in rows {
+            waiting.entry(status.placement).or_insert((app, status));
+        }
+        self.wake.notify_one();
+    }
+
+    /// Writes until shutdown.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] when the lease is lost.
+    pub(crate) async fn run(
+        &self,
+        store: &Store,
+        claim: &Claim,
+        hints: &Hints,
+        shutdown: CancellationToken,
+    ) -> Result<(), StoreError> {
+        loop {
+            tokio::select! { () = shutdown.cancelled() => return Ok(()), () = self.wake.notified() => {} }
+            tokio::time::sleep(GATHER).await;
+            let rows = self.take();
+            if rows.is_empty() {
+                continue;
+            }
+            let status: Vec<StatusRow> = rows.iter().map(|(_, status)| status.clone()).collect();
+            match store.status_set(claim, &status).await {
+                Ok(()) => {
+                    let mut apps: Vec<AppId> = rows.iter().map(|(app, _)| *app).collect();
+                    apps.sort_unstable();
+                    apps.dedup();
+                    for app in apps {
+                        hints.send(Hint::Observed(app));
+                    }
+                }
+                Err(error @ StoreError::Fenced { .. }) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(error = crate::cluster::chain(&error), rows = rows.len(), "status was not written; it will be");
+                    self.give_back(rows);
+                    tokio::select! { () = shutdown.cancelled() => return Ok(()), () = tokio::time::sleep(RETRY) => {} }
+                }
+            }
+        }
+    }
+}

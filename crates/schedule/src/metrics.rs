@@ -1,0 +1,38 @@
+//! Counters of the stage.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use runtime::metrics::Metrics;
+
+/// What the stage counts.
+#[derive(Debug, Clone)]
+pub struct ScheduleMetrics {
+    /// Applications waiting to be looked at.
+    pub depth: Gauge,
+    /// Decisions written.
+    pub decided: Counter,
+    /// Applications looked at without anything to change.
+    pub unchanged: Counter,
+    /// Batches that failed.
+    pub failed: Counter,
+    /// Seconds from taking a batch to its commit.
+    pub batch_seconds: Histogram,
+}
+
+impl ScheduleMetrics {
+    /// Registers everything.
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            depth: metrics.register("schedule_queue_depth", "Applications waiting for a decision", Gauge::default()),
+            decided: metrics.register("schedule_decisions", "Decisions written", Counter::default()),
+            unchanged: metrics.register("schedule_unchanged", "Applications that needed no decision", Counter::default()),
+            failed: metrics.register("schedule_failed_batches", "Batches that failed", Counter::default()),
+            batch_seconds: metrics.register(
+                "schedule_batch_seconds",
+                "Duration of one batch of decisions, commit included",
+                Histogram::new(exponential_buckets(0.001, 2.0, 14)),
+            ),
+        }
+    }
+}

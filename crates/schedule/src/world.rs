@@ -1,0 +1,110 @@
+//! What decisions see of the fleet.
+
+use std::collections::BTreeMap;
+
+use crds::cluster::v1alpha1::Amounts;
+use domain::placement::{Directive, Ledger};
+use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
+use domain::topology::Topology;
+use store::{AppId, Removal, ReservationRow, Store, StoreError};
+use vocabulary::{ClusterName, Verdict};
+
+/// The fleet, and what everybody holds of it.
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    pub(crate) topology: Topology,
+    pub(crate) directives: Vec<(Option<AppId>, Directive)>,
+    /// Clusters being removed whose objects are left behind.
+    pub(crate) abandoned: Vec<ClusterName>,
+    held: BTreeMap<(String, String), Amounts>,
+}
+
+impl World {
+    pub(crate) async fn read(store: &Store) -> Result<Self, StoreError> {
+        let clusters = store.cluster_list().await?;
+        let abandoned = clusters
+            .iter()
+            .filter(|row| row.taken.removal == Some(Removal::Orphan))
+            .filter_map(|row| row.taken.name.parse().ok())
+            .collect();
+        let clusters = clusters
+            .into_iter()
+            .map(|row| {
+                let status = row.status;
+                StoredCluster {
+                    name: row.taken.name,
+                    labels: row.taken.labels,
+                    spec: row.taken.spec,
+                    leaving: row.taken.removal.is_some(),
+                    health: status.as_ref().map(|status| status.health.clone()),
+                    kinds: status.as_ref().map(|status| status.kinds.clone()).unwrap_or_default(),
+                    capacity: status.map(|status| status.capacity).unwrap_or_default(),
+                }
+            })
+            .collect();
+        let cells = store.cell_list().await?;
+        let cells = cells
+            .into_iter()
+            .filter_map(|row| Some(StoredCell { name: row.name, labels: row.labels, spec: row.spec? }))
+            .collect();
+        let (topology, problems) = topology_from_rows(clusters, cells);
+        for problem in problems.iter().filter(|problem| problem.excluded) {
+            tracing::warn!(kind = problem.kind, name = problem.name, reason = problem.reason, message = problem.message, "takes no part in placement");
+        }
+        let mut directives = Vec::new();
+        for row in store.directive_list().await? {
+            let read = (serde_json::from_value(row.scope), serde_json::from_value(row.effect));
+            let (Ok(target), Ok(effect)) = read else {
+                // Ignoring what somebody ordered would be worse than standing still.
+                return Err(StoreError::Corrupt {
+                    what: "placement_directive",
+                    reason: format!("directive {} cannot be read by this version", row.id),
+                });
+            };
+            directives.push((row.app, Directive { id: row.id, target, app: None, effect, owner: row.owner, reason: row.reason }));
+        }
+        let held = store.reservation_sums().await?.into_iter().map(|row| ((row.cluster.clone(), row.zone.clone()), amounts(&row)));
+        Ok(Self { topology, directives, abandoned, held: held.collect() })
+    }
+
+    /// What all applications but one hold; `own` is what that one holds.
+    pub(crate) fn ledger_without(&self, own: &[ReservationRow]) -> Ledger {
+        let mut held = self.held.clone();
+        for row in own {
+            if let Some(sum) = held.get_mut(&(row.cluster.clone(), row.zone.clone())) {
+                shift(sum, &amounts(row), -1);
+            }
+        }
+        let mut ledger = Ledger::default();
+        for ((cluster, zone), sum) in held {
+            if let Ok(cluster) = cluster.parse::<ClusterName>() {
+                ledger.hold(cluster, zone, sum);
+            }
+        }
+        ledger
+    }
+
+    /// A decision of this batch changed what an application holds.
+    pub(crate) fn rebook(&mut self, before: &[ReservationRow], after: &[ReservationRow]) {
+        for (rows, sign) in [(before, -1), (after, 1)] {
+            for row in rows {
+                shift(self.held.entry((row.cluster.clone(), row.zone.clone())).or_default(), &amounts(row), sign);
+            }
+        }
+    }
+
+    /// Whether facts from a cluster may be counted.
+    pub(crate) fn is_fresh(&self, cluster: &str) -> bool {
+        self.topology.clusters.get(cluster).is_some_and(|facts| facts.health == Verdict::Pass)
+    }
+}
+
+fn amounts(row: &ReservationRow) -> Amounts {
+    Amounts { cpu_milli: row.cpu_milli, memory_mi: row.memory_mi, pods: row.pods }
+}
+
+fn shift(sum: &mut Amounts, by: &Amounts, sign: i64) {
+    sum.cpu_milli += by.cpu_milli * sign;
+    sum.memory_mi += by.memory_mi * sign;
+    sum.pods += by.pods * sign;
+}

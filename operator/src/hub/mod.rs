@@ -1,0 +1,7 @@
+//! The hub API: a window onto intent and status, and nothing the process depends on once intent is taken in.
+
+mod objects;
+mod write;
+
+pub(crate) use objects::{Objects, follow};
+pub(crate) use write::{HubError, drop_finalizer, ensure_finalizer, read_identity, write_status};

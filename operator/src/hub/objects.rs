@@ -1,0 +1,148 @@
+//! What the hub holds of one kind, followed by a watch.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures::TryStreamExt;
+use kube::core::DeserializeGuard;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Resource, ResourceExt};
+use runtime::queue::Queue;
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+use vocabulary::AppKey;
+
+/// Objects of one kind as last seen, by namespace (empty for cluster-scoped kinds) and name.
+#[derive(Debug)]
+pub(crate) struct Objects<K>(Arc<RwLock<State<K>>>);
+
+#[derive(Debug)]
+struct State<K> {
+    objects: HashMap<AppKey, Arc<K>>,
+    unreadable: HashMap<AppKey, String>,
+    complete: bool,
+}
+
+impl<K> Clone for Objects<K> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<K> Default for Objects<K> {
+    fn default() -> Self {
+        Self(Arc::new(RwLock::new(State {
+            objects: HashMap::new(),
+            unreadable: HashMap::new(),
+            complete: false,
+        })))
+    }
+}
+
+impl<K> Objects<K> {
+    /// The object as last seen.
+    pub(crate) fn get(&self, key: &AppKey) -> Option<Arc<K>> {
+        self.read(|state| state.objects.get(key).cloned())
+    }
+
+    /// Why an object of that name cannot be read, when it is there but cannot.
+    pub(crate) fn unreadable(&self, key: &AppKey) -> Option<String> {
+        self.read(|state| state.unreadable.get(key).cloned())
+    }
+
+    /// Everything was listed once, so what is missing is missing on the hub.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.read(|state| state.complete)
+    }
+
+    /// Keys of all objects.
+    pub(crate) fn keys(&self) -> Vec<AppKey> {
+        self.read(|state| state.objects.keys().cloned().collect())
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&State<K>) -> T) -> T {
+        read(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write<T>(&self, write: impl FnOnce(&mut State<K>) -> T) -> T {
+        write(&mut self.0.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn key_of<K: Resource>(object: &K) -> AppKey {
+    AppKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+}
+
+/// Follows one kind until shutdown, and puts the key of everything that changed into the queue.
+/// An object that cannot be read is remembered as such and never stops the watch.
+pub(crate) async fn follow<K>(
+    api: Api<DeserializeGuard<K>>,
+    objects: Objects<K>,
+    changed: Queue<AppKey>,
+    shutdown: CancellationToken,
+) -> Result<(), std::convert::Infallible>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Default + Clone + Eq + std::hash::Hash + Send + Sync + 'static,
+{
+    let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
+    tokio::pin!(events);
+    let mut seen: HashMap<AppKey, ()> = HashMap::new();
+    loop {
+        let event = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            event = events.try_next() => event,
+        };
+        match event {
+            Ok(Some(Event::Init)) => seen.clear(),
+            Ok(Some(Event::InitApply(object))) => {
+                seen.insert(key_of(&object), ());
+                take(&objects, object, &changed);
+            }
+            Ok(Some(Event::InitDone)) => {
+                let gone = objects.write(|state| {
+                    state.complete = true;
+                    let gone: Vec<AppKey> = state.objects.keys().filter(|key| !seen.contains_key(*key)).cloned().collect();
+                    gone.iter().for_each(|key| {
+                        state.objects.remove(key);
+                    });
+                    state.unreadable.retain(|key, _| seen.contains_key(key));
+                    gone
+                });
+                changed.extend(gone);
+            }
+            Ok(Some(Event::Apply(object))) => take(&objects, object, &changed),
+            Ok(Some(Event::Delete(object))) => {
+                let key = key_of(&object);
+                objects.write(|state| {
+                    state.objects.remove(&key);
+                    state.unreadable.remove(&key);
+                });
+                changed.push(key);
+            }
+            Ok(None) => return Ok(()),
+            // The stream goes on by itself after a pause.
+            Err(error) => tracing::warn!(kind = std::any::type_name::<K>(), %error, "hub watch interrupted"),
+        }
+    }
+}
+
+fn take<K: Resource>(objects: &Objects<K>, object: DeserializeGuard<K>, changed: &Queue<AppKey>)
+where
+    K::DynamicType: Default,
+    DeserializeGuard<K>: Resource,
+{
+    let key = key_of(&object);
+    objects.write(|state| match object.0 {
+        Ok(object) => {
+            state.unreadable.remove(&key);
+            state.objects.insert(key.clone(), Arc::new(object));
+        }
+        Err(error) => {
+            state.unreadable.insert(key.clone(), error.error);
+        }
+    });
+    changed.push(key);
+}

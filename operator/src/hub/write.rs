@@ -1,0 +1,118 @@
+//! The few writes Meridian makes to the hub: finalizers and status.
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use vocabulary::labels::FINALIZER;
+
+/// Field manager of status on the hub.
+const STATUS_MANAGER: &str = "meridian-status";
+
+/// Why a call to the hub failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HubError {
+    /// Its identity could not be read.
+    #[error("the hub's kube-system namespace could not be read")]
+    Identity(#[source] Box<kube::Error>),
+    /// A finalizer could not be set or dropped.
+    #[error("the finalizer of {name} could not be written")]
+    Finalizer {
+        /// Object.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// Status could not be written.
+    #[error("the status of {name} could not be written")]
+    Status {
+        /// Object.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The credential Secret could not be deleted after it was sealed.
+    #[error("the Secret {name} could not be deleted")]
+    Secret {
+        /// Object.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<kube::Error>,
+    },
+}
+
+/// UID of the hub: that of its kube-system namespace.
+pub(crate) async fn read_identity(client: &Client) -> Result<String, HubError> {
+    let namespace = Api::<Namespace>::all(client.clone())
+        .get("kube-system")
+        .await
+        .map_err(|source| HubError::Identity(Box::new(source)))?;
+    Ok(namespace.uid().unwrap_or_default())
+}
+
+/// Puts our finalizer on an object that has none, so that its deletion is seen.
+pub(crate) async fn ensure_finalizer<K>(api: &Api<K>, object: &K) -> Result<(), HubError>
+where
+    K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
+{
+    if object.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+        return Ok(());
+    }
+    let mut finalizers = object.finalizers().to_vec();
+    finalizers.push(FINALIZER.to_owned());
+    write_finalizers(api, object, &finalizers).await
+}
+
+/// Lets an object go.
+pub(crate) async fn drop_finalizer<K>(api: &Api<K>, object: &K) -> Result<(), HubError>
+where
+    K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
+{
+    let kept: Vec<String> = object.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
+    if kept.len() == object.finalizers().len() {
+        return Ok(());
+    }
+    write_finalizers(api, object, &kept).await
+}
+
+/// Guarded by the resourceVersion: another controller's finalizer is never lost.
+async fn write_finalizers<K>(api: &Api<K>, object: &K, finalizers: &[String]) -> Result<(), HubError>
+where
+    K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
+{
+    let name = object.name_any();
+    let patch = json!({ "metadata": { "finalizers": finalizers, "resourceVersion": object.resource_version() } });
+    match api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await {
+        Ok(_) => Ok(()),
+        // It is gone already, which is what a dropped finalizer is for.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(source) => Err(HubError::Finalizer { name, source: Box::new(source) }),
+    }
+}
+
+/// Writes a whole status. An object that is gone is no error.
+pub(crate) async fn write_status<K, S>(api: &Api<K>, name: &str, status: &S) -> Result<(), HubError>
+where
+    K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
+    K::DynamicType: Default,
+    S: Serialize,
+{
+    let kind = K::DynamicType::default();
+    let body = json!({
+        "apiVersion": K::api_version(&kind),
+        "kind": K::kind(&kind),
+        "metadata": { "name": name },
+        "status": status,
+    });
+    let params = PatchParams::apply(STATUS_MANAGER).force();
+    match api.patch_status(name, &params, &Patch::Apply(body)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(source) => Err(HubError::Status { name: name.to_owned(), source: Box::new(source) }),
+    }
+}

@@ -1,0 +1,207 @@
+//! Applications: validated as a whole, then taken in as intent and revision.
+
+use crds::application::v1alpha1::DeletionPolicy;
+use crds::{Application, ApplicationSpec, PlacementSpec};
+use domain::intent::Intent;
+use domain::placement;
+use domain::render::{self, Problem};
+use domain::stored_revision::RevisionBody;
+use kube::{Api, ResourceExt};
+use store::{ApplicationRow, ApplicationTaken, Hint, Removal};
+use vocabulary::{AppKey, hash_json, labels};
+
+use super::provenance::{Provenance, Source, compare};
+use super::{Intake, IntakeError, Refusal};
+use crate::hub::{drop_finalizer, ensure_finalizer};
+
+/// Kind under which refusals are kept.
+pub(crate) const KIND: &str = "Application";
+
+/// Brings the database up to what the hub shows of one application.
+pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeError> {
+    let row = intake.store.application_get(&key).await?;
+    let Some(object) = intake.view.applications.get(&key) else {
+        return absent(intake, &key, row.as_ref());
+    };
+    let api = Api::<Application>::namespaced(intake.hub.clone(), &key.namespace);
+    if object.metadata.deletion_timestamp.is_some() {
+        return remove(intake, &api, &object, row).await;
+    }
+    ensure_finalizer(&api, &object).await?;
+    let wanted = match wanted(intake, &key, &object, row.as_ref()) {
+        Ok(wanted) => wanted,
+        Err(refusal) => {
+            tracing::info!(%key, reason = refusal.reason, "application is not taken in");
+            if intake.refusals.set(KIND, &key, Some(refusal)) {
+                show(intake, row.as_ref(), &key);
+            }
+            return Ok(());
+        }
+    };
+    let news = intake.refusals.set(KIND, &key, None);
+    let Some(taken) = wanted else {
+        if news {
+            show(intake, row.as_ref(), &key);
+        }
+        return Ok(());
+    };
+    let id = intake.store.application_take(&intake.claim, &taken, &intake.key).await?;
+    tracing::info!(%key, generation = taken.generation, "application taken in");
+    intake.hints.send(Hint::Decide(id));
+    intake.hints.send(Hint::Show(id));
+    Ok(())
+}
+
+/// A policy changed: everything that refers to it is looked at again.
+pub(super) async fn policy_changed(intake: &Intake, key: AppKey) -> Result<(), IntakeError> {
+    let refers = |app: &AppKey| {
+        app.namespace == key.namespace
+            && intake.view.applications.get(app).is_some_and(|object| {
+                object.spec.placement_policy_ref.as_ref().is_some_and(|policy| policy.name == key.name)
+            })
+    };
+    intake.view.changed_applications.extend(intake.view.applications.keys().into_iter().filter(refers));
+    Ok(())
+}
+
+fn show(intake: &Intake, row: Option<&ApplicationRow>, key: &AppKey) {
+    match row {
+        Some(row) => intake.hints.send(Hint::Show(row.id)),
+        None => intake.hints.send(Hint::Refused { namespace: key.namespace.clone(), name: key.name.clone() }),
+    }
+}
+
+/// Not on the hub: nothing changes. One that cannot be read is there, and says so.
+fn absent(intake: &Intake, key: &AppKey, row: Option<&ApplicationRow>) -> Result<(), IntakeError> {
+    if let Some(reason) = intake.view.applications.unreadable(key) {
+        let refusal = Refusal {
+            reason: "Unreadable",
+            message: format!("the object cannot be read: {reason}; correct it, or update Meridian's CRDs"),
+            generation: 0,
+        };
+        if intake.refusals.set(KIND, key, Some(refusal)) {
+            tracing::warn!(%key, reason, "application cannot be read");
+        }
+    } else if let Some(row) = row
+        && row.removal.is_none()
+        && intake.view.applications.is_complete()
+    {
+        tracing::warn!(%key, "application is absent on the hub without having been deleted; members stay as they are");
+    }
+    Ok(())
+}
+
+async fn remove(
+    intake: &Intake,
+    api: &Api<Application>,
+    object: &Application,
+    row: Option<ApplicationRow>,
+) -> Result<(), IntakeError> {
+    let ours = object.finalizers().iter().any(|finalizer| finalizer == labels::FINALIZER);
+    let Some(row) = row else { return Ok(drop_finalizer(api, object).await?) };
+    if !ours || row.object_uid != object.uid().unwrap_or_default() {
+        return Ok(());
+    }
+    let removal = match object.spec.deletion.policy {
+        DeletionPolicy::Delete => Removal::Delete,
+        DeletionPolicy::Orphan => Removal::Orphan,
+    };
+    if row.removal != Some(removal) {
+        intake.store.application_remove(&intake.claim, row.id, removal).await?;
+        tracing::info!(key = %row.key, ?removal, "application is being removed");
+    }
+    intake.hints.send(Hint::Decide(row.id));
+    Ok(())
+}
+
+/// What to take in, nothing when it is taken in already, or why it is refused.
+fn wanted(
+    intake: &Intake,
+    key: &AppKey,
+    object: &Application,
+    row: Option<&ApplicationRow>,
+) -> Result<Option<ApplicationTaken>, Refusal> {
+    let generation = object.metadata.generation.unwrap_or_default();
+    let refuse = |reason, message| Refusal { reason, message, generation };
+    let object_uid = object.uid().unwrap_or_default();
+    let spec_hash = hash_json(&object.spec).map_err(|error| refuse("Unreadable", error.to_string()))?;
+    let shown =
+        Source { hub_uid: &intake.hub_uid, object_uid: &object_uid, generation, spec_hash: spec_hash.as_bytes() };
+    let taken = row.map(|row| Source {
+        hub_uid: &row.hub_uid,
+        object_uid: &row.object_uid,
+        generation: row.generation,
+        spec_hash: &row.spec_hash,
+    });
+    let provenance = compare(taken, shown);
+    if let Provenance::SourceLost(why) = provenance {
+        return Err(refuse(
+            "IntentSourceLost",
+            format!("{why}; members stay as they are. Restore the hub, or delete the row by removing the application on the original hub"),
+        ));
+    }
+    let placement = placement_of(intake, key, &object.spec).map_err(|message| refuse("PolicyNotFound", message))?;
+    let blueprint = render::blueprint(key, &object.spec).map_err(|problems| refuse("InvalidSpec", lines(&problems)))?;
+    let replicas = object.spec.replicas.unwrap_or_default();
+    let problems: Vec<String> = placement::check_spec(&placement, replicas)
+        .into_iter()
+        .map(|problem| format!("{}: {}", problem.field, problem.message))
+        .collect();
+    if !problems.is_empty() {
+        return Err(refuse("InvalidSpec", problems.join("\n")));
+    }
+    let rebalance_asked = object
+        .annotations()
+        .get(labels::REBALANCE)
+        .and_then(|text| text.parse::<vocabulary::ContentHash>().ok())
+        .map(|hash| hash.as_bytes().to_vec());
+    let intent = Intent {
+        replicas,
+        suspended: object.spec.suspended,
+        placement,
+        drift: object.spec.drift,
+        adopt: object.spec.adopt,
+    };
+    let intent = serde_json::to_value(&intent).map_err(|error| refuse("Unreadable", error.to_string()))?;
+    let unchanged = provenance == Provenance::Same
+        && row.is_some_and(|row| row.intent == intent && row.rebalance_asked == rebalance_asked && row.removal.is_none());
+    if unchanged {
+        return Ok(None);
+    }
+    let payload = RevisionBody { components: &object.spec.components, overrides: &object.spec.overrides };
+    Ok(Some(ApplicationTaken {
+        key: key.clone(),
+        hub_uid: intake.hub_uid.clone(),
+        object_uid,
+        generation,
+        spec_hash: spec_hash.as_bytes().to_vec(),
+        intent,
+        revision: blueprint.revision.as_bytes().to_vec(),
+        payload: serde_json::to_vec(&payload).map_err(|error| refuse("Unreadable", error.to_string()))?,
+        secret: blueprint.kinds.contains("v1/Secret"),
+        removal: None,
+        rebalance_asked,
+    }))
+}
+
+fn placement_of(intake: &Intake, key: &AppKey, spec: &ApplicationSpec) -> Result<PlacementSpec, String> {
+    match (&spec.placement, &spec.placement_policy_ref) {
+        (Some(placement), _) => Ok(placement.clone()),
+        (None, Some(policy)) => intake
+            .view
+            .policies
+            .get(&AppKey { namespace: key.namespace.clone(), name: policy.name.clone() })
+            .map(|policy| policy.spec.clone())
+            .ok_or_else(|| {
+                format!(
+                    "spec.placementPolicyRef: there is no PlacementPolicy {} in namespace {}; create it or set spec.placement",
+                    policy.name, key.namespace
+                )
+            }),
+        (None, None) => Err("spec: set exactly one of placement and placementPolicyRef".to_owned()),
+    }
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("{}: {}", problem.field, problem.message)).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,39 @@
+//! Declared cells.
+
+use crds::Cell;
+use kube::{Api, ResourceExt};
+use store::{CellTaken, Hint};
+use vocabulary::AppKey;
+
+use super::{Intake, IntakeError};
+use crate::hub::{drop_finalizer, ensure_finalizer};
+
+/// Brings the database up to what the hub shows of one cell.
+pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeError> {
+    // Absent is not deleted: our finalizer makes every deletion seen.
+    let Some(object) = intake.view.cells.get(&key) else { return Ok(()) };
+    let api = Api::<Cell>::all(intake.hub.clone());
+    if object.metadata.deletion_timestamp.is_some() {
+        intake.store.cell_forget(&intake.claim, &key.name).await?;
+        intake.hints.send(Hint::Topology);
+        return Ok(drop_finalizer(&api, &object).await?);
+    }
+    ensure_finalizer(&api, &object).await?;
+    let spec = serde_json::to_value(&object.spec)?;
+    let labels = serde_json::to_value(object.labels())?;
+    let rows = intake.store.cell_list().await?;
+    if rows.iter().any(|row| row.name == key.name && row.spec.as_ref() == Some(&spec) && row.labels == labels) {
+        return Ok(());
+    }
+    let taken = CellTaken {
+        name: key.name.clone(),
+        object_uid: object.uid().unwrap_or_default(),
+        generation: object.metadata.generation.unwrap_or_default(),
+        labels,
+        spec,
+    };
+    intake.store.cell_take(&intake.claim, &taken).await?;
+    tracing::info!(cell = key.name, "cell taken in");
+    intake.hints.send(Hint::Topology);
+    Ok(())
+}

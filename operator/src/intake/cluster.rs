@@ -1,0 +1,113 @@
+//! Member clusters.
+
+use crds::Cluster;
+use kube::{Api, ResourceExt};
+use store::{ClusterTaken, Hint, Removal};
+use vocabulary::{AppKey, labels};
+
+use super::{Intake, IntakeError, Refusal};
+use crate::hub::{drop_finalizer, ensure_finalizer};
+
+/// Kind under which refusals are kept.
+pub(crate) const KIND: &str = "Cluster";
+
+/// Brings the database up to what the hub shows of one cluster.
+pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeError> {
+    // Absent is not deleted: our finalizer makes every deletion seen.
+    let Some(object) = intake.view.clusters.get(&key) else { return Ok(()) };
+    let api = Api::<Cluster>::all(intake.hub.clone());
+    let rows = intake.store.cluster_list().await?;
+    let row = rows.iter().find(|row| row.taken.name == key.name);
+    let removal = removal_of(&object);
+    if removal.is_some() && row.is_none() {
+        return Ok(drop_finalizer(&api, &object).await?);
+    }
+    if removal.is_none() {
+        ensure_finalizer(&api, &object).await?;
+    }
+    let taken = ClusterTaken {
+        name: key.name.clone(),
+        object_uid: object.uid().unwrap_or_default(),
+        member_uid: object.spec.uid.clone(),
+        generation: object.metadata.generation.unwrap_or_default(),
+        labels: serde_json::to_value(object.labels())?,
+        spec: serde_json::to_value(&object.spec)?,
+        removal,
+    };
+    let others = rows.iter().map(|row| &row.taken).filter(|other| other.name != key.name);
+    let refusal = refuse(&object, &taken, row.map(|row| &row.taken), others);
+    if intake.refusals.set(KIND, &key, refusal.clone()) {
+        intake.hints.send(Hint::Topology);
+    }
+    if let Some(refusal) = refusal {
+        tracing::warn!(cluster = key.name, reason = refusal.reason, "cluster is not taken in");
+        return Ok(());
+    }
+    if let Some(row) = row
+        && row.taken.member_uid != taken.member_uid
+    {
+        // Another cluster under the same name: nothing of what was observed holds for it.
+        intake.store.cluster_replace(&intake.claim, &taken).await?;
+    } else if row.is_none_or(|row| changed(&row.taken, &taken)) {
+        intake.store.cluster_take(&intake.claim, &taken).await?;
+    } else {
+        // A deletion that waits may have become possible.
+        if removal.is_some() && intake.store.cluster_forget(&intake.claim, &key.name).await? {
+            intake.hints.send(Hint::Topology);
+            drop_finalizer(&api, &object).await?;
+        }
+        return Ok(());
+    }
+    tracing::info!(cluster = key.name, generation = taken.generation, "cluster taken in");
+    intake.hints.send(Hint::Connection(key.name.clone()));
+    intake.hints.send(Hint::Topology);
+    if removal.is_some() {
+        intake.view.changed_clusters.push(key.clone());
+    }
+    // Its credential may have arrived before it.
+    intake.view.changed_secrets.extend(intake.view.secrets.keys());
+    Ok(())
+}
+
+fn removal_of(object: &Cluster) -> Option<Removal> {
+    object.metadata.deletion_timestamp.as_ref()?;
+    let confirmed = object.annotations().get(labels::DELETE_WORKLOADS);
+    Some(if confirmed.is_some() && confirmed == object.metadata.uid.as_ref() { Removal::Delete } else { Removal::Orphan })
+}
+
+fn changed(before: &ClusterTaken, now: &ClusterTaken) -> bool {
+    before.object_uid != now.object_uid
+        || before.generation != now.generation
+        || before.labels != now.labels
+        || before.spec != now.spec
+        || before.removal != now.removal
+}
+
+fn refuse<'a>(
+    object: &Cluster,
+    now: &ClusterTaken,
+    before: Option<&ClusterTaken>,
+    mut others: impl Iterator<Item = &'a ClusterTaken>,
+) -> Option<Refusal> {
+    let refusal = |reason, message| Some(Refusal { reason, message, generation: now.generation });
+    if let Some(other) = others.find(|other| other.member_uid == now.member_uid) {
+        return refusal(
+            "SameCluster",
+            format!(
+                "this is the cluster joined as {} already (kube-system UID {}); remove one of the two names",
+                other.name, now.member_uid
+            ),
+        );
+    }
+    let replaced = object.annotations().get(labels::REPLACE) == Some(&now.member_uid);
+    match before {
+        Some(before) if before.member_uid != now.member_uid && !replaced => refusal(
+            "AnotherCluster",
+            format!(
+                "the name belongs to the cluster with kube-system UID {}, this one has {}; if it takes the other's place, run `meridian cluster replace {}`",
+                before.member_uid, now.member_uid, now.name
+            ),
+        ),
+        _ => None,
+    }
+}

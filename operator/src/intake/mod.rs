@@ -1,0 +1,135 @@
+//! Intake: the only writer of intent. Takes objects of the hub in when they are newer than what was taken in last.
+//!
+//! An object that is absent is never a deletion: only one seen with a deletionTimestamp and our finalizer is.
+
+mod application;
+mod cell;
+mod cluster;
+mod credential;
+mod provenance;
+mod refusals;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crds::{Application, Cell, Cluster, PlacementPolicy};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Client;
+use runtime::queue::Queue;
+use store::seal::EnvelopeKey;
+use store::{Claim, Hint, Hints, Store, StoreError};
+use tokio_util::sync::CancellationToken;
+use vocabulary::AppKey;
+
+pub(crate) use refusals::{Refusal, Refusals};
+
+use crate::hub::{HubError, Objects};
+
+/// Objects worked on at once, per kind.
+const WORKERS: usize = 8;
+/// When everything is looked at again although nothing was heard.
+const LOOK_AGAIN: Duration = Duration::from_mins(5);
+
+/// Everything the hub holds of us, and the queues of what changed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct HubView {
+    pub(crate) applications: Objects<Application>,
+    pub(crate) policies: Objects<PlacementPolicy>,
+    pub(crate) clusters: Objects<Cluster>,
+    pub(crate) cells: Objects<Cell>,
+    pub(crate) secrets: Objects<Secret>,
+    pub(crate) changed_applications: Queue<AppKey>,
+    pub(crate) changed_policies: Queue<AppKey>,
+    pub(crate) changed_clusters: Queue<AppKey>,
+    pub(crate) changed_cells: Queue<AppKey>,
+    pub(crate) changed_secrets: Queue<AppKey>,
+}
+
+/// What intake works with.
+#[derive(Debug, Clone)]
+pub(crate) struct Intake {
+    pub(crate) hub: Client,
+    /// UID of the hub, part of the provenance of every intent.
+    pub(crate) hub_uid: String,
+    pub(crate) view: HubView,
+    pub(crate) store: Store,
+    pub(crate) key: Arc<EnvelopeKey>,
+    pub(crate) claim: Claim,
+    pub(crate) hints: Hints,
+    pub(crate) refusals: Refusals,
+}
+
+/// Why an object was not taken in this time. It is tried again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IntakeError {
+    #[error("the hub refused")]
+    Hub(#[from] HubError),
+    #[error("the database refused")]
+    Store(#[from] StoreError),
+    #[error("intent could not be written as JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+impl Intake {
+    /// Takes in whatever changes until shutdown.
+    pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), StoreError> {
+        let mut hints = self.hints.subscribe();
+        let mut again = tokio::time::interval(LOOK_AGAIN);
+        let work = async {
+            tokio::join!(
+                self.work(&self.view.changed_applications, |key| application::take_in(&self, key)),
+                self.work(&self.view.changed_clusters, |key| cluster::take_in(&self, key)),
+                self.work(&self.view.changed_cells, |key| cell::take_in(&self, key)),
+                self.work(&self.view.changed_secrets, |key| credential::take_in(&self, key)),
+                self.work(&self.view.changed_policies, |key| application::policy_changed(&self, key)),
+            )
+        };
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                _ = &mut work => return Ok(()),
+                _ = again.tick() => self.look_again(),
+                hint = hints.recv() => match hint.as_deref() {
+                    Ok(Hint::Forgotten { namespace, name }) => {
+                        let key = AppKey { namespace: namespace.clone(), name: name.clone() };
+                        if namespace.is_empty() { self.view.changed_clusters.push(key) } else { self.view.changed_applications.push(key) }
+                    }
+                    Ok(Hint::Everything) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => self.look_again(),
+                    Ok(_) => {}
+                    Err(tokio::sync::broadcast::error::RecvError::Closed) => return Ok(()),
+                },
+            }
+        }
+    }
+
+    fn look_again(&self) {
+        self.view.changed_clusters.extend(self.view.clusters.keys());
+        self.view.changed_cells.extend(self.view.cells.keys());
+        self.view.changed_applications.extend(self.view.applications.keys());
+        self.view.changed_secrets.extend(self.view.secrets.keys());
+    }
+
+    async fn work<F, Fut>(&self, queue: &Queue<AppKey>, take_in: F)
+    where
+        F: Fn(AppKey) -> Fut,
+        Fut: Future<Output = Result<(), IntakeError>>,
+    {
+        use futures::StreamExt;
+        futures::stream::unfold((), |()| async { Some((queue.take(1).await, ())) })
+            .flat_map(futures::stream::iter)
+            .for_each_concurrent(WORKERS, |key| {
+                let outcome = take_in(key.clone());
+                async move {
+                    match outcome.await {
+                        Ok(()) => queue.finish(&key),
+                        Err(error) => {
+                            let failures = queue.fail(&key);
+                            tracing::warn!(%key, failures, error = crate::error_chain(&error), "intake failed; it will be repeated");
+                        }
+                    }
+                }
+            })
+            .await;
+    }
+}
