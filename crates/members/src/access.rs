@@ -45,7 +45,7 @@ impl KindAccess {
     }
 }
 
-/// A token from TokenRequest.
+/// A token from `TokenRequest`.
 #[derive(Debug, Clone)]
 pub struct IssuedToken {
     /// The bearer token.

@@ -85,7 +85,7 @@ impl Default for Limits {
             breaker_open: Duration::from_secs(2),
             breaker_open_max: Duration::from_secs(30),
             page_size: 500,
-            watch_timeout: Duration::from_secs(60),
+            watch_timeout: Duration::from_mins(1),
             watch_pause: Duration::from_millis(200),
             watch_pause_max: Duration::from_secs(15),
             answer_max: 64 << 20,

@@ -38,7 +38,8 @@ struct Version {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Resource {
-    resource: String,
+    #[serde(rename = "resource")]
+    plural: String,
     scope: String,
     #[serde(default)]
     verbs: Vec<String>,
@@ -79,7 +80,7 @@ fn kinds(list: GroupList) -> Vec<ApiKind> {
                     group: group.metadata.name.clone(),
                     version: version.version.clone(),
                     kind: kind.kind,
-                    plural: resource.resource,
+                    plural: resource.plural,
                     namespaced: resource.scope == "Namespaced",
                     verbs: resource.verbs,
                 });

@@ -177,7 +177,7 @@ impl MemberError {
         matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. })
     }
 
-    pub(crate) fn protocol(cluster: &ClusterName, message: impl ToString) -> Self {
+    pub(crate) fn protocol(cluster: &ClusterName, message: impl std::fmt::Display) -> Self {
         Self::Protocol {
             cluster: cluster.clone(),
             message: message.to_string(),

@@ -34,7 +34,7 @@ pub struct ServerVersion {
 }
 
 impl ServerVersion {
-    /// Whether the fence policy can be installed: ValidatingAdmissionPolicy is stable from 1.30 on.
+    /// Whether the fence policy can be installed: `ValidatingAdmissionPolicy` is stable from 1.30 on.
     pub fn supported(&self) -> bool {
         (self.major, self.minor) >= (1, 30)
     }

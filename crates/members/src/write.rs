@@ -11,6 +11,8 @@ use crate::transport::Call;
 
 const APPLY: &str = "application/apply-patch+yaml";
 const MERGE: &str = "application/merge-patch+json";
+/// How often a removal starts over because somebody wrote in between.
+const REMOVE_ATTEMPTS: u32 = 5;
 const JSON: &str = "application/json";
 
 /// How to apply.
@@ -91,7 +93,7 @@ impl Member {
     ) -> Result<Value, MemberError> {
         let mut metadata = only_if.metadata();
         metadata.insert("annotations".into(), json!({ labels::DELETE_FENCE: fence }));
-        self.merge(kind, namespace, name, json!({ "metadata": metadata }))
+        self.merge(kind, namespace, name, &json!({ "metadata": metadata }))
             .await
     }
 
@@ -115,6 +117,47 @@ impl Member {
             .map(|_: Value| ())
     }
 
+    /// Stamps and deletes the object with this UID, reading it anew when its status changed in between, as that of a
+    /// running workload does. `Ok` also when it is gone already. An object whose fence has risen above `fence` is
+    /// refused by the member; one with another UID is [`MemberError::Conflict`].
+    pub async fn remove(
+        &self,
+        kind: &ApiKind,
+        namespace: &str,
+        name: &str,
+        fence: Fence,
+        uid: &str,
+    ) -> Result<(), MemberError> {
+        let mut attempts = REMOVE_ATTEMPTS;
+        loop {
+            match self.remove_once(kind, namespace, name, fence, uid).await {
+                Err(MemberError::NotFound { .. }) => return Ok(()),
+                Err(MemberError::Conflict { .. }) if attempts > 1 => attempts -= 1,
+                other => return other,
+            }
+        }
+    }
+
+    async fn remove_once(
+        &self,
+        kind: &ApiKind,
+        namespace: &str,
+        name: &str,
+        fence: Fence,
+        uid: &str,
+    ) -> Result<(), MemberError> {
+        let found = Preconditions::of(&self.get(kind, namespace, name).await?);
+        let only_if = Preconditions {
+            uid: Some(uid.to_owned()),
+            ..found
+        };
+        let stamped = self
+            .stamp_delete(kind, namespace, name, fence, &only_if)
+            .await?;
+        self.delete(kind, namespace, name, &Preconditions::of(&stamped))
+            .await
+    }
+
     /// Lets an object go: stamps it, then removes our labels and annotations and gives up the ownership of every
     /// field, so that the next owner meets no conflict. The object and what runs stay as they are.
     pub async fn release(
@@ -125,15 +168,15 @@ impl Member {
         fence: Fence,
         only_if: &Preconditions,
     ) -> Result<Value, MemberError> {
-        let stamped = self
+        let held = self
             .stamp_delete(kind, namespace, name, fence, only_if)
             .await?;
-        let mut metadata = Preconditions::of(&stamped).metadata();
+        let mut metadata = Preconditions::of(&held).metadata();
         for field in ["labels", "annotations"] {
-            metadata.insert(field.into(), Value::Object(ours_removed(&stamped, field)));
+            metadata.insert(field.into(), Value::Object(ours_removed(&held, field)));
         }
-        metadata.insert("managedFields".into(), others_ownership(&stamped));
-        self.merge(kind, namespace, name, json!({ "metadata": metadata }))
+        metadata.insert("managedFields".into(), others_ownership(&held));
+        self.merge(kind, namespace, name, &json!({ "metadata": metadata }))
             .await
     }
 
@@ -159,13 +202,13 @@ impl Member {
         kind: &ApiKind,
         namespace: &str,
         name: &str,
-        patch: Value,
+        change: &Value,
     ) -> Result<Value, MemberError> {
         let path = format!(
             "{}?fieldManager={FIELD_MANAGER}",
             kind.object_path(namespace, name)
         );
-        match self.send(Method::PATCH, path, MERGE, &patch).await {
+        match self.send(Method::PATCH, path, MERGE, change).await {
             // A patch with another object's uid reads as an attempt to change the uid: it is a failed precondition.
             Err(MemberError::Invalid { message, fields })
                 if fields.iter().any(|field| field == "metadata.uid") =>

@@ -322,10 +322,7 @@ async fn rights_are_exactly_the_profiles_and_the_token_renews_itself() {
     assert_eq!(nodes.allowed, ["get", "list", "watch"]);
     assert_eq!(nodes.missing(), ["create", "patch", "delete"]);
 
-    let issued = member
-        .request_token(Duration::from_secs(3600))
-        .await
-        .unwrap();
+    let issued = member.request_token(Duration::from_hours(1)).await.unwrap();
     assert!(issued.expires_at > jiff::Timestamp::now());
     member.set_token(&SecretString::from("rubbish")).unwrap();
     let refused = member.get(&config_maps(), "default", "x").await;
@@ -416,23 +413,27 @@ async fn the_members_own_controllers_are_not_hindered() {
         .await;
     assert!(sneaked.unwrap_err().contains("only Meridian changes"));
 
-    let object = member.get(kind("deployments"), "kcm", "t").await.unwrap();
-    let stamped = member
-        .stamp_delete(
-            kind("deployments"),
-            "kcm",
-            "t",
-            fence(5),
-            &Preconditions::of(&object),
-        )
+    let uid = member.get(kind("deployments"), "kcm", "t").await.unwrap()["metadata"]["uid"].clone();
+    let uid = uid.as_str().unwrap();
+    fence_refused(
+        member
+            .remove(kind("deployments"), "kcm", "t", fence(4), uid)
+            .await,
+        "stale stamp",
+    );
+    let another = member
+        .remove(kind("deployments"), "kcm", "t", fence(5), "another")
+        .await;
+    assert!(
+        matches!(another, Err(MemberError::Conflict { .. })),
+        "{another:?}"
+    );
+    member
+        .remove(kind("deployments"), "kcm", "t", fence(5), uid)
         .await
         .unwrap();
-    let only_uid = Preconditions {
-        resource_version: None,
-        ..Preconditions::of(&stamped)
-    };
     member
-        .delete(kind("deployments"), "kcm", "t", &only_uid)
+        .remove(kind("deployments"), "kcm", "t", fence(5), uid)
         .await
         .unwrap();
     let empty = |list: &Value| !has_items(list);
@@ -455,7 +456,16 @@ async fn a_member_behind_a_proxy_is_reached_through_it_alone() {
     config.proxy_url = Some(format!("http://joe:p%40ss@{}", proxy.address));
     let member = Member::connect(&config).unwrap();
     member.probe().await.unwrap();
-    let heads = proxy.heads.lock().unwrap().join("\n");
+    let kind = config_maps();
+    let gets = (0..20).map(|_| member.get(&kind, "default", "kube-root-ca.crt"));
+    futures::future::join_all(gets).await;
+    let heads = proxy.heads.lock().unwrap().clone();
+    assert_eq!(
+        heads.len(),
+        1,
+        "HTTP/2 carries all requests on one connection"
+    );
+    let heads = heads.concat();
     let target = config.server.strip_prefix("https://").unwrap();
     assert!(heads.starts_with(&format!("CONNECT {target}")), "{heads}");
     assert!(
@@ -674,7 +684,7 @@ async fn joining_twice_changes_nothing_and_leaving_takes_everything_away() {
 }
 
 async fn next(events: &mut (impl futures::Stream<Item = WatchEvent> + Unpin)) -> WatchEvent {
-    tokio::time::timeout(Duration::from_secs(60), events.next())
+    tokio::time::timeout(Duration::from_mins(1), events.next())
         .await
         .expect("an event within a minute")
         .expect("a watch never ends")

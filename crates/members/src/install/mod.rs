@@ -18,7 +18,7 @@ pub use policy::POLICY_NAME;
 pub use roles::deliverable_kinds;
 pub use verify::{Issue, issue_token, kube_system_uid, server_version, verify};
 
-/// Name of the ConfigMap in [`SYSTEM_NAMESPACE`] that says what is installed.
+/// Name of the config map in [`SYSTEM_NAMESPACE`] that says what is installed.
 pub const INSTALLATION: &str = "meridian-installation";
 
 /// Version of what this binary installs; rises with every change of the manifests.

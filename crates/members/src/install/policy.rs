@@ -7,7 +7,7 @@
 //! - we delete, or let go, only what carries a stamp at least as high as its fence. A stamp left behind by a process
 //!   that died is void as soon as somebody applies with a newer fence.
 //!
-//! Endpoints, EndpointSlices and the like, which Kubernetes' controllers make with labels copied from ours, carry no
+//! `Endpoints`, `EndpointSlice` and the like, which Kubernetes' controllers make with labels copied from ours, carry no
 //! fence and pass.
 
 use serde_json::{Value, json};

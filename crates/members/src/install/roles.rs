@@ -9,8 +9,15 @@ use crate::api_kind::ApiKind;
 const DELIVER: [&str; 6] = ["get", "list", "watch", "create", "patch", "delete"];
 const LOOK: [&str; 3] = ["get", "list", "watch"];
 
-/// API group, version and the (kind, plural) pairs that the profile `deploy` may deliver.
-const KINDS: [(&str, &str, &[(&str, &str)]); 6] = [
+/// API group, version and its (kind, plural) pairs.
+type Group = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+);
+
+/// What the profile `deploy` may deliver.
+const KINDS: [Group; 6] = [
     (
         "",
         "v1",
@@ -55,7 +62,7 @@ const KINDS: [(&str, &str, &[(&str, &str)]); 6] = [
 
 /// The kinds the profile `deploy` grants in every member, without what a member adds by aggregation.
 pub fn deliverable_kinds() -> Vec<ApiKind> {
-    let of = |(group, version, kinds): &(&str, &str, &[(&str, &str)])| {
+    let of = |(group, version, kinds): &Group| {
         let (group, version) = ((*group).to_owned(), (*version).to_owned());
         kinds
             .iter()
@@ -207,8 +214,8 @@ mod tests {
 
     #[test]
     fn every_deliverable_kind_is_granted_by_the_role() {
-        let roles = profile(Profile::Deploy);
-        let rules = roles[0]["rules"].as_array().unwrap();
+        let granted = profile(Profile::Deploy);
+        let rules = granted[0]["rules"].as_array().unwrap();
         for kind in deliverable_kinds() {
             assert!(
                 rules.iter().any(|rule| rule["apiGroups"][0] == *kind.group

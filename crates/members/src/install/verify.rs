@@ -49,7 +49,7 @@ pub async fn verify(
         match fetch(client, &manifest).await? {
             None => issues.push(Issue::Missing(title(&manifest))),
             Some(found) if !contains(&found, &manifest) => {
-                issues.push(Issue::Differs(title(&manifest)))
+                issues.push(Issue::Differs(title(&manifest)));
             }
             Some(_) => {}
         }

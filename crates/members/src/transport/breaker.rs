@@ -73,7 +73,7 @@ impl Breaker {
         }
         // A trial whose caller went away must not block the next one for ever.
         match inner.trial {
-            Some(began) if now - began < self.open => Err(self.open - (now - began)),
+            Some(began) if now - began < self.open => Err(self.open.saturating_sub(now - began)),
             _ => {
                 inner.trial = Some(now);
                 Ok(())

@@ -142,7 +142,7 @@ mod tests {
     async fn a_server_cannot_make_us_wait_longer_than_the_limit() {
         let budget = Budget::new(&Limits::default());
         let began = Instant::now();
-        let error = throttled(Some(Duration::from_secs(3600)));
+        let error = throttled(Some(Duration::from_hours(1)));
         assert_eq!(calls(&budget, &error, 9).await, (4, false));
         assert!(began.elapsed() <= Duration::from_secs(16));
     }
@@ -151,7 +151,7 @@ mod tests {
     async fn the_budget_of_all_callers_ends_and_comes_back_with_time() {
         let limits = Limits {
             retry_budget: 4,
-            retry_refill: Duration::from_secs(600),
+            retry_refill: Duration::from_mins(10),
             ..Limits::default()
         };
         let budget = Budget::new(&limits);
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(calls(&budget, &error, 9).await.0, 4);
         assert_eq!(calls(&budget, &error, 9).await.0, 2);
         assert_eq!(calls(&budget, &error, 9).await.0, 1);
-        tokio::time::advance(Duration::from_secs(1200)).await;
+        tokio::time::advance(Duration::from_mins(20)).await;
         assert_eq!(calls(&budget, &error, 9).await.0, 3);
     }
 

@@ -348,7 +348,7 @@ mod tests {
 
     #[test]
     fn jitter_stays_within_a_quarter() {
-        let base = Duration::from_secs(60);
+        let base = Duration::from_mins(1);
         let times: Vec<_> = (0..200).map(|_| jittered(base)).collect();
         assert!(
             times

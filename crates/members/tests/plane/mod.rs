@@ -45,7 +45,13 @@ impl Process {
             .append(true)
             .open(folder.join(format!("{name}.log")))
             .unwrap();
-        let script = r#""$@" >&2 </dev/null & echo $!; cat >/dev/null; kill -9 $!; wait"#;
+        // The store ends with the plane; it takes the folder along, also where no destructor runs.
+        let script = match name.as_str() {
+            "etcd" => {
+                r#""$@" >&2 </dev/null & echo $!; cat >/dev/null; kill -9 $!; wait; rm -rf "$PWD""#
+            }
+            _ => r#""$@" >&2 </dev/null & echo $!; cat >/dev/null; kill -9 $!; wait"#,
+        };
         let mut supervisor = Command::new("setsid")
             .args(["sh", "-c", script, "supervisor"])
             .arg(program)
@@ -87,14 +93,6 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-impl Drop for Plane {
-    fn drop(&mut self) {
-        self.others.clear();
-        self.api.lock().unwrap().stop();
-        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -186,7 +184,7 @@ impl Plane {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        if tokio::time::timeout(Duration::from_secs(120), up)
+        if tokio::time::timeout(Duration::from_mins(2), up)
             .await
             .is_err()
         {
@@ -218,7 +216,7 @@ impl Plane {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), filled)
+        tokio::time::timeout(Duration::from_mins(1), filled)
             .await
             .expect("the role is aggregated");
     }
@@ -234,7 +232,7 @@ impl Plane {
     /// Address, trust and a fresh token.
     pub(crate) async fn config(&self) -> MemberConfig {
         let access = self.access.get().unwrap();
-        let issued = install::issue_token(&self.client().await, Duration::from_secs(3600))
+        let issued = install::issue_token(&self.client().await, Duration::from_hours(1))
             .await
             .unwrap();
         MemberConfig {
@@ -261,7 +259,7 @@ impl Plane {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), allowed)
+        tokio::time::timeout(Duration::from_mins(1), allowed)
             .await
             .expect("rights arrive");
         member
@@ -306,7 +304,7 @@ impl Plane {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), seen)
+        tokio::time::timeout(Duration::from_mins(1), seen)
             .await
             .expect(path)
     }
@@ -325,7 +323,8 @@ impl Plane {
     pub(crate) async fn restart_forgetting_history(&self) {
         {
             let mut api = self.api.lock().unwrap();
-            api.signal("-KILL");
+            // Waits for its end: the next one needs the port.
+            api.stop();
             *api = Self::start_api(&self.folder, &self.tools, self.port, self.etcd_port);
         }
         self.ready().await;
