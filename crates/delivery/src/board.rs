@@ -224,7 +224,10 @@ fn observed(entry: &Entry, live: Option<&Live>, now: Timestamp) -> StatusRow {
     };
     let observed = &live.observed;
     status.object_uid = Some(live.uid.clone());
-    status.observed_epoch = live.fence.map_or(0, |fence| fence.plan);
+    // Numbers speak of a plan only once the member's own controllers have worked on it.
+    if observed.observed_generation_current {
+        status.observed_epoch = live.fence.map_or(0, |fence| fence.plan);
+    }
     status.replicas = observed.replicas;
     status.ready = observed.ready;
     status.available = observed.available;

@@ -1,5 +1,6 @@
 //! Pure decisions: no clock, no randomness, no client. Time and seeds are arguments.
 
+pub mod decision_record;
 pub mod intent;
 pub mod motion;
 pub mod placement;

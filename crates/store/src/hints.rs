@@ -53,6 +53,8 @@ pub enum Hint {
         /// Name.
         name: String,
     },
+    /// Placements were forgotten: a cluster that is being removed may hold nothing now.
+    Vacated,
     /// Anything: the listener was not connected for a while.
     Everything,
 }

@@ -21,6 +21,8 @@ use store::{Claim, Hint, Hints, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use vocabulary::AppKey;
 
+pub(crate) use application::KIND as APPLICATION;
+pub(crate) use cluster::KIND as CLUSTER;
 pub(crate) use refusals::{Refusal, Refusals};
 
 use crate::hub::{HubError, Objects};
@@ -94,6 +96,10 @@ impl Intake {
                     Ok(Hint::Forgotten { namespace, name }) => {
                         let key = AppKey { namespace: namespace.clone(), name: name.clone() };
                         if namespace.is_empty() { self.view.changed_clusters.push(key) } else { self.view.changed_applications.push(key) }
+                    }
+                    Ok(Hint::Vacated) => {
+                        let leaving = |key: &AppKey| self.view.clusters.get(key).is_some_and(|object| object.metadata.deletion_timestamp.is_some());
+                        self.view.changed_clusters.extend(self.view.clusters.keys().into_iter().filter(leaving));
                     }
                     Ok(Hint::Everything) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => self.look_again(),
                     Ok(_) => {}

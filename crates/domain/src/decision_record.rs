@@ -1,0 +1,87 @@
+//! What is kept of a decision: for people, and for the stages after it.
+
+use crds::application::v1alpha1::{CellDecision, Decision, ObjectStatus};
+use serde::{Deserialize, Serialize};
+use vocabulary::{ContentHash, hash_json};
+
+use crate::placement::{Eligibility, Outcome, Spread};
+
+/// A decision as stored with its application.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DecisionRecord {
+    /// New capacity could change it: something found no place, or the previous placement was kept.
+    pub short: bool,
+    /// Why the previous placement was kept, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
+    /// Whether spread constraints hold; nothing when none was asked for. Otherwise the text says which does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<Result<(), String>>,
+    /// Replicas to run in all, overprovision included.
+    pub wanted: i32,
+    /// Objects that could not be given a row, each with the remedy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<ObjectStatus>,
+    /// As shown in status, without the time.
+    pub decision: Decision,
+}
+
+impl DecisionRecord {
+    /// Records an outcome. `rebalanced` is what a rebalance would make of it.
+    pub fn of(outcome: &Outcome, input_hash: ContentHash, rebalanced: Option<&Outcome>) -> Self {
+        let mut summary = outcome.summary.clone();
+        for note in &outcome.notes {
+            summary.push_str("; ");
+            summary.push_str(note);
+        }
+        Self {
+            short: outcome.shortfall > 0 || outcome.hold.is_some(),
+            hold: outcome.hold.clone(),
+            spread: match &outcome.spread {
+                Spread::NotAsked => None,
+                Spread::Satisfied => Some(Ok(())),
+                Spread::Violated(why) => Some(Err(why.clone())),
+            },
+            wanted: outcome.wanted,
+            problems: Vec::new(),
+            decision: Decision {
+                at: None,
+                input_hash: input_hash.to_string(),
+                summary,
+                shortfall: outcome.shortfall,
+                rebalance: outcome.rebalance_needed,
+                rebalance_plan: rebalanced.map(|plan| rebalance_plan(plan).to_string()),
+                cells: outcome
+                    .cells
+                    .iter()
+                    .map(|cell| CellDecision {
+                        cell: cell.cell.to_string(),
+                        before: cell.before,
+                        target: cell.target,
+                        verdict: match &cell.eligibility {
+                            Eligibility::Eligible => "Eligible".to_owned(),
+                            Eligibility::Rejected(rejection) => rejection.rule.as_str().to_owned(),
+                        },
+                        note: note(cell.bound_by.as_deref(), &cell.eligibility, &cell.notes),
+                    })
+                    .collect(),
+            },
+        }
+    }
+}
+
+/// Hash by which a person confirms a rebalance: it names exactly the placement that will be made.
+pub fn rebalance_plan(outcome: &Outcome) -> ContentHash {
+    hash_json(&outcome.targets).expect("a map of names to numbers is JSON")
+}
+
+fn note(bound_by: Option<&str>, eligibility: &Eligibility, notes: &[String]) -> Option<String> {
+    let rejected = match eligibility {
+        Eligibility::Eligible => None,
+        Eligibility::Rejected(rejection) => Some(rejection.message.clone()),
+    };
+    let bound = bound_by.map(|limit| format!("bound by {limit}"));
+    let all: Vec<String> = rejected.into_iter().chain(bound).chain(notes.iter().cloned()).collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}

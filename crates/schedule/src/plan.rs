@@ -1,0 +1,469 @@
+//! Decides, for each application of a batch: numbers, revisions, objects, floors. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::decision_record::{DecisionRecord, rebalance_plan};
+use domain::motion::{CellRollout, Rollout, RowFacts, advance, floors_after_decision, lower_floors};
+use domain::placement::{self, Directive, Eligibility, Held, Request, Rule};
+use domain::stored_revision::StoredRevision;
+use store::{AppId, ObjectState, PlacementChange, PlacementId, PlacementRow, Removal, ReservationRow, StatusRow, Wish};
+use vocabulary::{AppKey, CellName, ContentHash, ObjectKey, Verdict};
+
+use crate::gather::{AppFacts, Gathered};
+use crate::objects::{Desired, Places, desired};
+use crate::record::{book, rows};
+use crate::world::World;
+
+/// What is to be written for one application.
+#[derive(Debug)]
+pub(crate) struct AppPlan {
+    pub(crate) app: AppId,
+    pub(crate) key: AppKey,
+    /// New record and the hash of what it was decided from, when either changed.
+    pub(crate) record: Option<(ContentHash, DecisionRecord)>,
+    pub(crate) rebalance_done: Option<Vec<u8>>,
+    pub(crate) inserts: Vec<Insert>,
+    pub(crate) changes: Vec<PlacementChange>,
+    pub(crate) forget: Vec<PlacementId>,
+    pub(crate) reservations: Option<Vec<ReservationRow>>,
+    /// The wanted revision is fully ready.
+    pub(crate) ready: Option<Vec<u8>>,
+    /// Nothing is left of an application that is being removed.
+    pub(crate) over: bool,
+    /// The record as it stands, for problems found while writing.
+    pub(crate) standing: (ContentHash, DecisionRecord),
+}
+
+/// An object to add, with the names it may take.
+#[derive(Debug, Clone)]
+pub(crate) struct Insert {
+    pub(crate) row: store::PlacementInsert,
+    pub(crate) names: Vec<String>,
+}
+
+impl AppPlan {
+    fn empty(facts: &AppFacts) -> Self {
+        let standing = standing_record(facts);
+        Self {
+            app: facts.row.id,
+            key: facts.row.key.clone(),
+            record: None,
+            rebalance_done: None,
+            inserts: Vec::new(),
+            changes: Vec::new(),
+            forget: Vec::new(),
+            reservations: None,
+            ready: None,
+            over: false,
+            standing,
+        }
+    }
+
+    /// Nothing is to be written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.record.is_none()
+            && self.rebalance_done.is_none()
+            && self.inserts.is_empty()
+            && self.changes.is_empty()
+            && self.forget.is_empty()
+            && self.reservations.is_none()
+    }
+}
+
+fn standing_record(facts: &AppFacts) -> (ContentHash, DecisionRecord) {
+    let record = facts.row.decision.clone().and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default();
+    let hash = facts.row.input_hash.as_deref().and_then(ContentHash::from_bytes).unwrap_or(ContentHash::of(b""));
+    (hash, record)
+}
+
+/// Plans a batch, one application after the other: each sees what those before it hold.
+pub(crate) fn plan_batch(gathered: Gathered) -> Vec<AppPlan> {
+    let Gathered { mut world, apps } = gathered;
+    apps.iter()
+        .map(|facts| {
+            let plan = match facts.row.removal {
+                Some(removal) => removing(facts, removal),
+                None => standing(&world, facts),
+            };
+            if let Some(after) = &plan.reservations {
+                world.rebook(&facts.held, after);
+            }
+            plan
+        })
+        .collect()
+}
+
+/// An application that is being removed: everything goes, in the order delivery gives it.
+fn removing(facts: &AppFacts, removal: Removal) -> AppPlan {
+    let mut plan = AppPlan::empty(facts);
+    let wish = match removal {
+        Removal::Delete => Wish::Delete,
+        Removal::Orphan => Wish::Orphan,
+    };
+    for row in &facts.rows {
+        if facts.status.get(&row.id).is_some_and(|status| status.state.is_over()) && row.wish != Wish::Present {
+            plan.forget.push(row.id);
+        } else if row.wish != wish {
+            plan.changes.push(PlacementChange { target: 0, floor: 0, surge: 0, wish, ..change_of(row) });
+        }
+    }
+    if !facts.held.is_empty() {
+        plan.reservations = Some(Vec::new());
+    }
+    plan.over = plan.forget.len() == facts.rows.len();
+    plan
+}
+
+fn change_of(row: &PlacementRow) -> PlacementChange {
+    PlacementChange {
+        id: row.id,
+        target: row.target,
+        floor: row.floor,
+        surge: row.surge,
+        revision: row.revision.clone(),
+        wish: row.wish,
+    }
+}
+
+fn standing(world: &World, facts: &AppFacts) -> AppPlan {
+    let mut plan = AppPlan::empty(facts);
+    let Some(wanted) = facts.revisions.get(&facts.wanted) else { return plan };
+    let numbers = numbers(world, facts, wanted, &mut plan);
+    let mut places = Places { revisions: cell_revisions(world, facts, &numbers), cells: numbers };
+    if let Some(next) = next_cell(world, facts, &places) {
+        places.revisions.insert(next, facts.wanted);
+    }
+    let objects =
+        desired(&world.topology, &places, facts.wanted, &facts.revisions, &facts.rows, facts.intent.suspended);
+    reconcile(world, facts, &objects, &mut plan);
+    reserve(world, facts, &objects, &mut plan);
+    if plan.is_empty() && is_ready(world, facts, &places) {
+        plan.ready = Some(facts.row.revision.clone());
+    }
+    plan
+}
+
+/// Cells that hold the application from now on, with the replicas of each.
+fn numbers(
+    world: &World,
+    facts: &AppFacts,
+    wanted: &StoredRevision,
+    plan: &mut AppPlan,
+) -> BTreeMap<CellName, i32> {
+    let blueprint = &wanted.blueprint;
+    let divided = blueprint.divided.map(|index| &blueprint.components[index]);
+    let request = Request {
+        app: &facts.row.key,
+        replicas: facts.intent.wanted(),
+        spec: &facts.intent.placement,
+        pod: divided.map(|component| component.pod).unwrap_or_default(),
+        kinds: &blueprint.kinds,
+    };
+    let directives: Vec<Directive> = world
+        .directives
+        .iter()
+        .filter(|(app, _)| app.is_none_or(|app| app == facts.row.id))
+        .map(|(_, directive)| directive.clone())
+        .collect();
+    let hash = placement::input_hash(&request, &world.topology, &directives);
+    if divided.is_none() {
+        return undivided(world, facts, &request, &directives, hash, plan);
+    }
+    let previous = previous(facts);
+    let (standing_hash, standing) = plan.standing.clone();
+    let asked = facts.row.rebalance_asked.as_deref().filter(|asked| Some(*asked) != facts.row.rebalance_done.as_deref());
+    let mut targets: BTreeMap<CellName, i32> = previous.iter().map(|(cell, held)| (cell.clone(), held.target)).collect();
+    if hash != standing_hash || standing.short || asked.is_some() {
+        let ledger = world.ledger_without(&facts.held);
+        let rebalanced = placement::rebalance(&request, &world.topology, &directives, &previous, &ledger);
+        let mut outcome = placement::decide(&request, &world.topology, &directives, &previous, &ledger);
+        if let Some(asked) = asked {
+            // A plan that is not what would be done now is void: the person sees the new one in status.
+            if rebalance_plan(&rebalanced).as_bytes() == asked {
+                outcome = rebalanced.clone();
+                outcome.summary = format!("rebalanced as asked: {}", outcome.summary);
+            }
+            plan.rebalance_done = Some(asked.to_vec());
+        }
+        targets.clone_from(&outcome.targets);
+        let offer = (outcome.rebalance_needed > 0).then_some(&rebalanced);
+        let mut record = DecisionRecord::of(&outcome, hash, offer);
+        record.problems.clone_from(&standing.problems);
+        if record != standing || hash != standing_hash {
+            plan.record = Some((hash, record));
+        }
+    }
+    let stays_at_zero = facts.intent.wanted() == 0;
+    targets.retain(|cell, target| *target > 0 || stays_at_zero && previous.contains_key(cell));
+    targets
+}
+
+fn previous(facts: &AppFacts) -> BTreeMap<CellName, Held> {
+    let mut previous: BTreeMap<CellName, Held> = BTreeMap::new();
+    for row in facts.rows.iter().filter(|row| row.divided && row.wish == Wish::Present) {
+        let Ok(cell) = row.cell.parse() else { continue };
+        let bound = facts.status.get(&row.id).map_or(0, |status| status.replicas);
+        let held = previous.entry(cell).or_insert(Held { target: 0, bound: 0 });
+        held.target += row.target;
+        held.bound += bound;
+    }
+    previous
+}
+
+/// Where nothing is divided, every eligible cell holds the application; one that holds it keeps it unless it is no
+/// longer meant.
+fn undivided(
+    world: &World,
+    facts: &AppFacts,
+    request: &Request<'_>,
+    directives: &[Directive],
+    hash: ContentHash,
+    plan: &mut AppPlan,
+) -> BTreeMap<CellName, i32> {
+    let holding: BTreeSet<&str> =
+        facts.rows.iter().filter(|row| row.wish == Wish::Present).flat_map(|row| [row.cell.as_str(), row.cluster.as_str()]).collect();
+    let eligible = placement::eligible_cells(request, &world.topology, directives);
+    let mut record = DecisionRecord { wanted: 0, ..DecisionRecord::default() };
+    let mut cells = BTreeMap::new();
+    for (cell, eligibility) in &eligible {
+        let before = holding.contains(cell.as_str());
+        let here = match eligibility {
+            Eligibility::Eligible => true,
+            Eligibility::Rejected(rejection) => before && !matches!(rejection.rule, Rule::NotSelected | Rule::Excluded),
+        };
+        if here {
+            cells.insert(cell.clone(), 0);
+        }
+        let (verdict, note) = match eligibility {
+            Eligibility::Eligible => ("Eligible".to_owned(), None),
+            Eligibility::Rejected(rejection) => (rejection.rule.as_str().to_owned(), Some(rejection.message.clone())),
+        };
+        record.decision.cells.push(crds::application::v1alpha1::CellDecision {
+            cell: cell.to_string(),
+            before: i32::from(before),
+            target: i32::from(here),
+            verdict,
+            note,
+        });
+    }
+    record.decision.input_hash = hash.to_string();
+    record.decision.summary = format!("nothing is divided: present in {} of {} cells", cells.len(), eligible.len());
+    record.short = cells.is_empty();
+    record.problems.clone_from(&plan.standing.1.problems);
+    // Which cells held it before changes with every look; that alone is no new decision.
+    let same = {
+        let strip = |record: &DecisionRecord| {
+            let mut record = record.clone();
+            record.decision.cells.iter_mut().for_each(|cell| cell.before = 0);
+            record
+        };
+        hash == plan.standing.0 && strip(&record) == strip(&plan.standing.1)
+    };
+    if !same {
+        plan.record = Some((hash, record));
+    }
+    cells
+}
+
+/// Revision each cell is told to run.
+fn cell_revisions(
+    world: &World,
+    facts: &AppFacts,
+    cells: &BTreeMap<CellName, i32>,
+) -> BTreeMap<CellName, ContentHash> {
+    cells
+        .keys()
+        .map(|cell| {
+            let cluster = world.topology.cells.get(cell).map(|facts| facts.cluster.as_str());
+            let present = || facts.rows.iter().filter(|row| row.wish == Wish::Present);
+            let row = present()
+                .find(|row| row.cell == cell.as_str())
+                .or_else(|| present().find(|row| Some(row.cell.as_str()) == cluster));
+            let revision = row.and_then(|row| ContentHash::from_bytes(&row.revision));
+            (cell.clone(), revision.unwrap_or(facts.wanted))
+        })
+        .collect()
+}
+
+fn next_cell(world: &World, facts: &AppFacts, places: &Places) -> Option<CellName> {
+    let rollout: Vec<CellRollout> = places
+        .revisions
+        .iter()
+        .map(|(cell, revision)| CellRollout { cell: cell.clone(), revision: *revision, settled: settled(world, facts, cell) })
+        .collect();
+    match advance(&rollout, facts.wanted) {
+        Rollout::Advance(cell) => Some(cell),
+        Rollout::Done | Rollout::WaitFor(_) => None,
+    }
+}
+
+/// Whether everything told to a cell, and to its cluster, is delivered, worked out and available.
+fn settled(world: &World, facts: &AppFacts, cell: &CellName) -> Verdict {
+    let Some(cluster) = world.topology.cells.get(cell).map(|facts| facts.cluster.as_str()) else { return Verdict::Unknown };
+    let rows: Vec<&PlacementRow> = facts
+        .rows
+        .iter()
+        .filter(|row| row.wish == Wish::Present && (row.cell == cell.as_str() || row.cell == cluster && row.cluster == cluster))
+        .collect();
+    if !world.is_fresh(cluster) {
+        return Verdict::Unknown;
+    }
+    Verdict::all(rows.into_iter().map(|row| facts.status.get(&row.id).map_or(Verdict::Unknown, |status| row_settled(row, status))))
+}
+
+fn row_settled(row: &PlacementRow, status: &StatusRow) -> Verdict {
+    let told = status.state == ObjectState::Applied
+        && status.applied_epoch == row.plan_epoch
+        && status.observed_epoch == row.plan_epoch
+        && status.applied_revision.as_deref() == Some(row.revision.as_slice());
+    let there = status.settled && (!row.divided || status.available >= row.rendered());
+    if told && there { Verdict::Pass } else { Verdict::Fail }
+}
+
+fn is_ready(world: &World, facts: &AppFacts, places: &Places) -> bool {
+    !places.revisions.is_empty()
+        && places.revisions.iter().all(|(cell, revision)| {
+            *revision == facts.wanted && settled(world, facts, cell) == Verdict::Pass
+        })
+}
+
+/// Brings rows from what they are to what they are to be.
+fn reconcile(world: &World, facts: &AppFacts, objects: &[Desired<'_>], plan: &mut AppPlan) {
+    let mut wanted: BTreeMap<PlacementId, &Desired<'_>> = BTreeMap::new();
+    for object in objects {
+        match facts.rows.iter().find(|row| object.is(row) && !wanted.contains_key(&row.id)) {
+            Some(row) => {
+                wanted.insert(row.id, object);
+            }
+            None => plan.inserts.push(insert_of(facts, object)),
+        }
+    }
+    let floors = floors(world, facts, &wanted);
+    for row in &facts.rows {
+        let status = facts.status.get(&row.id);
+        let over = status.is_some_and(|status| status.state.is_over());
+        let floor = floors.get(&row.id).copied().unwrap_or(row.floor);
+        let mut next = change_of(row);
+        match wanted.get(&row.id) {
+            Some(object) => {
+                if row.wish != Wish::Present && over {
+                    // What was there is gone; the same object is wanted again: a new row begins from nothing.
+                    plan.forget.push(row.id);
+                    continue;
+                }
+                next.target = object.target;
+                next.floor = if object.divided { floor } else { 0 };
+                next.revision = object.revision.as_bytes().to_vec();
+                next.wish = Wish::Present;
+            }
+            None if row.wish != Wish::Present => {
+                if over {
+                    plan.forget.push(row.id);
+                }
+                continue;
+            }
+            None => leave(world, facts, row, floor, &mut next),
+        }
+        if next != change_of(row) {
+            plan.changes.push(next);
+        }
+    }
+}
+
+/// A row that is not wanted any more: what runs goes when its successors are available, the rest when what needs it
+/// is gone.
+fn leave(world: &World, facts: &AppFacts, row: &PlacementRow, floor: i32, next: &mut PlacementChange) {
+    next.target = 0;
+    if world.abandoned.iter().any(|cluster| cluster.as_str() == row.cluster) {
+        next.floor = 0;
+        next.wish = Wish::Orphan;
+        return;
+    }
+    if row.divided {
+        next.floor = floor;
+        if floor == 0 {
+            next.wish = Wish::Delete;
+        }
+        return;
+    }
+    next.floor = 0;
+    let needed = facts.rows.iter().any(|other| {
+        other.cluster == row.cluster && other.rank > row.rank && other.divided && other.rendered() > 0
+    });
+    let never_moved = row.object.kind == "StatefulSet" && is_leaving(world, row);
+    if never_moved {
+        next.target = row.target;
+    } else if !needed {
+        next.wish = Wish::Delete;
+    }
+}
+
+/// The cell is drained or excluded, as opposed to not meant by the policy any more.
+fn is_leaving(world: &World, row: &PlacementRow) -> bool {
+    world.topology.clusters.get(row.cluster.as_str()).is_some_and(|cluster| cluster.drain)
+}
+
+fn insert_of(facts: &AppFacts, object: &Desired<'_>) -> Insert {
+    let name = object.names.first().cloned().unwrap_or_else(|| object.component.object_name.clone());
+    Insert {
+        row: store::PlacementInsert {
+            component: object.component.name.clone(),
+            cell: object.cell.to_string(),
+            cluster: object.cluster.to_string(),
+            object: object.key(&facts.row.key.namespace, &name),
+            rank: object.component.rank,
+            divided: object.divided,
+            target: object.target,
+            revision: object.revision.as_bytes().to_vec(),
+        },
+        names: object.names.clone(),
+    }
+}
+
+/// Floors of the rows of the Divided component.
+fn floors(
+    world: &World,
+    facts: &AppFacts,
+    wanted: &BTreeMap<PlacementId, &Desired<'_>>,
+) -> BTreeMap<PlacementId, i32> {
+    let divided: Vec<&PlacementRow> =
+        facts.rows.iter().filter(|row| row.divided && row.wish == Wish::Present).collect();
+    let available = |row: &PlacementRow| {
+        let status = facts.status.get(&row.id)?;
+        (world.is_fresh(&row.cluster) && status.observed_epoch == row.plan_epoch).then_some(status.available)
+    };
+    let rows: Vec<RowFacts> = divided
+        .iter()
+        .map(|row| RowFacts { id: row.id, target: row.target, floor: row.floor, available: available(row) })
+        .collect();
+    let new_target = |id: PlacementId| wanted.get(&id).map_or(0, |object| object.target);
+    let mut floors: BTreeMap<PlacementId, i32> = rows.iter().map(|row| (row.id, row.floor)).collect();
+    let changes = if rows.iter().any(|row| row.target != new_target(row.id)) {
+        floors_after_decision(&rows, new_target)
+    } else {
+        lower_floors(&rows)
+    };
+    floors.extend(changes.into_iter().map(|change| (change.id, change.floor)));
+    floors
+}
+
+fn reserve(world: &World, facts: &AppFacts, objects: &[Desired<'_>], plan: &mut AppPlan) {
+    let mut books = BTreeMap::new();
+    let held = |object: &Desired<'_>| {
+        let row = facts.rows.iter().find(|row| object.is(row));
+        row.map_or(0, |row| {
+            plan.changes.iter().find(|change| change.id == row.id).map_or(row.floor, |change| change.floor)
+        })
+    };
+    for object in objects {
+        let replicas = object.target.max(held(object));
+        book(&mut books, &world.topology, &object.cell, object.component.pod, replicas);
+    }
+    let rows = rows(books);
+    if rows != facts.held {
+        plan.reservations = Some(rows);
+    }
+}
+
+/// Names an object in a cluster.
+pub(crate) type Place = (String, ObjectKey);

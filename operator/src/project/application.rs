@@ -1,0 +1,101 @@
+//! Shows one Application.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crds::condition::{self, Status, condition};
+use crds::{Application, ApplicationStatus};
+use domain::intent::Intent;
+use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
+use domain::topology::Topology;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Api;
+use store::StoreError;
+use vocabulary::AppKey;
+
+use super::status::{Facts, says_the_same};
+use super::{Project, ProjectError};
+use crate::hub::write_status;
+use crate::intake::APPLICATION;
+
+pub(super) async fn show(project: &Project, key: &AppKey) -> Result<(), ProjectError> {
+    let Some(object) = project.view.applications.get(key) else { return Ok(()) };
+    let shown = object.status.clone().unwrap_or_default();
+    let refusal = project.refusals.get(APPLICATION, key);
+    let generation = object.metadata.generation.unwrap_or_default();
+    let now = Timestamp::now();
+    let wanted = match project.store.application_get(key).await? {
+        Some(row) => {
+            // Status speaks of the generation taken in, so nobody takes an older state for the newer spec's.
+            let generation = if refusal.is_some() { generation } else { row.generation };
+            let apps = [row.id];
+            let rows = project.store.placement_list(&apps).await?;
+            let status: HashMap<_, _> =
+                project.store.status_list(&apps).await?.into_iter().map(|status| (status.placement, status)).collect();
+            let revisions = project.store.revision_list(row.id).await?;
+            let (topology, seen) = fleet(project).await?;
+            let intent: Intent = serde_json::from_value(row.intent.clone())
+                .map_err(|error| StoreError::Corrupt { what: "application.intent", reason: error.to_string() })?;
+            Facts {
+                row: &row,
+                intent: &intent,
+                rows: &rows,
+                status: &status,
+                revisions: &revisions,
+                topology: &topology,
+                seen: &seen,
+                refusal,
+                before: &shown.conditions,
+                generation,
+                now,
+                stale_after: SignedDuration::try_from(project.stale_after).unwrap_or(SignedDuration::from_secs(30)),
+            }
+            .status()
+        }
+        None => {
+            let Some(refusal) = refusal else { return Ok(()) };
+            let make = |type_, status, reason: &str, message: &str| {
+                condition(type_, status, reason, message, Some(generation), Time(now))
+            };
+            let conditions = vec![
+                make(condition::READY, Status::False, refusal.reason, &refusal.message),
+                make(condition::RECONCILING, Status::False, "Idle", ""),
+                make(condition::STALLED, Status::True, "NeedsAPerson", &refusal.message),
+            ];
+            ApplicationStatus {
+                observed_generation: Some(generation),
+                conditions: condition::merge(&shown.conditions, conditions),
+                ..ApplicationStatus::default()
+            }
+        }
+    };
+    if says_the_same(&shown, &wanted) {
+        return Ok(());
+    }
+    let api = Api::<Application>::namespaced(project.hub.clone(), &key.namespace);
+    Ok(write_status(&api, &key.name, &wanted).await?)
+}
+
+/// The topology, and the last sign of life of each cluster.
+async fn fleet(project: &Project) -> Result<(Topology, BTreeMap<String, Timestamp>), StoreError> {
+    let clusters = project.store.cluster_list().await?;
+    let seen = clusters.iter().filter_map(|row| Some((row.taken.name.clone(), row.status.as_ref()?.as_of?))).collect();
+    let clusters = clusters
+        .into_iter()
+        .map(|row| StoredCluster {
+            name: row.taken.name,
+            labels: row.taken.labels,
+            spec: row.taken.spec,
+            leaving: row.taken.removal.is_some(),
+            health: row.status.map(|status| status.health),
+            kinds: serde_json::Value::Null,
+            capacity: serde_json::Value::Null,
+        })
+        .collect();
+    let cells = project.store.cell_list().await?;
+    let cells = cells
+        .into_iter()
+        .filter_map(|row| Some(StoredCell { name: row.name, labels: row.labels, spec: row.spec? }))
+        .collect();
+    Ok((topology_from_rows(clusters, cells).0, seen))
+}

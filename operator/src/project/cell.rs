@@ -1,0 +1,58 @@
+//! Shows one declared Cell.
+
+use crds::condition::{self, Status, condition};
+use crds::{Cell, CellStatus};
+use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Api;
+use vocabulary::AppKey;
+
+use super::{Project, ProjectError};
+use crate::hub::write_status;
+
+pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectError> {
+    let key = AppKey { namespace: String::new(), name: name.to_owned() };
+    let Some(object) = project.view.cells.get(&key) else { return Ok(()) };
+    let shown = object.status.clone().unwrap_or_default();
+    let generation = object.metadata.generation.unwrap_or_default();
+    let clusters = project.store.cluster_list().await?;
+    let clusters = clusters
+        .into_iter()
+        .map(|row| StoredCluster {
+            name: row.taken.name,
+            labels: row.taken.labels,
+            spec: row.taken.spec,
+            leaving: row.taken.removal.is_some(),
+            health: None,
+            kinds: serde_json::Value::Null,
+            capacity: serde_json::Value::Null,
+        })
+        .collect();
+    let spec = serde_json::to_value(&object.spec).unwrap_or_default();
+    let labels = serde_json::to_value(&object.metadata.labels).unwrap_or_default();
+    let (topology, problems) = topology_from_rows(clusters, vec![StoredCell { name: name.to_owned(), labels, spec }]);
+    let facts = topology.cells.get(name).filter(|facts| facts.declared);
+    let problem = problems.iter().find(|problem| problem.kind == "Cell" && problem.name == name);
+    let (status, reason, message) = match (facts, problem) {
+        (Some(_), None) => (Status::True, "Ready", String::new()),
+        (Some(_), Some(problem)) => (Status::True, problem.reason, problem.message.clone()),
+        (None, Some(problem)) => (Status::False, problem.reason, problem.message.clone()),
+        (None, None) => (Status::Unknown, "Pending", String::new()),
+    };
+    let ready = condition(condition::READY, status, reason, message, Some(generation), Time(Timestamp::now()));
+    let wanted = CellStatus {
+        observed_generation: Some(generation),
+        zone: facts.map(domain::topology::CellFacts::zone_text),
+        conditions: condition::merge(&shown.conditions, vec![ready]),
+    };
+    let same = shown.observed_generation == wanted.observed_generation
+        && shown.zone == wanted.zone
+        && shown.conditions.iter().map(|one| (&one.status, &one.reason, &one.message)).eq(
+            wanted.conditions.iter().map(|one| (&one.status, &one.reason, &one.message)),
+        );
+    if same {
+        return Ok(());
+    }
+    Ok(write_status(&Api::<Cell>::all(project.hub.clone()), name, &wanted).await?)
+}

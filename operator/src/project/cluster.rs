@@ -1,0 +1,93 @@
+//! Shows one Cluster.
+
+use std::collections::BTreeMap;
+
+use crds::cluster::v1alpha1::{Amounts, ZoneCapacity};
+use crds::condition::{self, Status, condition};
+use crds::{Cluster, ClusterStatus};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Api;
+use vocabulary::AppKey;
+
+use super::{Project, ProjectError};
+use crate::hub::write_status;
+use crate::intake::CLUSTER;
+
+pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectError> {
+    let key = AppKey { namespace: String::new(), name: name.to_owned() };
+    let Some(object) = project.view.clusters.get(&key) else { return Ok(()) };
+    let shown = object.status.clone().unwrap_or_default();
+    let generation = object.metadata.generation.unwrap_or_default();
+    let now = Timestamp::now();
+    let row = project.store.cluster_list().await?.into_iter().find(|row| row.taken.name == name);
+    let known = row.as_ref().and_then(|row| row.status.clone());
+    let apps: BTreeMap<String, i64> = project.store.cluster_app_counts().await?.into_iter().collect();
+    let expiries: BTreeMap<String, Timestamp> = project.store.credential_expiries().await?.into_iter().collect();
+    let mut zones: Vec<ZoneCapacity> = known
+        .as_ref()
+        .and_then(|known| serde_json::from_value(known.capacity.clone()).ok())
+        .unwrap_or_default();
+    for row in project.store.reservation_sums().await?.iter().filter(|row| row.cluster == name) {
+        if let Some(zone) = zones.iter_mut().find(|zone| zone.name == row.zone) {
+            zone.reserved = Amounts { cpu_milli: row.cpu_milli, memory_mi: row.memory_mi, pods: row.pods };
+        }
+    }
+    let make = |type_: &str, status: Status, reason: &str, message: &str| {
+        condition(type_, status, reason, message, Some(generation), Time(now))
+    };
+    let cordoned = object.spec.cordoned || object.spec.drain;
+    let reason = if object.spec.drain { "Draining" } else if cordoned { "Cordoned" } else { "Open" };
+    let mut conditions = vec![make(condition::CORDONED, Status::from(cordoned), reason, "")];
+    match (project.refusals.get(CLUSTER, &key), &known) {
+        (Some(refusal), _) => {
+            conditions.push(make(condition::READY, Status::False, refusal.reason, &refusal.message));
+            conditions.push(make(condition::STALLED, Status::True, refusal.reason, &refusal.message));
+        }
+        (None, None) => conditions.push(make(condition::READY, Status::Unknown, "Pending", "the member was not met yet")),
+        (None, Some(known)) => {
+            let status = match known.health.as_str() {
+                "Pass" => Status::True,
+                "Fail" => Status::False,
+                _ => Status::Unknown,
+            };
+            conditions.push(make(condition::READY, status, &known.reason, &known.message));
+            conditions.push(make(condition::REACHABLE, status, &known.reason, ""));
+            let enough = known.kinds.as_array().is_some_and(|kinds| !kinds.is_empty());
+            let message = if enough { "" } else { "no kind may be delivered; see `meridian cluster permissions`" };
+            conditions.push(make(condition::PERMISSIONS_SUFFICIENT, Status::from(enough), "Checked", message));
+        }
+    }
+    conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+    let wanted = ClusterStatus {
+        // What was taken in, so that `join` can wait for it.
+        observed_generation: row.as_ref().map(|row| row.taken.generation).or(Some(generation)),
+        as_of: known.as_ref().and_then(|known| known.as_of).map(Time),
+        version: known.as_ref().and_then(|known| known.version.clone()),
+        zone_names: Some(object.spec.zones.join(",")),
+        apps: apps.get(name).copied().unwrap_or_default(),
+        credential_expires_at: expiries.get(name).copied().map(Time),
+        zones,
+        kinds: known.and_then(|known| serde_json::from_value(known.kinds).ok()).unwrap_or_default(),
+        conditions: condition::merge(&shown.conditions, conditions),
+    };
+    if says_the_same(&shown, &wanted) {
+        return Ok(());
+    }
+    Ok(write_status(&Api::<Cluster>::all(project.hub.clone()), name, &wanted).await?)
+}
+
+/// The API keeps whole seconds.
+fn says_the_same(shown: &ClusterStatus, wanted: &ClusterStatus) -> bool {
+    let still = |status: &ClusterStatus| {
+        let mut status = status.clone();
+        for time in [&mut status.as_of, &mut status.credential_expires_at].into_iter().flatten() {
+            *time = Time(Timestamp::from_second(time.0.as_second()).unwrap_or(time.0));
+        }
+        for condition in &mut status.conditions {
+            condition.last_transition_time = Time(Timestamp::UNIX_EPOCH);
+        }
+        status
+    };
+    still(shown) == still(wanted)
+}
