@@ -1,2 +1,45 @@
-//! Placeholder.
-fn main() {}
+//! The operator: takes intent in, decides, delivers, observes and shows.
+
+mod app;
+mod args;
+mod credentials;
+mod deliverers;
+mod hub;
+mod intake;
+mod leader;
+mod project;
+mod registry;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = args::Args::parse();
+    runtime::logging::init(args.log_format.into());
+    rustls::crypto::ring::default_provider().install_default().expect("no other TLS provider was installed before");
+    let outcome = match args.command {
+        args::Command::Run(run) => app::run(run).await,
+        args::Command::Migrate(database) => app::migrate(&database).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the operator ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The error and all its causes in one line.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -124,10 +124,11 @@ async fn attempt(session: &Session, entry: &Entry, live: Option<&Live>) -> Resul
             let Some(rendered) = rendered else { return Ok(None) };
             apply(session, entry, &app, &rendered.object, rendered.hash, first).await.map(Some)
         }
-        Step::Delete { uid, resource_version } => {
+        Step::Delete { uid } => {
             let kind = session.kind(&entry.row.object)?;
-            let only_if = Preconditions { uid: Some(uid), resource_version: Some(resource_version) };
-            let result = measured(session, delete(session.member(), &kind, entry, fence, &only_if)).await;
+            let object = &entry.row.object;
+            let remove = session.member().remove(&kind, &object.namespace, &object.name, fence, &uid);
+            let result = measured(session, remove).await;
             Ok(Some(after_leaving(entry, result, ObjectState::Deleting)?))
         }
         Step::Release { uid, resource_version } => {
@@ -272,18 +273,6 @@ fn owner_of(object: &Value) -> String {
         .collect();
     let names: Vec<&str> = managers.into_keys().collect();
     if names.is_empty() { "somebody unnamed".to_owned() } else { format!("field manager {}", names.join(", ")) }
-}
-
-async fn delete(
-    member: &Member,
-    kind: &ApiKind,
-    entry: &Entry,
-    fence: Fence,
-    only_if: &Preconditions,
-) -> Result<(), MemberError> {
-    let object = &entry.row.object;
-    let stamped = member.stamp_delete(kind, &object.namespace, &object.name, fence, only_if).await?;
-    member.delete(kind, &object.namespace, &object.name, &Preconditions::of(&stamped)).await
 }
 
 fn after_leaving(entry: &Entry, result: Result<(), MemberError>, state: ObjectState) -> Result<StatusRow, ActError> {

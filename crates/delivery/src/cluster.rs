@@ -103,7 +103,7 @@ pub async fn run(
                 () = shutdown.cancelled() => return Ok(()),
                 () = &mut again => break,
                 hint = hints.recv() => match hint.as_deref() {
-                    Ok(Hint::Connection(changed)) if *changed == name => break,
+                    Ok(Hint::Member(changed)) if *changed == name => break,
                     Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
                     Err(tokio::sync::broadcast::error::RecvError::Closed) => return Ok(()),
                 },
@@ -442,12 +442,12 @@ impl Session {
                 self.0.queue.extend(ids);
             }
             Hint::Topology => self.read_topology().await?,
-            Hint::Connection(cluster) if cluster == self.name() => {
+            Hint::Member(cluster) if cluster == self.name() => {
                 let same = self
                     .delivery()
                     .registry
                     .get(&self.0.cluster)
-                    .is_some_and(|member| member.same_connection(self.member()));
+                    .is_some_and(|member| member.is(self.member()));
                 return Ok(!same);
             }
             Hint::Everything => {

@@ -17,7 +17,7 @@ pub(crate) enum Step {
         first: bool,
     },
     /// Stamp, then delete exactly the object seen.
-    Delete { uid: String, resource_version: String },
+    Delete { uid: String },
     /// Drop our marks from exactly the object seen, and leave it.
     Release { uid: String, resource_version: String },
     /// It is gone, as wished.
@@ -54,7 +54,7 @@ pub(crate) fn next_step(
         (_, None) => Step::Gone,
         (_, Some(live)) if live.deleting => Step::Nothing,
         (Wish::Delete, Some(live)) if !keep => {
-            Step::Delete { uid: live.uid.clone(), resource_version: live.resource_version.clone() }
+            Step::Delete { uid: live.uid.clone() }
         }
         (Wish::Delete | Wish::Orphan, Some(live)) => {
             Step::Release { uid: live.uid.clone(), resource_version: live.resource_version.clone() }

@@ -81,6 +81,11 @@ impl Member {
         self.transport.set_token(token)
     }
 
+    /// Whether both are handles on the same connections.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.transport, &other.transport)
+    }
+
     /// State of this member's breaker, for status and metrics.
     pub fn breaker(&self) -> BreakerState {
         self.transport.breaker_state()

@@ -40,6 +40,11 @@ impl Supervisor {
         Self { tasks: JoinSet::new(), shutdown }
     }
 
+    /// The token that is cancelled when the tasks are to end.
+    pub fn token(&self) -> CancellationToken {
+        self.shutdown.clone()
+    }
+
     /// Starts a task. It must watch the token it was made with and return soon after it is cancelled.
     pub fn spawn<E, F>(&mut self, name: &'static str, task: F)
     where

@@ -39,6 +39,8 @@ pub enum Hint {
     Capacity(String),
     /// A cluster's credential or connection.
     Connection(String),
+    /// This process can talk to a member now, or in another way than before.
+    Member(String),
     /// An object that was never taken in is refused: its status on the hub says why.
     Refused {
         /// Namespace.

@@ -1,0 +1,165 @@
+//! Wires the operator: the only place that knows every part.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use delivery::{Delivery, DeliveryMetrics, DeliveryTimes};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use members::Registry;
+use runtime::metrics::Metrics;
+use runtime::probes::{self, Readiness};
+use runtime::supervise::{Supervisor, terminated};
+use schedule::ScheduleMetrics;
+use store::seal::EnvelopeKey;
+use store::{Hints, Keeper, LeaseTimes, Store};
+use tokio_util::sync::CancellationToken;
+
+use crate::args::{Database, Run};
+use crate::credentials::Credentials;
+use crate::deliverers::Deliverers;
+use crate::leader::Leader;
+use crate::registry::Feeder;
+
+/// Between two looks at a database that does not answer.
+const DATABASE_AGAIN: Duration = Duration::from_millis(500);
+
+/// Brings the schema up to date.
+pub(crate) async fn migrate(database: &Database) -> anyhow::Result<()> {
+    let store = Store::open(&database.database_url, 1)?;
+    store.migrate().await?;
+    tracing::info!("the database schema is up to date");
+    Ok(())
+}
+
+/// Runs the operator until SIGTERM.
+pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
+    let shutdown = CancellationToken::new();
+    let key = std::fs::read_to_string(&args.envelope_key_file)
+        .with_context(|| format!("reading the envelope key from {}", args.envelope_key_file.display()))?;
+    let key = Arc::new(EnvelopeKey::from_hex(&key)?);
+    let hub = hub_client(&args).await.context("connecting to the hub")?;
+    let store = Store::open(&args.database.database_url, args.database.database_connections)?;
+    let identity = args.identity.clone().unwrap_or_else(|| format!("operator-{}", uuid::Uuid::new_v4().simple()));
+
+    let metrics = Metrics::default();
+    let readiness = Readiness::default();
+    readiness.not_ready("database", "not reached yet");
+    let mut supervisor = Supervisor::new(shutdown.clone());
+    supervisor.spawn("signals", on_signal(shutdown.clone()));
+    supervisor.spawn("probes", probes::serve(args.probes_address, readiness.clone(), metrics.clone(), shutdown.clone()));
+
+    let (hints, exchange) = Hints::new(store.clone(), shutdown.clone());
+    let registry = Registry::default();
+    let delivery = Delivery {
+        store: store.clone(),
+        key: Arc::clone(&key),
+        hints: hints.clone(),
+        registry: registry.clone(),
+        times: DeliveryTimes { probe: args.member_probe, silence: args.member_silence, ..DeliveryTimes::default() },
+        metrics: DeliveryMetrics::new(&metrics),
+    };
+    let leader = Leader {
+        hub,
+        store: store.clone(),
+        key: Arc::clone(&key),
+        hints: hints.clone(),
+        metrics: ScheduleMetrics::new(&metrics),
+        credentials: Credentials {
+            store: store.clone(),
+            key: Arc::clone(&key),
+            hints: hints.clone(),
+            registry: registry.clone(),
+        },
+        look_again: args.look_again,
+        stale_after: args.stale_after,
+    };
+    let times = LeaseTimes { lasts: args.lease, renew: args.lease / 5 };
+    let work = Work { store: store.clone(), key, hints, registry, delivery, leader, times, identity, url: args.database.database_url };
+    supervisor.spawn("hints", exchange);
+    supervisor.spawn("work", work.run(readiness, shutdown.clone()));
+    let outcome = supervisor.run().await;
+    store.close().await;
+    Ok(outcome?)
+}
+
+/// Everything that needs the database.
+struct Work {
+    store: Store,
+    key: Arc<EnvelopeKey>,
+    hints: Hints,
+    registry: Registry,
+    delivery: Delivery,
+    leader: Leader,
+    times: LeaseTimes,
+    identity: String,
+    url: String,
+}
+
+impl Work {
+    async fn run(self, readiness: Readiness, shutdown: CancellationToken) -> anyhow::Result<()> {
+        // With the database down at start the process waits, says why in /readyz, and goes on by itself.
+        while let Err(error) = self.store.check().await {
+            let why = crate::error_chain(&error);
+            readiness.not_ready("database", why.clone());
+            tracing::warn!(why, "waiting for the database");
+            tokio::select! { () = shutdown.cancelled() => return Ok(()), () = tokio::time::sleep(DATABASE_AGAIN) => {} }
+        }
+        readiness.ready("database");
+        let keeper = Arc::new(Keeper::start(&self.url, self.identity, self.times)?);
+        let mut supervisor = Supervisor::new(shutdown);
+        let child = supervisor.token();
+        let feeder = Feeder { store: self.store.clone(), key: self.key, hints: self.hints.clone(), registry: self.registry };
+        supervisor.spawn("members", feeder.run(child.clone()));
+        supervisor.spawn("leader", self.leader.run(keeper.want(crate::leader::LEASE), child.clone()));
+        let deliverers =
+            Deliverers { store: self.store.clone(), hints: self.hints, keeper: Arc::clone(&keeper), delivery: self.delivery };
+        supervisor.spawn("deliverers", deliverers.run(child.clone()));
+        supervisor.spawn("database", watch_database(self.store, readiness, child));
+        let outcome = supervisor.run().await;
+        if let Ok(keeper) = Arc::try_unwrap(keeper) {
+            keeper.release().await;
+        }
+        Ok(outcome?)
+    }
+}
+
+/// Keeps `/readyz` true to whether the database answers.
+async fn watch_database(
+    store: Store,
+    readiness: Readiness,
+    shutdown: CancellationToken,
+) -> Result<(), std::convert::Infallible> {
+    loop {
+        tokio::select! { () = shutdown.cancelled() => return Ok(()), () = tokio::time::sleep(Duration::from_secs(2)) => {} }
+        match store.check().await {
+            Ok(()) => readiness.ready("database"),
+            Err(error) => readiness.not_ready("database", crate::error_chain(&error)),
+        }
+    }
+}
+
+async fn on_signal(shutdown: CancellationToken) -> std::io::Result<()> {
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        outcome = terminated() => {
+            outcome?;
+            tracing::info!("asked to stop");
+            shutdown.cancel();
+        }
+    }
+    Ok(())
+}
+
+async fn hub_client(args: &Run) -> anyhow::Result<kube::Client> {
+    let mut config = match &args.kubeconfig {
+        Some(path) => {
+            let kubeconfig = Kubeconfig::read_from(path)?;
+            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
+        }
+        None => kube::Config::infer().await?,
+    };
+    // Work is repeated by queues that know what is newest; a client that repeats by itself would hold them up.
+    config.default_retry = false;
+    Ok(kube::Client::try_from(config)?)
+}

@@ -1,0 +1,131 @@
+//! One deliverer per cluster whose lease is ours.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use delivery::Delivery;
+use store::{Hint, Hints, Keeper, Store, StoreError};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use vocabulary::ClusterName;
+
+use crate::leader::{begin_of_term, end_of_term};
+
+/// When the list of clusters is read again although nothing was heard.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// Pause before delivery to a cluster begins again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// What deliverers work with.
+#[derive(Debug)]
+pub(crate) struct Deliverers {
+    pub(crate) store: Store,
+    pub(crate) hints: Hints,
+    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) delivery: Delivery,
+}
+
+impl Deliverers {
+    /// Keeps one task per registered cluster until shutdown.
+    pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), StoreError> {
+        let mut hints = self.hints.subscribe();
+        let mut running: BTreeMap<ClusterName, CancellationToken> = BTreeMap::new();
+        let mut tasks = JoinSet::new();
+        let mut again = tokio::time::interval(LOOK_AGAIN);
+        loop {
+            let look = tokio::select! {
+                () = shutdown.cancelled() => break,
+                _ = again.tick() => true,
+                hint = hints.recv() => match hint.as_deref() {
+                    Ok(Hint::Topology | Hint::Everything) | Err(RecvError::Lagged(_)) => true,
+                    Ok(_) => false,
+                    Err(RecvError::Closed) => break,
+                },
+                Some(ended) = tasks.join_next() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "a deliverer panicked; it begins again");
+                    }
+                    true
+                }
+            };
+            if look {
+                self.cover(&mut running, &mut tasks, &shutdown).await;
+            }
+        }
+        running.values().for_each(CancellationToken::cancel);
+        while tasks.join_next().await.is_some() {}
+        Ok(())
+    }
+
+    async fn cover(
+        &self,
+        running: &mut BTreeMap<ClusterName, CancellationToken>,
+        tasks: &mut JoinSet<()>,
+        shutdown: &CancellationToken,
+    ) {
+        let rows = match self.store.cluster_list().await {
+            Ok(rows) => rows,
+            Err(error) => {
+                tracing::warn!(error = crate::error_chain(&error), "clusters were not read; the next round will");
+                return;
+            }
+        };
+        let names: Vec<ClusterName> = rows.iter().filter_map(|row| row.taken.name.parse().ok()).collect();
+        running.retain(|name, token| {
+            let stays = names.contains(name) && !token.is_cancelled();
+            if !stays {
+                token.cancel();
+                self.keeper.leave(&lease(name));
+            }
+            stays
+        });
+        for name in names {
+            if !running.contains_key(&name) {
+                let token = shutdown.child_token();
+                running.insert(name.clone(), token.clone());
+                let terms = self.keeper.want(&lease(&name));
+                tasks.spawn(deliver(self.delivery.clone(), name, terms, token));
+            }
+        }
+    }
+}
+
+fn lease(cluster: &ClusterName) -> String {
+    format!("deliver/{cluster}")
+}
+
+/// Delivers to one cluster whenever its lease is ours.
+async fn deliver(
+    delivery: Delivery,
+    cluster: ClusterName,
+    mut terms: tokio::sync::watch::Receiver<Option<store::Term>>,
+    shutdown: CancellationToken,
+) {
+    // However the task ends, it is seen as ended and begun again.
+    let _ended = shutdown.clone().drop_guard();
+    loop {
+        let claim = tokio::select! {
+            () = shutdown.cancelled() => return,
+            claim = begin_of_term(&mut terms) => claim,
+        };
+        let Some(claim) = claim else { return };
+        let token = shutdown.child_token();
+        let work = delivery::run(delivery.clone(), cluster.clone(), claim.clone(), token.clone());
+        tokio::pin!(work);
+        let outcome = tokio::select! {
+            outcome = &mut work => outcome,
+            () = end_of_term(&mut terms, &claim) => {
+                token.cancel();
+                work.await
+            }
+        };
+        match outcome {
+            Ok(()) => {}
+            Err(delivery::DeliveryError::Gone(_)) => return,
+            Err(error) => tracing::warn!(%cluster, error = crate::error_chain(&error), "delivery begins again"),
+        }
+        tokio::select! { () = shutdown.cancelled() => return, () = tokio::time::sleep(AGAIN) => {} }
+    }
+}

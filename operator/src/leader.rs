@@ -1,0 +1,163 @@
+//! What only one process does at a time: intake, schedule, project, credentials.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crds::{Application, Cell, Cluster, PlacementPolicy};
+use k8s_openapi::api::core::v1::Secret;
+use kube::core::DeserializeGuard;
+use kube::{Api, Client};
+use runtime::supervise::Supervisor;
+use schedule::{Schedule, ScheduleMetrics};
+use store::seal::EnvelopeKey;
+use store::{Claim, Hints, Store, Term};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use vocabulary::SYSTEM_NAMESPACE;
+
+use crate::credentials::Credentials;
+use crate::hub::{follow, read_identity};
+use crate::intake::{HubView, Intake, Refusals};
+use crate::project::Project;
+
+/// Name of the lease.
+pub(crate) const LEASE: &str = "leader";
+/// Pause before a term that failed begins again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What the leader works with.
+#[derive(Debug, Clone)]
+pub(crate) struct Leader {
+    pub(crate) hub: Client,
+    pub(crate) store: Store,
+    pub(crate) key: Arc<EnvelopeKey>,
+    pub(crate) hints: Hints,
+    pub(crate) metrics: ScheduleMetrics,
+    pub(crate) credentials: Credentials,
+    pub(crate) look_again: Duration,
+    pub(crate) stale_after: Duration,
+}
+
+impl Leader {
+    /// Leads whenever the lease is ours, until shutdown.
+    pub(crate) async fn run(
+        self,
+        mut terms: watch::Receiver<Option<Term>>,
+        shutdown: CancellationToken,
+    ) -> Result<(), std::convert::Infallible> {
+        loop {
+            let claim = tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                claim = begin_of_term(&mut terms) => claim,
+            };
+            let Some(claim) = claim else { return Ok(()) };
+            let token = shutdown.child_token();
+            tracing::info!(epoch = claim.epoch, "leading");
+            let term = self.term(claim.clone(), token.clone());
+            tokio::pin!(term);
+            tokio::select! {
+                () = &mut term => {}
+                () = end_of_term(&mut terms, &claim) => {
+                    token.cancel();
+                    term.await;
+                }
+            }
+            tracing::info!(epoch = claim.epoch, "no longer leading");
+            tokio::select! { () = shutdown.cancelled() => return Ok(()), () = tokio::time::sleep(AGAIN) => {} }
+        }
+    }
+
+    async fn term(&self, claim: Claim, token: CancellationToken) {
+        let mut supervisor = Supervisor::new(token.clone());
+        let refusals = Refusals::default();
+        let view = HubView::default();
+        let schedule = Schedule::new(
+            self.store.clone(),
+            Arc::clone(&self.key),
+            self.hints.clone(),
+            claim.clone(),
+            self.metrics.clone(),
+            self.look_again,
+        );
+        supervisor.spawn("schedule", schedule.run(token.clone()));
+        supervisor.spawn("credentials", self.credentials.clone().run(claim.clone(), token.clone()));
+        let all = |kind: &str| tracing::debug!(kind, "following");
+        all("hub");
+        let hub = &self.hub;
+        let applications = Api::<DeserializeGuard<Application>>::all(hub.clone());
+        let policies = Api::<DeserializeGuard<PlacementPolicy>>::all(hub.clone());
+        let clusters = Api::<DeserializeGuard<Cluster>>::all(hub.clone());
+        let cells = Api::<DeserializeGuard<Cell>>::all(hub.clone());
+        let secrets = Api::<DeserializeGuard<Secret>>::namespaced(hub.clone(), SYSTEM_NAMESPACE);
+        supervisor.spawn("applications", follow(applications, view.applications.clone(), view.changed_applications.clone(), token.clone()));
+        supervisor.spawn("policies", follow(policies, view.policies.clone(), view.changed_policies.clone(), token.clone()));
+        supervisor.spawn("clusters", follow(clusters, view.clusters.clone(), view.changed_clusters.clone(), token.clone()));
+        supervisor.spawn("cells", follow(cells, view.cells.clone(), view.changed_cells.clone(), token.clone()));
+        supervisor.spawn("secrets", follow(secrets, view.secrets.clone(), view.changed_secrets.clone(), token.clone()));
+        let project = Project {
+            hub: hub.clone(),
+            view: view.clone(),
+            store: self.store.clone(),
+            claim: claim.clone(),
+            hints: self.hints.clone(),
+            refusals: refusals.clone(),
+            look_again: self.look_again,
+            stale_after: self.stale_after,
+        };
+        supervisor.spawn("project", project.run(token.clone()));
+        supervisor.spawn("intake", self.clone().intake(claim, view, refusals, token));
+        if let Err(end) = supervisor.run().await {
+            tracing::warn!(%end, "the term ends early");
+        }
+    }
+
+    /// Intake begins when the hub has said which one it is; until then delivery of what was accepted goes on.
+    async fn intake(
+        self,
+        claim: Claim,
+        view: HubView,
+        refusals: Refusals,
+        token: CancellationToken,
+    ) -> Result<(), store::StoreError> {
+        let hub_uid = loop {
+            match read_identity(&self.hub).await {
+                Ok(uid) => break uid,
+                Err(error) => tracing::warn!(error = crate::error_chain(&error), "the hub does not answer; nothing is taken in"),
+            }
+            tokio::select! { () = token.cancelled() => return Ok(()), () = tokio::time::sleep(AGAIN) => {} }
+        };
+        let intake = Intake {
+            hub: self.hub,
+            hub_uid,
+            view,
+            store: self.store,
+            key: self.key,
+            claim,
+            hints: self.hints,
+            refusals,
+        };
+        intake.run(token).await
+    }
+}
+
+/// The claim of the next term; nothing when leases are no longer kept.
+pub(crate) async fn begin_of_term(terms: &mut watch::Receiver<Option<Term>>) -> Option<Claim> {
+    loop {
+        if let Some(term) = terms.borrow_and_update().as_ref() {
+            return Some(term.claim.clone());
+        }
+        terms.changed().await.ok()?;
+    }
+}
+
+/// Completes when the claim's term is over.
+pub(crate) async fn end_of_term(terms: &mut watch::Receiver<Option<Term>>, claim: &Claim) {
+    loop {
+        if terms.borrow_and_update().as_ref().map(|term| &term.claim) != Some(claim) {
+            return;
+        }
+        if terms.changed().await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Feeds the registry of members from cluster and credential rows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crds::ClusterSpec;
+use crds::cluster::v1alpha1::Connection;
+use members::{Limits, Member, MemberConfig, Registry};
+use secrecy::ExposeSecret;
+use store::seal::EnvelopeKey;
+use store::{Hint, Hints, Store, StoreError};
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+use vocabulary::ClusterName;
+
+/// When rows are read again although nothing was heard.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// What the feeder works with.
+#[derive(Debug)]
+pub(crate) struct Feeder {
+    pub(crate) store: Store,
+    pub(crate) key: Arc<EnvelopeKey>,
+    pub(crate) hints: Hints,
+    pub(crate) registry: Registry,
+}
+
+/// What a member was connected with.
+struct Known {
+    connection: Connection,
+    member_uid: String,
+    token: String,
+}
+
+impl Feeder {
+    /// Keeps the registry true to the rows until shutdown.
+    pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), std::convert::Infallible> {
+        let mut hints = self.hints.subscribe();
+        let mut again = tokio::time::interval(LOOK_AGAIN);
+        let mut known = BTreeMap::new();
+        loop {
+            let look = tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                _ = again.tick() => true,
+                hint = hints.recv() => match hint.as_deref() {
+                    Ok(Hint::Connection(_) | Hint::Everything) | Err(RecvError::Lagged(_)) => true,
+                    Ok(_) => false,
+                    Err(RecvError::Closed) => return Ok(()),
+                },
+            };
+            if look && let Err(error) = self.feed(&mut known).await {
+                tracing::warn!(error = crate::error_chain(&error), "members were not read; the next round will");
+            }
+        }
+    }
+
+    async fn feed(&self, known: &mut BTreeMap<ClusterName, Known>) -> Result<(), StoreError> {
+        let rows = self.store.cluster_list().await?;
+        let mut present = Vec::new();
+        for row in rows {
+            let Ok(name) = row.taken.name.parse::<ClusterName>() else { continue };
+            let Ok(spec) = serde_json::from_value::<ClusterSpec>(row.taken.spec) else {
+                tracing::warn!(cluster = %name, "its stored spec cannot be read");
+                continue;
+            };
+            present.push(name.clone());
+            let credential = match self.store.credential_get(name.as_str(), &self.key).await {
+                Ok(Some(credential)) => credential,
+                Ok(None) => continue,
+                Err(StoreError::Seal(error)) => {
+                    tracing::error!(cluster = %name, %error, "its credential cannot be used");
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let token = credential.token.expose_secret().to_owned();
+            let same = known
+                .get(&name)
+                .filter(|known| known.connection == spec.connection && known.member_uid == row.taken.member_uid);
+            match (same, self.registry.get(&name)) {
+                (Some(same), _) if same.token == token => continue,
+                (Some(_), Some(member)) => {
+                    if let Err(error) = member.set_token(&credential.token) {
+                        tracing::warn!(cluster = %name, %error, "the new credential cannot be used");
+                        continue;
+                    }
+                }
+                _ => {
+                    let config = MemberConfig {
+                        name: name.clone(),
+                        server: spec.connection.server.clone(),
+                        ca_pem: decode_ca(&spec.connection),
+                        tls_server_name: spec.connection.tls_server_name.clone(),
+                        proxy_url: spec.connection.proxy_url.clone(),
+                        token: credential.token,
+                        limits: Limits::default(),
+                    };
+                    match Member::connect(&config) {
+                        Ok(member) => self.registry.insert(&member),
+                        Err(error) => {
+                            tracing::warn!(cluster = %name, %error, "its connection cannot be used");
+                            continue;
+                        }
+                    }
+                }
+            }
+            known.insert(name.clone(), Known { connection: spec.connection, member_uid: row.taken.member_uid, token });
+            self.hints.send(Hint::Member(name.to_string()));
+        }
+        known.retain(|name, _| {
+            let stays = present.contains(name);
+            if !stays {
+                self.registry.remove(name);
+            }
+            stays
+        });
+        Ok(())
+    }
+}
+
+fn decode_ca(connection: &Connection) -> Option<Vec<u8>> {
+    use base64::Engine;
+    let text = connection.certificate_authority_data.as_ref()?;
+    base64::engine::general_purpose::STANDARD.decode(text.trim()).ok()
+}
