@@ -1,2 +1,47 @@
-//! Placeholder.
-fn main() {}
+//! The `meridian` command line, also usable as `kubectl meridian` when installed as `kubectl-meridian`.
+
+mod app;
+mod args;
+mod cluster;
+mod documents;
+mod failure;
+mod hub;
+mod output;
+mod plan;
+mod progress;
+mod shell;
+
+use std::process::ExitCode;
+
+use crate::args::{Cli, Command};
+use crate::failure::Failure;
+use crate::hub::Hub;
+use crate::progress::Progress;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // Fails only when a provider is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cli = shell::parse();
+    let progress = Progress::new(cli.global.no_color);
+    match run(cli, progress).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            progress.failed(failure.to_string());
+            failure.exit_code()
+        }
+    }
+}
+
+async fn run(cli: Cli, progress: Progress) -> Result<(), Failure> {
+    let hub = || Hub::open(&cli.global);
+    match cli.command {
+        Command::Cluster(command) => cluster::run(command, hub, progress).await,
+        Command::App(command) => app::run(command, hub, progress).await,
+        Command::Explain(command) => plan::explain::run(command, hub, progress).await,
+        Command::WhatIf(args) => plan::what_if::run(args, hub, progress).await,
+        Command::Rebalance(args) => plan::rebalance::run(args, hub, progress).await,
+        Command::Completion { shell } => shell::completion(shell),
+        Command::Version { output } => shell::version(output.output),
+    }
+}

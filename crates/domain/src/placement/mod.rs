@@ -1,1 +1,22 @@
-//! Placeholder.
+//! Where replicas go. Pure: request, topology with capacity, directives and the previous placement in, decision out.
+//!
+//! Order of precedence: eligibility; hard limits (capacity, `max`, pairs); no running replica moves; `min`, spread
+//! and surviveLoss; shares; weights. Tiers decide the order of filling. The algorithm is explained in
+//! `docs/placement.md`.
+
+mod capacity;
+mod check;
+mod decide;
+mod eligibility;
+mod hash;
+mod outcome;
+mod request;
+mod seats;
+mod setting;
+
+pub use check::{SpecProblem, check_spec};
+pub use decide::{decide, rebalance};
+pub use eligibility::{Eligibility, Rejection, Rule, eligible_cells};
+pub use hash::input_hash;
+pub use outcome::{CellExplanation, Outcome, Spread};
+pub use request::{Directive, DirectiveTarget, Effect, Held, Ledger, Request};

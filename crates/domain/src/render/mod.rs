@@ -1,1 +1,142 @@
-//! Placeholder.
+//! Components of an Application as objects of a member: what may be declared, under which name and in
+//! which form it is delivered, and what a live object says about it.
+//!
+//! Values go in and come out as [`serde_json::Value`], so fields unknown here survive.
+
+mod blueprint;
+mod checks;
+mod differs;
+mod fields;
+mod kinds;
+mod name;
+mod observed;
+mod overrides;
+mod pod;
+pub mod quantity;
+mod references;
+mod rendered;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crds::application::v1alpha1::{OverrideRule, Scope};
+use crds::cluster::v1alpha1::Amounts;
+use serde_json::Value;
+use vocabulary::{AppKey, ContentHash, Fence, ObjectKey};
+
+use crate::topology::CellFacts;
+
+pub use blueprint::{blueprint, blueprint_of_revision};
+pub use differs::differs;
+pub use fields::{fields_hash, lost_fields, our_fields};
+pub use kinds::is_never_deleted;
+pub use name::object_names;
+pub use observed::{Observed, observe};
+pub use pod::pod_amounts;
+pub use rendered::render;
+
+/// Version of the rules in this module. It rises when the same revision would render differently.
+pub const RENDERER_VERSION: u32 = 1;
+
+/// Something that must be changed before an Application can be taken in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where, as a path: `spec.components[1].template.kind`.
+    pub field: String,
+    /// What is wrong and the remedy.
+    pub message: String,
+}
+
+/// One component, classified.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ComponentPlan {
+    /// Name within the Application.
+    pub name: String,
+    /// How it is multiplied, after defaults.
+    pub scope: Scope,
+    /// `group/version` or, for the core group, `version`.
+    pub api_version: String,
+    /// Kind.
+    pub kind: String,
+    /// `metadata.name` of the template.
+    pub object_name: String,
+    /// Order of arrival: lower ranks come first and leave last.
+    pub rank: i16,
+    /// It runs pods.
+    pub workload: bool,
+    /// What one of its pods asks for; `pods` is 1 for kinds that run pods and 0 for others.
+    pub pod: Amounts,
+    /// `spec.replicas` of the template.
+    pub replicas: Option<i32>,
+    /// The object as declared.
+    pub template: Value,
+}
+
+/// All components of one revision.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Blueprint {
+    /// In the order of the spec.
+    pub components: Vec<ComponentPlan>,
+    /// Index of the Divided component.
+    pub divided: Option<usize>,
+    /// Kinds used, as `group/version/Kind` or `version/Kind`.
+    pub kinds: BTreeSet<String>,
+    /// Hash of components and overrides in canonical form, without the Divided template's `spec.replicas`.
+    pub revision: ContentHash,
+}
+
+/// Everything one object is rendered from.
+#[derive(Debug, Clone, Copy)]
+pub struct RenderInput<'a> {
+    /// The Application.
+    pub app: &'a AppKey,
+    /// The component.
+    pub component: &'a ComponentPlan,
+    /// Rendered names of the Application's objects beside it, by kind and template name.
+    pub siblings: &'a BTreeMap<(String, String), String>,
+    /// Where it goes.
+    pub cell: &'a CellFacts,
+    /// Its name there, as stored in its row.
+    pub object_name: &'a str,
+    /// `spec.replicas` to set; kinds without replicas ignore it.
+    pub replicas: Option<i32>,
+    /// The revision's overrides; those that select the cell are applied in order.
+    pub overrides: &'a [OverrideRule],
+    /// The fence it carries.
+    pub fence: Fence,
+}
+
+/// An object ready to be applied.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rendered {
+    /// The whole object.
+    pub object: Value,
+    /// Its identity in the member.
+    pub key: ObjectKey,
+    /// Hash of the object without its fence annotation; independent of the order of keys.
+    pub hash: ContentHash,
+}
+
+/// Why an object cannot be rendered. Intake refuses specs that lead here, so stored revisions do not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RenderError {
+    /// The template, or an override's result, is not an object with map-like metadata.
+    #[error("component {component}: {path} is not a map; correct the template")]
+    NotAMap {
+        /// Component.
+        component: String,
+        /// Path within the object.
+        path: String,
+    },
+    /// An override cannot be applied.
+    #[error("component {component}: override {rule}, patch {patch}: {message}")]
+    Override {
+        /// Component.
+        component: String,
+        /// Index of the rule in `spec.overrides`.
+        rule: usize,
+        /// Index of the patch in the rule.
+        patch: usize,
+        /// What is wrong and the remedy.
+        message: String,
+    },
+}

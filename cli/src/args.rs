@@ -1,0 +1,486 @@
+//! The command line: what can be typed, and nothing else.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use crds::cluster::v1alpha1::Profile;
+use vocabulary::ClusterName;
+
+use crate::failure::EXIT_CODES;
+use crate::output::Format;
+
+/// Meridian: many Kubernetes clusters behind one API.
+#[derive(Debug, Parser)]
+#[command(name = "meridian", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Kubeconfig of the hub [default: KUBECONFIG, or ~/.kube/config]
+    #[arg(long, global = true, value_name = "FILE", env = "MERIDIAN_HUB_KUBECONFIG", hide_env = true)]
+    pub(crate) hub_kubeconfig: Option<PathBuf>,
+    /// Context of the hub in that kubeconfig [default: its current context]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) hub_context: Option<String>,
+    /// No colours, also where the terminal could show them
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+}
+
+/// The form of the output.
+#[derive(Debug, Args)]
+pub(crate) struct OutputFlag {
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
+}
+
+/// One Application of a namespace.
+#[derive(Debug, Args)]
+pub(crate) struct AppArg {
+    /// Name of the Application
+    #[arg(value_name = "APP")]
+    pub(crate) name: String,
+    /// Namespace of the Application [default: that of the hub context]
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Member clusters: join, look, cordon, drain, remove
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+    /// Applications: look, wait, apply, import
+    #[command(subcommand)]
+    App(AppCommand),
+    /// Why things are as they are
+    #[command(subcommand)]
+    Explain(ExplainCommand),
+    /// What would happen if a zone were lost, or an Application changed; nothing is changed
+    WhatIf(WhatIfArgs),
+    /// Move replicas to where a fresh placement would put them
+    Rebalance(RebalanceArgs),
+    /// Print completions of a shell
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the version
+    Version {
+        #[command(flatten)]
+        output: OutputFlag,
+    },
+}
+
+/// `meridian cluster …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Put a cluster under Meridian, or update one that already is
+    Join(JoinArgs),
+    /// All clusters in a table
+    #[command(visible_alias = "ls")]
+    List {
+        #[command(flatten)]
+        output: OutputFlag,
+    },
+    /// Everything known of one cluster
+    Describe {
+        /// Name of the cluster
+        #[arg(value_name = "CLUSTER")]
+        name: ClusterName,
+        #[command(flatten)]
+        output: OutputFlag,
+    },
+    /// No new replicas; what runs stays
+    Cordon {
+        /// Name of the cluster
+        #[arg(value_name = "CLUSTER")]
+        name: ClusterName,
+    },
+    /// Allow new replicas again; ends a drain too. Nothing moves back by itself
+    Uncordon {
+        /// Name of the cluster
+        #[arg(value_name = "CLUSTER")]
+        name: ClusterName,
+    },
+    /// Move all replicas away, each only after its successor is available elsewhere
+    Drain {
+        /// Name of the cluster
+        #[arg(value_name = "CLUSTER")]
+        name: ClusterName,
+        /// Wait until no Application has replicas there
+        #[arg(long)]
+        wait: bool,
+        /// Longest time to wait
+        #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time, requires = "wait")]
+        timeout: Duration,
+    },
+    /// Take a cluster out of the fleet
+    #[command(visible_alias = "rm")]
+    Remove(RemoveArgs),
+    /// Put another cluster under a name that is taken
+    Replace(ReplaceArgs),
+    /// Hand over a fresh credential for a cluster
+    UpdateCredential {
+        /// Name of the cluster
+        #[arg(value_name = "CLUSTER")]
+        name: ClusterName,
+        #[command(flatten)]
+        member: MemberFlags,
+        /// Longest time to wait until the hub has taken it
+        #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
+        wait: Duration,
+    },
+    /// Print the rights of profiles as YAML, or compare them with what a cluster grants
+    Permissions {
+        /// Compare with what this cluster grants
+        #[arg(value_name = "CLUSTER", conflicts_with = "profile")]
+        name: Option<ClusterName>,
+        /// Profiles to print
+        #[arg(long, value_enum, value_delimiter = ',', value_name = "PROFILE")]
+        profile: Vec<ProfileArg>,
+    },
+}
+
+/// How a person reaches a member, with their own credentials.
+#[derive(Debug, Args)]
+pub(crate) struct MemberFlags {
+    /// Kubeconfig of the member, with administrator rights there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: PathBuf,
+    /// Context of the member in that kubeconfig [default: its current context]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+}
+
+/// `meridian cluster join`
+#[derive(Debug, Args)]
+pub(crate) struct JoinArgs {
+    /// Name of the cluster in the fleet
+    #[arg(value_name = "NAME")]
+    pub(crate) name: ClusterName,
+    #[command(flatten)]
+    pub(crate) member: MemberFlags,
+    /// Region the cluster lies in; may be left out when it joined before
+    #[arg(long)]
+    pub(crate) region: Option<String>,
+    /// Zones the cluster lies in; repeat or separate by commas
+    #[arg(long = "zone", value_name = "ZONE", value_delimiter = ',')]
+    pub(crate) zones: Vec<String>,
+    /// What Meridian may do there [default: observe,deploy]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PROFILE")]
+    pub(crate) profile: Vec<ProfileArg>,
+    /// URL under which the hub reaches the member, where it differs from the kubeconfig's
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// Longest time to wait until the cluster is ready; 0s does not wait
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
+    pub(crate) wait: Duration,
+    /// Check everything and say what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// `meridian cluster replace`
+#[derive(Debug, Args)]
+pub(crate) struct ReplaceArgs {
+    /// Name of the cluster
+    #[arg(value_name = "CLUSTER")]
+    pub(crate) name: ClusterName,
+    #[command(flatten)]
+    pub(crate) member: MemberFlags,
+    /// URL under which the hub reaches the member, where it differs from the kubeconfig's
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Longest time to wait until the cluster is ready; 0s does not wait
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
+    pub(crate) wait: Duration,
+    /// Check everything and say what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// `meridian cluster remove`
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArgs {
+    /// Name of the cluster
+    #[arg(value_name = "CLUSTER")]
+    pub(crate) name: ClusterName,
+    /// Delete what Meridian delivered there; without it workloads stay and run on
+    #[arg(long)]
+    pub(crate) delete_workloads: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Longest time to wait until the cluster is gone; 0s does not wait
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time)]
+    pub(crate) timeout: Duration,
+}
+
+/// A profile, as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProfileArg {
+    /// Read nodes, namespaces, pods and workloads
+    Observe,
+    /// Write the workload kinds Meridian delivers
+    Deploy,
+}
+
+impl From<ProfileArg> for Profile {
+    fn from(profile: ProfileArg) -> Self {
+        match profile {
+            ProfileArg::Observe => Self::Observe,
+            ProfileArg::Deploy => Self::Deploy,
+        }
+    }
+}
+
+/// `meridian app …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum AppCommand {
+    /// Applications in a table
+    #[command(visible_alias = "ls")]
+    List {
+        /// Namespace [default: that of the hub context]
+        #[arg(short, long, conflicts_with = "all_namespaces")]
+        namespace: Option<String>,
+        /// Applications of all namespaces
+        #[arg(short = 'A', long)]
+        all_namespaces: bool,
+        /// Label selector
+        #[arg(short = 'l', long)]
+        selector: Option<String>,
+        #[command(flatten)]
+        output: OutputFlag,
+    },
+    /// Everything known of one Application
+    Describe {
+        #[command(flatten)]
+        app: AppArg,
+        #[command(flatten)]
+        output: OutputFlag,
+    },
+    /// Numbers per cell. Ends with 0 when ready, 1 when not, 4 when deletes wait for a person
+    Status {
+        #[command(flatten)]
+        app: AppArg,
+        /// Wait until ready
+        #[arg(short, long)]
+        wait: bool,
+        /// Longest time to wait
+        #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time, requires = "wait")]
+        timeout: Duration,
+        #[command(flatten)]
+        output: OutputFlag,
+    },
+    /// Revisions, and which of them may be rolled back to
+    History {
+        #[command(flatten)]
+        app: AppArg,
+        #[command(flatten)]
+        output: OutputFlag,
+    },
+    /// Check files and apply them to the hub
+    Apply {
+        /// File with Application, PlacementPolicy, Cell or Namespace documents; `-` is standard input
+        #[arg(short, long, required = true, value_name = "FILE")]
+        filename: Vec<PathBuf>,
+        /// Namespace of documents that name none [default: that of the hub context]
+        #[arg(short, long)]
+        namespace: Option<String>,
+        /// Let the hub check and default everything, and store nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Take over fields that another manager owns
+        #[arg(long)]
+        force_conflicts: bool,
+        #[command(flatten)]
+        output: OutputFlag,
+    },
+    /// Delete an Application and, unless its deletion policy says Orphan, what it delivered
+    Delete {
+        #[command(flatten)]
+        app: AppArg,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+        /// Longest time to wait until it is gone; 0s does not wait
+        #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time)]
+        timeout: Duration,
+    },
+    /// Confirm deletes that wait for a person
+    ConfirmDelete {
+        #[command(flatten)]
+        app: AppArg,
+        /// Hash of the plan, as shown by `meridian app describe`
+        #[arg(long, value_name = "HASH")]
+        plan: String,
+    },
+    /// Print an Application made of what runs in a cluster
+    Import(ImportArgs),
+}
+
+/// `meridian app import`
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// Objects to take in, as KIND/NAME, for example deployment/trade
+    #[arg(value_name = "KIND/NAME", required_unless_present = "selector")]
+    pub(crate) objects: Vec<String>,
+    /// Take in everything with these labels
+    #[arg(short = 'l', long, conflicts_with = "objects")]
+    pub(crate) selector: Option<String>,
+    /// Namespace, in the member and of the Application [default: that of the member context]
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+    /// Kubeconfig of the member; what is read there is read with these rights
+    #[arg(long, value_name = "FILE", alias = "cluster-kubeconfig")]
+    pub(crate) kubeconfig: PathBuf,
+    /// Context of the member in that kubeconfig [default: its current context]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// Name of the member in the fleet: replicas stay there. Without it any cell may get replicas
+    #[arg(long, value_name = "CLUSTER")]
+    pub(crate) cluster: Option<ClusterName>,
+    /// Name of the Application [default: that of its first workload]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+}
+
+/// `meridian explain …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExplainCommand {
+    /// Per cell: eligible or the rule that rejected it, the numbers, and which limit bound
+    Placement {
+        #[command(flatten)]
+        app: AppArg,
+        #[command(flatten)]
+        from: FromFlag,
+        #[command(flatten)]
+        output: OutputFlag,
+    },
+}
+
+/// Where plan commands read from.
+#[derive(Debug, Args)]
+pub(crate) struct FromFlag {
+    /// Read Cluster, Cell, Application and PlacementPolicy objects from files or folders, not from a hub
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) from: Vec<PathBuf>,
+}
+
+/// `meridian what-if`
+#[derive(Debug, Args)]
+pub(crate) struct WhatIfArgs {
+    /// Name of the Application
+    #[arg(value_name = "APP", required_unless_present_any = ["all_namespaces", "filename"])]
+    pub(crate) app: Option<String>,
+    /// Namespace of the Application [default: that of the hub context]
+    #[arg(short, long, conflicts_with = "all_namespaces")]
+    pub(crate) namespace: Option<String>,
+    /// All Applications of all namespaces, as a table
+    #[arg(short = 'A', long, conflicts_with_all = ["app", "replicas", "filename"], requires = "lose")]
+    pub(crate) all_namespaces: bool,
+    /// What is lost: zone=Z, zone=REGION/Z, region=R, cluster=C or cell=C; repeat for more
+    #[arg(long, value_name = "WHAT=NAME")]
+    pub(crate) lose: Vec<String>,
+    /// Replicas asked for
+    #[arg(long, value_name = "N", conflicts_with = "filename")]
+    pub(crate) replicas: Option<i32>,
+    /// The Application as it would be changed; `-` is standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) filename: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) from: FromFlag,
+    #[command(flatten)]
+    pub(crate) output: OutputFlag,
+}
+
+/// `meridian rebalance`
+#[derive(Debug, Args)]
+pub(crate) struct RebalanceArgs {
+    #[command(flatten)]
+    pub(crate) app: AppArg,
+    /// Show the moves only
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputFlag,
+}
+
+/// A span such as `60s`, `5m` or `1h30m`.
+fn time(text: &str) -> Result<Duration, String> {
+    let remedy = || format!("{text:?} is not a time; write for example 60s, 5m or 1h30m");
+    let span: jiff::SignedDuration = text.parse().map_err(|_| remedy())?;
+    Duration::try_from(span).map_err(|_| remedy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_usage_is_told_before_anything_happens() {
+        for line in [
+            "meridian",
+            "meridian cluster join north",
+            "meridian cluster join North --kubeconfig f",
+            "meridian cluster join north --kubeconfig f --profile root",
+            "meridian cluster drain north --timeout 5m",
+            "meridian cluster drain north --wait --timeout soon",
+            "meridian cluster drain north --wait --timeout -5s",
+            "meridian cluster permissions north --profile deploy",
+            "meridian app list -n shop -A",
+            "meridian app import --kubeconfig f",
+            "meridian app import --kubeconfig f -l a=b deployment/x",
+            "meridian app apply",
+            "meridian what-if",
+            "meridian what-if -A",
+            "meridian what-if catalog -A --lose zone=n1",
+            "meridian what-if catalog -f x.yaml --replicas 3",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_documented_forms_are_accepted() {
+        for line in [
+            "meridian cluster join north --kubeconfig f --region n --zone n1,n2 --zone n3 --profile observe,deploy",
+            "meridian cluster ls --hub-context hub -o wide",
+            "meridian --hub-kubeconfig f app status catalog -n shop --wait --timeout 1h30m",
+            "meridian app import --cluster-kubeconfig f --context c -l app=catalog",
+            "meridian explain placement catalog --from a.yaml b.yaml",
+            "meridian what-if catalog --lose zone=n1 --lose cluster=s --replicas 3",
+            "meridian what-if -f changed.yaml",
+            "meridian what-if -A --lose region=north",
+            "meridian rebalance catalog --dry-run",
+            "meridian completion zsh",
+        ] {
+            if let Err(error) = Cli::try_parse_from(line.split(' ')) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The hub's API, as far as the command line uses it.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use crds::{Application, Cell, Cluster, PlacementPolicy};
+use futures::StreamExt;
+use kube::api::{ListParams, Patch, PatchParams, ValidationDirective};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, watch_object};
+use kube::{Api, Client, Config, Resource};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::args::Global;
+use crate::failure::{Failure, chain};
+
+/// The field manager of what this program writes to the hub.
+pub(crate) const MANAGER: &str = "meridian-cli";
+
+/// Longest time for one request. Watches are not requests in this sense.
+const ANSWER: Duration = Duration::from_secs(15);
+
+/// A connection to the hub.
+#[derive(Clone)]
+pub(crate) struct Hub {
+    client: Client,
+    namespace: String,
+}
+
+impl Hub {
+    /// Reads the kubeconfig. Nothing is sent yet.
+    pub(crate) async fn open(flags: &Global) -> Result<Self, Failure> {
+        let options = KubeConfigOptions {
+            context: flags.hub_context.clone(),
+            ..KubeConfigOptions::default()
+        };
+        let unusable = |error: kube::config::KubeconfigError| {
+            Failure::Usage(format!(
+                "the hub's kubeconfig cannot be used: {}; give --hub-kubeconfig FILE and, if it has several, --hub-context NAME",
+                chain(&error)
+            ))
+        };
+        let mut config = match &flags.hub_kubeconfig {
+            Some(path) => {
+                let file = Kubeconfig::read_from(path).map_err(unusable)?;
+                Config::from_custom_kubeconfig(file, &options).await.map_err(unusable)?
+            }
+            None => Config::from_kubeconfig(&options).await.map_err(unusable)?,
+        };
+        config.connect_timeout = Some(Duration::from_secs(5));
+        let namespace = config.default_namespace.clone();
+        let client = Client::try_from(config).map_err(|error| Failure::hub("hub", &error))?;
+        Ok(Self { client, namespace })
+    }
+
+    /// The client, for kinds that are not ours.
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// The namespace asked for, or that of the context.
+    pub(crate) fn namespace(&self, asked: Option<&str>) -> String {
+        asked.unwrap_or(&self.namespace).to_owned()
+    }
+
+    /// Clusters.
+    pub(crate) fn clusters(&self) -> Api<Cluster> {
+        Api::all(self.client())
+    }
+
+    /// Applications of a namespace.
+    pub(crate) fn apps(&self, namespace: &str) -> Api<Application> {
+        Api::namespaced(self.client(), namespace)
+    }
+
+    /// One cluster.
+    pub(crate) async fn cluster(&self, name: &str) -> Result<Cluster, Failure> {
+        let what = format!("cluster {name}");
+        call(&what, self.clusters().get_opt(name)).await?.ok_or_else(|| {
+            Failure::NotFound(format!(
+                "{what}: not found; `meridian cluster list` shows the names, `meridian cluster join` adds one"
+            ))
+        })
+    }
+
+    /// One Application.
+    pub(crate) async fn app(&self, namespace: &str, name: &str) -> Result<Application, Failure> {
+        let what = format!("application {namespace}/{name}");
+        call(&what, self.apps(namespace).get_opt(name)).await?.ok_or_else(|| {
+            Failure::NotFound(format!("{what}: not found; `meridian app list -A` shows all"))
+        })
+    }
+
+    /// All clusters, by name.
+    pub(crate) async fn all_clusters(&self) -> Result<Vec<Cluster>, Failure> {
+        list("clusters", &self.clusters(), None).await
+    }
+
+    /// All declared cells, by name.
+    pub(crate) async fn all_cells(&self) -> Result<Vec<Cell>, Failure> {
+        list("cells", &Api::all(self.client()), None).await
+    }
+
+    /// Applications of one namespace, or of all, by namespace and name.
+    pub(crate) async fn all_apps(
+        &self,
+        namespace: Option<&str>,
+        selector: Option<&str>,
+    ) -> Result<Vec<Application>, Failure> {
+        let api = namespace.map_or_else(|| Api::all(self.client()), |namespace| self.apps(namespace));
+        list("applications", &api, selector).await
+    }
+
+    /// All placement policies.
+    pub(crate) async fn all_policies(&self) -> Result<Vec<PlacementPolicy>, Failure> {
+        list("placement policies", &Api::all(self.client()), None).await
+    }
+
+    /// Changes some fields of a cluster.
+    pub(crate) async fn patch_cluster(&self, name: &str, patch: Value) -> Result<Cluster, Failure> {
+        let api = self.clusters();
+        call(&format!("cluster {name}"), api.patch(name, &changes(), &Patch::Merge(patch))).await
+    }
+
+    /// Sets one annotation of an Application.
+    pub(crate) async fn annotate_app(
+        &self,
+        namespace: &str,
+        name: &str,
+        key: &str,
+        value: &str,
+    ) -> Result<Application, Failure> {
+        let patch = serde_json::json!({ "metadata": { "annotations": { key: value } } });
+        let api = self.apps(namespace);
+        call(
+            &format!("application {namespace}/{name}"),
+            api.patch(name, &changes(), &Patch::Merge(patch)),
+        )
+        .await
+    }
+}
+
+/// Parameters of a merge patch: strict, under our name.
+fn changes() -> PatchParams {
+    PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        field_validation: Some(ValidationDirective::Strict),
+        ..PatchParams::default()
+    }
+}
+
+/// One request, not longer than [`ANSWER`].
+pub(crate) async fn call<T>(
+    what: &str,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(ANSWER, request).await {
+        Ok(answer) => answer.map_err(|error| Failure::hub(what, &error)),
+        Err(_) => Err(Failure::Failed(format!(
+            "{what}: the hub did not answer within {} s; check --hub-kubeconfig and --hub-context",
+            ANSWER.as_secs()
+        ))),
+    }
+}
+
+/// All objects of a kind in pages, so that no answer grows with the fleet.
+async fn list<K>(what: &str, api: &Api<K>, selector: Option<&str>) -> Result<Vec<K>, Failure>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let mut params = ListParams::default().limit(500);
+    if let Some(selector) = selector {
+        params = params.labels(selector);
+    }
+    let mut all = Vec::new();
+    loop {
+        let page = call(what, api.list(&params)).await?;
+        all.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(all),
+        }
+    }
+}
+
+/// Watches one object until `step` returns something; `None` when the time is over. `step` gets `None` when the
+/// object does not exist.
+pub(crate) async fn watch_until<K, T>(
+    api: Api<K>,
+    what: &str,
+    name: &str,
+    limit: Duration,
+    mut step: impl FnMut(Option<K>) -> Result<Option<T>, Failure>,
+) -> Result<Option<T>, Failure>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let watch = async {
+        let mut stream = pin!(watch_object(api, name).default_backoff());
+        while let Some(seen) = stream.next().await {
+            match seen {
+                Ok(object) => {
+                    if let Some(found) = step(object)? {
+                        return Ok(Some(found));
+                    }
+                }
+                Err(error) => refusal(what, &error)?,
+            }
+        }
+        Ok(None)
+    };
+    tokio::time::timeout(limit, watch).await.unwrap_or(Ok(None))
+}
+
+/// Whether a broken watch is worth trying again: not when the hub refuses it.
+pub(crate) fn refusal(what: &str, error: &watcher::Error) -> Result<(), Failure> {
+    match error {
+        watcher::Error::InitialListFailed(error @ kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(error @ kube::Error::Api(status))
+            if matches!(status.code, 401 | 403 | 404) =>
+        {
+            Err(Failure::hub(what, error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,101 @@
+//! What goes to standard error while a command works: one line per step, never a spinner.
+
+use std::io::{IsTerminal, Write};
+
+use jiff::Timestamp;
+
+/// Tells steps as they happen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Progress {
+    color: bool,
+    terminal: bool,
+}
+
+impl Progress {
+    /// Colours only on a terminal, and only where neither `--no-color` nor `NO_COLOR` forbids them.
+    pub(crate) fn new(no_color: bool) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let forbidden = no_color || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self {
+            color: terminal && !forbidden,
+            terminal,
+        }
+    }
+
+    /// Something is done.
+    pub(crate) fn done(self, text: impl AsRef<str>) {
+        self.line("✓", "32", text.as_ref());
+    }
+
+    /// Something goes on.
+    pub(crate) fn doing(self, text: impl AsRef<str>) {
+        self.line("…", "2", text.as_ref());
+    }
+
+    /// Something a person should know.
+    pub(crate) fn warn(self, text: impl AsRef<str>) {
+        self.line("! warning:", "33", text.as_ref());
+    }
+
+    /// What to do next.
+    pub(crate) fn hint(self, text: impl AsRef<str>) {
+        self.line("→", "36", text.as_ref());
+    }
+
+    /// Why the command ends without success.
+    pub(crate) fn failed(self, text: impl AsRef<str>) {
+        self.line("error:", "31", text.as_ref());
+    }
+
+    /// Whether a person can be asked.
+    pub(crate) fn interactive(self) -> bool {
+        self.terminal && std::io::stdin().is_terminal()
+    }
+
+    /// Asks for one line.
+    pub(crate) fn ask(self, question: &str) -> std::io::Result<String> {
+        let mut error = std::io::stderr();
+        write!(error, "{question} ")?;
+        error.flush()?;
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer)?;
+        Ok(answer.trim().to_owned())
+    }
+
+    fn line(self, mark: &str, color: &str, text: &str) {
+        // A closed standard error must not end the command.
+        let mut error = std::io::stderr();
+        let _ = writeln!(error, "{}", format_line(self, Timestamp::now(), mark, color, text));
+    }
+}
+
+fn format_line(style: Progress, now: Timestamp, mark: &str, color: &str, text: &str) -> String {
+    let mark = if style.color {
+        format!("\x1b[{color}m{mark}\x1b[0m")
+    } else {
+        mark.to_owned()
+    };
+    if style.terminal {
+        format!("{mark} {text}")
+    } else {
+        // Logs of pipelines need the time; a person at a terminal does not.
+        format!("{now:.0} {mark} {text}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_carry_the_time_and_only_colour_terminals_carry_escapes() {
+        let now: Timestamp = "2026-11-02T03:04:05Z".parse().unwrap();
+        for (color, terminal, expected) in [
+            (false, false, "2026-11-02T03:04:05Z ✓ reached"),
+            (false, true, "✓ reached"),
+            (true, true, "\x1b[32m✓\x1b[0m reached"),
+        ] {
+            assert_eq!(format_line(Progress { color, terminal }, now, "✓", "32", "reached"), expected);
+        }
+    }
+}

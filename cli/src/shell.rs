@@ -1,0 +1,74 @@
+//! What concerns the shell this program is called from: its name, completions, version.
+
+use std::io::Write;
+use std::path::Path;
+
+use clap::{CommandFactory, FromArgMatches};
+use clap_complete::Shell;
+
+use crate::args::Cli;
+use crate::failure::Failure;
+use crate::output::{self, Format};
+
+/// Parses the command line, or ends the process with the usage and exit code 2.
+pub(crate) fn parse() -> Cli {
+    let called = std::env::args_os().next();
+    let command = Cli::command().bin_name(shown_name(called.as_deref().map(Path::new)));
+    let matches = command.get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// As a plugin we are called `kubectl-meridian`, and a person types `kubectl meridian`.
+fn shown_name(called: Option<&Path>) -> &'static str {
+    let stem = called.and_then(Path::file_stem).and_then(|stem| stem.to_str());
+    match stem {
+        Some("kubectl-meridian" | "kubectl_meridian") => "kubectl meridian",
+        _ => "meridian",
+    }
+}
+
+/// Prints the completions of a shell.
+pub(crate) fn completion(shell: Shell) -> Result<(), Failure> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "meridian", &mut text);
+    print(&text)
+}
+
+/// Prints the version.
+pub(crate) fn version(format: Format) -> Result<(), Failure> {
+    let version = env!("CARGO_PKG_VERSION");
+    let value = serde_json::json!({ "client": { "version": version } });
+    let text = output::structured(format, &value)?.unwrap_or_else(|| format!("meridian {version}\n"));
+    emit(&text)
+}
+
+/// Writes data to standard output. A reader that went away, such as `head`, is not an error.
+pub(crate) fn emit(text: &str) -> Result<(), Failure> {
+    print(text.as_bytes())
+}
+
+fn print(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_shows_the_name_people_type() {
+        for (called, shown) in [
+            (Some("/usr/local/bin/kubectl-meridian"), "kubectl meridian"),
+            (Some("meridian"), "meridian"),
+            (None, "meridian"),
+        ] {
+            assert_eq!(shown_name(called.map(Path::new)), shown);
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Which cells may take replicas, and the rule that rejects the others.
+
+use std::collections::BTreeMap;
+
+use crds::placement_policy::v1alpha1::Topology as Level;
+use serde::{Deserialize, Serialize};
+use vocabulary::{CellName, Verdict};
+
+use super::request::{Directive, Effect, Request};
+use crate::topology::{CellFacts, ClusterFacts, Topology};
+
+/// Whether a cell may take replicas.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Eligibility {
+    /// It may.
+    Eligible,
+    /// It may not.
+    Rejected(Rejection),
+}
+
+impl Eligibility {
+    /// It may take replicas.
+    pub fn is_eligible(&self) -> bool {
+        matches!(self, Self::Eligible)
+    }
+
+    /// What is placed there stays.
+    pub fn keeps_running(&self) -> bool {
+        match self {
+            Self::Eligible => true,
+            Self::Rejected(rejection) => rejection.rule.keeps_running(),
+        }
+    }
+}
+
+/// Why a cell may not take replicas.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejection {
+    /// The rule.
+    pub rule: Rule,
+    /// What is so, and what would change it.
+    pub message: String,
+}
+
+/// Rules, in the order in which they are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Rule {
+    /// The policy's selector does not match.
+    NotSelected,
+    /// A directive excludes it.
+    Excluded,
+    /// Its cluster is drained or removed.
+    Draining,
+    /// Its cluster declares cells now.
+    Superseded,
+    /// Its cluster is not ready, or silent.
+    Unhealthy,
+    /// Its cluster is cordoned.
+    Cordoned,
+    /// A taint is not tolerated.
+    Tainted,
+    /// Its cluster does not grant the deploy profile.
+    NoDeployProfile,
+    /// Its cluster does not serve or permit a kind.
+    KindNotPermitted,
+    /// The other half of its pair takes the replicas of this zone.
+    PairConflict,
+    /// It spans zones, and the policy counts by zone.
+    ZoneAmbiguous,
+    /// Its capacity was never observed.
+    CapacityUnknown,
+}
+
+impl Rule {
+    /// The word shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotSelected => "NotSelected",
+            Self::Excluded => "Excluded",
+            Self::Draining => "Draining",
+            Self::Superseded => "Superseded",
+            Self::Unhealthy => "Unhealthy",
+            Self::Cordoned => "Cordoned",
+            Self::Tainted => "Tainted",
+            Self::NoDeployProfile => "NoDeployProfile",
+            Self::KindNotPermitted => "KindNotPermitted",
+            Self::PairConflict => "PairConflict",
+            Self::ZoneAmbiguous => "ZoneAmbiguous",
+            Self::CapacityUnknown => "CapacityUnknown",
+        }
+    }
+
+    /// What is placed there stays; otherwise it moves away as soon as it finds a place.
+    pub const fn keeps_running(self) -> bool {
+        !matches!(self, Self::NotSelected | Self::Excluded | Self::Draining)
+    }
+}
+
+/// The verdict on every cell, for an application.
+pub fn eligible_cells(
+    request: &Request<'_>,
+    topology: &Topology,
+    directives: &[Directive],
+) -> BTreeMap<CellName, Eligibility> {
+    let verdict = |cell: &CellFacts| match topology.clusters.get(&cell.cluster) {
+        Some(cluster) => verdict(request, cell, cluster, directives),
+        None => reject(Rule::Unhealthy, format!("cluster {} is not joined", cell.cluster)),
+    };
+    let mut verdicts: BTreeMap<CellName, Eligibility> =
+        topology.cells.values().map(|cell| (cell.name.clone(), verdict(cell))).collect();
+    if request.spec.separate_pairs {
+        reject_pairs(topology, &mut verdicts);
+    }
+    verdicts
+}
+
+fn reject(rule: Rule, message: String) -> Eligibility {
+    Eligibility::Rejected(Rejection { rule, message })
+}
+
+fn verdict(
+    request: &Request<'_>,
+    cell: &CellFacts,
+    cluster: &ClusterFacts,
+    directives: &[Directive],
+) -> Eligibility {
+    let name = &cluster.name;
+    if request.spec.cells.as_ref().is_some_and(|selector| !selector.matches(&cell.labels)) {
+        return reject(Rule::NotSelected, "spec.placement.cells does not select it".to_owned());
+    }
+    let excluded = directives.iter().find(|directive| {
+        directive.effect == Effect::Exclude
+            && directive.target.covers(cell)
+            && directive.app.as_ref().is_none_or(|app| app == request.app)
+    });
+    if let Some(directive) = excluded {
+        return reject(
+            Rule::Excluded,
+            format!("directive {} of {} excludes it: {}", directive.id, directive.owner, directive.reason),
+        );
+    }
+    if cluster.drain {
+        return reject(Rule::Draining, format!("cluster {name} is drained; `meridian cluster uncordon {name}` ends that"));
+    }
+    if cell.superseded {
+        return reject(Rule::Superseded, format!("cluster {name} declares cells; new replicas go to those"));
+    }
+    match cluster.health {
+        Verdict::Pass => {}
+        Verdict::Fail => return reject(Rule::Unhealthy, format!("cluster {name} is not ready; see `meridian cluster describe {name}`")),
+        Verdict::Unknown => return reject(Rule::Unhealthy, format!("cluster {name} is silent; what runs there is unknown")),
+    }
+    if cluster.cordoned {
+        return reject(Rule::Cordoned, format!("cluster {name} is cordoned; `meridian cluster uncordon {name}` ends that"));
+    }
+    let tolerated = |taint: &crds::cluster::v1alpha1::Taint| {
+        request.spec.tolerations.iter().any(|toleration| {
+            toleration.key == taint.key && (toleration.value.is_none() || toleration.value == taint.value)
+        })
+    };
+    if let Some(taint) = cluster.taints.iter().find(|taint| !tolerated(taint)) {
+        return reject(Rule::Tainted, format!("cluster {name} has taint {}; tolerate it in spec.placement.tolerations", taint.key));
+    }
+    if !cluster.deploys {
+        return reject(
+            Rule::NoDeployProfile,
+            format!("cluster {name} was joined without the deploy profile; join it again with --profile observe,deploy"),
+        );
+    }
+    if let Some(kind) = request.kinds.iter().find(|kind| !cluster.kinds.contains(*kind)) {
+        return reject(
+            Rule::KindNotPermitted,
+            format!("cluster {name} does not serve {kind} or does not let us deliver it; see `meridian cluster permissions {name}`"),
+        );
+    }
+    let by_zone = request.spec.spread.iter().any(|spread| spread.topology == Level::Zone)
+        || request.spec.limits.iter().any(|limit| limit.topology == Level::Zone);
+    if by_zone && cell.zones.len() > 1 {
+        return reject(
+            Rule::ZoneAmbiguous,
+            format!("cluster {name} spans zones {} and the policy counts by zone; declare a Cell per zone", cell.zone_text()),
+        );
+    }
+    if cluster.capacity.is_empty() {
+        return reject(Rule::CapacityUnknown, format!("capacity of cluster {name} was not observed yet"));
+    }
+    Eligibility::Eligible
+}
+
+/// Of a unit's pair in one zone only the first eligible by name takes replicas.
+fn reject_pairs(topology: &Topology, verdicts: &mut BTreeMap<CellName, Eligibility>) {
+    let mut first: BTreeMap<(&str, &str, &[String]), &CellName> = BTreeMap::new();
+    for cell in topology.cells.values() {
+        let (Some(unit), Some(_)) = (&cell.unit, cell.pair) else { continue };
+        if !verdicts.get(&cell.name).is_some_and(Eligibility::is_eligible) {
+            continue;
+        }
+        let place = (unit.as_str(), cell.region.as_str(), cell.zones.as_slice());
+        match first.get(&place) {
+            None => {
+                first.insert(place, &cell.name);
+            }
+            Some(other) => {
+                let message = format!("{other} is the other half of unit {unit} in zone {}; put the halves in different zones", cell.zone_text());
+                verdicts.insert(cell.name.clone(), reject(Rule::PairConflict, message));
+            }
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Seats: replicas given to or taken from cells one at a time, under caps.
+//!
+//! Highest quotient first, by Webster's divisors 1, 3, 5 … (a cell of weight w with x seats has quotient w / (2x + 1)),
+//! which is monotone in the number of seats: one seat more never takes one away from anybody.
+
+use std::cmp::Ordering;
+
+/// One cell that may hold seats.
+#[derive(Debug, Clone)]
+pub(crate) struct Seat {
+    /// Takes new seats.
+    pub(crate) open: bool,
+    /// Must give its seats to others.
+    pub(crate) leaving: bool,
+    /// Seats it had before.
+    pub(crate) held: i64,
+    /// Weight; 0 takes nothing by weight.
+    pub(crate) weight: i64,
+    /// Exact number asked for.
+    pub(crate) share: Option<i64>,
+    /// Order of filling.
+    pub(crate) tier: usize,
+    /// Groups whose sum it counts towards.
+    pub(crate) groups: Vec<usize>,
+}
+
+/// A set of cells with bounds on the sum of their seats.
+#[derive(Debug, Clone)]
+pub(crate) struct Group {
+    /// What bounds it, for people.
+    pub(crate) name: String,
+    /// Never more than that: capacity, a limit, a directive.
+    pub(crate) max: i64,
+    /// Preferably not fewer.
+    pub(crate) min: i64,
+    /// At least one of its cells takes new seats.
+    pub(crate) open: bool,
+    /// Index of the spread constraint whose domain it is.
+    pub(crate) spread: Option<usize>,
+}
+
+/// Evenness between the domains of one topology.
+#[derive(Debug, Clone)]
+pub(crate) struct Evenness {
+    pub(crate) max_skew: Option<i64>,
+    pub(crate) min_domains: i64,
+    /// Domains that may vanish with enough seats left.
+    pub(crate) survive: Option<usize>,
+    /// Its domains, as groups.
+    pub(crate) domains: Vec<usize>,
+    pub(crate) best_effort: bool,
+    pub(crate) name: String,
+}
+
+/// Seats of all cells, and the sums of all groups.
+#[derive(Debug, Clone)]
+pub(crate) struct Seating<'a> {
+    pub(crate) cells: &'a [Seat],
+    pub(crate) groups: &'a [Group],
+    pub(crate) spread: &'a [Evenness],
+    pub(crate) seats: Vec<i64>,
+    sums: Vec<i64>,
+    total: i64,
+}
+
+impl<'a> Seating<'a> {
+    pub(crate) fn new(cells: &'a [Seat], groups: &'a [Group], spread: &'a [Evenness], seats: Vec<i64>) -> Self {
+        let mut sums = vec![0; groups.len()];
+        for (cell, count) in cells.iter().zip(&seats) {
+            for group in &cell.groups {
+                sums[*group] += count;
+            }
+        }
+        let total = seats.iter().sum();
+        Self { cells, groups, spread, seats, sums, total }
+    }
+
+    pub(crate) fn total(&self) -> i64 {
+        self.total
+    }
+
+    pub(crate) fn sum(&self, group: usize) -> i64 {
+        self.sums[group]
+    }
+
+    pub(crate) fn shift(&mut self, cell: usize, by: i64) {
+        self.seats[cell] += by;
+        self.total += by;
+        for group in &self.cells[cell].groups {
+            self.sums[*group] += by;
+        }
+    }
+
+    /// Enough seats for `wanted`, also after the losses that are to be survived.
+    pub(crate) fn enough(&self, wanted: i64) -> bool {
+        self.spread.iter().filter_map(|spread| Some((spread, spread.survive?))).all(|(spread, losses)| {
+            self.total - self.largest(spread, losses) >= wanted
+        }) && self.total >= wanted
+    }
+
+    /// Seats of the so many largest domains together.
+    fn largest(&self, spread: &Evenness, losses: usize) -> i64 {
+        let mut sums: Vec<i64> = spread.domains.iter().map(|domain| self.sums[*domain]).collect();
+        sums.sort_unstable_by(|a, b| b.cmp(a));
+        sums.iter().take(losses).sum()
+    }
+
+    /// The group that keeps a cell from taking a seat.
+    pub(crate) fn full(&self, cell: usize) -> Option<&'a Group> {
+        self.cells[cell].groups.iter().find(|group| self.sums[**group] >= self.groups[**group].max).map(|group| &self.groups[*group])
+    }
+
+    /// Whether one seat more in a domain keeps the evenness asked for. A seat in the smallest domain always does.
+    fn stays_even(&self, cell: usize) -> bool {
+        self.cells[cell].groups.iter().all(|group| {
+            let Some(spread) = self.groups[*group].spread.map(|index| &self.spread[index]) else { return true };
+            let Some(skew) = spread.max_skew else { return true };
+            self.sums[*group] + 1 - self.smallest(spread) <= skew
+        })
+    }
+
+    /// Seats of the smallest domain that takes seats.
+    fn smallest(&self, spread: &Evenness) -> i64 {
+        spread.domains.iter().filter(|domain| self.groups[**domain].open).map(|domain| self.sums[*domain]).min().unwrap_or(0)
+    }
+
+    /// The cell that takes the next seat. `strict` keeps the evenness asked for.
+    pub(crate) fn next(&self, strict: bool) -> Option<usize> {
+        let may = |cell: usize| {
+            let seat = &self.cells[cell];
+            seat.open
+                && seat.share.is_none_or(|share| self.seats[cell] < share)
+                && (seat.weight > 0 || seat.share.is_some() || self.is_below_min(cell))
+                && self.full(cell).is_none()
+                && (!strict || self.stays_even(cell))
+        };
+        (0..self.cells.len()).filter(|cell| may(*cell)).min_by(|a, b| self.order(*a, *b))
+    }
+
+    fn is_below_min(&self, cell: usize) -> bool {
+        self.cells[cell].groups.iter().any(|group| self.sums[*group] < self.groups[*group].min)
+    }
+
+    /// A domain without seats that is needed to have enough domains.
+    fn opens_domain(&self, cell: usize) -> bool {
+        self.cells[cell].groups.iter().any(|group| {
+            self.groups[*group].spread.map(|index| &self.spread[index]).is_some_and(|spread| {
+                self.sums[*group] == 0
+                    && (spread.domains.iter().filter(|domain| self.sums[**domain] > 0).count() as i64) < spread.min_domains
+            })
+        })
+    }
+
+    /// Seats of the cell's domains that are to be survived: the smaller, the sooner it takes one.
+    fn exposure(&self, cell: usize) -> i64 {
+        self.cells[cell]
+            .groups
+            .iter()
+            .filter(|group| self.groups[**group].spread.is_some_and(|index| self.spread[index].survive.is_some()))
+            .map(|group| self.sums[*group])
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Who comes first, by precedence; cells stand in the order of their names.
+    fn order(&self, a: usize, b: usize) -> Ordering {
+        let first = |flag: bool| !flag;
+        let shared = |cell: usize| self.cells[cell].share.is_some();
+        let key = |cell: usize| {
+            (
+                first(self.is_below_min(cell)),
+                first(self.opens_domain(cell)),
+                self.exposure(cell),
+                first(shared(cell)),
+                self.cells[cell].tier,
+            )
+        };
+        key(a)
+            .cmp(&key(b))
+            .then_with(|| self.quotient(b, a, 1))
+            .then_with(|| {
+                // Among equals what ran there before comes first, so that nothing moves without a gain.
+                let had = |cell: usize| self.seats[cell] < self.cells[cell].held;
+                had(b).cmp(&had(a))
+            })
+            .then(a.cmp(&b))
+    }
+
+    /// Compares w / (2x ± 1) of two cells without division.
+    fn quotient(&self, a: usize, b: usize, step: i64) -> Ordering {
+        let divisor = |cell: usize| i128::from(2 * self.seats[cell] + step);
+        let weight = |cell: usize| i128::from(self.cells[cell].weight.max(1));
+        (weight(a) * divisor(b)).cmp(&(weight(b) * divisor(a)))
+    }
+
+    /// The cell that gives a seat back, so that what is left is still enough. Seats that cannot be counted on go first:
+    /// those of leaving cells, then of cells that take none.
+    pub(crate) fn previous(&self, wanted: i64) -> Option<usize> {
+        let mut order: Vec<usize> = (0..self.cells.len()).filter(|cell| self.seats[*cell] > 0).collect();
+        order.sort_by(|a, b| self.reverse_order(*a, *b));
+        order.into_iter().find(|cell| {
+            let mut after = self.clone();
+            after.shift(*cell, -1);
+            after.enough(wanted)
+        })
+    }
+
+    fn reverse_order(&self, a: usize, b: usize) -> Ordering {
+        let first = |flag: bool| !flag;
+        let key = |cell: usize| {
+            let seat = &self.cells[cell];
+            let at_min = seat.groups.iter().any(|group| self.groups[*group].open && self.sums[*group] <= self.groups[*group].min);
+            let over_max = seat.groups.iter().any(|group| self.sums[*group] > self.groups[*group].max);
+            let at_share = seat.share.is_some_and(|share| self.seats[cell] <= share);
+            (
+                first(seat.leaving),
+                first(!seat.open),
+                first(over_max),
+                at_min,
+                self.empties_domain(cell),
+                -self.crowding(cell),
+                at_share,
+                usize::MAX - seat.tier,
+            )
+        };
+        key(a).cmp(&key(b)).then_with(|| self.quotient(a, b, -1)).then(b.cmp(&a))
+    }
+
+    /// Taking the seat leaves a domain empty that is needed.
+    fn empties_domain(&self, cell: usize) -> bool {
+        self.cells[cell].groups.iter().any(|group| {
+            self.groups[*group].spread.map(|index| &self.spread[index]).is_some_and(|spread| {
+                self.sums[*group] == 1
+                    && (spread.domains.iter().filter(|domain| self.sums[**domain] > 0).count() as i64) <= spread.min_domains
+            })
+        })
+    }
+
+    /// Seats of the cell's most crowded domain among those kept even.
+    fn crowding(&self, cell: usize) -> i64 {
+        self.cells[cell]
+            .groups
+            .iter()
+            .filter(|group| {
+                self.groups[**group].spread.is_some_and(|index| {
+                    self.spread[index].max_skew.is_some() || self.spread[index].survive.is_some()
+                })
+            })
+            .map(|group| self.sums[*group])
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// The first spread constraint that does not hold.
+    pub(crate) fn uneven(&self, wanted: i64) -> Option<String> {
+        self.spread.iter().find_map(|spread| {
+            let open: Vec<i64> =
+                spread.domains.iter().filter(|domain| self.groups[**domain].open).map(|domain| self.sums[*domain]).collect();
+            let largest = spread.domains.iter().map(|domain| self.sums[*domain]).max().unwrap_or(0);
+            let skew = largest - open.iter().min().copied().unwrap_or(largest);
+            let used = spread.domains.iter().filter(|domain| self.sums[**domain] > 0).count() as i64;
+            let name = &spread.name;
+            if let Some(most) = spread.max_skew
+                && skew > most
+            {
+                return Some(format!("{name}.maxSkew is {most}, the difference is {skew}"));
+            }
+            if used < spread.min_domains.min(self.total.max(wanted.min(1))) {
+                return Some(format!("{name}.minDomains is {}, {used} hold replicas", spread.min_domains));
+            }
+            if let Some(losses) = spread.survive {
+                let left = self.total - self.largest(spread, losses);
+                if left < wanted {
+                    return Some(format!("{name}.surviveLoss: {left} of {wanted} replicas would be left after the loss of {losses}"));
+                }
+            }
+            None
+        })
+    }
+}

@@ -1,0 +1,305 @@
+//! Components of a spec, checked and classified.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crds::application::v1alpha1::{ApplicationSpec, Component, OverridePatch, OverrideRule, Scope};
+use crds::cluster::v1alpha1::Amounts;
+use serde_json::{Value, json};
+use vocabulary::{AppKey, ContentHash};
+
+use super::checks::{ServiceAccounts, name_problem, result_problems, scales};
+use super::fields::canonical_hash;
+use super::kinds::{self, Scopes};
+use super::overrides;
+use super::pod::pod_amounts;
+use super::{Blueprint, ComponentPlan, Problem};
+
+/// Most bytes of components and overrides together, as JSON: what a hub's etcd holds in one object, with room for status.
+const SIZE_LIMIT: usize = 1 << 20;
+
+/// Longest value of a label, and so the longest name of an Application.
+const LABEL_VALUE_MAX: usize = 63;
+
+/// Checks a whole spec and classifies its components. Finds all problems, not only the first.
+pub fn blueprint(app: &AppKey, spec: &ApplicationSpec) -> Result<Blueprint, Vec<Problem>> {
+    let mut draft = Draft::read(app, &spec.components, &spec.overrides);
+    let divided = draft.divided().map(|(index, plan)| (index, plan.name.clone(), plan.kind.clone(), plan.replicas));
+    match (divided, spec.replicas) {
+        (Some((_, name, kind, _)), None) => {
+            draft.say("spec.replicas".to_owned(), format!("{kind} component {name} is Divided and needs a number; set spec.replicas"));
+        }
+        (Some((index, _, _, Some(own))), Some(replicas)) if own != replicas => draft.say(
+            format!("spec.components[{index}].template.spec.replicas"),
+            format!("{own} differs from spec.replicas {replicas}, which is divided over cells; remove template spec.replicas"),
+        ),
+        (None, Some(_)) if draft.complete() => draft.say(
+            "spec.replicas".to_owned(),
+            "no component is Divided, so nothing takes it; remove it, or set scope: Divided on one workload".to_owned(),
+        ),
+        _ => {}
+    }
+    draft.finish(&spec.components, &spec.overrides)
+}
+
+/// Classifies the components of a stored revision. Its `spec.replicas` is not part of it, so nothing about that is checked.
+pub fn blueprint_of_revision(
+    app: &AppKey,
+    components: &[Component],
+    overrides: &[OverrideRule],
+) -> Result<Blueprint, Vec<Problem>> {
+    Draft::read(app, components, overrides).finish(components, overrides)
+}
+
+/// What is known while a spec is read: components that could be classified, with their places in the spec.
+struct Draft {
+    plans: Vec<Option<ComponentPlan>>,
+    problems: Vec<Problem>,
+}
+
+impl Draft {
+    fn read(app: &AppKey, components: &[Component], rules: &[OverrideRule]) -> Self {
+        let mut draft = Self { plans: Vec::new(), problems: Vec::new() };
+        draft.check_whole(app, components, rules);
+        for (i, component) in components.iter().enumerate() {
+            let plan = draft.classify(app, component, &format!("spec.components[{i}]"));
+            draft.plans.push(plan);
+        }
+        draft.check_together(components);
+        draft.check_overrides(components, rules);
+        draft
+    }
+
+    fn say(&mut self, field: String, message: String) {
+        self.problems.push(Problem { field, message });
+    }
+
+    /// Every component could be classified.
+    fn complete(&self) -> bool {
+        self.plans.iter().all(Option::is_some)
+    }
+
+    fn known(&self) -> impl Iterator<Item = (usize, &ComponentPlan)> {
+        self.plans.iter().enumerate().filter_map(|(i, plan)| plan.as_ref().map(|plan| (i, plan)))
+    }
+
+    fn divided(&self) -> Option<(usize, &ComponentPlan)> {
+        self.known().find(|(_, plan)| plan.scope == Scope::Divided)
+    }
+
+    fn check_whole(&mut self, app: &AppKey, components: &[Component], rules: &[OverrideRule]) {
+        if app.name.len() > LABEL_VALUE_MAX {
+            self.say(
+                "metadata.name".to_owned(),
+                format!("{} has {} characters; it becomes a label and may have {LABEL_VALUE_MAX}: shorten it", app.name, app.name.len()),
+            );
+        }
+        let size = json!({ "components": components, "overrides": rules }).to_string().len();
+        if size > SIZE_LIMIT {
+            self.say(
+                "spec".to_owned(),
+                format!("components and overrides are {size} bytes as JSON, the limit is {SIZE_LIMIT}; move large data out of the Application or split it"),
+            );
+        }
+        if components.is_empty() {
+            self.say("spec.components".to_owned(), "there is nothing to run; add a component".to_owned());
+        }
+        let mut seen = BTreeSet::new();
+        for (i, component) in components.iter().enumerate() {
+            if !seen.insert(&component.name) {
+                self.say(format!("spec.components[{i}].name"), format!("{} is the name of two components; rename one", component.name));
+            } else if component.name.parse::<vocabulary::CellName>().is_err() {
+                self.say(
+                    format!("spec.components[{i}].name"),
+                    format!("{:?} is not 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit; correct it", component.name),
+                );
+            }
+        }
+    }
+
+    /// One component by itself. `None` when too little is known to look at it together with the others.
+    fn classify(&mut self, app: &AppKey, component: &Component, place: &str) -> Option<ComponentPlan> {
+        let template = &component.template;
+        let text = |pointer: &str| template.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+        let found = [text("/apiVersion"), text("/kind"), text("/metadata/name")];
+        for (found, field) in found.iter().zip(["apiVersion", "kind", "metadata.name"]) {
+            if found.is_none() {
+                self.say(format!("{place}.template.{field}"), "is missing; set it".to_owned());
+            }
+        }
+        if let Some(namespace) = template.pointer("/metadata/namespace")
+            && namespace.as_str() != Some(app.namespace.as_str())
+        {
+            self.say(
+                format!("{place}.template.metadata.namespace"),
+                format!("{namespace} is not the Application's own namespace {}; remove it", app.namespace),
+            );
+        }
+        let [Some(api_version), Some(kind), name] = found else { return None };
+        if let Some(message) = kinds::refusal(&api_version, &kind, template) {
+            self.say(format!("{place}.template.kind"), message);
+            return None;
+        }
+        let object_name = name?;
+        if let Some(message) = name_problem(&api_version, &kind, &object_name) {
+            self.say(format!("{place}.template.metadata.name"), message);
+        }
+        let declared_replicas = template.pointer("/spec/replicas").filter(|replicas| !replicas.is_null());
+        let replicas = declared_replicas.and_then(Value::as_i64).and_then(|n| i32::try_from(n).ok()).filter(|n| *n >= 0);
+        if declared_replicas.is_some() && replicas.is_none() && kinds::has_replicas(&api_version, &kind) {
+            self.say(format!("{place}.template.spec.replicas"), "is not a number of replicas; correct or remove it".to_owned());
+        }
+        let scope = self.scope(component, &api_version, &kind, declared_replicas.is_some(), place)?;
+        let pods = kinds::pod_template_path(&api_version, &kind, template);
+        let pod = pods.map_or_else(Amounts::default, |path| {
+            pod_amounts(kinds::at(template, path).and_then(|template| template.get("spec")).unwrap_or(&Value::Null))
+        });
+        Some(ComponentPlan {
+            name: component.name.clone(),
+            scope,
+            rank: kinds::rank(&api_version, &kind, pods.is_some()),
+            api_version,
+            kind,
+            object_name,
+            workload: pods.is_some(),
+            pod,
+            replicas,
+            template: template.clone(),
+        })
+    }
+
+    fn scope(&mut self, component: &Component, api_version: &str, kind: &str, counted: bool, place: &str) -> Option<Scope> {
+        let remedy = match (kinds::scopes(api_version, kind), component.scope) {
+            (_, Some(scope)) => {
+                let Some(message) = kinds::scope_problem(api_version, kind, scope) else { return Some(scope) };
+                message
+            }
+            (Scopes::Scalable, None) => return Some(Scope::Divided),
+            (Scopes::OnlyPerCell, None) => return Some(Scope::PerCell),
+            (Scopes::NotDivided, None) => return Some(Scope::PerCluster),
+            (Scopes::Unlisted, None) if !counted => return Some(Scope::PerCluster),
+            (Scopes::RunsOnce, None) => {
+                format!("a {kind} must say where it runs; set scope: Once (one cluster) or scope: PerCluster (every cluster)")
+            }
+            (Scopes::Unlisted, None) => {
+                format!("{kind} has spec.replicas and no known default; set scope to Divided, PerCell, PerCluster or Once")
+            }
+        };
+        self.say(format!("{place}.scope"), remedy);
+        None
+    }
+
+    /// What components may not be to each other.
+    fn check_together(&mut self, components: &[Component]) {
+        let mut found = Vec::new();
+        let mut say = |field: String, message: String| found.push(Problem { field, message });
+        let mut objects: BTreeMap<(&str, &str, &str), &str> = BTreeMap::new();
+        let divided = self.divided();
+        let plans: Vec<ComponentPlan> = self.known().map(|(_, plan)| plan.clone()).collect();
+        let accounts = ServiceAccounts::declared(&plans);
+        for (i, plan) in self.known() {
+            let place = format!("spec.components[{i}]");
+            let object = (kinds::group(&plan.api_version), plan.kind.as_str(), plan.object_name.as_str());
+            if let Some(other) = objects.get(&object) {
+                say(
+                    format!("{place}.template.metadata.name"),
+                    format!("{} {} is declared by component {other} too; rename one or remove it", plan.kind, plan.object_name),
+                );
+            } else {
+                objects.insert(object, &plan.name);
+            }
+            if let Some((first, one)) = divided.filter(|(first, _)| *first != i && plan.scope == Scope::Divided) {
+                let why = if components[first].scope.is_none() || components[i].scope.is_none() { " (the default of their kinds)" } else { "" };
+                say(
+                    format!("{place}.scope"),
+                    format!("{} and {} are both Divided{why} and spec.replicas is for one; set scope: PerCell on {}, with its own spec.replicas", one.name, plan.name, plan.name),
+                );
+            }
+            if let Some((_, workload)) = divided.filter(|(_, workload)| scales(&plan.template, workload)) {
+                say(format!("{place}.template.spec.scaleTargetRef"), autoscaled(workload));
+            }
+            for (path, message) in result_problems(plan, &plan.template, &accounts) {
+                say(format!("{place}.template.{path}"), message);
+            }
+        }
+        self.problems.extend(found);
+    }
+
+    fn check_overrides(&mut self, components: &[Component], rules: &[OverrideRule]) {
+        let plans: Vec<ComponentPlan> = self.known().map(|(_, plan)| plan.clone()).collect();
+        let accounts = ServiceAccounts::declared(&plans);
+        let workload = self.divided().map(|(_, plan)| plan.clone());
+        for (r, rule) in rules.iter().enumerate() {
+            let mut results: BTreeMap<&str, Value> = BTreeMap::new();
+            for (p, patch) in rule.patches.iter().enumerate() {
+                let place = format!("spec.overrides[{r}].patches[{p}]");
+                if let Some(message) = form_problem(patch) {
+                    self.say(place.clone(), message);
+                }
+                if !components.iter().any(|component| component.name == patch.component) {
+                    let names: Vec<&str> = components.iter().map(|component| component.name.as_str()).collect();
+                    self.say(
+                        format!("{place}.component"),
+                        format!("{} is not a component; use one of {}", patch.component, names.join(", ")),
+                    );
+                    continue;
+                }
+                let Some(plan) = plans.iter().find(|plan| plan.name == patch.component) else { continue };
+                let object = results.entry(plan.name.as_str()).or_insert_with(|| plan.template.clone());
+                let before = result_problems(plan, object, &accounts);
+                if let Err(message) = overrides::apply(plan, patch, object) {
+                    self.say(place, message);
+                    continue;
+                }
+                for (path, message) in result_problems(plan, object, &accounts) {
+                    if !before.iter().any(|(there, _)| *there == path) {
+                        self.say(place.clone(), format!("{}: {path}: {message}", patch.component));
+                    }
+                }
+                if let Some(workload) = workload.as_ref().filter(|workload| scales(object, workload) && !scales(&plan.template, workload)) {
+                    self.say(place, autoscaled(workload));
+                }
+            }
+        }
+    }
+
+    fn finish(self, components: &[Component], rules: &[OverrideRule]) -> Result<Blueprint, Vec<Problem>> {
+        if !self.problems.is_empty() {
+            return Err(self.problems);
+        }
+        let components_planned: Vec<ComponentPlan> = self.plans.into_iter().flatten().collect();
+        let divided = components_planned.iter().position(|plan| plan.scope == Scope::Divided);
+        let kinds = components_planned.iter().map(|plan| kinds::full_kind(&plan.api_version, &plan.kind)).collect();
+        let revision = revision(components, rules, divided);
+        Ok(Blueprint { components: components_planned, divided, kinds, revision })
+    }
+}
+
+fn autoscaled(workload: &ComponentPlan) -> String {
+    format!(
+        "{} {} is Divided: placement sets its replicas and an autoscaler would fight it; remove the autoscaler, or set scope: PerCell on component {}",
+        workload.kind, workload.object_name, workload.name
+    )
+}
+
+/// What the schema of the hub refuses too; told here to those who ask before they apply.
+fn form_problem(patch: &OverridePatch) -> Option<String> {
+    let in_container = [patch.image.is_some(), patch.env.is_some(), patch.args.is_some(), patch.command.is_some()];
+    let elsewhere = [patch.labels.is_some(), patch.annotations.is_some(), patch.json_patch.is_some()];
+    if in_container.iter().chain(&elsewhere).filter(|set| **set).count() != 1 {
+        return Some("set exactly one of image, env, args, command, labels, annotations and jsonPatch".to_owned());
+    }
+    (patch.container.is_some() && !in_container.contains(&true))
+        .then(|| "container goes with image, env, args or command; remove it".to_owned())
+}
+
+/// Hash of what a revision consists of. How many replicas there are is not part of it.
+fn revision(components: &[Component], rules: &[OverrideRule], divided: Option<usize>) -> ContentHash {
+    let mut body = json!({ "components": components, "overrides": rules });
+    if let Some(spec) = divided
+        .and_then(|index| body["components"][index]["template"].get_mut("spec"))
+        .and_then(Value::as_object_mut)
+    {
+        spec.shift_remove("replicas");
+    }
+    canonical_hash(&body)
+}

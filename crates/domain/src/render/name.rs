@@ -1,0 +1,32 @@
+//! Names of objects in members.
+
+use crds::application::v1alpha1::Scope;
+use vocabulary::{ContentHash, suffixed_name};
+
+use super::ComponentPlan;
+use super::kinds::name_limit;
+use crate::topology::CellFacts;
+
+/// Whether the object is one of several alike that may share a cluster, so that name, selector and pods
+/// must carry the cell.
+pub(super) fn is_per_declared_cell(scope: Scope, cell: &CellFacts) -> bool {
+    cell.declared && matches!(scope, Scope::Divided | Scope::PerCell)
+}
+
+/// Candidates for the object's name in a cell, in order of preference. All differ; all fit the kind.
+pub fn object_names(component: &ComponentPlan, cell: &CellFacts) -> [String; 4] {
+    let limit = name_limit(&component.api_version, &component.kind);
+    let salted = |salt: u32| within(limit, suffixed_name(&component.object_name, cell.name.as_str(), salt));
+    let first = if is_per_declared_cell(component.scope, cell) { salted(0) } else { component.object_name.clone() };
+    [first, salted(1), salted(2), salted(3)]
+}
+
+/// The name, or where it is too long a cut one with six digits of its hash.
+fn within(limit: usize, name: String) -> String {
+    if name.len() <= limit {
+        return name;
+    }
+    let digest = ContentHash::of(name.as_bytes()).to_string();
+    let cut: String = name.chars().take(limit - 7).collect();
+    format!("{}-{}", cut.trim_end_matches(['-', '.']), &digest[..6])
+}

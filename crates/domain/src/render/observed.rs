@@ -1,0 +1,213 @@
+//! What a live object says about itself.
+
+use serde_json::Value;
+
+use super::kinds::{Scopes, group, scopes};
+
+/// State of a live object by its own status.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Observed {
+    /// Pods there are.
+    pub replicas: i32,
+    /// Pods that are ready.
+    pub ready: i32,
+    /// Pods that have been ready for long enough to count.
+    pub available: i32,
+    /// Pods of the object's latest generation.
+    pub updated: i32,
+    /// Its controller has seen the latest generation; true where controllers do not say.
+    pub observed_generation_current: bool,
+    /// Everything asked for is there.
+    pub complete: bool,
+    /// What its controller says is wrong.
+    pub message: Option<String>,
+}
+
+/// Reads a live object's status. Kinds that only hold data are complete as soon as they exist.
+pub fn observe(api_version: &str, kind: &str, live: &Value) -> Observed {
+    let status = Status::of(live);
+    match (group(api_version), kind) {
+        ("apps", "Deployment") => deployment(&status),
+        ("apps", "ReplicaSet") | ("", "ReplicationController") => replica_set(&status),
+        ("apps", "StatefulSet") => stateful_set(&status),
+        ("apps", "DaemonSet") => daemon_set(&status),
+        ("batch", "Job") => job(&status),
+        ("batch", "CronJob") => Observed {
+            replicas: status.status["active"].as_array().map_or(0, |active| active.len() as i32),
+            ..exists()
+        },
+        ("", "PersistentVolumeClaim") => claim(&status),
+        _ => match scopes(api_version, kind) {
+            Scopes::NotDivided => exists(),
+            _ => by_convention(&status),
+        },
+    }
+}
+
+fn exists() -> Observed {
+    Observed { observed_generation_current: true, complete: true, ..Observed::default() }
+}
+
+/// The parts of an object that matter here.
+struct Status<'a> {
+    spec: &'a Value,
+    status: &'a Value,
+    current: bool,
+}
+
+impl<'a> Status<'a> {
+    fn of(live: &'a Value) -> Self {
+        let (spec, status) = (&live["spec"], &live["status"]);
+        let current = match (status["observedGeneration"].as_i64(), live["metadata"]["generation"].as_i64()) {
+            (Some(observed), Some(generation)) => observed >= generation,
+            _ => true,
+        };
+        Self { spec, status, current }
+    }
+
+    /// For kinds whose controller always says what it has seen: silence means that it has seen nothing yet.
+    fn spoken(&self) -> bool {
+        self.current && self.status["observedGeneration"].is_i64()
+    }
+
+    fn count(&self, name: &str) -> i32 {
+        number(&self.status[name]).unwrap_or(0)
+    }
+
+    /// `spec.replicas`, which the API server defaults to one.
+    fn wanted(&self) -> i32 {
+        number(&self.spec["replicas"]).unwrap_or(1)
+    }
+
+    fn condition(&self, name: &str) -> Option<(&'a str, String)> {
+        let conditions = self.status["conditions"].as_array()?;
+        let condition = conditions.iter().find(|condition| condition["type"] == name)?;
+        let text = |key: &str| condition[key].as_str().filter(|text| !text.is_empty());
+        let message = match (text("reason"), text("message")) {
+            (Some(reason), Some(message)) => format!("{reason}: {message}"),
+            (Some(text), None) | (None, Some(text)) => text.to_owned(),
+            (None, None) => name.to_owned(),
+        };
+        Some((condition["status"].as_str().unwrap_or("Unknown"), message))
+    }
+
+    fn told(&self, name: &str, value: &str) -> Option<String> {
+        self.condition(name).filter(|(status, _)| *status == value).map(|(_, message)| message)
+    }
+}
+
+fn number(value: &Value) -> Option<i32> {
+    value.as_i64().and_then(|n| i32::try_from(n).ok())
+}
+
+fn deployment(status: &Status<'_>) -> Observed {
+    let (replicas, updated, available) =
+        (status.count("replicas"), status.count("updatedReplicas"), status.count("availableReplicas"));
+    let current = status.spoken();
+    Observed {
+        replicas,
+        ready: status.count("readyReplicas"),
+        available,
+        updated,
+        observed_generation_current: current,
+        complete: current && updated == status.wanted() && replicas == updated && available >= updated,
+        message: status.told("ReplicaFailure", "True").or_else(|| status.told("Progressing", "False")),
+    }
+}
+
+fn replica_set(status: &Status<'_>) -> Observed {
+    let (replicas, available) = (status.count("replicas"), status.count("availableReplicas"));
+    let current = status.spoken();
+    Observed {
+        replicas,
+        ready: status.count("readyReplicas"),
+        available,
+        // It does not replace pods of an older template, so all it runs are as good as it gets.
+        updated: if current { replicas } else { 0 },
+        observed_generation_current: current,
+        complete: current && replicas == status.wanted() && available >= replicas,
+        message: status.told("ReplicaFailure", "True"),
+    }
+}
+
+fn stateful_set(status: &Status<'_>) -> Observed {
+    let wanted = status.wanted();
+    let (replicas, updated, available) =
+        (status.count("replicas"), status.count("updatedReplicas"), status.count("availableReplicas"));
+    let strategy = &status.spec["updateStrategy"];
+    let partition = number(&strategy["rollingUpdate"]["partition"]).unwrap_or(0);
+    let must_update = if strategy["type"] == "OnDelete" { 0 } else { (wanted - partition).max(0) };
+    let current = status.spoken();
+    Observed {
+        replicas,
+        ready: status.count("readyReplicas"),
+        available,
+        updated,
+        observed_generation_current: current,
+        complete: current && replicas == wanted && updated >= must_update && available >= wanted,
+        message: None,
+    }
+}
+
+fn daemon_set(status: &Status<'_>) -> Observed {
+    let wanted = status.count("desiredNumberScheduled");
+    let (updated, available) = (status.count("updatedNumberScheduled"), status.count("numberAvailable"));
+    let current = status.spoken();
+    let must_update = if status.spec["updateStrategy"]["type"] == "OnDelete" { 0 } else { wanted };
+    Observed {
+        replicas: status.count("currentNumberScheduled"),
+        ready: status.count("numberReady"),
+        available,
+        updated,
+        observed_generation_current: current,
+        complete: current && updated >= must_update && available >= wanted,
+        message: None,
+    }
+}
+
+fn job(status: &Status<'_>) -> Observed {
+    let (active, ready) = (status.count("active"), status.count("ready"));
+    Observed {
+        replicas: active,
+        ready,
+        available: ready,
+        updated: active,
+        observed_generation_current: true,
+        complete: status.told("Complete", "True").is_some(),
+        message: status.told("Failed", "True"),
+    }
+}
+
+/// A claim may wait for its first pod, so waiting for it before pods are sent could last for ever.
+fn claim(status: &Status<'_>) -> Observed {
+    let lost = status.status["phase"] == "Lost";
+    let message = lost.then(|| "its PersistentVolume is gone".to_owned());
+    Observed { complete: !lost, message, ..exists() }
+}
+
+/// The conventions that other controllers follow: observedGeneration, the conditions Stalled, Reconciling and Ready,
+/// and the counts of the scale subresource.
+fn by_convention(status: &Status<'_>) -> Observed {
+    let replicas = status.count("replicas");
+    let ready = number(&status.status["readyReplicas"]);
+    let available = number(&status.status["availableReplicas"]).or(ready);
+    let updated = number(&status.status["updatedReplicas"]).unwrap_or(if status.current { replicas } else { 0 });
+    let enough = match number(&status.spec["replicas"]) {
+        Some(wanted) if status.status["replicas"].is_i64() || available.is_some() => {
+            available.unwrap_or(replicas) >= wanted && updated >= wanted
+        }
+        _ => true,
+    };
+    let stalled = status.told("Stalled", "True");
+    let working = status.told("Reconciling", "True").is_some();
+    let not_ready = status.condition("Ready").filter(|(value, _)| *value != "True").map(|(_, message)| message);
+    Observed {
+        replicas,
+        ready: ready.unwrap_or(0),
+        available: available.unwrap_or(0),
+        updated,
+        observed_generation_current: status.current,
+        complete: status.current && enough && stalled.is_none() && !working && not_ready.is_none(),
+        message: stalled.or(not_ready),
+    }
+}

@@ -1,0 +1,115 @@
+//! What a pod asks for, as the member's scheduler computes it.
+
+use crds::cluster::v1alpha1::Amounts;
+use serde_json::Value;
+
+use super::quantity;
+
+/// Thousandths of a core and bytes.
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    cpu: i64,
+    memory: i64,
+}
+
+impl Sum {
+    fn plus(self, other: Self) -> Self {
+        Self { cpu: self.cpu.saturating_add(other.cpu), memory: self.memory.saturating_add(other.memory) }
+    }
+
+    fn max(self, other: Self) -> Self {
+        Self { cpu: self.cpu.max(other.cpu), memory: self.memory.max(other.memory) }
+    }
+}
+
+/// Requests of one pod: the larger of what its containers and native sidecars ask for together and what any
+/// init container asks for with the sidecars started before it; plus overhead. A limit without a request counts
+/// as the request, and requests of the pod as a whole replace the computed ones. Rounded up.
+pub fn pod_amounts(pod_spec: &Value) -> Amounts {
+    let mut sidecars = Sum::default();
+    let mut starting = Sum::default();
+    for container in items(pod_spec, "initContainers") {
+        let asks = requests(&container["resources"]);
+        if container["restartPolicy"] == "Always" {
+            sidecars = sidecars.plus(asks);
+            starting = starting.max(sidecars);
+        } else {
+            starting = starting.max(sidecars.plus(asks));
+        }
+    }
+    let running = items(pod_spec, "containers").map(|container| requests(&container["resources"])).fold(sidecars, Sum::plus);
+    let mut total = running.max(starting);
+    let whole = &pod_spec["resources"];
+    if let Some(cpu) = request(whole, "cpu") {
+        total.cpu = milli(cpu);
+    }
+    if let Some(memory) = request(whole, "memory") {
+        total.memory = bytes(memory);
+    }
+    let overhead = &pod_spec["overhead"];
+    total = total.plus(Sum {
+        cpu: overhead.get("cpu").map_or(0, milli),
+        memory: overhead.get("memory").map_or(0, bytes),
+    });
+    Amounts { cpu_milli: total.cpu, memory_mi: total.memory.saturating_add((1 << 20) - 1) >> 20, pods: 1 }
+}
+
+fn items<'a>(pod_spec: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+    pod_spec.get(key).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn requests(resources: &Value) -> Sum {
+    Sum { cpu: request(resources, "cpu").map_or(0, milli), memory: request(resources, "memory").map_or(0, bytes) }
+}
+
+fn request<'a>(resources: &'a Value, name: &str) -> Option<&'a Value> {
+    let of = |list: &str| resources.get(list).and_then(|list| list.get(name)).filter(|value| !value.is_null());
+    of("requests").or_else(|| of("limits"))
+}
+
+fn milli(value: &Value) -> i64 {
+    quantity::ceil_milli(&text(value)).unwrap_or(0).max(0)
+}
+
+fn bytes(value: &Value) -> i64 {
+    quantity::ceil_whole(&text(value)).unwrap_or(0).max(0)
+}
+
+/// Quantities are written as text or, short, as a number.
+pub(super) fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn asks(cpu: &str, memory: &str) -> Value {
+        json!({ "resources": { "requests": { "cpu": cpu, "memory": memory } } })
+    }
+
+    fn sidecar(cpu: &str, memory: &str) -> Value {
+        let mut container = asks(cpu, memory);
+        container["restartPolicy"] = json!("Always");
+        container
+    }
+
+    #[test]
+    fn requests_are_summed_as_the_members_scheduler_does() {
+        for (case, spec, cpu, memory) in [
+            ("nothing asked", json!({ "containers": [{ "name": "app" }] }), 0, 0),
+            ("containers add up", json!({ "containers": [asks("100m", "64Mi"), asks("0.2", "1Gi")] }), 300, 1088),
+            ("numbers are quantities", json!({ "containers": [{ "resources": { "requests": { "cpu": 2, "memory": 1 } } }] }), 2000, 1),
+            ("a limit counts as request", json!({ "containers": [{ "resources": { "limits": { "cpu": "1", "memory": "1Gi" } } }] }), 1000, 1024),
+            ("the largest init container", json!({ "containers": [asks("100m", "64Mi")], "initContainers": [asks("1", "32Mi"), asks("50m", "32Mi")] }), 1000, 64),
+            ("sidecars run beside containers", json!({ "containers": [asks("100m", "64Mi")], "initContainers": [sidecar("50m", "32Mi")] }), 150, 96),
+            ("init containers run beside earlier sidecars only", json!({ "containers": [asks("100m", "64Mi")], "initContainers": [asks("1", "1Mi"), sidecar("50m", "32Mi"), asks("1", "1Mi")] }), 1050, 96),
+            ("overhead is added", json!({ "containers": [asks("100m", "64Mi")], "overhead": { "cpu": "10m", "memory": "16Mi" } }), 110, 80),
+            ("the pod as a whole decides", json!({ "containers": [asks("100m", "64Mi")], "resources": { "requests": { "cpu": "1" } } }), 1000, 64),
+        ] {
+            assert_eq!(pod_amounts(&spec), Amounts { cpu_milli: cpu, memory_mi: memory, pods: 1 }, "{case}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! One component in one place, as the object its member stores.
+
+use serde_json::{Map, Value, json};
+use vocabulary::{ObjectKey, labels};
+
+use super::checks::{ServiceAccounts, result_problems};
+use super::fields::canonical_hash;
+use super::kinds::{group, has_replicas, pod_template_path};
+use super::name::is_per_declared_cell;
+use super::{RenderError, RenderInput, Rendered, overrides, references};
+use crds::application::v1alpha1::Scope;
+
+/// Renders one object. The same input gives the same object; nothing that is not named in the rules changes.
+pub fn render(input: &RenderInput<'_>) -> Result<Rendered, RenderError> {
+    let component = input.component;
+    let mut object = component.template.clone();
+    if overrides::apply_matching(component, input.overrides, input.cell, &mut object)? {
+        // Alone, each rule was checked at intake; together they may still reach what none may change.
+        let accounts = ServiceAccounts::rendered(&component.template, component, input.siblings);
+        if let Some((path, message)) = result_problems(component, &object, &accounts).into_iter().next() {
+            let message = format!("{path}: {message}");
+            return Err(RenderError::Override { component: component.name.clone(), rule: 0, patch: 0, message });
+        }
+    }
+    let metadata = map_at(input, &mut object, &["metadata"])?;
+    metadata.insert("name".to_owned(), json!(input.object_name));
+    metadata.insert("namespace".to_owned(), json!(input.app.namespace));
+    let takes_replicas = component.scope == Scope::Divided
+        || component.replicas.is_some()
+        || has_replicas(&component.api_version, &component.kind);
+    if let Some(replicas) = input.replicas.filter(|_| takes_replicas) {
+        map_at(input, &mut object, &["spec"])?.insert("replicas".to_owned(), json!(replicas));
+    }
+    references::rewrite(&component.api_version, &component.kind, &mut object, input.siblings);
+    bind_to_cell(input, &mut object)?;
+    let own = map_at(input, &mut object, &["metadata", "labels"])?;
+    for (key, value) in [
+        (labels::MANAGED, "true"),
+        (labels::APP, input.app.name.as_str()),
+        (labels::COMPONENT, component.name.as_str()),
+        (labels::CELL, input.cell.name.as_str()),
+    ] {
+        own.insert(key.to_owned(), json!(value));
+    }
+    let hash = canonical_hash(&object);
+    map_at(input, &mut object, &["metadata", "annotations"])?
+        .insert(labels::FENCE.to_owned(), json!(input.fence.to_string()));
+    let key = ObjectKey {
+        api_version: component.api_version.clone(),
+        kind: component.kind.clone(),
+        namespace: input.app.namespace.clone(),
+        name: input.object_name.to_owned(),
+    };
+    Ok(Rendered { object, key, hash })
+}
+
+/// Pods run on the cell's nodes and, where a cluster may hold several cells, are selected by their own cell's object only.
+fn bind_to_cell(input: &RenderInput<'_>, object: &mut Value) -> Result<(), RenderError> {
+    let component = input.component;
+    let (api_version, kind) = (&component.api_version, &component.kind);
+    let pods = pod_template_path(api_version, kind, object);
+    let cell = json!(input.cell.name.as_str());
+    if let Some(path) = pods
+        && !input.cell.node_selector.is_empty()
+    {
+        let selector = map_at(input, object, &[path, &["spec", "nodeSelector"]].concat())?;
+        for (key, value) in &input.cell.node_selector {
+            selector.insert(key.clone(), json!(value));
+        }
+    }
+    if !is_per_declared_cell(component.scope, input.cell) {
+        return Ok(());
+    }
+    if let Some(path) = pods {
+        map_at(input, object, &[path, &["metadata", "labels"]].concat())?.insert(labels::CELL.to_owned(), cell.clone());
+    }
+    // A selector that is absent or empty means "none" or "by the pods' labels"; adding to it would change that.
+    let Some(selector) = object.pointer("/spec/selector").and_then(Value::as_object).filter(|s| !s.is_empty()) else {
+        return Ok(());
+    };
+    let by_expression = selector.get("matchLabels").is_some_and(Value::is_object) || selector.contains_key("matchExpressions");
+    let selects_pods = matches!((group(api_version), kind.as_str()), ("", "Service") | ("policy", "PodDisruptionBudget"));
+    if pods.is_some() || selects_pods {
+        let path: &[&str] = if by_expression { &["spec", "selector", "matchLabels"] } else { &["spec", "selector"] };
+        map_at(input, object, path)?.insert(labels::CELL.to_owned(), cell);
+    }
+    Ok(())
+}
+
+/// The map under a path, made where it is absent or null.
+fn map_at<'a>(input: &RenderInput<'_>, object: &'a mut Value, path: &[&str]) -> Result<&'a mut Map<String, Value>, RenderError> {
+    let wrong = |depth: usize| RenderError::NotAMap {
+        component: input.component.name.clone(),
+        path: if depth == 0 { "the template".to_owned() } else { path[..depth].join(".") },
+    };
+    let mut map = object.as_object_mut().ok_or_else(|| wrong(0))?;
+    for (depth, key) in path.iter().enumerate() {
+        let next = map.entry(*key).or_insert(Value::Null);
+        if next.is_null() {
+            *next = json!({});
+        }
+        map = next.as_object_mut().ok_or_else(|| wrong(depth + 1))?;
+    }
+    Ok(map)
+}
