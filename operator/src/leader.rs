@@ -26,7 +26,7 @@ pub(crate) const LEASE: &str = "leader";
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// What the leader works with.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Leader {
     pub(crate) hub: Client,
     pub(crate) store: Store,
@@ -81,8 +81,6 @@ impl Leader {
         );
         supervisor.spawn("schedule", schedule.run(token.clone()));
         supervisor.spawn("credentials", self.credentials.clone().run(claim.clone(), token.clone()));
-        let all = |kind: &str| tracing::debug!(kind, "following");
-        all("hub");
         let hub = &self.hub;
         let applications = Api::<DeserializeGuard<Application>>::all(hub.clone());
         let policies = Api::<DeserializeGuard<PlacementPolicy>>::all(hub.clone());
@@ -98,7 +96,6 @@ impl Leader {
             hub: hub.clone(),
             view: view.clone(),
             store: self.store.clone(),
-            claim: claim.clone(),
             hints: self.hints.clone(),
             refusals: refusals.clone(),
             look_again: self.look_again,

@@ -4,7 +4,7 @@ use domain::render::{self, RenderInput};
 use domain::topology::{CellFacts, Topology};
 use crds::application::v1alpha1::{AdoptPolicy, DriftPolicy};
 use jiff::Timestamp;
-use members::{ApiKind, ApplyOptions, Member, MemberError, Preconditions};
+use members::{ApiKind, ApplyOptions, MemberError, Preconditions};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Instant;

@@ -358,18 +358,33 @@ impl Session {
     }
 
     async fn work(&self) {
-        let queue = &self.0.queue;
-        futures::stream::unfold((), |()| async { Some((queue.take(1).await, ())) })
-            .flat_map(futures::stream::iter)
-            .for_each_concurrent(WORKERS, |id| async move {
-                if act::work(self, id).await {
-                    queue.fail(&id);
-                } else {
-                    queue.finish(&id);
+        let mut running = tokio::task::JoinSet::new();
+        loop {
+            tokio::select! {
+                ids = self.0.queue.take(1), if running.len() < WORKERS => {
+                    for id in ids {
+                        running.spawn(self.clone().work_on(id));
+                    }
                 }
-                self.delivery().metrics.depth.get_or_create(&self.label()).set(queue.depth() as i64);
-            })
-            .await;
+                Some(ended) = running.join_next() => {
+                    if let Err(error) = ended
+                        && error.is_panic()
+                    {
+                        std::panic::resume_unwind(error.into_panic());
+                    }
+                }
+            }
+        }
+    }
+
+    async fn work_on(self, id: PlacementId) {
+        let queue = &self.0.queue;
+        if act::work(&self, id).await {
+            queue.fail(&id);
+        } else {
+            queue.finish(&id);
+        }
+        self.delivery().metrics.depth.get_or_create(&self.label()).set(queue.depth() as i64);
     }
 
     /// Follows the member and the rows.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use http::Method;
 use jiff::Timestamp;
 use secrecy::SecretString;
@@ -132,19 +133,18 @@ impl Member {
         &self,
         kinds: &[ApiKind],
     ) -> Result<Vec<KindAccess>, MemberError> {
-        let questions = kinds.iter().map(|kind| async move {
-            let mut allowed = Vec::new();
-            for verb in VERBS {
-                if self.allowed(kind, verb).await? {
-                    allowed.push(verb);
-                }
-            }
-            Ok(KindAccess {
-                kind: kind.clone(),
-                allowed,
-            })
-        });
+        let questions: Vec<BoxFuture<'_, _>> = kinds.iter().map(|kind| self.access(kind).boxed()).collect();
         stream::iter(questions).buffered(8).try_collect().await
+    }
+
+    async fn access(&self, kind: &ApiKind) -> Result<KindAccess, MemberError> {
+        let mut allowed = Vec::new();
+        for verb in VERBS {
+            if self.allowed(kind, verb).await? {
+                allowed.push(verb);
+            }
+        }
+        Ok(KindAccess { kind: kind.clone(), allowed })
     }
 
     async fn allowed(&self, kind: &ApiKind, verb: &str) -> Result<bool, MemberError> {

@@ -48,7 +48,7 @@ pub(crate) struct HubView {
 }
 
 /// What intake works with.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Intake {
     pub(crate) hub: Client,
     /// UID of the hub, part of the provenance of every intent.

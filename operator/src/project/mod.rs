@@ -34,12 +34,11 @@ enum Shown {
 }
 
 /// What the stage works with.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Project {
     pub(crate) hub: Client,
     pub(crate) view: HubView,
     pub(crate) store: Store,
-    pub(crate) claim: Claim,
     pub(crate) hints: Hints,
     pub(crate) refusals: Refusals,
     /// When everything is looked at again although nothing was heard: also what turns facts stale in time.

@@ -1,1 +1,21 @@
-//! Placeholder.
+//! Real control planes, Postgres and faults, without containers.
+//!
+//! A [`Bed`] is a hub, its members and a Postgres, all ordinary processes on 127.0.0.1 that end with it: kube-apiserver,
+//! kube-controller-manager, kube-scheduler and etcd are the real ones, nodes are simulated by kwok.
+
+mod audit;
+mod bed;
+mod pki;
+mod plane;
+mod postgres;
+mod process;
+mod tools;
+mod wait;
+
+pub use audit::{AuditEvent, AuditLog};
+pub use bed::{Bed, BedBuilder, MemberSpec};
+pub use plane::{Plane, PlaneProcess};
+pub use postgres::Postgres;
+pub use process::{Process, free_ports};
+pub use tools::{postgres_tools, tools};
+pub use wait::eventually;

@@ -1,0 +1,219 @@
+//! A hub, members and a database.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use futures::future::try_join_all;
+
+use crate::plane::Plane;
+use crate::postgres::Postgres;
+use crate::process::{Process, free_ports};
+use crate::tools::tools;
+
+/// A member cluster to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberSpec {
+    /// Name of the plane.
+    pub name: String,
+    /// Region of all its nodes.
+    pub region: String,
+    /// Its zones.
+    pub zones: Vec<String>,
+    /// Simulated nodes in each zone.
+    pub nodes_per_zone: usize,
+    /// Allocatable CPU of a node, as a quantity.
+    pub cpu: String,
+    /// Allocatable memory of a node, as a quantity.
+    pub memory: String,
+    /// Pods a node takes, as a quantity.
+    pub pods: String,
+}
+
+impl MemberSpec {
+    /// A member with two nodes of 16 CPUs and 64 GiB in each zone.
+    pub fn new(name: &str, region: &str, zones: &[&str]) -> Self {
+        Self {
+            name: name.to_owned(),
+            region: region.to_owned(),
+            zones: zones.iter().map(|zone| (*zone).to_owned()).collect(),
+            nodes_per_zone: 2,
+            cpu: "16".to_owned(),
+            memory: "64Gi".to_owned(),
+            pods: "110".to_owned(),
+        }
+    }
+
+    /// Three members in two regions and three zones.
+    pub fn usual() -> Vec<Self> {
+        vec![
+            Self::new("north-a", "north", &["n1"]),
+            Self::new("north-b", "north", &["n2"]),
+            Self::new("south-a", "south", &["s1"]),
+        ]
+    }
+
+    pub(crate) fn node_count(&self) -> usize {
+        self.zones.len() * self.nodes_per_zone
+    }
+}
+
+/// What a bed is made of.
+#[derive(Debug, Default)]
+pub struct BedBuilder {
+    folder: Option<PathBuf>,
+    members: Vec<MemberSpec>,
+    standbys: usize,
+    own_etcd: bool,
+}
+
+impl BedBuilder {
+    /// Keeps everything in this folder, which stays. Otherwise a temporary one is made and removed.
+    #[must_use]
+    pub fn folder(mut self, folder: &Path) -> Self {
+        self.folder = Some(folder.to_owned());
+        self
+    }
+
+    /// Adds a member.
+    #[must_use]
+    pub fn member(mut self, member: MemberSpec) -> Self {
+        self.members.push(member);
+        self
+    }
+
+    /// Adds members.
+    #[must_use]
+    pub fn members(mut self, members: Vec<MemberSpec>) -> Self {
+        self.members.extend(members);
+        self
+    }
+
+    /// Standbys of the database: at most two.
+    #[must_use]
+    pub fn standbys(mut self, standbys: usize) -> Self {
+        self.standbys = standbys;
+        self
+    }
+
+    /// An etcd for each plane, so that one can be stopped alone.
+    #[must_use]
+    pub fn own_etcd(mut self) -> Self {
+        self.own_etcd = true;
+        self
+    }
+
+    /// Starts everything and waits until it works.
+    ///
+    /// # Errors
+    /// When a server does not start; with the end of its log.
+    pub async fn start(self) -> anyhow::Result<Bed> {
+        let tools = tools()?;
+        let (folder, keep) = match self.folder {
+            Some(folder) => (folder, true),
+            None => (temporary_folder()?, false),
+        };
+        std::fs::create_dir_all(&folder)?;
+        let folder = folder.canonicalize()?;
+        let mut names = vec!["hub".to_owned()];
+        names.extend(self.members.iter().map(|member| member.name.clone()));
+        let stores = if self.own_etcd { names.clone() } else { vec!["shared".to_owned()] };
+        let mut etcds = BTreeMap::new();
+        for store in stores {
+            let [port, peer] = free_ports()?;
+            let mut etcd = etcd(&tools, &folder, &store, port, peer);
+            etcd.start()?;
+            etcds.insert(store, (port, etcd));
+        }
+        let port_of = |name: &str| etcds.get(name).or_else(|| etcds.get("shared")).map(|(port, _)| *port).context("an etcd");
+        let mut starts = Vec::new();
+        for name in &names {
+            let member = self.members.iter().find(|member| member.name == *name);
+            starts.push(Plane::start(&tools, &folder, name, port_of(name)?, member));
+        }
+        let (postgres, planes) = tokio::try_join!(Postgres::start(&folder, self.standbys), try_join_all(starts))?;
+        let mut members: BTreeMap<String, Plane> =
+            planes.into_iter().map(|plane| (plane.name().to_owned(), plane)).collect();
+        let hub = members.remove("hub").context("the hub was started")?;
+        let etcds = etcds.into_iter().map(|(name, (_, etcd))| (name, etcd)).collect();
+        Ok(Bed { postgres, hub, members, etcds, folder, keep })
+    }
+}
+
+fn etcd(tools: &Path, folder: &Path, name: &str, port: u16, peer: u16) -> Process {
+    Process::new(&format!("etcd-{name}"), &tools.join("etcd"), folder).arguments(&format!(
+        "--name n --data-dir {} --listen-client-urls http://127.0.0.1:{port} --advertise-client-urls http://127.0.0.1:{port} \
+         --listen-peer-urls http://127.0.0.1:{peer} --initial-advertise-peer-urls http://127.0.0.1:{peer} \
+         --initial-cluster n=http://127.0.0.1:{peer} --unsafe-no-fsync --quota-backend-bytes=2147483648 --log-level=error",
+        folder.join(format!("etcd-{name}")).display()
+    ))
+}
+
+fn temporary_folder() -> anyhow::Result<PathBuf> {
+    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.subsec_nanos();
+    let folder = std::env::temp_dir().join(format!("meridian-bed-{}-{nanos}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// A running hub with its members and database. Everything ends when it is dropped.
+#[derive(Debug)]
+pub struct Bed {
+    /// The database.
+    pub postgres: Postgres,
+    /// The hub: no scheduler and no nodes.
+    pub hub: Plane,
+    /// Members by name.
+    pub members: BTreeMap<String, Plane>,
+    /// Stores by the name of their plane, or `shared`.
+    pub etcds: BTreeMap<String, Process>,
+    folder: PathBuf,
+    keep: bool,
+}
+
+impl Bed {
+    /// A bed to be described.
+    pub fn builder() -> BedBuilder {
+        BedBuilder::default()
+    }
+
+    /// Folder of all logs and data.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A member.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn member(&self, name: &str) -> anyhow::Result<&Plane> {
+        self.members.get(name).with_context(|| format!("there is no member {name}"))
+    }
+
+    /// A member whose servers are to be handled.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn member_mut(&mut self, name: &str) -> anyhow::Result<&mut Plane> {
+        self.members.get_mut(name).with_context(|| format!("there is no member {name}"))
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the bed's logs and data stay in {}", self.folder.display());
+            return;
+        }
+        if !self.keep {
+            // Servers still write here for a moment; what they leave is in a temporary folder.
+            for plane in std::iter::once(&mut self.hub).chain(self.members.values_mut()) {
+                plane.end();
+            }
+            self.etcds.clear();
+            let _ = self.postgres.primary.stop();
+            self.postgres.standbys.clear();
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! `testbed up` gives a person the bed that tests use; `testbed down` ends it.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use testbed::{Bed, MemberSpec};
+use tokio::signal::unix::{SignalKind, signal};
+
+const USAGE: &str = "usage: testbed up|down|hold FOLDER
+  up    start a hub, three members and PostgreSQL, and leave them running
+  down  end them
+  hold  start them and hold them until a signal, in the foreground";
+const LONGEST_START: Duration = Duration::from_secs(240);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["up", folder] => up(Path::new(folder)).await,
+        ["down", folder] => down(Path::new(folder)).await,
+        ["hold", folder] => hold(Path::new(folder)).await,
+        _ => Err(anyhow::anyhow!(USAGE)),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("testbed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn pid_file(folder: &Path) -> PathBuf {
+    folder.join("testbed.pid")
+}
+
+/// Process id of the bed that runs in the folder.
+fn running(folder: &Path) -> Option<u32> {
+    let pid: u32 = std::fs::read_to_string(pid_file(folder)).ok()?.trim().parse().ok()?;
+    let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+    (command.contains("testbed") && command.contains("hold")).then_some(pid)
+}
+
+async fn up(folder: &Path) -> anyhow::Result<()> {
+    ensure!(running(folder).is_none(), "a bed runs in {} already; end it with `testbed down`", folder.display());
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).with_context(|| format!("removing what an earlier bed left in {}", folder.display()))?;
+    }
+    testbed::tools()?;
+    std::fs::create_dir_all(folder)?;
+    let log = std::fs::File::create(folder.join("testbed.log"))?;
+    let mut child = Command::new("setsid")
+        .arg(std::env::current_exe()?)
+        .arg("hold")
+        .arg(folder)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()?;
+    let begun = Instant::now();
+    while !folder.join("ready").exists() {
+        if let Some(status) = child.try_wait()? {
+            bail!("the bed did not start ({status}): {}", std::fs::read_to_string(folder.join("testbed.log"))?);
+        }
+        ensure!(begun.elapsed() < LONGEST_START, "the bed did not start in time; see {}", folder.join("testbed.log").display());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    print!("{}", std::fs::read_to_string(folder.join("ready"))?);
+    Ok(())
+}
+
+async fn down(folder: &Path) -> anyhow::Result<()> {
+    let Some(pid) = running(folder) else {
+        println!("no bed runs in {}", folder.display());
+        return Ok(());
+    };
+    Command::new("kill").args(["-s", "TERM", &pid.to_string()]).status()?;
+    let begun = Instant::now();
+    while running(folder).is_some() {
+        ensure!(begun.elapsed() < Duration::from_secs(60), "the bed (process {pid}) does not end");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    println!("the bed in {} has ended", folder.display());
+    Ok(())
+}
+
+async fn hold(folder: &Path) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(pid_file(folder), std::process::id().to_string())?;
+    let mut end = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let start = Bed::builder().folder(folder).members(MemberSpec::usual()).start();
+    let bed = tokio::select! {
+        bed = start => bed?,
+        _ = end.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    let mut text = Vec::new();
+    for plane in std::iter::once(&bed.hub).chain(bed.members.values()) {
+        let kubeconfig = bed.folder().join(format!("{}.kubeconfig", plane.name()));
+        std::fs::copy(plane.kubeconfig(), &kubeconfig)?;
+        writeln!(text, "{:10} {}", plane.name(), kubeconfig.display())?;
+    }
+    std::fs::write(bed.folder().join("database.url"), bed.postgres.url())?;
+    writeln!(text, "{:10} {}", "database", bed.postgres.url())?;
+    writeln!(text, "started in {} s", begun.elapsed().as_secs())?;
+    std::fs::write(folder.join("ready.new"), text)?;
+    std::fs::rename(folder.join("ready.new"), folder.join("ready"))?;
+    tokio::select! { _ = end.recv() => {}, _ = interrupt.recv() => {} }
+    drop(bed);
+    let _ = std::fs::remove_file(folder.join("ready"));
+    let _ = std::fs::remove_file(pid_file(folder));
+    Ok(())
+}
