@@ -60,7 +60,7 @@ pub(crate) enum Command {
     /// Member clusters: join, look, cordon, drain, remove
     #[command(subcommand)]
     Cluster(ClusterCommand),
-    /// Applications: look, wait, apply, import
+    /// Applications: look, wait, delete
     #[command(subcommand)]
     App(AppCommand),
     /// Why things are as they are
@@ -141,12 +141,9 @@ pub(crate) enum ClusterCommand {
         #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
         wait: Duration,
     },
-    /// Print the rights of profiles as YAML, or compare them with what a cluster grants
+    /// Print the rights of profiles as YAML
     Permissions {
-        /// Compare with what this cluster grants
-        #[arg(value_name = "CLUSTER", conflicts_with = "profile")]
-        name: Option<ClusterName>,
-        /// Profiles to print
+        /// Profiles to print [default: all]
         #[arg(long, value_enum, value_delimiter = ',', value_name = "PROFILE")]
         profile: Vec<ProfileArg>,
     },
@@ -273,7 +270,7 @@ pub(crate) enum AppCommand {
         #[command(flatten)]
         output: OutputFlag,
     },
-    /// Numbers per cell. Ends with 0 when ready, 1 when not, 4 when deletes wait for a person
+    /// Numbers per cell. Ends with 0 when ready, 1 when not
     Status {
         #[command(flatten)]
         app: AppArg,
@@ -293,23 +290,6 @@ pub(crate) enum AppCommand {
         #[command(flatten)]
         output: OutputFlag,
     },
-    /// Check files and apply them to the hub
-    Apply {
-        /// File with Application, PlacementPolicy, Cell or Namespace documents; `-` is standard input
-        #[arg(short, long, required = true, value_name = "FILE")]
-        filename: Vec<PathBuf>,
-        /// Namespace of documents that name none [default: that of the hub context]
-        #[arg(short, long)]
-        namespace: Option<String>,
-        /// Let the hub check and default everything, and store nothing
-        #[arg(long)]
-        dry_run: bool,
-        /// Take over fields that another manager owns
-        #[arg(long)]
-        force_conflicts: bool,
-        #[command(flatten)]
-        output: OutputFlag,
-    },
     /// Delete an Application and, unless its deletion policy says Orphan, what it delivered
     Delete {
         #[command(flatten)]
@@ -321,42 +301,6 @@ pub(crate) enum AppCommand {
         #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time)]
         timeout: Duration,
     },
-    /// Confirm deletes that wait for a person
-    ConfirmDelete {
-        #[command(flatten)]
-        app: AppArg,
-        /// Hash of the plan, as shown by `meridian app describe`
-        #[arg(long, value_name = "HASH")]
-        plan: String,
-    },
-    /// Print an Application made of what runs in a cluster
-    Import(ImportArgs),
-}
-
-/// `meridian app import`
-#[derive(Debug, Args)]
-pub(crate) struct ImportArgs {
-    /// Objects to take in, as KIND/NAME, for example deployment/trade
-    #[arg(value_name = "KIND/NAME", required_unless_present = "selector")]
-    pub(crate) objects: Vec<String>,
-    /// Take in everything with these labels
-    #[arg(short = 'l', long, conflicts_with = "objects")]
-    pub(crate) selector: Option<String>,
-    /// Namespace, in the member and of the Application [default: that of the member context]
-    #[arg(short, long)]
-    pub(crate) namespace: Option<String>,
-    /// Kubeconfig of the member; what is read there is read with these rights
-    #[arg(long, value_name = "FILE", alias = "cluster-kubeconfig")]
-    pub(crate) kubeconfig: PathBuf,
-    /// Context of the member in that kubeconfig [default: its current context]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) context: Option<String>,
-    /// Name of the member in the fleet: replicas stay there. Without it any cell may get replicas
-    #[arg(long, value_name = "CLUSTER")]
-    pub(crate) cluster: Option<ClusterName>,
-    /// Name of the Application [default: that of its first workload]
-    #[arg(long)]
-    pub(crate) name: Option<String>,
 }
 
 /// `meridian explain …`
@@ -450,11 +394,7 @@ mod tests {
             "meridian cluster drain north --timeout 5m",
             "meridian cluster drain north --wait --timeout soon",
             "meridian cluster drain north --wait --timeout -5s",
-            "meridian cluster permissions north --profile deploy",
             "meridian app list -n shop -A",
-            "meridian app import --kubeconfig f",
-            "meridian app import --kubeconfig f -l a=b deployment/x",
-            "meridian app apply",
             "meridian what-if",
             "meridian what-if -A",
             "meridian what-if catalog -A --lose zone=n1",
@@ -470,7 +410,6 @@ mod tests {
             "meridian cluster join north --kubeconfig f --region n --zone n1,n2 --zone n3 --profile observe,deploy",
             "meridian cluster ls --hub-context hub -o wide",
             "meridian --hub-kubeconfig f app status catalog -n shop --wait --timeout 1h30m",
-            "meridian app import --cluster-kubeconfig f --context c -l app=catalog",
             "meridian explain placement catalog --from a.yaml b.yaml",
             "meridian what-if catalog --lose zone=n1 --lose cluster=s --replicas 3",
             "meridian what-if -f changed.yaml",

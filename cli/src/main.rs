@@ -34,7 +34,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli, progress: Progress) -> Result<(), Failure> {
-    let hub = || Hub::open(&cli.global);
+    let global = cli.global;
+    let hub = async || Hub::open(&global).await;
     match cli.command {
         Command::Cluster(command) => cluster::run(command, hub, progress).await,
         Command::App(command) => app::run(command, hub, progress).await,

@@ -14,3 +14,14 @@ pub fn hub_crds() -> Vec<CustomResourceDefinition> {
         PlacementPolicy::crd(),
     ]
 }
+
+/// File name and content of every manifest: indented JSON with a line end.
+///
+/// # Errors
+/// When a manifest cannot be written as JSON, which would be a defect of its types.
+pub fn files() -> Result<Vec<(String, String)>, serde_json::Error> {
+    hub_crds()
+        .iter()
+        .map(|crd| Ok((format!("{}.json", crd.spec.names.plural), serde_json::to_string_pretty(crd)? + "\n")))
+        .collect()
+}

@@ -11,7 +11,7 @@ use vocabulary::{AppKey, CellName, ContentHash, ObjectKey, Verdict};
 
 use crate::gather::{AppFacts, Gathered};
 use crate::objects::{Desired, Places, desired};
-use crate::record::{book, rows};
+use crate::record::rows;
 use crate::world::World;
 
 /// What is to be written for one application.
@@ -457,7 +457,7 @@ fn reserve(world: &World, facts: &AppFacts, objects: &[Desired<'_>], plan: &mut 
     };
     for object in objects {
         let replicas = object.target.max(held(object));
-        book(&mut books, &world.topology, &object.cell, object.component.pod, replicas);
+        placement::book(&mut books, &world.topology, &object.cell, object.component.pod, replicas);
     }
     let rows = rows(books);
     if rows != facts.held {

@@ -3,31 +3,7 @@
 use std::collections::BTreeMap;
 
 use crds::cluster::v1alpha1::Amounts;
-use domain::topology::Topology;
 use store::ReservationRow;
-use vocabulary::CellName;
-
-/// Books replicas of a pod in a cell; those of a cell that spans zones are spread over them evenly.
-pub(crate) fn book(
-    books: &mut BTreeMap<(String, String), Amounts>,
-    topology: &Topology,
-    cell: &CellName,
-    pod: Amounts,
-    replicas: i32,
-) {
-    let Some(facts) = topology.cells.get(cell) else { return };
-    let zones = facts.zones.len().max(1) as i64;
-    for (i, zone) in facts.zones.iter().enumerate() {
-        let share = i64::from(replicas) / zones + i64::from((i as i64) < i64::from(replicas) % zones);
-        if share == 0 {
-            continue;
-        }
-        let sum = books.entry((facts.cluster.to_string(), zone.clone())).or_default();
-        sum.cpu_milli += pod.cpu_milli * share;
-        sum.memory_mi += pod.memory_mi * share;
-        sum.pods += pod.pods * share;
-    }
-}
 
 /// Rows of the books, in their order.
 pub(crate) fn rows(books: BTreeMap<(String, String), Amounts>) -> Vec<ReservationRow> {

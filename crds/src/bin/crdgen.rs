@@ -1,8 +1,11 @@
-//! Prints one CRD manifest as JSON per line: `NAME<TAB>JSON`. `make crds` writes them as files.
+//! Writes the CRD manifests into a folder, one JSON file each: `crdgen FOLDER`. `make crds` calls it.
 
-fn main() -> Result<(), serde_json::Error> {
-    for crd in crds::manifest::hub_crds() {
-        println!("{}", serde_json::to_string_pretty(&crd)?);
+use std::path::PathBuf;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = std::env::args_os().nth(1).map(PathBuf::from).ok_or("usage: crdgen FOLDER")?;
+    for (file, text) in crds::manifest::files()? {
+        std::fs::write(folder.join(file), text)?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use kube::Client;
 use runtime::queue::Queue;
-use store::{AppId, Claim, Hint, Hints, Store, StoreError};
+use store::{AppId, Hint, Hints, Store, StoreError};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use vocabulary::AppKey;

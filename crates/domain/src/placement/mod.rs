@@ -4,6 +4,7 @@
 //! and surviveLoss; shares; weights. Tiers decide the order of filling. The algorithm is explained in
 //! `docs/placement.md`.
 
+mod books;
 mod capacity;
 mod check;
 mod decide;
@@ -14,6 +15,7 @@ mod request;
 mod seats;
 mod setting;
 
+pub use books::book;
 pub use check::{SpecProblem, check_spec};
 pub use decide::{decide, rebalance};
 pub use eligibility::{Eligibility, Rejection, Rule, eligible_cells};

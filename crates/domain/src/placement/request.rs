@@ -52,7 +52,8 @@ pub enum DirectiveTarget {
 }
 
 impl DirectiveTarget {
-    pub(crate) fn covers(&self, cell: &CellFacts) -> bool {
+    /// Whether it speaks of the cell.
+    pub fn covers(&self, cell: &CellFacts) -> bool {
         match self {
             Self::Region { region } => *region == cell.region,
             Self::Zone { region, zone } => *region == cell.region && cell.zones.contains(zone),

@@ -1,0 +1,129 @@
+//! Shows Applications.
+
+use crds::{Application, condition};
+use jiff::Timestamp;
+
+use super::status;
+use crate::args::AppArg;
+use crate::failure::Failure;
+use crate::hub::Hub;
+use crate::output::{self, Format, Table, age, or_dash, structured};
+use crate::shell::emit;
+
+/// `meridian app list`
+pub(super) async fn list(namespace: Option<&str>, selector: Option<&str>, format: Format, hub: &Hub) -> Result<(), Failure> {
+    let apps = hub.all_apps(namespace, selector).await?;
+    if let Some(text) = structured(format, &output::list_of(&apps)?)? {
+        return emit(&text);
+    }
+    if apps.is_empty() {
+        let place = namespace.map_or("any namespace".to_owned(), |namespace| format!("namespace {namespace}"));
+        return emit(&format!("there is no application in {place}\n"));
+    }
+    emit(&table(&apps, namespace.is_none(), format, Timestamp::now()))
+}
+
+fn table(apps: &[Application], namespaces: bool, format: Format, now: Timestamp) -> String {
+    if format == Format::Name {
+        return apps.iter().map(|app| format!("application/{}\n", or_dash(app.metadata.name.as_deref()))).collect();
+    }
+    let mut header = vec!["NAME", "READY", "DESIRED", "PLACED", "AVAILABLE", "UPDATED", "ZONES", "REVISION", "AGE"];
+    if namespaces {
+        header.insert(0, "NAMESPACE");
+    }
+    if format == Format::Wide {
+        header.push("MESSAGE");
+    }
+    let mut table = Table::new(header);
+    for app in apps {
+        let status = app.status.clone().unwrap_or_default();
+        let ready = output::condition(&status.conditions, condition::READY);
+        let mut row = vec![
+            or_dash(app.metadata.name.as_deref()),
+            ready.map_or("Unknown", |ready| &ready.status).to_owned(),
+            status.desired.to_string(),
+            status.placed.to_string(),
+            status.available.to_string(),
+            status.updated.to_string(),
+            or_dash(status.zones.as_deref()),
+            or_dash(status.revision.as_deref()),
+            age(app.metadata.creation_timestamp.as_ref(), now),
+        ];
+        if namespaces {
+            row.insert(0, or_dash(app.metadata.namespace.as_deref()));
+        }
+        if format == Format::Wide {
+            row.push(or_dash(ready.map(|ready| ready.message.as_str())));
+        }
+        table.row(row);
+    }
+    table.render()
+}
+
+/// `meridian app describe`
+pub(super) async fn describe(app: &AppArg, format: Format, hub: &Hub) -> Result<(), Failure> {
+    let namespace = hub.namespace(app.namespace.as_deref());
+    let object = hub.app(&namespace, &app.name).await?;
+    let text = structured(format, &output::object(&object)?)?;
+    emit(&text.unwrap_or_else(|| description(&object, Timestamp::now())))
+}
+
+fn description(app: &Application, now: Timestamp) -> String {
+    let status = app.status.clone().unwrap_or_default();
+    let components: Vec<String> = app
+        .spec
+        .components
+        .iter()
+        .map(|component| format!("{} ({})", component.name, component.template["kind"].as_str().unwrap_or("?")))
+        .collect();
+    let decision = status.decision.clone().unwrap_or_default();
+    let mut text = output::fields(&[
+        ("Name", or_dash(app.metadata.name.as_deref())),
+        ("Namespace", or_dash(app.metadata.namespace.as_deref())),
+        ("Components", components.join(", ")),
+        ("Revision", or_dash(status.revision.as_deref())),
+        ("Decided", age(decision.at.as_ref(), now) + " ago"),
+        ("Decision", or_dash(Some(&decision.summary))),
+    ]);
+    text.push_str("\nReplicas:\n");
+    text.push_str(&output::indent(&status::table(&status, now)));
+    text.push_str("\nConditions:\n");
+    text.push_str(&output::indent(&output::conditions(&status.conditions, now).render()));
+    if !status.objects.is_empty() {
+        let mut objects = Table::new(["CLUSTER", "COMPONENT", "KIND", "NAME", "STATE", "MESSAGE"]);
+        for object in &status.objects {
+            objects.row([
+                object.cluster.clone(),
+                object.component.clone(),
+                object.kind.clone(),
+                object.name.clone(),
+                object.state.clone(),
+                object.message.clone(),
+            ]);
+        }
+        text.push_str("\nObjects that are not as they should be:\n");
+        text.push_str(&output::indent(&objects.render()));
+    }
+    text
+}
+
+/// `meridian app history`
+pub(super) async fn history(app: &AppArg, format: Format, hub: &Hub) -> Result<(), Failure> {
+    let namespace = hub.namespace(app.namespace.as_deref());
+    let status = hub.app(&namespace, &app.name).await?.status.unwrap_or_default();
+    if let Some(text) = structured(format, &status.history)? {
+        return emit(&text);
+    }
+    let now = Timestamp::now();
+    let mut table = Table::new(["REVISION", "TAKEN IN", "WAS READY", "CURRENT"]);
+    for revision in &status.history {
+        let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+        table.row([
+            revision.revision.clone(),
+            age(revision.at.as_ref(), now),
+            yes(revision.was_ready),
+            yes(status.revision.as_deref() == Some(&revision.revision)),
+        ]);
+    }
+    emit(&table.render())
+}

@@ -1,0 +1,31 @@
+//! `meridian app …`
+
+mod delete;
+mod look;
+mod status;
+
+use crate::args::AppCommand;
+use crate::failure::Failure;
+use crate::hub::Hub;
+use crate::progress::Progress;
+
+/// Runs one command.
+pub(crate) async fn run(
+    command: AppCommand,
+    hub: impl AsyncFnOnce() -> Result<Hub, Failure>,
+    progress: Progress,
+) -> Result<(), Failure> {
+    let hub = hub().await?;
+    match command {
+        AppCommand::List { namespace, all_namespaces, selector, output } => {
+            let namespace = (!all_namespaces).then(|| hub.namespace(namespace.as_deref()));
+            look::list(namespace.as_deref(), selector.as_deref(), output.output, &hub).await
+        }
+        AppCommand::Describe { app, output } => look::describe(&app, output.output, &hub).await,
+        AppCommand::History { app, output } => look::history(&app, output.output, &hub).await,
+        AppCommand::Status { app, wait, timeout, output } => {
+            status::run(&app, wait.then_some(timeout), output.output, &hub, progress).await
+        }
+        AppCommand::Delete { app, yes, timeout } => delete::run(&app, yes, timeout, &hub, progress).await,
+    }
+}

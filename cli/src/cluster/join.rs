@@ -1,0 +1,302 @@
+//! Puts a cluster under Meridian, with the joining person's own credentials.
+
+use std::time::Duration;
+
+use base64::Engine;
+use crds::Cluster;
+use crds::condition;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use members::admin::{self, AdminAccess};
+use members::install::{self, Change, Installation, Profile};
+use members::{Limits, Member, MemberConfig};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use vocabulary::{ClusterName, SYSTEM_NAMESPACE, labels};
+
+use crate::args::{JoinArgs, MemberFlags, ProfileArg, ReplaceArgs};
+use crate::failure::{Failure, chain};
+use crate::hub::{Hub, MANAGER, call, watch_until};
+use crate::progress::Progress;
+
+/// Life asked for the first credential; the member may grant less.
+const TOKEN_LIFE: Duration = Duration::from_hours(7 * 24);
+/// Longest time until a member's own controllers have filled our role.
+const ROLE_FILLED: Duration = Duration::from_secs(60);
+/// Between two looks at it: RBAC aggregation sends no event to us.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// The profile as the member's side knows it.
+pub(super) fn profile(profile: ProfileArg) -> Profile {
+    match profile {
+        ProfileArg::Observe => Profile::Observe,
+        ProfileArg::Deploy => Profile::Deploy,
+    }
+}
+
+/// A member as met with the joining person's credentials.
+struct Met {
+    access: AdminAccess,
+    version: String,
+    uid: String,
+}
+
+async fn meet(flags: &MemberFlags, progress: Progress) -> Result<Met, Failure> {
+    let access = admin::load(&flags.kubeconfig, flags.context.as_deref()).await.map_err(|error| Failure::Usage(chain(&error)))?;
+    let refused = |error: install::InstallError| Failure::Refused(format!("{} does not let us join it: {}", access.server, chain(&error)));
+    let version = install::server_version(&access.client).await.map_err(refused)?;
+    let uid = install::kube_system_uid(&access.client).await.map_err(refused)?;
+    progress.done(format!("reached {} (Kubernetes {})", access.server, version.git_version));
+    Ok(Met { version: version.git_version, uid, access })
+}
+
+/// `meridian cluster join`
+pub(super) async fn join(args: JoinArgs, hub: &Hub, progress: Progress) -> Result<(), Failure> {
+    let met = meet(&args.member, progress).await?;
+    let clusters = hub.all_clusters().await?;
+    not_twice(&args.name, &met.uid, &clusters)?;
+    let existing = find(&args.name, &clusters);
+    if let Some(other) = existing.filter(|known| known.spec.uid != met.uid) {
+        return Err(Failure::Refused(format!(
+            "cluster {}: the name belongs to the cluster with kube-system UID {}, this one has {}; if it takes the other's place, run `meridian cluster replace {}`",
+            args.name, other.spec.uid, met.uid, args.name
+        )));
+    }
+    let region = args.region.or_else(|| existing.map(|known| known.spec.region.clone()));
+    let region = region.ok_or_else(|| Failure::Usage("--region is missing; name the region the cluster lies in".to_owned()))?;
+    let zones = if args.zones.is_empty() { existing.map(|known| known.spec.zones.clone()).unwrap_or_default() } else { args.zones };
+    if zones.is_empty() {
+        return Err(Failure::Usage("--zone is missing; name every zone the cluster lies in".to_owned()));
+    }
+    let mut profiles: Vec<Profile> = args.profile.into_iter().map(profile).collect();
+    if profiles.is_empty() {
+        profiles = Profile::ALL.to_vec();
+    }
+    let installation = Installation::new(&profiles);
+    let spec = json!({
+        "region": region, "zones": zones, "uid": met.uid,
+        "profiles": installation.profiles().iter().map(|profile| profile.as_str()).collect::<Vec<_>>(),
+        "connection": connection(&met.access, args.server.as_deref()),
+    });
+    let entry = Entry { name: &args.name, met: &met, installation, spec, annotations: json!({}) };
+    entry.enter(hub, args.wait, args.dry_run, progress).await
+}
+
+/// `meridian cluster replace`
+pub(super) async fn replace(args: ReplaceArgs, hub: &Hub, progress: Progress) -> Result<(), Failure> {
+    let met = meet(&args.member, progress).await?;
+    let clusters = hub.all_clusters().await?;
+    not_twice(&args.name, &met.uid, &clusters)?;
+    let existing = find(&args.name, &clusters)
+        .ok_or_else(|| Failure::NotFound(format!("cluster {}: not found; `meridian cluster join` adds one", args.name)))?;
+    if !args.dry_run && existing.spec.uid != met.uid {
+        let question = format!(
+            "Everything known of what runs in {} is forgotten, and everything placed there is delivered to {}. Type the name of the cluster to go on:",
+            args.name, met.access.server
+        );
+        super::leave::confirm(args.yes, &question, args.name.as_str(), progress)?;
+    }
+    let profiles: Vec<Profile> = existing
+        .spec
+        .profiles
+        .iter()
+        .map(|profile| match profile {
+            crds::cluster::v1alpha1::Profile::Observe => Profile::Observe,
+            crds::cluster::v1alpha1::Profile::Deploy => Profile::Deploy,
+        })
+        .collect();
+    let spec = json!({
+        "region": existing.spec.region, "zones": existing.spec.zones, "uid": met.uid, "profiles": existing.spec.profiles,
+        "connection": connection(&met.access, args.server.as_deref()),
+    });
+    let annotations = json!({ labels::REPLACE: met.uid });
+    let entry = Entry { name: &args.name, met: &met, installation: Installation::new(&profiles), spec, annotations };
+    entry.enter(hub, args.wait, args.dry_run, progress).await
+}
+
+/// `meridian cluster update-credential`
+pub(super) async fn update_credential(
+    name: &ClusterName,
+    member: &MemberFlags,
+    wait: Duration,
+    hub: &Hub,
+    progress: Progress,
+) -> Result<(), Failure> {
+    let cluster = hub.cluster(name.as_str()).await?;
+    let met = meet(member, progress).await?;
+    if cluster.spec.uid != met.uid {
+        return Err(Failure::Refused(format!(
+            "this is not the cluster that joined as {name} (kube-system UID {} instead of {}); give the kubeconfig of that cluster",
+            met.uid, cluster.spec.uid
+        )));
+    }
+    hand_over(name, &met.access, hub, progress).await?;
+    wait_ready(name, hub, wait, cluster.metadata.generation, progress).await
+}
+
+fn find<'a>(name: &ClusterName, clusters: &'a [Cluster]) -> Option<&'a Cluster> {
+    clusters.iter().find(|cluster| cluster.metadata.name.as_deref() == Some(name.as_str()))
+}
+
+/// One cluster under two names would be counted, and delivered to, twice.
+fn not_twice(name: &ClusterName, uid: &str, clusters: &[Cluster]) -> Result<(), Failure> {
+    let other = clusters
+        .iter()
+        .filter(|cluster| cluster.spec.uid == uid)
+        .filter_map(|cluster| cluster.metadata.name.as_deref())
+        .find(|other| *other != name.as_str());
+    match other {
+        Some(other) => Err(Failure::Refused(format!(
+            "this cluster has joined as {other} already (kube-system UID {uid}); use that name, or run `meridian cluster remove {other}` first"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn connection(access: &AdminAccess, server: Option<&str>) -> Value {
+    let mut connection = json!({ "server": server.unwrap_or(&access.server) });
+    if let Some(pem) = &access.ca_pem {
+        connection["certificateAuthorityData"] = base64::engine::general_purpose::STANDARD.encode(pem).into();
+    }
+    if let Some(name) = &access.tls_server_name {
+        connection["tlsServerName"] = name.clone().into();
+    }
+    if let Some(url) = &access.proxy_url {
+        connection["proxyUrl"] = url.clone().into();
+    }
+    connection
+}
+
+/// One cluster on its way into the fleet.
+struct Entry<'a> {
+    name: &'a ClusterName,
+    met: &'a Met,
+    installation: Installation,
+    spec: Value,
+    annotations: Value,
+}
+
+impl Entry<'_> {
+    async fn enter(self, hub: &Hub, wait: Duration, dry_run: bool, progress: Progress) -> Result<(), Failure> {
+        let (name, met) = (self.name, self.met);
+        let profiles: Vec<&str> = self.installation.profiles().iter().map(|profile| profile.as_str()).collect();
+        let object = json!({
+            "apiVersion": "fleet.meridian.io/v1alpha1", "kind": "Cluster",
+            "metadata": { "name": name.as_str(), "annotations": self.annotations },
+            "spec": self.spec,
+        });
+        let params = PatchParams { dry_run, ..PatchParams::apply(MANAGER).force() };
+        let params = PatchParams { field_validation: Some(kube::api::ValidationDirective::Strict), ..params };
+        let api = hub.clusters();
+        if dry_run {
+            call(&format!("cluster {name}"), api.patch(name.as_str(), &params, &Patch::Apply(&object))).await?;
+            progress.done(format!(
+                "would install namespace {SYSTEM_NAMESPACE}, the fence policy and the roles of {} in {}",
+                profiles.join(", "),
+                met.access.server
+            ));
+            progress.done(format!("would enter cluster {name} with Kubernetes {} into the fleet; nothing was changed", met.version));
+            return Ok(());
+        }
+        let report = install::apply(&met.access.client, &self.installation)
+            .await
+            .map_err(|error| Failure::Refused(format!("cluster {name}: {}", chain(&error))))?;
+        let changed = report.objects.iter().filter(|(_, change)| !matches!(change, Change::Unchanged | Change::Absent)).count();
+        progress.done(format!("installed the fence policy and the roles of {} ({changed} objects changed)", profiles.join(", ")));
+        let entered = call(&format!("cluster {name}"), api.patch(name.as_str(), &params, &Patch::Apply(&object))).await?;
+        progress.done(format!("entered cluster {name} into the fleet"));
+        hand_over(name, &met.access, hub, progress).await?;
+        wait_ready(name, hub, wait, entered.metadata.generation, progress).await
+    }
+}
+
+/// Requests a credential in the member, sees that it works, and hands it to the hub as a Secret.
+async fn hand_over(name: &ClusterName, access: &AdminAccess, hub: &Hub, progress: Progress) -> Result<(), Failure> {
+    let failed = |what: &str, error: &dyn std::error::Error| Failure::Failed(format!("cluster {name}: {what}: {}", chain(error)));
+    let issued_at = Timestamp::now();
+    let issued = install::issue_token(&access.client, TOKEN_LIFE).await.map_err(|error| failed("its credential", &error))?;
+    let config = MemberConfig {
+        name: name.clone(),
+        server: access.server.clone(),
+        ca_pem: access.ca_pem.clone(),
+        tls_server_name: access.tls_server_name.clone(),
+        proxy_url: access.proxy_url.clone(),
+        token: issued.token.clone(),
+        limits: Limits::default(),
+    };
+    let member = Member::connect(&config).map_err(|error| failed("its connection", &error))?;
+    let kinds = install::deliverable_kinds();
+    let filled = async {
+        loop {
+            let rights = member.permissions(&kinds).await;
+            if rights.is_ok_and(|rights| rights.iter().any(members::KindAccess::deliverable)) {
+                return;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    if tokio::time::timeout(ROLE_FILLED, filled).await.is_err() {
+        progress.warn("the member's role aggregation has granted no right to deliver yet; the fleet will look again");
+    }
+    let namespace = json!({ "metadata": { "name": SYSTEM_NAMESPACE } });
+    let namespace: Namespace = serde_json::from_value(namespace).map_err(|error| failed("namespace", &error))?;
+    match Api::<Namespace>::all(hub.client()).create(&PostParams::default(), &namespace).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) if status.code == 409 => {}
+        Err(error) => return Err(Failure::hub(&format!("namespace {SYSTEM_NAMESPACE}"), &error)),
+    }
+    let secret_name = format!("credential-{name}");
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": { "name": secret_name, "labels": { labels::CREDENTIAL_FOR: name.as_str() } },
+        "stringData": {
+            "token": issued.token.expose_secret(), "issuedAt": issued_at.to_string(), "expiresAt": issued.expires_at.to_string(),
+        },
+    });
+    let secrets: Api<Secret> = Api::namespaced(hub.client(), SYSTEM_NAMESPACE);
+    let params = PatchParams::apply(MANAGER).force();
+    call(&format!("secret {secret_name}"), secrets.patch(&secret_name, &params, &Patch::Apply(&secret))).await?;
+    progress.done(format!("handed over a credential that ends {:.0}", issued.expires_at));
+    Ok(())
+}
+
+async fn wait_ready(
+    name: &ClusterName,
+    hub: &Hub,
+    wait: Duration,
+    generation: Option<i64>,
+    progress: Progress,
+) -> Result<(), Failure> {
+    if wait.is_zero() {
+        progress.hint(format!("`meridian cluster describe {name}` shows when it is ready"));
+        return Ok(());
+    }
+    let mut told = String::new();
+    let seen = watch_until(hub.clusters(), &format!("cluster {name}"), name.as_str(), wait, |cluster| {
+        let Some(cluster) = cluster else { return Ok(None) };
+        let Some(status) = cluster.status.filter(|status| status.observed_generation >= generation) else { return Ok(None) };
+        let Some(ready) = crate::output::condition(&status.conditions, condition::READY) else { return Ok(None) };
+        if ready.status == "True" && !status.kinds.is_empty() {
+            return Ok(Some(status.kinds.len()));
+        }
+        if ready.message != told {
+            told.clone_from(&ready.message);
+            progress.doing(format!("{}: {}", ready.reason, ready.message));
+        }
+        Ok(None)
+    })
+    .await?;
+    match seen {
+        Some(kinds) => {
+            progress.done(format!("cluster {name} is ready; {kinds} kinds may be delivered there"));
+            Ok(())
+        }
+        None => Err(Failure::TimedOut(format!(
+            "cluster {name} is not ready after {} s{}{told}; what was started goes on: `meridian cluster describe {name}`",
+            wait.as_secs(),
+            if told.is_empty() { "; does the operator run?" } else { ": " },
+        ))),
+    }
+}

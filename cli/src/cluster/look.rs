@@ -1,0 +1,115 @@
+//! Shows clusters.
+
+use crds::cluster::v1alpha1::Amounts;
+use crds::{Cluster, condition};
+use jiff::Timestamp;
+use vocabulary::ClusterName;
+
+use crate::failure::Failure;
+use crate::hub::Hub;
+use crate::output::{self, Format, Table, age, or_dash, structured};
+use crate::shell::emit;
+
+/// `meridian cluster list`
+pub(super) async fn list(format: Format, hub: &Hub) -> Result<(), Failure> {
+    let clusters = hub.all_clusters().await?;
+    if let Some(text) = structured(format, &output::list_of(&clusters)?)? {
+        return emit(&text);
+    }
+    if clusters.is_empty() {
+        return emit("no cluster has joined; `meridian cluster join NAME --kubeconfig FILE --region R --zone Z` adds one\n");
+    }
+    emit(&table(&clusters, format, Timestamp::now()))
+}
+
+fn table(clusters: &[Cluster], format: Format, now: Timestamp) -> String {
+    if format == Format::Name {
+        return clusters.iter().map(|cluster| format!("cluster/{}\n", name(cluster))).collect();
+    }
+    let wide = format == Format::Wide;
+    let mut header = vec!["NAME", "READY", "REGION", "ZONES", "VERSION", "APPS", "STATE", "HEARTBEAT", "AGE"];
+    if wide {
+        header.extend(["SERVER", "MESSAGE"]);
+    }
+    let mut table = Table::new(header);
+    for cluster in clusters {
+        let status = cluster.status.clone().unwrap_or_default();
+        let ready = output::condition(&status.conditions, condition::READY);
+        let mut row = vec![
+            name(cluster).to_owned(),
+            ready.map_or("Unknown", |ready| &ready.status).to_owned(),
+            cluster.spec.region.clone(),
+            cluster.spec.zones.join(","),
+            or_dash(status.version.as_deref()),
+            status.apps.to_string(),
+            state(cluster).to_owned(),
+            age(status.as_of.as_ref(), now),
+            age(cluster.metadata.creation_timestamp.as_ref(), now),
+        ];
+        if wide {
+            row.push(cluster.spec.connection.server.clone());
+            row.push(or_dash(ready.map(|ready| ready.message.as_str())));
+        }
+        table.row(row);
+    }
+    table.render()
+}
+
+fn name(cluster: &Cluster) -> &str {
+    cluster.metadata.name.as_deref().unwrap_or_default()
+}
+
+fn state(cluster: &Cluster) -> &'static str {
+    if cluster.metadata.deletion_timestamp.is_some() {
+        "Leaving"
+    } else if cluster.spec.drain {
+        "Draining"
+    } else if cluster.spec.cordoned {
+        "Cordoned"
+    } else {
+        "Open"
+    }
+}
+
+/// `meridian cluster describe`
+pub(super) async fn describe(name: &ClusterName, format: Format, hub: &Hub) -> Result<(), Failure> {
+    let cluster = hub.cluster(name.as_str()).await?;
+    let text = structured(format, &output::object(&cluster)?)?;
+    emit(&text.unwrap_or_else(|| description(&cluster, Timestamp::now())))
+}
+
+fn description(cluster: &Cluster, now: Timestamp) -> String {
+    let (spec, status) = (&cluster.spec, cluster.status.clone().unwrap_or_default());
+    let profiles: Vec<String> = spec.profiles.iter().map(|profile| format!("{profile:?}").to_lowercase()).collect();
+    let mut text = output::fields(&[
+        ("Name", name(cluster).to_owned()),
+        ("State", state(cluster).to_owned()),
+        ("Region", spec.region.clone()),
+        ("Zones", spec.zones.join(", ")),
+        ("Kubernetes", or_dash(status.version.as_deref())),
+        ("Server", spec.connection.server.clone()),
+        ("UID", spec.uid.clone()),
+        ("Profiles", profiles.join(", ")),
+        ("Applications", status.apps.to_string()),
+        ("Last sign of life", status.as_of.as_ref().map_or("none".to_owned(), |at| format!("{} ago", age(Some(at), now)))),
+        ("Credential ends", status.credential_expires_at.as_ref().map_or("none was handed over".to_owned(), |at| format!("{:.0}", at.0))),
+        ("Kinds", format!("{} may be delivered", status.kinds.len())),
+    ]);
+    text.push_str("\nConditions:\n");
+    text.push_str(&output::indent(&output::conditions(&status.conditions, now).render()));
+    let mut zones = Table::new(["ZONE", "NODES", "CPU", "USED", "RESERVED", "MEMORY", "USED", "RESERVED", "PODS", "USED", "RESERVED"]);
+    for zone in &status.zones {
+        let nodes: i32 = zone.shapes.iter().map(|shape| shape.nodes).sum();
+        let pick = |each: fn(&Amounts) -> String| [each(&zone.allocatable), each(&zone.requested), each(&zone.reserved)];
+        let mut row = vec![zone.name.clone(), nodes.to_string()];
+        row.extend(pick(|amounts| format!("{}m", amounts.cpu_milli)));
+        row.extend(pick(|amounts| format!("{}Mi", amounts.memory_mi)));
+        row.extend(pick(|amounts| amounts.pods.to_string()));
+        zones.row(row);
+    }
+    if !zones.is_empty() {
+        text.push_str("\nCapacity:\n");
+        text.push_str(&output::indent(&zones.render()));
+    }
+    text
+}

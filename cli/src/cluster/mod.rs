@@ -1,0 +1,41 @@
+//! `meridian cluster …`
+
+mod join;
+mod leave;
+mod look;
+mod standing;
+
+use crate::args::ClusterCommand;
+use crate::failure::Failure;
+use crate::hub::Hub;
+use crate::progress::Progress;
+use crate::shell::emit;
+
+/// Runs one command.
+pub(crate) async fn run(
+    command: ClusterCommand,
+    hub: impl AsyncFnOnce() -> Result<Hub, Failure>,
+    progress: Progress,
+) -> Result<(), Failure> {
+    match command {
+        ClusterCommand::Join(args) => join::join(args, &hub().await?, progress).await,
+        ClusterCommand::Replace(args) => join::replace(args, &hub().await?, progress).await,
+        ClusterCommand::UpdateCredential { name, member, wait } => {
+            join::update_credential(&name, &member, wait, &hub().await?, progress).await
+        }
+        ClusterCommand::List { output } => look::list(output.output, &hub().await?).await,
+        ClusterCommand::Describe { name, output } => look::describe(&name, output.output, &hub().await?).await,
+        ClusterCommand::Cordon { name } => standing::cordon(&name, &hub().await?, progress).await,
+        ClusterCommand::Uncordon { name } => standing::uncordon(&name, &hub().await?, progress).await,
+        ClusterCommand::Drain { name, wait, timeout } => {
+            standing::drain(&name, wait.then_some(timeout), &hub().await?, progress).await
+        }
+        ClusterCommand::Remove(args) => leave::remove(args, &hub().await?, progress).await,
+        ClusterCommand::Permissions { profile } => {
+            let all = members::install::Profile::ALL.to_vec();
+            let asked: Vec<_> = profile.into_iter().map(join::profile).collect();
+            let profiles = if asked.is_empty() { all } else { asked };
+            emit(&profiles.into_iter().map(members::install::permissions_yaml).collect::<String>())
+        }
+    }
+}

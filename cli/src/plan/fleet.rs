@@ -1,0 +1,220 @@
+//! The fleet and an Application's place in it, as the hub shows them or as files describe them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use crds::cluster::v1alpha1::{Amounts, Shape, ZoneCapacity};
+use crds::{Application, Cluster, PlacementPolicy, PlacementSpec, condition};
+use domain::placement::{self, Directive, Held, Ledger, Outcome, Request};
+use domain::render;
+use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
+use domain::topology::Topology;
+use serde_json::{Value, json};
+use vocabulary::{AppKey, CellName, ClusterName};
+
+use crate::documents::Documents;
+use crate::failure::Failure;
+use crate::hub::Hub;
+
+/// Offered in each zone of a cluster whose file says nothing of capacity.
+const PLENTY: Amounts = Amounts { cpu_milli: 1_000_000_000, memory_mi: 1_000_000_000, pods: 1_000_000 };
+
+/// Everything decisions are made from.
+pub(super) struct Fleet {
+    pub(super) topology: Topology,
+    pub(super) apps: Vec<Application>,
+    pub(super) remarks: Vec<String>,
+    policies: Vec<PlacementPolicy>,
+    reserved: BTreeMap<(String, String), Amounts>,
+}
+
+impl Fleet {
+    /// Reads files when there are any, otherwise the hub.
+    pub(super) async fn read(
+        from: &[PathBuf],
+        hub: impl AsyncFnOnce() -> Result<Hub, Failure>,
+    ) -> Result<(Self, Option<Hub>), Failure> {
+        if !from.is_empty() {
+            return Ok((Self::of(Documents::read(from)?, true), None));
+        }
+        let hub = hub().await?;
+        let documents = Documents {
+            clusters: hub.all_clusters().await?,
+            cells: hub.all_cells().await?,
+            apps: hub.all_apps(None, None).await?,
+            policies: hub.all_policies().await?,
+        };
+        Ok((Self::of(documents, false), Some(hub)))
+    }
+
+    fn of(documents: Documents, from_files: bool) -> Self {
+        let mut reserved = BTreeMap::new();
+        let mut remarks = Vec::new();
+        let kinds: BTreeSet<String> =
+            documents.apps.iter().filter_map(|app| Some(render::blueprint(&key(app), &app.spec).ok()?.kinds)).flatten().collect();
+        let clusters = documents
+            .clusters
+            .iter()
+            .map(|cluster| {
+                for zone in cluster.status.iter().flat_map(|status| &status.zones) {
+                    reserved.insert((name(cluster).to_owned(), zone.name.clone()), zone.reserved);
+                }
+                stored(cluster, from_files, &kinds, &mut remarks)
+            })
+            .collect();
+        let cells = documents
+            .cells
+            .iter()
+            .map(|cell| StoredCell {
+                name: cell.metadata.name.clone().unwrap_or_default(),
+                labels: json!(cell.metadata.labels),
+                spec: json!(cell.spec),
+            })
+            .collect();
+        let (topology, problems) = topology_from_rows(clusters, cells);
+        remarks.extend(problems.into_iter().map(|problem| format!("{} {}: {}", problem.kind, problem.name, problem.message)));
+        Self { topology, apps: documents.apps, remarks, policies: documents.policies, reserved }
+    }
+
+    /// An Application by name.
+    pub(super) fn app(&self, namespace: Option<&str>, name: &str) -> Result<&Application, Failure> {
+        self.apps
+            .iter()
+            .find(|app| {
+                let key = key(app);
+                key.name == name && namespace.is_none_or(|namespace| key.namespace == namespace)
+            })
+            .ok_or_else(|| Failure::NotFound(format!("application {name}: not found; `meridian app list -A` shows all")))
+    }
+
+    fn policy(&self, app: &Application) -> Result<PlacementSpec, Failure> {
+        if let Some(placement) = &app.spec.placement {
+            return Ok(placement.clone());
+        }
+        let namespace = key(app).namespace;
+        let wanted = app.spec.placement_policy_ref.as_ref().map(|policy| policy.name.as_str()).unwrap_or_default();
+        self.policies
+            .iter()
+            .find(|policy| {
+                policy.metadata.name.as_deref() == Some(wanted)
+                    && policy.metadata.namespace.as_deref().unwrap_or("default") == namespace
+            })
+            .map(|policy| policy.spec.clone())
+            .ok_or_else(|| Failure::NotFound(format!("spec.placementPolicyRef: there is no PlacementPolicy {wanted} in {namespace}")))
+    }
+
+    /// An Application with everything a decision about it needs.
+    pub(super) fn question(&self, app: &Application) -> Result<Question, Failure> {
+        let key = key(app);
+        let blueprint = render::blueprint(&key, &app.spec).map_err(|problems| {
+            let lines: Vec<String> = problems.iter().map(|problem| format!("{}: {}", problem.field, problem.message)).collect();
+            Failure::Usage(format!("application {key}: {}", lines.join("\n  ")))
+        })?;
+        let spec = self.policy(app)?;
+        let replicas = if app.spec.suspended { 0 } else { app.spec.replicas.unwrap_or_default() };
+        let problems = placement::check_spec(&spec, app.spec.replicas.unwrap_or_default());
+        if let Some(problem) = problems.first() {
+            return Err(Failure::Usage(format!("application {key}: {}: {}", problem.field, problem.message)));
+        }
+        let Some(divided) = blueprint.divided.map(|index| &blueprint.components[index]) else {
+            return Err(Failure::Usage(format!(
+                "application {key} divides no replicas: its components go to every matching place, and there is nothing to decide"
+            )));
+        };
+        let cells = app.status.as_ref().map(|status| status.cells.as_slice()).unwrap_or_default();
+        let previous: BTreeMap<CellName, Held> = cells
+            .iter()
+            .filter_map(|cell| Some((cell.cell.parse().ok()?, Held { target: cell.desired, bound: cell.placed })))
+            .collect();
+        let mut own = BTreeMap::new();
+        for cell in cells {
+            if let Ok(name) = cell.cell.parse() {
+                placement::book(&mut own, &self.topology, &name, divided.pod, cell.placed.max(cell.desired));
+            }
+        }
+        let mut ledger = Ledger::default();
+        for ((cluster, zone), held) in &self.reserved {
+            let own = own.get(&(cluster.clone(), zone.clone())).copied().unwrap_or_default();
+            if let Ok(cluster) = cluster.parse::<ClusterName>() {
+                let others = Amounts {
+                    cpu_milli: (held.cpu_milli - own.cpu_milli).max(0),
+                    memory_mi: (held.memory_mi - own.memory_mi).max(0),
+                    pods: (held.pods - own.pods).max(0),
+                };
+                ledger.hold(cluster, zone.clone(), others);
+            }
+        }
+        Ok(Question { key, replicas, spec, pod: divided.pod, kinds: blueprint.kinds.clone(), previous, ledger })
+    }
+}
+
+/// Everything about one Application that a decision is made from.
+pub(super) struct Question {
+    pub(super) key: AppKey,
+    pub(super) replicas: i32,
+    pub(super) spec: PlacementSpec,
+    pub(super) pod: Amounts,
+    kinds: BTreeSet<String>,
+    pub(super) previous: BTreeMap<CellName, Held>,
+    ledger: Ledger,
+}
+
+impl Question {
+    fn request(&self) -> Request<'_> {
+        Request { app: &self.key, replicas: self.replicas, spec: &self.spec, pod: self.pod, kinds: &self.kinds }
+    }
+
+    pub(super) fn decide(&self, topology: &Topology, directives: &[Directive]) -> Outcome {
+        placement::decide(&self.request(), topology, directives, &self.previous, &self.ledger)
+    }
+
+    pub(super) fn rebalance(&self, topology: &Topology) -> Outcome {
+        placement::rebalance(&self.request(), topology, &[], &self.previous, &self.ledger)
+    }
+}
+
+/// Namespace and name.
+pub(super) fn key(app: &Application) -> AppKey {
+    AppKey {
+        namespace: app.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned()),
+        name: app.metadata.name.clone().unwrap_or_default(),
+    }
+}
+
+fn name(cluster: &Cluster) -> &str {
+    cluster.metadata.name.as_deref().unwrap_or_default()
+}
+
+fn stored(cluster: &Cluster, from_files: bool, kinds: &BTreeSet<String>, remarks: &mut Vec<String>) -> StoredCluster {
+    let health = |ready: &str| match ready {
+        "True" => "Pass",
+        "False" => "Fail",
+        _ => "Unknown",
+    };
+    let (health, kinds, capacity) = match &cluster.status {
+        Some(status) if !status.conditions.is_empty() => {
+            let ready = crate::output::condition(&status.conditions, condition::READY);
+            (health(ready.map_or("Unknown", |ready| &ready.status)), json!(status.kinds), json!(status.zones))
+        }
+        _ if from_files => {
+            remarks.push(format!("cluster {}: the file holds no status; taken as healthy and without limits", name(cluster)));
+            let zone = |zone: &String| ZoneCapacity {
+                name: zone.clone(),
+                allocatable: PLENTY,
+                shapes: vec![Shape { free: PLENTY, nodes: 1 }],
+                ..ZoneCapacity::default()
+            };
+            ("Pass", json!(kinds), json!(cluster.spec.zones.iter().map(zone).collect::<Vec<_>>()))
+        }
+        _ => ("Unknown", Value::Null, Value::Null),
+    };
+    StoredCluster {
+        name: name(cluster).to_owned(),
+        labels: json!(cluster.metadata.labels),
+        spec: json!(cluster.spec),
+        leaving: cluster.metadata.deletion_timestamp.is_some(),
+        health: Some(health.to_owned()),
+        kinds,
+        capacity,
+    }
+}

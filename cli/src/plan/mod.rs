@@ -1,0 +1,8 @@
+//! Commands that decide without changing anything: the same pure functions as the operator's, on what the hub shows or
+//! on files.
+
+pub(crate) mod explain;
+mod fleet;
+pub(crate) mod rebalance;
+mod tables;
+pub(crate) mod what_if;

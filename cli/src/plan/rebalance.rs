@@ -1,0 +1,52 @@
+//! `meridian rebalance`
+
+use serde_json::json;
+use vocabulary::labels;
+
+use super::fleet::{Fleet, key};
+use super::tables;
+use crate::args::RebalanceArgs;
+use crate::failure::Failure;
+use crate::hub::Hub;
+use crate::output::structured;
+use crate::progress::Progress;
+use crate::shell::emit;
+
+/// Runs the command.
+pub(crate) async fn run(
+    args: RebalanceArgs,
+    hub: impl AsyncFnOnce() -> Result<Hub, Failure>,
+    progress: Progress,
+) -> Result<(), Failure> {
+    let (fleet, hub) = Fleet::read(&[], hub).await?;
+    let Some(hub) = hub else { return Err(Failure::Usage("a rebalance needs the hub".to_owned())) };
+    let namespace = hub.namespace(args.app.namespace.as_deref());
+    let object = fleet.app(Some(&namespace), &args.app.name)?;
+    let question = fleet.question(object)?;
+    let outcome = question.rebalance(&fleet.topology);
+    let moves: i32 = outcome.cells.iter().map(|cell| (cell.before - cell.target).max(0)).sum();
+    let plan = object.status.as_ref().and_then(|status| status.decision.as_ref()).and_then(|last| last.rebalance_plan.clone());
+    let text = structured(args.output.output, &json!({ "moves": moves, "plan": plan, "decision": outcome }))?;
+    emit(&text.unwrap_or_else(|| format!("{}\n{}", tables::cells(&outcome), tables::remarks(&outcome))))?;
+    let Some(plan) = plan.filter(|_| moves > 0) else {
+        progress.done("there is nothing a rebalance would gain");
+        return Ok(());
+    };
+    if args.dry_run {
+        progress.hint(format!("{moves} replicas would move; run it without --dry-run to do it (plan {plan})"));
+        return Ok(());
+    }
+    if !args.yes {
+        if !progress.interactive() {
+            return Err(Failure::Usage("this needs a confirmation and nobody can be asked here; add --yes".to_owned()));
+        }
+        let answer = progress.ask(&format!("Move {moves} replicas of {}? [y/N]", key(object))).map_err(|error| Failure::Failed(error.to_string()))?;
+        if !answer.eq_ignore_ascii_case("y") {
+            return Err(Failure::Refused("not confirmed; nothing was changed".to_owned()));
+        }
+    }
+    hub.annotate_app(&namespace, &args.app.name, labels::REBALANCE, &plan).await?;
+    progress.done(format!("asked for plan {plan}: each replica leaves when its successor is available elsewhere"));
+    progress.hint(format!("`meridian app status {} -n {namespace} --wait` follows it", args.app.name));
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! Decisions as tables.
+
+use domain::placement::{CellExplanation, Eligibility, Outcome, Spread};
+
+use crate::output::Table;
+
+/// How the rules of a decision rank; printed with every explanation.
+pub(super) const PRECEDENCE: &str = "\
+Rules, the first ones win: 1 eligibility (selectors, taints, cordon, kinds, health, directives)  2 hard limits (capacity, \
+max, pairs)  3 no running replica moves  4 min, spread, surviveLoss  5 shares  6 weights; tiers order them.
+";
+
+/// Per cell: numbers, whether it may take replicas, and what bound.
+pub(super) fn cells(outcome: &Outcome) -> String {
+    let mut table = Table::new(["CELL", "CLUSTER", "REGION", "ZONE", "NOW", "DECIDED", "FITS", "VERDICT", "WHY"]);
+    for cell in &outcome.cells {
+        table.row([
+            cell.cell.to_string(),
+            cell.cluster.to_string(),
+            cell.region.clone(),
+            cell.zone.clone(),
+            cell.before.to_string(),
+            cell.target.to_string(),
+            cell.capacity.to_string(),
+            verdict(cell).to_owned(),
+            why(cell),
+        ]);
+    }
+    table.render()
+}
+
+pub(super) fn verdict(cell: &CellExplanation) -> &'static str {
+    match &cell.eligibility {
+        Eligibility::Eligible => "Eligible",
+        Eligibility::Rejected(rejection) => rejection.rule.as_str(),
+    }
+}
+
+fn why(cell: &CellExplanation) -> String {
+    let rejected = match &cell.eligibility {
+        Eligibility::Eligible => None,
+        Eligibility::Rejected(rejection) => Some(rejection.message.clone()),
+    };
+    let bound = cell.bound_by.as_ref().map(|limit| format!("bound by {limit}"));
+    let all: Vec<String> = rejected.into_iter().chain(bound).chain(cell.notes.iter().cloned()).collect();
+    if all.is_empty() { "-".to_owned() } else { all.join("; ") }
+}
+
+/// What is to be said besides the table.
+pub(super) fn remarks(outcome: &Outcome) -> String {
+    let mut text = format!("{}\n", outcome.summary);
+    if outcome.shortfall > 0 {
+        text.push_str(&format!("Shortfall: {} replicas find no place\n", outcome.shortfall));
+    }
+    if let Some(hold) = &outcome.hold {
+        text.push_str(&format!("Held: {hold}\n"));
+    }
+    if let Spread::Violated(why) = &outcome.spread {
+        text.push_str(&format!("Spread: {why}\n"));
+    }
+    if outcome.rebalance_needed > 0 {
+        text.push_str(&format!("Rebalance: {} replicas would move\n", outcome.rebalance_needed));
+    }
+    for note in &outcome.notes {
+        text.push_str(&format!("Note: {note}\n"));
+    }
+    text
+}
