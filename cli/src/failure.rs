@@ -10,7 +10,6 @@ Exit codes:
   1  failed
   2  wrong usage, or input that is not valid
   3  the time given with --timeout or --wait is over; what was started goes on
-  4  waits for a person
   5  not found, not allowed, or refused
 
 Environment:
@@ -30,9 +29,6 @@ pub(crate) enum Failure {
     /// We stopped waiting; nothing was cancelled.
     #[error("{0}")]
     TimedOut(String),
-    /// Nothing goes on until a person decides.
-    #[error("{0}")]
-    Waits(String),
     /// No such object.
     #[error("{0}")]
     NotFound(String),
@@ -52,7 +48,6 @@ impl Failure {
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
             Self::TimedOut(_) => 3,
-            Self::Waits(_) => 4,
             Self::NotFound(_) | Self::Refused(_) => 5,
         }
     }
@@ -131,7 +126,6 @@ mod tests {
             Failure::Failed(String::new()),
             Failure::Usage(String::new()),
             Failure::TimedOut(String::new()),
-            Failure::Waits(String::new()),
             Failure::NotFound(String::new()),
             Failure::Refused(String::new()),
         ] {

@@ -63,8 +63,9 @@ fn table(apps: &[Application], namespaces: bool, format: Format, now: Timestamp)
 /// `meridian app describe`
 pub(super) async fn describe(app: &AppArg, format: Format, hub: &Hub) -> Result<(), Failure> {
     let namespace = hub.namespace(app.namespace.as_deref());
-    let object = hub.app(&namespace, &app.name).await?;
+    let mut object = hub.app(&namespace, &app.name).await?;
     let text = structured(format, &output::object(&object)?)?;
+    object.status = Some(status::dated(object.status.unwrap_or_default(), &hub.all_clusters().await?));
     emit(&text.unwrap_or_else(|| description(&object, Timestamp::now())))
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crds::application::v1alpha1::{ApplicationStatus, CellReplicas};
-use crds::{Application, condition};
+use crds::{Application, Cluster, condition};
 use jiff::Timestamp;
 
 use crate::args::AppArg;
@@ -41,7 +41,7 @@ pub(super) async fn run(app: &AppArg, wait: Option<Duration>, format: Format, hu
             }
         }
     }
-    let status = object.status.clone().unwrap_or_default();
+    let status = dated(object.status.clone().unwrap_or_default(), &hub.all_clusters().await?);
     let text = structured(format, &serde_json::json!({ "metadata": { "name": app.name, "namespace": namespace }, "status": status }))?;
     emit(&text.unwrap_or_else(|| table(&status, Timestamp::now())))?;
     match standing(&object) {
@@ -61,6 +61,16 @@ pub(super) fn standing(object: &Application) -> (bool, String) {
         Some(ready) => (ready.status == "True", format!("{}: {}", ready.reason, ready.message)),
         None => (false, "nothing is known yet".to_owned()),
     }
+}
+
+/// Numbers that did not change are as fresh as the last sign of life of their cluster: a watch would have told.
+pub(super) fn dated(mut status: ApplicationStatus, clusters: &[Cluster]) -> ApplicationStatus {
+    for cell in status.cells.iter_mut().filter(|cell| !cell.stale) {
+        let cluster = clusters.iter().find(|cluster| cluster.metadata.name.as_deref() == Some(&cell.cluster));
+        let seen = cluster.and_then(|cluster| cluster.status.as_ref()?.as_of.clone());
+        cell.as_of = seen.max(cell.as_of.take());
+    }
+    status
 }
 
 /// Numbers per cell and in all.

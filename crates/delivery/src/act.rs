@@ -205,9 +205,9 @@ async fn apply(
         changed_at: Timestamp::now(),
         ..entry.status.clone()
     };
-    session.applied(entry, fields.cloned(), &status);
+    session.applied(entry, fields.cloned());
     session.saw(&key.api_version, &key.kind, &stored);
-    Ok(session.with_observation(entry.row.id, status))
+    Ok(status)
 }
 
 /// Before the first write of an object: whatever is there under its name must be ours, or ours to take.

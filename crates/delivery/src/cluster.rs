@@ -269,23 +269,33 @@ impl Session {
         Ok(())
     }
 
-    /// Keeps a status and sends it to the database.
-    pub(crate) fn record(&self, entry: &Entry, status: StatusRow) {
+    /// Takes what became of a step, folds in what was observed meanwhile, and sends the result to the database.
+    pub(crate) fn record(&self, entry: &Entry, done: StatusRow) {
         let mut board = self.board();
         let Some(now) = board.entries.get_mut(&entry.row.id) else { return };
-        if now.status.same_facts(&status) {
-            return;
-        }
-        now.status = status.clone();
+        let seen = now.status.clone();
+        now.status = StatusRow {
+            object_uid: seen.object_uid,
+            observed_epoch: seen.observed_epoch,
+            replicas: seen.replicas,
+            ready: seen.ready,
+            available: seen.available,
+            updated: seen.updated,
+            settled: seen.settled,
+            ..done
+        };
+        let unobserved = now.status.clone();
+        let status = board.observe(entry.row.id, Timestamp::now()).unwrap_or(unobserved);
         drop(board);
-        self.0.sink.push(entry.row.app, status);
+        if !status.same_facts(&entry.status) {
+            self.0.sink.push(entry.row.app, status);
+        }
     }
 
-    /// Remembers what the member said we own after an apply.
-    pub(crate) fn applied(&self, entry: &Entry, fields: Option<Value>, status: &StatusRow) {
+    /// Remembers the fields that the member said we own after an apply.
+    pub(crate) fn applied(&self, entry: &Entry, fields: Option<Value>) {
         if let Some(now) = self.board().entries.get_mut(&entry.row.id) {
             now.applied_fields = fields;
-            now.status = status.clone();
         }
     }
 
@@ -294,11 +304,6 @@ impl Session {
         if let Some(live) = Live::read(api_version, kind, object) {
             self.board().upsert(live);
         }
-    }
-
-    /// The status with what the live object shows.
-    pub(crate) fn with_observation(&self, id: PlacementId, status: StatusRow) -> StatusRow {
-        self.board().observe(id, Timestamp::now()).unwrap_or(status)
     }
 
     pub(crate) fn push_siblings(&self, id: PlacementId) {
@@ -403,6 +408,7 @@ impl Session {
             watched.cover(self);
             tokio::select! {
                 Some((source, event)) = watched.streams.next() => {
+                    let listed = matches!(event, WatchEvent::Synced { .. });
                     let (event, trouble) = match event {
                         WatchEvent::Down(error) => (None, Some(Trouble::of(&error))),
                         event => (Some(event), None),
@@ -411,6 +417,9 @@ impl Session {
                         (Some(event), _) => { pulse.alive(); watched.take(self, &source, event); }
                         (None, Some(trouble)) => pulse.trouble(trouble),
                         (None, None) => {}
+                    }
+                    if listed && watched.complete(self) {
+                        self.write_pulse(&mut pulse, &mut watched).await?;
                     }
                 }
                 Some(outcome) = probes.recv() => match outcome {
