@@ -24,7 +24,9 @@ impl Documents {
         for path in paths {
             if path == Path::new("-") {
                 let mut text = String::new();
-                std::io::stdin().read_to_string(&mut text).map_err(|error| Failure::Usage(format!("standard input: {error}")))?;
+                std::io::stdin()
+                    .read_to_string(&mut text)
+                    .map_err(|error| Failure::Usage(format!("standard input: {error}")))?;
                 documents.take(&text, "standard input")?;
             } else {
                 documents.read_path(path)?;
@@ -39,7 +41,9 @@ impl Documents {
             let mut entries: Vec<PathBuf> =
                 std::fs::read_dir(path).map_err(unreadable)?.flatten().map(|entry| entry.path()).collect();
             entries.sort();
-            let known = |path: &PathBuf| path.extension().is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end == *known));
+            let known = |path: &PathBuf| {
+                path.extension().is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end == *known))
+            };
             return entries.iter().filter(|path| known(path)).try_for_each(|path| self.read_path(path));
         }
         let text = std::fs::read_to_string(path).map_err(unreadable)?;
@@ -79,7 +83,8 @@ mod tests {
 
     #[test]
     fn kinds_are_sorted_and_mistakes_name_the_file() {
-        let app = "apiVersion: fleet.meridian.io/v1alpha1\nkind: Application\nmetadata: {name: a}\nspec: {components: []}\n";
+        let app =
+            "apiVersion: fleet.meridian.io/v1alpha1\nkind: Application\nmetadata: {name: a}\nspec: {components: []}\n";
         let mut documents = Documents::default();
         documents.take(&format!("{app}---\nkind: Namespace\nmetadata: {{name: x}}\n"), "f.yaml").unwrap();
         assert_eq!(documents.apps.len(), 1);

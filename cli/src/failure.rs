@@ -96,11 +96,7 @@ mod tests {
     use kube::core::Status;
 
     fn api(code: u16, message: &str) -> kube::Error {
-        kube::Error::Api(Box::new(Status {
-            code,
-            message: message.to_owned(),
-            ..Status::failure(message, "")
-        }))
+        kube::Error::Api(Box::new(Status { code, message: message.to_owned(), ..Status::failure(message, "") }))
     }
 
     #[test]

@@ -34,10 +34,7 @@ pub(crate) struct Hub {
 impl Hub {
     /// Reads the kubeconfig. Nothing is sent yet.
     pub(crate) async fn open(flags: &Global) -> Result<Self, Failure> {
-        let options = KubeConfigOptions {
-            context: flags.hub_context.clone(),
-            ..KubeConfigOptions::default()
-        };
+        let options = KubeConfigOptions { context: flags.hub_context.clone(), ..KubeConfigOptions::default() };
         let unusable = |error: kube::config::KubeconfigError| {
             Failure::Usage(format!(
                 "the hub's kubeconfig cannot be used: {}; give --hub-kubeconfig FILE and, if it has several, --hub-context NAME",
@@ -90,9 +87,9 @@ impl Hub {
     /// One Application.
     pub(crate) async fn app(&self, namespace: &str, name: &str) -> Result<Application, Failure> {
         let what = format!("application {namespace}/{name}");
-        call(&what, self.apps(namespace).get_opt(name)).await?.ok_or_else(|| {
-            Failure::NotFound(format!("{what}: not found; `meridian app list -A` shows all"))
-        })
+        call(&what, self.apps(namespace).get_opt(name))
+            .await?
+            .ok_or_else(|| Failure::NotFound(format!("{what}: not found; `meridian app list -A` shows all")))
     }
 
     /// All clusters, by name.
@@ -136,11 +133,7 @@ impl Hub {
     ) -> Result<Application, Failure> {
         let patch = serde_json::json!({ "metadata": { "annotations": { key: value } } });
         let api = self.apps(namespace);
-        call(
-            &format!("application {namespace}/{name}"),
-            api.patch(name, &changes(), &Patch::Merge(patch)),
-        )
-        .await
+        call(&format!("application {namespace}/{name}"), api.patch(name, &changes(), &Patch::Merge(patch))).await
     }
 }
 
@@ -154,10 +147,7 @@ fn changes() -> PatchParams {
 }
 
 /// One request, not longer than [`ANSWER`].
-pub(crate) async fn call<T>(
-    what: &str,
-    request: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, Failure> {
+pub(crate) async fn call<T>(what: &str, request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Failure> {
     match tokio::time::timeout(ANSWER, request).await {
         Ok(answer) => answer.map_err(|error| Failure::hub(what, &error)),
         Err(_) => Err(Failure::Failed(format!(

@@ -35,10 +35,7 @@ pub(crate) struct Table {
 impl Table {
     /// A table with these columns.
     pub(crate) fn new(header: impl IntoIterator<Item = &'static str>) -> Self {
-        Self {
-            header: header.into_iter().collect(),
-            rows: Vec::new(),
-        }
+        Self { header: header.into_iter().collect(), rows: Vec::new() }
     }
 
     /// Adds a row.
@@ -131,9 +128,7 @@ pub(crate) fn object<T: Serialize>(object: &T) -> Result<Value, Failure> {
 
 /// Indented JSON, with a line end.
 pub(crate) fn json<T: Serialize>(value: &T) -> Result<String, Failure> {
-    serde_json::to_string_pretty(value)
-        .map(|text| text + "\n")
-        .map_err(|error| Failure::Failed(error.to_string()))
+    serde_json::to_string_pretty(value).map(|text| text + "\n").map_err(|error| Failure::Failed(error.to_string()))
 }
 
 /// YAML, with a line end.
@@ -156,11 +151,7 @@ pub(crate) fn span(seconds: i64) -> String {
         120..7_200 => format!("{}m", seconds / 60),
         7_200..172_800 => {
             let minutes = seconds % 3_600 / 60;
-            if minutes == 0 {
-                format!("{}h", seconds / 3_600)
-            } else {
-                format!("{}h{minutes}m", seconds / 3_600)
-            }
+            if minutes == 0 { format!("{}h", seconds / 3_600) } else { format!("{}h{minutes}m", seconds / 3_600) }
         }
         _ => format!("{}d", seconds / 86_400),
     }

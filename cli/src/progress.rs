@@ -16,10 +16,7 @@ impl Progress {
     pub(crate) fn new(no_color: bool) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let forbidden = no_color || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self {
-            color: terminal && !forbidden,
-            terminal,
-        }
+        Self { color: terminal && !forbidden, terminal }
     }
 
     /// Something is done.
@@ -70,11 +67,7 @@ impl Progress {
 }
 
 fn format_line(style: Progress, now: Timestamp, mark: &str, color: &str, text: &str) -> String {
-    let mark = if style.color {
-        format!("\x1b[{color}m{mark}\x1b[0m")
-    } else {
-        mark.to_owned()
-    };
+    let mark = if style.color { format!("\x1b[{color}m{mark}\x1b[0m") } else { mark.to_owned() };
     if style.terminal {
         format!("{mark} {text}")
     } else {

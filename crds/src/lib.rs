@@ -3,11 +3,7 @@
 //! A kind is a folder, a version of it a file. Lists, maps and strings are bounded: the API server
 //! refuses a CRD whose validation rules could cost too much, and a bound is what tells it so.
 
-#![allow(
-    missing_docs,
-    unreachable_pub,
-    reason = "kube-derive generates such items next to each kind"
-)]
+#![allow(missing_docs, unreachable_pub, reason = "kube-derive generates such items next to each kind")]
 
 pub mod application;
 pub mod cell;

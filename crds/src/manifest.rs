@@ -7,12 +7,7 @@ use crate::{Application, Cell, Cluster, PlacementPolicy};
 
 /// Every CRD of the hub, in the order of their names.
 pub fn hub_crds() -> Vec<CustomResourceDefinition> {
-    vec![
-        Application::crd(),
-        Cell::crd(),
-        Cluster::crd(),
-        PlacementPolicy::crd(),
-    ]
+    vec![Application::crd(), Cell::crd(), Cluster::crd(), PlacementPolicy::crd()]
 }
 
 /// File name and content of every manifest: indented JSON with a line end.

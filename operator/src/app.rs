@@ -47,7 +47,8 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
     readiness.not_ready("database", "not reached yet");
     let mut supervisor = Supervisor::new(shutdown.clone());
     supervisor.spawn("signals", on_signal(shutdown.clone()));
-    supervisor.spawn("probes", probes::serve(args.probes_address, readiness.clone(), metrics.clone(), shutdown.clone()));
+    supervisor
+        .spawn("probes", probes::serve(args.probes_address, readiness.clone(), metrics.clone(), shutdown.clone()));
 
     let (hints, exchange) = Hints::new(store.clone(), shutdown.clone());
     let registry = Registry::default();
@@ -75,7 +76,17 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
         stale_after: args.stale_after,
     };
     let times = LeaseTimes { lasts: args.lease, renew: args.lease / 5 };
-    let work = Work { store: store.clone(), key, hints, registry, delivery, leader, times, identity, url: args.database.database_url };
+    let work = Work {
+        store: store.clone(),
+        key,
+        hints,
+        registry,
+        delivery,
+        leader,
+        times,
+        identity,
+        url: args.database.database_url,
+    };
     supervisor.spawn("hints", exchange);
     supervisor.spawn("work", work.run(readiness, shutdown.clone()));
     let outcome = supervisor.run().await;
@@ -109,11 +120,16 @@ impl Work {
         let keeper = Arc::new(Keeper::start(&self.url, self.identity, self.times)?);
         let mut supervisor = Supervisor::new(shutdown);
         let child = supervisor.token();
-        let feeder = Feeder { store: self.store.clone(), key: self.key, hints: self.hints.clone(), registry: self.registry };
+        let feeder =
+            Feeder { store: self.store.clone(), key: self.key, hints: self.hints.clone(), registry: self.registry };
         supervisor.spawn("members", feeder.run(child.clone()));
         supervisor.spawn("leader", self.leader.run(keeper.want(crate::leader::LEASE), child.clone()));
-        let deliverers =
-            Deliverers { store: self.store.clone(), hints: self.hints, keeper: Arc::clone(&keeper), delivery: self.delivery };
+        let deliverers = Deliverers {
+            store: self.store.clone(),
+            hints: self.hints,
+            keeper: Arc::clone(&keeper),
+            delivery: self.delivery,
+        };
         supervisor.spawn("deliverers", deliverers.run(child.clone()));
         supervisor.spawn("database", watch_database(self.store, readiness, child));
         let outcome = supervisor.run().await;

@@ -40,7 +40,9 @@ impl Credentials {
             for (cluster, _) in self.store.credential_expiries().await.unwrap_or_default() {
                 match self.renew(&claim, &cluster).await {
                     Err(error @ StoreError::Fenced { .. }) => return Err(error),
-                    Err(error) => tracing::warn!(cluster, error = crate::error_chain(&error), "its credential was not renewed"),
+                    Err(error) => {
+                        tracing::warn!(cluster, error = crate::error_chain(&error), "its credential was not renewed")
+                    }
                     Ok(()) => {}
                 }
             }
@@ -52,7 +54,9 @@ impl Credentials {
         if Timestamp::now() < due(&credential) {
             return Ok(());
         }
-        let Some(member) = cluster.parse::<ClusterName>().ok().and_then(|name| self.registry.get(&name)) else { return Ok(()) };
+        let Some(member) = cluster.parse::<ClusterName>().ok().and_then(|name| self.registry.get(&name)) else {
+            return Ok(());
+        };
         let issued_at = Timestamp::now();
         let issued = match member.request_token(LIFE).await {
             Ok(issued) => issued,

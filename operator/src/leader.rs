@@ -87,9 +87,14 @@ impl Leader {
         let clusters = Api::<DeserializeGuard<Cluster>>::all(hub.clone());
         let cells = Api::<DeserializeGuard<Cell>>::all(hub.clone());
         let secrets = Api::<DeserializeGuard<Secret>>::namespaced(hub.clone(), SYSTEM_NAMESPACE);
-        supervisor.spawn("applications", follow(applications, view.applications.clone(), view.changed_applications.clone(), token.clone()));
-        supervisor.spawn("policies", follow(policies, view.policies.clone(), view.changed_policies.clone(), token.clone()));
-        supervisor.spawn("clusters", follow(clusters, view.clusters.clone(), view.changed_clusters.clone(), token.clone()));
+        supervisor.spawn(
+            "applications",
+            follow(applications, view.applications.clone(), view.changed_applications.clone(), token.clone()),
+        );
+        supervisor
+            .spawn("policies", follow(policies, view.policies.clone(), view.changed_policies.clone(), token.clone()));
+        supervisor
+            .spawn("clusters", follow(clusters, view.clusters.clone(), view.changed_clusters.clone(), token.clone()));
         supervisor.spawn("cells", follow(cells, view.cells.clone(), view.changed_cells.clone(), token.clone()));
         supervisor.spawn("secrets", follow(secrets, view.secrets.clone(), view.changed_secrets.clone(), token.clone()));
         let project = Project {
@@ -119,7 +124,9 @@ impl Leader {
         let hub_uid = loop {
             match read_identity(&self.hub).await {
                 Ok(uid) => break uid,
-                Err(error) => tracing::warn!(error = crate::error_chain(&error), "the hub does not answer; nothing is taken in"),
+                Err(error) => {
+                    tracing::warn!(error = crate::error_chain(&error), "the hub does not answer; nothing is taken in")
+                }
             }
             tokio::select! { () = token.cancelled() => return Ok(()), () = tokio::time::sleep(AGAIN) => {} }
         };

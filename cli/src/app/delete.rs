@@ -11,12 +11,22 @@ use crate::hub::{Hub, call, watch_until};
 use crate::progress::Progress;
 
 /// `meridian app delete`
-pub(super) async fn run(app: &AppArg, yes: bool, timeout: Duration, hub: &Hub, progress: Progress) -> Result<(), Failure> {
+pub(super) async fn run(
+    app: &AppArg,
+    yes: bool,
+    timeout: Duration,
+    hub: &Hub,
+    progress: Progress,
+) -> Result<(), Failure> {
     let namespace = hub.namespace(app.namespace.as_deref());
     let (name, what) = (app.name.as_str(), format!("application {namespace}/{}", app.name));
     let object = hub.app(&namespace, name).await?;
     let keeps = object.spec.deletion.policy == DeletionPolicy::Orphan;
-    let effect = if keeps { "what it delivered stays and runs on" } else { "everything it delivered is deleted in every cluster" };
+    let effect = if keeps {
+        "what it delivered stays and runs on"
+    } else {
+        "everything it delivered is deleted in every cluster"
+    };
     if !yes {
         if !progress.interactive() {
             return Err(Failure::Usage("this needs a confirmation and nobody can be asked here; add --yes".to_owned()));
@@ -40,6 +50,8 @@ pub(super) async fn run(app: &AppArg, yes: bool, timeout: Duration, hub: &Hub, p
             progress.done(format!("{what} is gone"));
             Ok(())
         }
-        None => Err(Failure::TimedOut(format!("{what} is not gone yet; removal goes on: `meridian app describe {name} -n {namespace}`"))),
+        None => Err(Failure::TimedOut(format!(
+            "{what} is not gone yet; removal goes on: `meridian app describe {name} -n {namespace}`"
+        ))),
     }
 }

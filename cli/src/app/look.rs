@@ -11,7 +11,12 @@ use crate::output::{self, Format, Table, age, or_dash, structured};
 use crate::shell::emit;
 
 /// `meridian app list`
-pub(super) async fn list(namespace: Option<&str>, selector: Option<&str>, format: Format, hub: &Hub) -> Result<(), Failure> {
+pub(super) async fn list(
+    namespace: Option<&str>,
+    selector: Option<&str>,
+    format: Format,
+    hub: &Hub,
+) -> Result<(), Failure> {
     let apps = hub.all_apps(namespace, selector).await?;
     if let Some(text) = structured(format, &output::list_of(&apps)?)? {
         return emit(&text);

@@ -13,7 +13,13 @@ use crate::output::{self, Format, Table, age, or_dash, structured};
 use crate::progress::Progress;
 use crate::shell::emit;
 
-pub(super) async fn run(app: &AppArg, wait: Option<Duration>, format: Format, hub: &Hub, progress: Progress) -> Result<(), Failure> {
+pub(super) async fn run(
+    app: &AppArg,
+    wait: Option<Duration>,
+    format: Format,
+    hub: &Hub,
+    progress: Progress,
+) -> Result<(), Failure> {
     let namespace = hub.namespace(app.namespace.as_deref());
     let mut object = hub.app(&namespace, &app.name).await?;
     let what = format!("application {namespace}/{}", app.name);
@@ -42,7 +48,10 @@ pub(super) async fn run(app: &AppArg, wait: Option<Duration>, format: Format, hu
         }
     }
     let status = dated(object.status.clone().unwrap_or_default(), &hub.all_clusters().await?);
-    let text = structured(format, &serde_json::json!({ "metadata": { "name": app.name, "namespace": namespace }, "status": status }))?;
+    let text = structured(
+        format,
+        &serde_json::json!({ "metadata": { "name": app.name, "namespace": namespace }, "status": status }),
+    )?;
     emit(&text.unwrap_or_else(|| table(&status, Timestamp::now())))?;
     match standing(&object) {
         (true, _) => Ok(()),
@@ -75,8 +84,19 @@ pub(super) fn dated(mut status: ApplicationStatus, clusters: &[Cluster]) -> Appl
 
 /// Numbers per cell and in all.
 pub(super) fn table(status: &ApplicationStatus, now: Timestamp) -> String {
-    let mut table =
-        Table::new(["CELL", "CLUSTER", "ZONE", "DESIRED", "PLACED", "READY", "AVAILABLE", "UPDATED", "REVISION", "AS OF", "MESSAGE"]);
+    let mut table = Table::new([
+        "CELL",
+        "CLUSTER",
+        "ZONE",
+        "DESIRED",
+        "PLACED",
+        "READY",
+        "AVAILABLE",
+        "UPDATED",
+        "REVISION",
+        "AS OF",
+        "MESSAGE",
+    ]);
     for cell in &status.cells {
         table.row([
             cell.cell.clone(),
@@ -103,7 +123,11 @@ pub(super) fn table(status: &ApplicationStatus, now: Timestamp) -> String {
         status.updated.to_string(),
         or_dash(status.revision.as_deref()),
         String::new(),
-        if status.stale_ready > 0 { format!("{} more were ready where it is silent now", status.stale_ready) } else { String::new() },
+        if status.stale_ready > 0 {
+            format!("{} more were ready where it is silent now", status.stale_ready)
+        } else {
+            String::new()
+        },
     ]);
     table.render()
 }

@@ -44,8 +44,12 @@ struct Met {
 }
 
 async fn meet(flags: &MemberFlags, progress: Progress) -> Result<Met, Failure> {
-    let access = admin::load(&flags.kubeconfig, flags.context.as_deref()).await.map_err(|error| Failure::Usage(chain(&error)))?;
-    let refused = |error: install::InstallError| Failure::Refused(format!("{} does not let us join it: {}", access.server, chain(&error)));
+    let access = admin::load(&flags.kubeconfig, flags.context.as_deref())
+        .await
+        .map_err(|error| Failure::Usage(chain(&error)))?;
+    let refused = |error: install::InstallError| {
+        Failure::Refused(format!("{} does not let us join it: {}", access.server, chain(&error)))
+    };
     let version = install::server_version(&access.client).await.map_err(refused)?;
     let uid = install::kube_system_uid(&access.client).await.map_err(refused)?;
     progress.done(format!("reached {} (Kubernetes {})", access.server, version.git_version));
@@ -65,8 +69,13 @@ pub(super) async fn join(args: JoinArgs, hub: &Hub, progress: Progress) -> Resul
         )));
     }
     let region = args.region.or_else(|| existing.map(|known| known.spec.region.clone()));
-    let region = region.ok_or_else(|| Failure::Usage("--region is missing; name the region the cluster lies in".to_owned()))?;
-    let zones = if args.zones.is_empty() { existing.map(|known| known.spec.zones.clone()).unwrap_or_default() } else { args.zones };
+    let region =
+        region.ok_or_else(|| Failure::Usage("--region is missing; name the region the cluster lies in".to_owned()))?;
+    let zones = if args.zones.is_empty() {
+        existing.map(|known| known.spec.zones.clone()).unwrap_or_default()
+    } else {
+        args.zones
+    };
     if zones.is_empty() {
         return Err(Failure::Usage("--zone is missing; name every zone the cluster lies in".to_owned()));
     }
@@ -89,8 +98,9 @@ pub(super) async fn replace(args: ReplaceArgs, hub: &Hub, progress: Progress) ->
     let met = meet(&args.member, progress).await?;
     let clusters = hub.all_clusters().await?;
     not_twice(&args.name, &met.uid, &clusters)?;
-    let existing = find(&args.name, &clusters)
-        .ok_or_else(|| Failure::NotFound(format!("cluster {}: not found; `meridian cluster join` adds one", args.name)))?;
+    let existing = find(&args.name, &clusters).ok_or_else(|| {
+        Failure::NotFound(format!("cluster {}: not found; `meridian cluster join` adds one", args.name))
+    })?;
     if !args.dry_run && existing.spec.uid != met.uid {
         let question = format!(
             "Everything known of what runs in {} is forgotten, and everything placed there is delivered to {}. Type the name of the cluster to go on:",
@@ -197,15 +207,23 @@ impl Entry<'_> {
                 profiles.join(", "),
                 met.access.server
             ));
-            progress.done(format!("would enter cluster {name} with Kubernetes {} into the fleet; nothing was changed", met.version));
+            progress.done(format!(
+                "would enter cluster {name} with Kubernetes {} into the fleet; nothing was changed",
+                met.version
+            ));
             return Ok(());
         }
         let report = install::apply(&met.access.client, &self.installation)
             .await
             .map_err(|error| Failure::Refused(format!("cluster {name}: {}", chain(&error))))?;
-        let changed = report.objects.iter().filter(|(_, change)| !matches!(change, Change::Unchanged | Change::Absent)).count();
-        progress.done(format!("installed the fence policy and the roles of {} ({changed} objects changed)", profiles.join(", ")));
-        let entered = call(&format!("cluster {name}"), api.patch(name.as_str(), &params, &Patch::Apply(&object))).await?;
+        let changed =
+            report.objects.iter().filter(|(_, change)| !matches!(change, Change::Unchanged | Change::Absent)).count();
+        progress.done(format!(
+            "installed the fence policy and the roles of {} ({changed} objects changed)",
+            profiles.join(", ")
+        ));
+        let entered =
+            call(&format!("cluster {name}"), api.patch(name.as_str(), &params, &Patch::Apply(&object))).await?;
         progress.done(format!("entered cluster {name} into the fleet"));
         hand_over(name, &met.access, hub, progress).await?;
         wait_ready(name, hub, wait, entered.metadata.generation, progress).await
@@ -214,9 +232,12 @@ impl Entry<'_> {
 
 /// Requests a credential in the member, sees that it works, and hands it to the hub as a Secret.
 async fn hand_over(name: &ClusterName, access: &AdminAccess, hub: &Hub, progress: Progress) -> Result<(), Failure> {
-    let failed = |what: &str, error: &dyn std::error::Error| Failure::Failed(format!("cluster {name}: {what}: {}", chain(error)));
+    let failed = |what: &str, error: &dyn std::error::Error| {
+        Failure::Failed(format!("cluster {name}: {what}: {}", chain(error)))
+    };
     let issued_at = Timestamp::now();
-    let issued = install::issue_token(&access.client, TOKEN_LIFE).await.map_err(|error| failed("its credential", &error))?;
+    let issued =
+        install::issue_token(&access.client, TOKEN_LIFE).await.map_err(|error| failed("its credential", &error))?;
     let config = MemberConfig {
         name: name.clone(),
         server: access.server.clone(),
@@ -276,7 +297,9 @@ async fn wait_ready(
     let mut told = String::new();
     let seen = watch_until(hub.clusters(), &format!("cluster {name}"), name.as_str(), wait, |cluster| {
         let Some(cluster) = cluster else { return Ok(None) };
-        let Some(status) = cluster.status.filter(|status| status.observed_generation >= generation) else { return Ok(None) };
+        let Some(status) = cluster.status.filter(|status| status.observed_generation >= generation) else {
+            return Ok(None);
+        };
         let Some(ready) = crate::output::condition(&status.conditions, condition::READY) else { return Ok(None) };
         if ready.status == "True" && !status.kinds.is_empty() {
             return Ok(Some(status.kinds.len()));

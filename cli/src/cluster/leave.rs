@@ -31,7 +31,12 @@ pub(super) async fn remove(args: RemoveArgs, hub: &Hub, progress: Progress) -> R
     } else {
         "what Meridian delivered there stays and runs on, without belonging to Meridian"
     };
-    confirm(args.yes, &format!("{apps} applications have objects in {name}; {what}. Type the name of the cluster to go on:"), name, progress)?;
+    confirm(
+        args.yes,
+        &format!("{apps} applications have objects in {name}; {what}. Type the name of the cluster to go on:"),
+        name,
+        progress,
+    )?;
     if args.delete_workloads {
         let uid = cluster.metadata.uid.clone().unwrap_or_default();
         hub.patch_cluster(name, json!({ "metadata": { "annotations": { labels::DELETE_WORKLOADS: uid } } })).await?;

@@ -17,7 +17,9 @@ pub(super) async fn list(format: Format, hub: &Hub) -> Result<(), Failure> {
         return emit(&text);
     }
     if clusters.is_empty() {
-        return emit("no cluster has joined; `meridian cluster join NAME --kubeconfig FILE --region R --zone Z` adds one\n");
+        return emit(
+            "no cluster has joined; `meridian cluster join NAME --kubeconfig FILE --region R --zone Z` adds one\n",
+        );
     }
     emit(&table(&clusters, format, Timestamp::now()))
 }
@@ -91,16 +93,28 @@ fn description(cluster: &Cluster, now: Timestamp) -> String {
         ("UID", spec.uid.clone()),
         ("Profiles", profiles.join(", ")),
         ("Applications", status.apps.to_string()),
-        ("Last sign of life", status.as_of.as_ref().map_or("none".to_owned(), |at| format!("{} ago", age(Some(at), now)))),
-        ("Credential ends", status.credential_expires_at.as_ref().map_or("none was handed over".to_owned(), |at| format!("{:.0}", at.0))),
+        (
+            "Last sign of life",
+            status.as_of.as_ref().map_or("none".to_owned(), |at| format!("{} ago", age(Some(at), now))),
+        ),
+        (
+            "Credential ends",
+            status
+                .credential_expires_at
+                .as_ref()
+                .map_or("none was handed over".to_owned(), |at| format!("{:.0}", at.0)),
+        ),
         ("Kinds", format!("{} may be delivered", status.kinds.len())),
     ]);
     text.push_str("\nConditions:\n");
     text.push_str(&output::indent(&output::conditions(&status.conditions, now).render()));
-    let mut zones = Table::new(["ZONE", "NODES", "CPU", "USED", "RESERVED", "MEMORY", "USED", "RESERVED", "PODS", "USED", "RESERVED"]);
+    let mut zones = Table::new([
+        "ZONE", "NODES", "CPU", "USED", "RESERVED", "MEMORY", "USED", "RESERVED", "PODS", "USED", "RESERVED",
+    ]);
     for zone in &status.zones {
         let nodes: i32 = zone.shapes.iter().map(|shape| shape.nodes).sum();
-        let pick = |each: fn(&Amounts) -> String| [each(&zone.allocatable), each(&zone.requested), each(&zone.reserved)];
+        let pick =
+            |each: fn(&Amounts) -> String| [each(&zone.allocatable), each(&zone.requested), each(&zone.reserved)];
         let mut row = vec![zone.name.clone(), nodes.to_string()];
         row.extend(pick(|amounts| format!("{}m", amounts.cpu_milli)));
         row.extend(pick(|amounts| format!("{}Mi", amounts.memory_mi)));

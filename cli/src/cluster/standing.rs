@@ -27,7 +27,12 @@ pub(super) async fn uncordon(name: &ClusterName, hub: &Hub, progress: Progress) 
 }
 
 /// `meridian cluster drain`
-pub(super) async fn drain(name: &ClusterName, wait: Option<Duration>, hub: &Hub, progress: Progress) -> Result<(), Failure> {
+pub(super) async fn drain(
+    name: &ClusterName,
+    wait: Option<Duration>,
+    hub: &Hub,
+    progress: Progress,
+) -> Result<(), Failure> {
     hub.cluster(name.as_str()).await?;
     hub.patch_cluster(name.as_str(), json!({ "spec": { "drain": true } })).await?;
     progress.done(format!("cluster {name} is draining: each replica leaves when its successor is available elsewhere"));
@@ -38,7 +43,9 @@ pub(super) async fn drain(name: &ClusterName, wait: Option<Duration>, hub: &Hub,
             return Err(Failure::NotFound(format!("cluster {name} is gone")));
         };
         let generation = cluster.metadata.generation;
-        let Some(status) = cluster.status.filter(|status| status.observed_generation >= generation) else { return Ok(None) };
+        let Some(status) = cluster.status.filter(|status| status.observed_generation >= generation) else {
+            return Ok(None);
+        };
         if status.apps == 0 {
             return Ok(Some(()));
         }

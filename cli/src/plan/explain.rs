@@ -48,7 +48,11 @@ pub(crate) async fn run(
             .map(|cell| format!("{} {} → {}", cell.cell, cell.before, cell.target))
             .collect();
         let changes = if changes.is_empty() { "no number changed".to_owned() } else { changes.join(", ") };
-        text.push_str(&format!("\nLast decision, {} ago: {changes}\n  {}\n", age(last.at.as_ref(), Timestamp::now()), last.summary));
+        text.push_str(&format!(
+            "\nLast decision, {} ago: {changes}\n  {}\n",
+            age(last.at.as_ref(), Timestamp::now()),
+            last.summary
+        ));
     }
     emit(&text)
 }

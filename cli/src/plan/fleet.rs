@@ -50,8 +50,12 @@ impl Fleet {
     fn of(documents: Documents, from_files: bool) -> Self {
         let mut reserved = BTreeMap::new();
         let mut remarks = Vec::new();
-        let kinds: BTreeSet<String> =
-            documents.apps.iter().filter_map(|app| Some(render::blueprint(&key(app), &app.spec).ok()?.kinds)).flatten().collect();
+        let kinds: BTreeSet<String> = documents
+            .apps
+            .iter()
+            .filter_map(|app| Some(render::blueprint(&key(app), &app.spec).ok()?.kinds))
+            .flatten()
+            .collect();
         let clusters = documents
             .clusters
             .iter()
@@ -72,7 +76,9 @@ impl Fleet {
             })
             .collect();
         let (topology, problems) = topology_from_rows(clusters, cells);
-        remarks.extend(problems.into_iter().map(|problem| format!("{} {}: {}", problem.kind, problem.name, problem.message)));
+        remarks.extend(
+            problems.into_iter().map(|problem| format!("{} {}: {}", problem.kind, problem.name, problem.message)),
+        );
         Self { topology, apps: documents.apps, remarks, policies: documents.policies, reserved }
     }
 
@@ -84,7 +90,9 @@ impl Fleet {
                 let key = key(app);
                 key.name == name && namespace.is_none_or(|namespace| key.namespace == namespace)
             })
-            .ok_or_else(|| Failure::NotFound(format!("application {name}: not found; `meridian app list -A` shows all")))
+            .ok_or_else(|| {
+                Failure::NotFound(format!("application {name}: not found; `meridian app list -A` shows all"))
+            })
     }
 
     fn policy(&self, app: &Application) -> Result<PlacementSpec, Failure> {
@@ -100,14 +108,19 @@ impl Fleet {
                     && policy.metadata.namespace.as_deref().unwrap_or("default") == namespace
             })
             .map(|policy| policy.spec.clone())
-            .ok_or_else(|| Failure::NotFound(format!("spec.placementPolicyRef: there is no PlacementPolicy {wanted} in {namespace}")))
+            .ok_or_else(|| {
+                Failure::NotFound(format!(
+                    "spec.placementPolicyRef: there is no PlacementPolicy {wanted} in {namespace}"
+                ))
+            })
     }
 
     /// An Application with everything a decision about it needs.
     pub(super) fn question(&self, app: &Application) -> Result<Question, Failure> {
         let key = key(app);
         let blueprint = render::blueprint(&key, &app.spec).map_err(|problems| {
-            let lines: Vec<String> = problems.iter().map(|problem| format!("{}: {}", problem.field, problem.message)).collect();
+            let lines: Vec<String> =
+                problems.iter().map(|problem| format!("{}: {}", problem.field, problem.message)).collect();
             Failure::Usage(format!("application {key}: {}", lines.join("\n  ")))
         })?;
         let spec = self.policy(app)?;
@@ -197,7 +210,10 @@ fn stored(cluster: &Cluster, from_files: bool, kinds: &BTreeSet<String>, remarks
             (health(ready.map_or("Unknown", |ready| &ready.status)), json!(status.kinds), json!(status.zones))
         }
         _ if from_files => {
-            remarks.push(format!("cluster {}: the file holds no status; taken as healthy and without limits", name(cluster)));
+            remarks.push(format!(
+                "cluster {}: the file holds no status; taken as healthy and without limits",
+                name(cluster)
+            ));
             let zone = |zone: &String| ZoneCapacity {
                 name: zone.clone(),
                 allocatable: PLENTY,

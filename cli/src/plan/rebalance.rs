@@ -25,7 +25,8 @@ pub(crate) async fn run(
     let question = fleet.question(object)?;
     let outcome = question.rebalance(&fleet.topology);
     let moves: i32 = outcome.cells.iter().map(|cell| (cell.before - cell.target).max(0)).sum();
-    let plan = object.status.as_ref().and_then(|status| status.decision.as_ref()).and_then(|last| last.rebalance_plan.clone());
+    let plan =
+        object.status.as_ref().and_then(|status| status.decision.as_ref()).and_then(|last| last.rebalance_plan.clone());
     let text = structured(args.output.output, &json!({ "moves": moves, "plan": plan, "decision": outcome }))?;
     emit(&text.unwrap_or_else(|| format!("{}\n{}", tables::cells(&outcome), tables::remarks(&outcome))))?;
     let Some(plan) = plan.filter(|_| moves > 0) else {
@@ -40,7 +41,9 @@ pub(crate) async fn run(
         if !progress.interactive() {
             return Err(Failure::Usage("this needs a confirmation and nobody can be asked here; add --yes".to_owned()));
         }
-        let answer = progress.ask(&format!("Move {moves} replicas of {}? [y/N]", key(object))).map_err(|error| Failure::Failed(error.to_string()))?;
+        let answer = progress
+            .ask(&format!("Move {moves} replicas of {}? [y/N]", key(object)))
+            .map_err(|error| Failure::Failed(error.to_string()))?;
         if !answer.eq_ignore_ascii_case("y") {
             return Err(Failure::Refused("not confirmed; nothing was changed".to_owned()));
         }

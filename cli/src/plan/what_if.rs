@@ -117,8 +117,10 @@ fn everybody(fleet: &Fleet, losses: &[Directive], args: &WhatIfArgs) -> Result<(
             moved.to_string(),
             outcome.shortfall.to_string(),
         ]);
-        values.push(json!({ "namespace": question.key.namespace, "name": question.key.name, "desired": question.replicas,
-            "lost": gone, "left": left, "shortfall": outcome.shortfall }));
+        values.push(
+            json!({ "namespace": question.key.namespace, "name": question.key.name, "desired": question.replicas,
+            "lost": gone, "left": left, "shortfall": outcome.shortfall }),
+        );
     }
     emit(&structured(args.output.output, &values)?.unwrap_or_else(|| table.render()))
 }
@@ -126,8 +128,9 @@ fn everybody(fleet: &Fleet, losses: &[Directive], args: &WhatIfArgs) -> Result<(
 /// A loss as typed, as directives that exclude what is lost.
 fn loss(text: &str, topology: &Topology) -> Result<Vec<Directive>, Failure> {
     let usage = |message: String| Failure::Usage(format!("--lose {text}: {message}"));
-    let (what, name) =
-        text.split_once('=').ok_or_else(|| usage("write zone=Z, zone=REGION/Z, region=R, cluster=C or cell=C".to_owned()))?;
+    let (what, name) = text
+        .split_once('=')
+        .ok_or_else(|| usage("write zone=Z, zone=REGION/Z, region=R, cluster=C or cell=C".to_owned()))?;
     let targets: Vec<DirectiveTarget> = match what {
         "region" => vec![DirectiveTarget::Region { region: name.to_owned() }],
         "cluster" => vec![DirectiveTarget::Cluster { cluster: name.to_owned() }],
@@ -137,21 +140,32 @@ fn loss(text: &str, topology: &Topology) -> Result<Vec<Directive>, Failure> {
             let regions: BTreeSet<&str> = topology
                 .cells
                 .values()
-                .filter(|cell| cell.zones.iter().any(|known| known == zone) && region.is_none_or(|region| region == cell.region))
+                .filter(|cell| {
+                    cell.zones.iter().any(|known| known == zone) && region.is_none_or(|region| region == cell.region)
+                })
                 .map(|cell| cell.region.as_str())
                 .collect();
             if regions.len() > 1 {
                 return Err(usage(format!("several regions have such a zone; write zone=REGION/{zone}")));
             }
-            regions.into_iter().map(|region| DirectiveTarget::Zone { region: region.to_owned(), zone: zone.to_owned() }).collect()
+            regions
+                .into_iter()
+                .map(|region| DirectiveTarget::Zone { region: region.to_owned(), zone: zone.to_owned() })
+                .collect()
         }
         _ => return Err(usage(format!("{what} is not one of zone, region, cluster and cell"))),
     };
     let known = targets.iter().any(|target| topology.cells.values().any(|cell| target.covers(cell)));
     if !known {
-        let zones: BTreeSet<String> =
-            topology.cells.values().flat_map(|cell| cell.zones.iter().map(move |zone| format!("{}/{zone}", cell.region))).collect();
-        return Err(usage(format!("there is no such place; zones are {}", zones.into_iter().collect::<Vec<_>>().join(", "))));
+        let zones: BTreeSet<String> = topology
+            .cells
+            .values()
+            .flat_map(|cell| cell.zones.iter().map(move |zone| format!("{}/{zone}", cell.region)))
+            .collect();
+        return Err(usage(format!(
+            "there is no such place; zones are {}",
+            zones.into_iter().collect::<Vec<_>>().join(", ")
+        )));
     }
     Ok(targets
         .into_iter()

@@ -1,8 +1,8 @@
 //! Carries one step out in the member and writes down what became of it.
 
+use crds::application::v1alpha1::{AdoptPolicy, DriftPolicy};
 use domain::render::{self, RenderInput};
 use domain::topology::{CellFacts, Topology};
-use crds::application::v1alpha1::{AdoptPolicy, DriftPolicy};
 use jiff::Timestamp;
 use members::{ApiKind, ApplyOptions, MemberError, Preconditions};
 use serde_json::Value;
@@ -15,8 +15,8 @@ use crate::board::{Entry, object_id};
 use crate::cluster::Session;
 use crate::live::Live;
 use crate::revisions::{AppFacts, RevisionError};
-use domain::stored_revision::StoredRevision;
 use crate::step::{Step, next_step};
+use domain::stored_revision::StoredRevision;
 
 /// Why an attempt did not succeed; it is repeated unless a person must act first.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +47,10 @@ impl ActError {
     fn is_final(&self) -> bool {
         matches!(
             self,
-            Self::Refused(_) | Self::Member(MemberError::Invalid { .. } | MemberError::TooLarge { .. } | MemberError::Forbidden { .. })
+            Self::Refused(_)
+                | Self::Member(
+                    MemberError::Invalid { .. } | MemberError::TooLarge { .. } | MemberError::Forbidden { .. }
+                )
         )
     }
 }
@@ -119,7 +122,12 @@ async fn attempt(session: &Session, entry: &Entry, live: Option<&Live>) -> Resul
     let hash = rendered.as_ref().map(|rendered| rendered.hash);
     match next_step(entry, live, fence, hash, enforce, keep) {
         Step::Nothing => Ok(None),
-        Step::Gone => Ok(Some(StatusRow { state: ObjectState::Gone, message: None, changed_at: Timestamp::now(), ..entry.status.clone() })),
+        Step::Gone => Ok(Some(StatusRow {
+            state: ObjectState::Gone,
+            message: None,
+            changed_at: Timestamp::now(),
+            ..entry.status.clone()
+        })),
         Step::Apply { first } => {
             let Some(rendered) = rendered else { return Ok(None) };
             apply(session, entry, &app, &rendered.object, rendered.hash, first).await.map(Some)
@@ -156,12 +164,10 @@ fn render_entry(
     cell: &CellFacts,
     fence: Fence,
 ) -> Result<render::Rendered, ActError> {
-    let component = revision
-        .blueprint
-        .components
-        .iter()
-        .find(|component| component.name == entry.row.component)
-        .ok_or_else(|| ActError::Refused(format!("component {} is not part of the revision", entry.row.component)))?;
+    let component =
+        revision.blueprint.components.iter().find(|component| component.name == entry.row.component).ok_or_else(
+            || ActError::Refused(format!("component {} is not part of the revision", entry.row.component)),
+        )?;
     let siblings = session.board().sibling_names(entry, &revision.blueprint);
     let replicas = if entry.row.divided || app.intent.suspended { Some(entry.row.rendered()) } else { None };
     render::render(&RenderInput {
@@ -282,16 +288,15 @@ fn after_leaving(entry: &Entry, result: Result<(), MemberError>, state: ObjectSt
         Err(error) => return Err(error.into()),
     };
     let message = match state {
-        ObjectState::Released => Some(format!("{} stays in the member without belonging to Meridian", entry.row.object)),
+        ObjectState::Released => {
+            Some(format!("{} stays in the member without belonging to Meridian", entry.row.object))
+        }
         _ => None,
     };
     Ok(StatusRow { state, message, changed_at: Timestamp::now(), ..entry.status.clone() })
 }
 
-async fn measured<T>(
-    session: &Session,
-    call: impl Future<Output = Result<T, MemberError>>,
-) -> Result<T, MemberError> {
+async fn measured<T>(session: &Session, call: impl Future<Output = Result<T, MemberError>>) -> Result<T, MemberError> {
     let (metrics, label) = (&session.delivery().metrics, session.label());
     metrics.planned.get_or_create(&label).inc();
     let begun = Instant::now();

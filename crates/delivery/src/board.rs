@@ -136,7 +136,10 @@ impl Board {
 
     /// Kinds the rows are of.
     pub(crate) fn kinds(&self) -> HashMap<GroupKind, String> {
-        self.entries.values().map(|entry| (object_id(&entry.row.object).0, entry.row.object.api_version.clone())).collect()
+        self.entries
+            .values()
+            .map(|entry| (object_id(&entry.row.object).0, entry.row.object.api_version.clone()))
+            .collect()
     }
 
     /// Rows of the same application that must be dealt with before this one: lower ranks first when things arrive,
@@ -144,19 +147,17 @@ impl Board {
     pub(crate) fn waits_for(&self, id: PlacementId) -> Option<&Entry> {
         let entry = self.entries.get(&id)?;
         let leaving = entry.row.wish != Wish::Present;
-        self.of_app(entry.row.app)
-            .filter(|other| other.row.id != id)
-            .find(|other| {
-                let other_leaves = other.row.wish != Wish::Present;
-                if leaving {
-                    other_leaves && other.row.rank > entry.row.rank && !other.status.state.is_over()
-                } else {
-                    !other_leaves
-                        && other.row.rank < entry.row.rank
-                        && (other.status.applied_epoch == 0
-                            || other.status.applied_revision.as_deref() != Some(other.row.revision.as_slice()))
-                }
-            })
+        self.of_app(entry.row.app).filter(|other| other.row.id != id).find(|other| {
+            let other_leaves = other.row.wish != Wish::Present;
+            if leaving {
+                other_leaves && other.row.rank > entry.row.rank && !other.status.state.is_over()
+            } else {
+                !other_leaves
+                    && other.row.rank < entry.row.rank
+                    && (other.status.applied_epoch == 0
+                        || other.status.applied_revision.as_deref() != Some(other.row.revision.as_slice()))
+            }
+        })
     }
 
     /// Other rows of the same application: they may have waited.
@@ -238,7 +239,8 @@ fn observed(entry: &Entry, live: Option<&Live>, now: Timestamp) -> StatusRow {
         status.drift = drift(entry, live);
         if let [first, rest @ ..] = status.drift.as_slice() {
             let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
-            status.message = Some(format!("{first}{more} changed behind our back; set spec.drift: Enforce to put it back"));
+            status.message =
+                Some(format!("{first}{more} changed behind our back; set spec.drift: Enforce to put it back"));
         }
     }
     status
@@ -250,5 +252,9 @@ fn drift(entry: &Entry, live: &Live) -> Vec<String> {
     if before.is_none() || before == live.fields || entry.status.applied_epoch != entry.row.plan_epoch {
         return Vec::new();
     }
-    if live.lost.is_empty() { vec!["fields that were ours belong to another manager now".to_owned()] } else { live.lost.clone() }
+    if live.lost.is_empty() {
+        vec!["fields that were ours belong to another manager now".to_owned()]
+    } else {
+        live.lost.clone()
+    }
 }

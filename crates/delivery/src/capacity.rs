@@ -112,7 +112,11 @@ impl Census {
             add(requested, used, 1);
             let mut left = allocatable;
             add(&mut left, used, -1);
-            free.push(Amounts { cpu_milli: left.cpu_milli.max(0), memory_mi: left.memory_mi.max(0), pods: left.pods.max(0) });
+            free.push(Amounts {
+                cpu_milli: left.cpu_milli.max(0),
+                memory_mi: left.memory_mi.max(0),
+                pods: left.pods.max(0),
+            });
         }
         let mut ours = ours;
         Some(
@@ -173,14 +177,20 @@ fn shapes(free: &[Amounts]) -> Vec<Shape> {
         let mut groups: BTreeMap<(i64, i64, i64), i32> = BTreeMap::new();
         for node in free {
             let down = |value: i64, grain: i64| value - value % grain;
-            let key =
-                (down(node.cpu_milli, grain.cpu_milli), down(node.memory_mi, grain.memory_mi), down(node.pods, grain.pods));
+            let key = (
+                down(node.cpu_milli, grain.cpu_milli),
+                down(node.memory_mi, grain.memory_mi),
+                down(node.pods, grain.pods),
+            );
             *groups.entry(key).or_default() += 1;
         }
         if groups.len() <= SHAPES {
             return groups
                 .into_iter()
-                .map(|((cpu_milli, memory_mi, pods), nodes)| Shape { free: Amounts { cpu_milli, memory_mi, pods }, nodes })
+                .map(|((cpu_milli, memory_mi, pods), nodes)| Shape {
+                    free: Amounts { cpu_milli, memory_mi, pods },
+                    nodes,
+                })
                 .collect();
         }
         grain = Amounts { cpu_milli: grain.cpu_milli * 2, memory_mi: grain.memory_mi * 2, pods: grain.pods * 2 };
@@ -222,7 +232,10 @@ mod tests {
         assert_eq!(capacity[0].foreign, Amounts::default());
         assert_eq!(capacity[1].allocatable.cpu_milli, 4000);
         assert_eq!(capacity[1].foreign, Amounts { cpu_milli: 250, memory_mi: 128, pods: 1 });
-        assert_eq!(capacity[0].shapes, [Shape { free: Amounts { cpu_milli: 1500, memory_mi: 896, pods: 9 }, nodes: 1 }]);
+        assert_eq!(
+            capacity[0].shapes,
+            [Shape { free: Amounts { cpu_milli: 1500, memory_mi: 896, pods: 9 }, nodes: 1 }]
+        );
     }
 
     #[test]

@@ -81,7 +81,8 @@ pub async fn run(
     let name = cluster.to_string();
     let stopped = |source| DeliveryError::Store { cluster: name.clone(), source };
     let mut hints = delivery.hints.subscribe();
-    let expected = registered_uid(&delivery, &name).await.map_err(stopped)?.ok_or_else(|| DeliveryError::Gone(name.clone()))?;
+    let expected =
+        registered_uid(&delivery, &name).await.map_err(stopped)?.ok_or_else(|| DeliveryError::Gone(name.clone()))?;
     // Meet the member; say why not as long as that fails.
     let (member, contact) = loop {
         let met = match delivery.registry.get(&cluster) {
@@ -261,7 +262,8 @@ impl Session {
     }
 
     pub(crate) async fn ensure_namespace(&self, namespace: &str) -> Result<(), MemberError> {
-        let known = |session: &Self| session.0.namespaces.lock().unwrap_or_else(PoisonError::into_inner).contains(namespace);
+        let known =
+            |session: &Self| session.0.namespaces.lock().unwrap_or_else(PoisonError::into_inner).contains(namespace);
         if !known(self) {
             self.member().ensure_namespace(namespace).await?;
             self.0.namespaces.lock().unwrap_or_else(PoisonError::into_inner).insert(namespace.to_owned());
@@ -467,11 +469,7 @@ impl Session {
             }
             Hint::Topology => self.read_topology().await?,
             Hint::Member(cluster) if cluster == self.name() => {
-                let same = self
-                    .delivery()
-                    .registry
-                    .get(&self.0.cluster)
-                    .is_some_and(|member| member.is(self.member()));
+                let same = self.delivery().registry.get(&self.0.cluster).is_some_and(|member| member.is(self.member()));
                 return Ok(!same);
             }
             Hint::Everything => {
@@ -491,7 +489,9 @@ impl Session {
         };
         match meet(self.member(), &expected).await {
             Ok(contact) => self.0.contact.store(Arc::new(contact)),
-            Err(trouble) => tracing::debug!(cluster = self.name(), reason = trouble.reason, "kinds were not read again"),
+            Err(trouble) => {
+                tracing::debug!(cluster = self.name(), reason = trouble.reason, "kinds were not read again")
+            }
         }
     }
 
@@ -515,11 +515,23 @@ impl Session {
         };
         self.delivery().metrics.orphans.get_or_create(&self.label()).set(self.board().orphans() as i64);
         let store = &self.delivery().store;
-        let same = pulse.written.as_ref().is_some_and(|written| ClusterStatusRow { as_of: status.as_of, ..written.clone() } == status);
+        let same = pulse
+            .written
+            .as_ref()
+            .is_some_and(|written| ClusterStatusRow { as_of: status.as_of, ..written.clone() } == status);
         if !same {
-            let decisive = pulse.written.as_ref().is_none_or(|written| written.health != status.health || written.kinds != status.kinds);
+            let decisive = pulse
+                .written
+                .as_ref()
+                .is_none_or(|written| written.health != status.health || written.kinds != status.kinds);
             if decisive {
-                tracing::info!(cluster = self.name(), health = status.health, reason = status.reason, message = status.message, "member");
+                tracing::info!(
+                    cluster = self.name(),
+                    health = status.health,
+                    reason = status.reason,
+                    message = status.message,
+                    "member"
+                );
             }
             store.cluster_status_set(&self.0.claim, self.name(), &status).await?;
             let hint = if decisive { Hint::Topology } else { Hint::Capacity(self.name().to_owned()) };
@@ -611,7 +623,8 @@ impl Watched {
     /// Everything watched was listed once.
     fn complete(&self, session: &Session) -> bool {
         let board = session.board();
-        self.kinds.iter().all(|kind| board.is_synced(kind)) && self.census.capacity(&[], crds::cluster::v1alpha1::Amounts::default()).is_some()
+        self.kinds.iter().all(|kind| board.is_synced(kind))
+            && self.census.capacity(&[], crds::cluster::v1alpha1::Amounts::default()).is_some()
     }
 
     fn take(&mut self, session: &Session, source: &Source, event: WatchEvent) {
@@ -621,7 +634,9 @@ impl Watched {
                 WatchEvent::Reset => self.census.reset_nodes(),
                 WatchEvent::Synced { .. } => self.census.nodes_synced(),
                 WatchEvent::Upsert(bytes) => {
-                    if let Ok(object) = serde_json::from_slice(&bytes) { self.census.node(&object) }
+                    if let Ok(object) = serde_json::from_slice(&bytes) {
+                        self.census.node(&object)
+                    }
                 }
                 WatchEvent::Delete(gone) => self.census.node_gone(&gone.key.name),
                 WatchEvent::Bookmark { .. } | WatchEvent::Down(_) => {}
@@ -630,7 +645,9 @@ impl Watched {
                 WatchEvent::Reset => self.census.reset_pods(),
                 WatchEvent::Synced { .. } => self.census.pods_synced(),
                 WatchEvent::Upsert(bytes) => {
-                    if let Ok(object) = serde_json::from_slice(&bytes) { self.census.pod(&object) }
+                    if let Ok(object) = serde_json::from_slice(&bytes) {
+                        self.census.pod(&object)
+                    }
                 }
                 WatchEvent::Delete(gone) => self.census.pod_gone(&gone.key.namespace, &gone.key.name),
                 WatchEvent::Bookmark { .. } | WatchEvent::Down(_) => {}
@@ -723,14 +740,18 @@ impl Pulse {
     fn verdict(&self, complete: bool) -> (Verdict, &'static str, String) {
         let silent = self.last.is_none_or(|(at, _)| at.elapsed() >= self.times.silence);
         match &self.trouble {
-            Some(trouble) if trouble.verdict == Verdict::Fail => (trouble.verdict, trouble.reason, trouble.message.clone()),
+            Some(trouble) if trouble.verdict == Verdict::Fail => {
+                (trouble.verdict, trouble.reason, trouble.message.clone())
+            }
             Some(trouble) if silent => (trouble.verdict, trouble.reason, trouble.message.clone()),
             _ if silent => (
                 Verdict::Unknown,
                 "Silent",
                 format!("no sign of life for {} s; what runs there is unknown", self.times.silence.as_secs()),
             ),
-            _ if complete => (Verdict::Pass, "Ready", "the member answers and everything delivered there is followed".to_owned()),
+            _ if complete => {
+                (Verdict::Pass, "Ready", "the member answers and everything delivered there is followed".to_owned())
+            }
             _ => (Verdict::Unknown, "Listing", "what runs there is being read".to_owned()),
         }
     }

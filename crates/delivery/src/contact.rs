@@ -80,7 +80,10 @@ pub(crate) async fn meet(member: &Member, expected_uid: &str) -> Result<Contact,
     let served = member.discover().await.map_err(trouble)?;
     let namespaced: Vec<ApiKind> = served
         .into_iter()
-        .filter(|kind| kind.namespaced && ["get", "list", "watch", "patch", "delete"].iter().all(|verb| kind.verbs.iter().any(|v| v == verb)))
+        .filter(|kind| {
+            kind.namespaced
+                && ["get", "list", "watch", "patch", "delete"].iter().all(|verb| kind.verbs.iter().any(|v| v == verb))
+        })
         .collect();
     let access = member.permissions(&namespaced).await.map_err(trouble)?;
     let kinds = access.into_iter().filter(members::KindAccess::deliverable).map(|access| access.kind).collect();

@@ -55,7 +55,8 @@ impl Revisions {
             return Ok(facts.clone());
         }
         let row = self.store.application_list(&[app]).await?.pop().ok_or(RevisionError::Missing)?;
-        let intent = serde_json::from_value(row.intent).map_err(|error| RevisionError::Unreadable(error.to_string()))?;
+        let intent =
+            serde_json::from_value(row.intent).map_err(|error| RevisionError::Unreadable(error.to_string()))?;
         let facts = AppFacts { key: row.key, intent: Arc::new(intent) };
         self.apps.lock().unwrap_or_else(PoisonError::into_inner).insert(app, facts.clone());
         Ok(facts)

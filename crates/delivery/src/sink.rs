@@ -76,7 +76,11 @@ impl Sink {
                 }
                 Err(error @ StoreError::Fenced { .. }) => return Err(error),
                 Err(error) => {
-                    tracing::warn!(error = crate::cluster::chain(&error), rows = rows.len(), "status was not written; it will be");
+                    tracing::warn!(
+                        error = crate::cluster::chain(&error),
+                        rows = rows.len(),
+                        "status was not written; it will be"
+                    );
                     self.give_back(rows);
                     tokio::select! { () = shutdown.cancelled() => return Ok(()), () = tokio::time::sleep(RETRY) => {} }
                 }

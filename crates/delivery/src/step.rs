@@ -53,9 +53,7 @@ pub(crate) fn next_step(
         (_, None) if status.state.is_over() => Step::Nothing,
         (_, None) => Step::Gone,
         (_, Some(live)) if live.deleting => Step::Nothing,
-        (Wish::Delete, Some(live)) if !keep => {
-            Step::Delete { uid: live.uid.clone() }
-        }
+        (Wish::Delete, Some(live)) if !keep => Step::Delete { uid: live.uid.clone() },
         (Wish::Delete | Wish::Orphan, Some(live)) => {
             Step::Release { uid: live.uid.clone(), resource_version: live.resource_version.clone() }
         }

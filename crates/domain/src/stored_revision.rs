@@ -39,7 +39,11 @@ impl StoredRevision {
     pub fn parse(app: &AppKey, bytes: &[u8]) -> Result<Self, String> {
         let stored: Stored = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         let blueprint = blueprint_of_revision(app, &stored.components, &stored.overrides).map_err(|problems| {
-            problems.iter().map(|problem| format!("{}: {}", problem.field, problem.message)).collect::<Vec<_>>().join("; ")
+            problems
+                .iter()
+                .map(|problem| format!("{}: {}", problem.field, problem.message))
+                .collect::<Vec<_>>()
+                .join("; ")
         })?;
         Ok(Self { blueprint, overrides: stored.overrides })
     }

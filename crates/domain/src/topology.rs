@@ -231,7 +231,11 @@ fn declared_cell(
         (Some(zone), zones) => {
             return Err(refuse(
                 "ZoneNotInCluster",
-                format!("spec.zone {zone} is not a zone of cluster {}; its zones are {}", cluster.name, zones.join(", ")),
+                format!(
+                    "spec.zone {zone} is not a zone of cluster {}; its zones are {}",
+                    cluster.name,
+                    zones.join(", ")
+                ),
             ));
         }
         (None, [zone]) => zone.clone(),
@@ -279,12 +283,7 @@ fn with_derived(own: &BTreeMap<String, String>, derived: Vec<(&'static str, Stri
         .collect()
 }
 
-fn report_derived(
-    kind: &'static str,
-    name: &str,
-    own: &BTreeMap<String, String>,
-    problems: &mut Vec<TopologyProblem>,
-) {
+fn report_derived(kind: &'static str, name: &str, own: &BTreeMap<String, String>, problems: &mut Vec<TopologyProblem>) {
     for key in own.keys().filter(|key| labels::DERIVED.contains(&key.as_str())) {
         problems.push(TopologyProblem {
             kind,

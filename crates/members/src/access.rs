@@ -84,8 +84,7 @@ struct Rule {
 
 impl Rule {
     fn grants(&self, verb: &str, kind: &ApiKind) -> bool {
-        let has =
-            |list: &[String], word: &str| list.iter().any(|entry| entry == "*" || entry == word);
+        let has = |list: &[String], word: &str| list.iter().any(|entry| entry == "*" || entry == word);
         self.resource_names.is_empty()
             && has(&self.verbs, verb)
             && has(&self.api_groups, &kind.group)
@@ -112,27 +111,13 @@ impl Member {
             return self.permissions_one_by_one(kinds).await;
         }
         let allowed = |kind: &ApiKind| {
-            let granted = |verb: &&str| {
-                rules
-                    .resource_rules
-                    .iter()
-                    .any(|rule| rule.grants(verb, kind))
-            };
+            let granted = |verb: &&str| rules.resource_rules.iter().any(|rule| rule.grants(verb, kind));
             VERBS.into_iter().filter(granted).collect()
         };
-        Ok(kinds
-            .iter()
-            .map(|kind| KindAccess {
-                allowed: allowed(kind),
-                kind: kind.clone(),
-            })
-            .collect())
+        Ok(kinds.iter().map(|kind| KindAccess { allowed: allowed(kind), kind: kind.clone() }).collect())
     }
 
-    async fn permissions_one_by_one(
-        &self,
-        kinds: &[ApiKind],
-    ) -> Result<Vec<KindAccess>, MemberError> {
+    async fn permissions_one_by_one(&self, kinds: &[ApiKind]) -> Result<Vec<KindAccess>, MemberError> {
         let questions: Vec<BoxFuture<'_, _>> = kinds.iter().map(|kind| self.access(kind).boxed()).collect();
         stream::iter(questions).buffered(8).try_collect().await
     }
@@ -172,16 +157,11 @@ impl Member {
             "kind": "TokenRequest",
             "spec": {"expirationSeconds": ttl.as_secs()},
         });
-        let path = format!(
-            "/api/v1/namespaces/{SYSTEM_NAMESPACE}/serviceaccounts/{MEMBER_SERVICE_ACCOUNT}/token"
-        );
+        let path = format!("/api/v1/namespaces/{SYSTEM_NAMESPACE}/serviceaccounts/{MEMBER_SERVICE_ACCOUNT}/token");
         let mut answer = self.send(Method::POST, path, JSON, &request).await?;
         let granted: Granted = serde_json::from_value(answer["status"].take())
             .map_err(|error| MemberError::protocol(self.name(), error))?;
-        Ok(IssuedToken {
-            token: granted.token.into(),
-            expires_at: granted.expiration_timestamp,
-        })
+        Ok(IssuedToken { token: granted.token.into(), expires_at: granted.expiration_timestamp })
     }
 }
 
@@ -193,30 +173,12 @@ mod tests {
     fn a_rule_for_named_objects_or_another_group_grants_nothing() {
         let kind = ApiKind::namespaced("apps", "v1", "Deployment", "deployments");
         for (rule, grants) in [
-            (
-                r#"{"verbs":["get"],"apiGroups":["apps"],"resources":["deployments"]}"#,
-                true,
-            ),
-            (
-                r#"{"verbs":["*"],"apiGroups":["*"],"resources":["*"]}"#,
-                true,
-            ),
-            (
-                r#"{"verbs":["get"],"apiGroups":[""],"resources":["deployments"]}"#,
-                false,
-            ),
-            (
-                r#"{"verbs":["list"],"apiGroups":["apps"],"resources":["deployments"]}"#,
-                false,
-            ),
-            (
-                r#"{"verbs":["get"],"apiGroups":["apps"],"resources":["deployments"],"resourceNames":["x"]}"#,
-                false,
-            ),
-            (
-                r#"{"verbs":["get"],"apiGroups":["apps"],"resources":["deployments/scale"]}"#,
-                false,
-            ),
+            (r#"{"verbs":["get"],"apiGroups":["apps"],"resources":["deployments"]}"#, true),
+            (r#"{"verbs":["*"],"apiGroups":["*"],"resources":["*"]}"#, true),
+            (r#"{"verbs":["get"],"apiGroups":[""],"resources":["deployments"]}"#, false),
+            (r#"{"verbs":["list"],"apiGroups":["apps"],"resources":["deployments"]}"#, false),
+            (r#"{"verbs":["get"],"apiGroups":["apps"],"resources":["deployments"],"resourceNames":["x"]}"#, false),
+            (r#"{"verbs":["get"],"apiGroups":["apps"],"resources":["deployments/scale"]}"#, false),
         ] {
             let rule: Rule = serde_json::from_str(rule).unwrap();
             assert_eq!(rule.grants("get", &kind), grants);

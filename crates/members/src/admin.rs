@@ -83,38 +83,21 @@ pub enum AdminError {
 
 /// Reads one context (the current one where none is named) of a kubeconfig file.
 pub async fn load(path: &Path, context: Option<&str>) -> Result<AdminAccess, AdminError> {
-    let file = |source| AdminError::File {
-        path: path.to_owned(),
-        source: Box::new(source),
-    };
+    let file = |source| AdminError::File { path: path.to_owned(), source: Box::new(source) };
     let kubeconfig = Kubeconfig::read_from(path).map_err(file)?;
     let (context, cluster) =
-        choose(&kubeconfig, context).map_err(|message| AdminError::Context {
-            path: path.to_owned(),
-            message,
-        })?;
+        choose(&kubeconfig, context).map_err(|message| AdminError::Context { path: path.to_owned(), message })?;
     if cluster.insecure_skip_tls_verify == Some(true) {
         return Err(AdminError::Insecure { context });
     }
-    let ca_pem = authority(&cluster)
-        .await
-        .map_err(|message| AdminError::Authority {
-            context: context.clone(),
-            message,
-        })?;
-    let options = KubeConfigOptions {
-        context: Some(context.clone()),
-        ..KubeConfigOptions::default()
-    };
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
-        .await
-        .map_err(file)?;
+    let ca_pem =
+        authority(&cluster).await.map_err(|message| AdminError::Authority { context: context.clone(), message })?;
+    let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(file)?;
     config.connect_timeout = Some(Duration::from_secs(5));
     config.default_retry = false;
-    let client = Client::try_from(config).map_err(|source| AdminError::Client {
-        context: context.clone(),
-        source: Box::new(source),
-    })?;
+    let client = Client::try_from(config)
+        .map_err(|source| AdminError::Client { context: context.clone(), source: Box::new(source) })?;
     Ok(AdminAccess {
         client,
         server: cluster.server.unwrap_or_default(),
@@ -127,18 +110,11 @@ pub async fn load(path: &Path, context: Option<&str>) -> Result<AdminAccess, Adm
 
 fn choose(kubeconfig: &Kubeconfig, wanted: Option<&str>) -> Result<(String, Cluster), String> {
     let names = || {
-        let names: Vec<&str> = kubeconfig
-            .contexts
-            .iter()
-            .map(|c| c.name.as_str())
-            .collect();
+        let names: Vec<&str> = kubeconfig.contexts.iter().map(|c| c.name.as_str()).collect();
         names.join(", ")
     };
     let name = wanted
-        .or(kubeconfig
-            .current_context
-            .as_deref()
-            .filter(|name| !name.is_empty()))
+        .or(kubeconfig.current_context.as_deref().filter(|name| !name.is_empty()))
         .ok_or_else(|| format!("no context is current; choose one of: {}", names()))?;
     let context = kubeconfig
         .contexts
@@ -151,12 +127,7 @@ fn choose(kubeconfig: &Kubeconfig, wanted: Option<&str>) -> Result<(String, Clus
         .iter()
         .find(|cluster| cluster.name == context.cluster)
         .and_then(|cluster| cluster.cluster.clone())
-        .ok_or_else(|| {
-            format!(
-                "context {name} names the cluster {}, which is not there",
-                context.cluster
-            )
-        })?;
+        .ok_or_else(|| format!("context {name} names the cluster {}, which is not there", context.cluster))?;
     if cluster.server.as_deref().is_none_or(str::is_empty) {
         return Err(format!("the cluster of context {name} has no server"));
     }
@@ -166,18 +137,13 @@ fn choose(kubeconfig: &Kubeconfig, wanted: Option<&str>) -> Result<(String, Clus
 async fn authority(cluster: &Cluster) -> Result<Option<Vec<u8>>, String> {
     if let Some(data) = &cluster.certificate_authority_data {
         let data: String = data.split_whitespace().collect();
-        let pem = base64::engine::general_purpose::STANDARD
-            .decode(data)
-            .map_err(|error| error.to_string())?;
+        let pem = base64::engine::general_purpose::STANDARD.decode(data).map_err(|error| error.to_string())?;
         return Ok(Some(pem));
     }
     // The file's path was made absolute when the kubeconfig was read.
     match &cluster.certificate_authority {
         None => Ok(None),
-        Some(path) => tokio::fs::read(path)
-            .await
-            .map(Some)
-            .map_err(|error| format!("{path}: {error}")),
+        Some(path) => tokio::fs::read(path).await.map(Some).map_err(|error| format!("{path}: {error}")),
     }
 }
 
@@ -204,16 +170,10 @@ users:
     async fn the_chosen_context_decides_address_trust_and_proxy() {
         let kubeconfig = Kubeconfig::from_yaml(FILE).unwrap();
         let (name, cluster) = choose(&kubeconfig, None).unwrap();
-        assert_eq!(
-            (name.as_str(), cluster.server.as_deref()),
-            ("north", Some("https://n:6443"))
-        );
+        assert_eq!((name.as_str(), cluster.server.as_deref()), ("north", Some("https://n:6443")));
         assert_eq!(cluster.proxy_url.as_deref(), Some("http://p:3128"));
         assert_eq!(cluster.tls_server_name.as_deref(), Some("api"));
-        assert_eq!(
-            authority(&cluster).await.unwrap().as_deref(),
-            Some(&b"CA"[..])
-        );
+        assert_eq!(authority(&cluster).await.unwrap().as_deref(), Some(&b"CA"[..]));
         for (wanted, says) in [("west", "north, south, lost"), ("lost", "nowhere")] {
             let message = choose(&kubeconfig, Some(wanted)).unwrap_err();
             assert!(message.contains(says), "{message}");
@@ -228,9 +188,6 @@ users:
         std::fs::write(&path, FILE).unwrap();
         let error = load(&path, Some("south")).await.unwrap_err();
         std::fs::remove_dir_all(&folder).unwrap();
-        assert!(
-            error.to_string().contains("certificate-authority-data"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("certificate-authority-data"), "{error}");
     }
 }

@@ -46,11 +46,7 @@ impl ApiKind {
 
     /// `group/version`, or `version` in the core group.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() {
-            self.version.clone()
-        } else {
-            format!("{}/{}", self.group, self.version)
-        }
+        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
     }
 
     /// The key of an object of this kind; `namespace` is empty for cluster-scoped kinds.
@@ -109,14 +105,8 @@ mod tests {
     fn paths_follow_scope_and_group() {
         let deployment = ApiKind::namespaced("apps", "v1", "Deployment", "deployments");
         let node = ApiKind::cluster_scoped("", "v1", "Node", "nodes");
-        assert_eq!(
-            deployment.object_path("pay", "trade"),
-            "/apis/apps/v1/namespaces/pay/deployments/trade"
-        );
-        assert_eq!(
-            deployment.object_path("pay", "../x?y"),
-            "/apis/apps/v1/namespaces/pay/deployments/..%2Fx%3Fy"
-        );
+        assert_eq!(deployment.object_path("pay", "trade"), "/apis/apps/v1/namespaces/pay/deployments/trade");
+        assert_eq!(deployment.object_path("pay", "../x?y"), "/apis/apps/v1/namespaces/pay/deployments/..%2Fx%3Fy");
         assert_eq!(node.object_path("ignored", "n1"), "/api/v1/nodes/n1");
         assert_eq!(node.collection_path(), "/api/v1/nodes");
         assert_eq!(deployment.api_version(), "apps/v1");

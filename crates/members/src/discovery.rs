@@ -55,13 +55,9 @@ impl Member {
     /// Every kind of every served version, the preferred version of a group first. Groups of aggregated API servers
     /// that are down are missing, which is not the same as not installed.
     pub async fn discover(&self) -> Result<Vec<ApiKind>, MemberError> {
-        let call = |path: &str| Call {
-            accept: AGGREGATED,
-            ..Call::get(path)
-        };
+        let call = |path: &str| Call { accept: AGGREGATED, ..Call::get(path) };
         let (core, groups) = (call("/api"), call("/apis"));
-        let (core, groups) =
-            tokio::try_join!(self.transport.call(&core), self.transport.call(&groups))?;
+        let (core, groups) = tokio::try_join!(self.transport.call(&core), self.transport.call(&groups))?;
         let mut kinds = kinds(self.json(&core)?);
         kinds.extend(self::kinds(self.json(&groups)?));
         Ok(kinds)
@@ -103,10 +99,7 @@ mod tests {
         let kinds = kinds(serde_json::from_str(list).unwrap());
         assert_eq!(kinds.len(), 1);
         assert_eq!(kinds[0].api_version(), "apps/v1");
-        assert_eq!(
-            (kinds[0].plural.as_str(), kinds[0].namespaced),
-            ("deployments", true)
-        );
+        assert_eq!((kinds[0].plural.as_str(), kinds[0].namespaced), ("deployments", true));
         assert_eq!(kinds[0].verbs, ["get", "list"]);
     }
 }

@@ -166,10 +166,7 @@ impl MemberError {
 
     /// Whether nobody can say if a write took effect.
     pub fn outcome_unknown(&self) -> bool {
-        matches!(
-            self,
-            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Unavailable { .. }
-        )
+        matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Unavailable { .. })
     }
 
     /// Whether the way to the member failed, not the request: what health and the breaker count.
@@ -178,29 +175,15 @@ impl MemberError {
     }
 
     pub(crate) fn protocol(cluster: &ClusterName, message: impl std::fmt::Display) -> Self {
-        Self::Protocol {
-            cluster: cluster.clone(),
-            message: message.to_string(),
-        }
+        Self::Protocol { cluster: cluster.clone(), message: message.to_string() }
     }
 
     /// From a status code and the body that came with it, a `metav1.Status` if all is well.
-    pub(crate) fn from_answer(
-        cluster: &ClusterName,
-        code: u16,
-        retry_after: Option<Duration>,
-        body: &[u8],
-    ) -> Self {
-        let status = serde_json::from_slice::<Status>(body).unwrap_or_else(|_| Status {
-            message: plain_text(code, body),
-            ..Status::default()
-        });
+    pub(crate) fn from_answer(cluster: &ClusterName, code: u16, retry_after: Option<Duration>, body: &[u8]) -> Self {
+        let status = serde_json::from_slice::<Status>(body)
+            .unwrap_or_else(|_| Status { message: plain_text(code, body), ..Status::default() });
         let cluster = cluster.clone();
-        let message = if status.message.is_empty() {
-            format!("HTTP {code}")
-        } else {
-            status.message
-        };
+        let message = if status.message.is_empty() { format!("HTTP {code}") } else { status.message };
         let causes = status.details.causes;
         if matches!(code, 403 | 422) && message.contains(&format!("'{POLICY_NAME}'")) {
             return Self::FenceRefused { message };
@@ -220,30 +203,15 @@ impl MemberError {
             },
             410 => Self::Expired { message },
             413 => Self::TooLarge { message },
-            400 | 415 | 422 => Self::Invalid {
-                fields: causes.into_iter().map(|c| c.field).collect(),
-                message,
-            },
-            429 => Self::Throttled {
-                cluster,
-                message,
-                retry_after,
-            },
+            400 | 415 | 422 => Self::Invalid { fields: causes.into_iter().map(|c| c.field).collect(), message },
+            429 => Self::Throttled { cluster, message, retry_after },
             500 if message.contains("request is too large") => Self::TooLarge { message },
             // Server-side apply reports an object that does not fit the schema as an internal error.
-            500 if message.contains("failed to create typed patch object") => Self::Invalid {
-                fields: undeclared(&message),
-                message,
-            },
-            500..=599 => Self::Unavailable {
-                cluster,
-                message,
-                retry_after,
-            },
-            _ => Self::Protocol {
-                cluster,
-                message: format!("HTTP {code}: {message}"),
-            },
+            500 if message.contains("failed to create typed patch object") => {
+                Self::Invalid { fields: undeclared(&message), message }
+            }
+            500..=599 => Self::Unavailable { cluster, message, retry_after },
+            _ => Self::Protocol { cluster, message: format!("HTTP {code}: {message}") },
         }
     }
 }
@@ -287,11 +255,7 @@ struct Cause {
 fn plain_text(code: u16, body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(400)]);
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if text.is_empty() {
-        format!("HTTP {code}")
-    } else {
-        format!("HTTP {code}: {text}")
-    }
+    if text.is_empty() { format!("HTTP {code}") } else { format!("HTTP {code}: {text}") }
 }
 
 #[cfg(test)]
@@ -309,34 +273,14 @@ mod tests {
             r#"{{"kind":"Status","message":"deployments.apps \"x\" is forbidden: ValidatingAdmissionPolicy '{POLICY_NAME}' with binding 'b' denied request: stale"}}"#
         );
         for (code, body, kind, retryable) in [
-            (
-                401,
-                r#"{"kind":"Status","message":"Unauthorized"}"#,
-                "unauthorized",
-                false,
-            ),
-            (
-                403,
-                r#"{"kind":"Status","message":"no"}"#,
-                "forbidden",
-                false,
-            ),
+            (401, r#"{"kind":"Status","message":"Unauthorized"}"#, "unauthorized", false),
+            (403, r#"{"kind":"Status","message":"no"}"#, "forbidden", false),
             (422, fence.as_str(), "fence_refused", false),
             (403, fence.as_str(), "fence_refused", false),
-            (
-                400,
-                r#"{"message":"strict decoding error: unknown field \"spec.x\""}"#,
-                "invalid",
-                false,
-            ),
+            (400, r#"{"message":"strict decoding error: unknown field \"spec.x\""}"#, "invalid", false),
             (410, r#"{"message":"too old"}"#, "expired", true),
             (429, "", "throttled", true),
-            (
-                500,
-                r#"{"message":"etcdserver: request is too large"}"#,
-                "too_large",
-                false,
-            ),
+            (500, r#"{"message":"etcdserver: request is too large"}"#, "too_large", false),
             (502, "<html>bad gateway</html>", "unavailable", true),
             (302, "", "protocol", true),
         ] {
@@ -353,9 +297,7 @@ mod tests {
             r#"{"kind":"Status","message":"Apply failed with 1 conflict: conflict with \"kubectl-client-side-apply\" using apps/v1: .spec.replicas",
                "details":{"causes":[{"reason":"FieldManagerConflict","message":"conflict with \"kubectl-client-side-apply\" using apps/v1","field":".spec.replicas"}]}}"#,
         );
-        let MemberError::Conflict { managers, message } = error else {
-            panic!("{error:?}")
-        };
+        let MemberError::Conflict { managers, message } = error else { panic!("{error:?}") };
         assert_eq!(managers, ["kubectl-client-side-apply"]);
         assert!(message.contains(".spec.replicas"));
     }
@@ -366,18 +308,12 @@ mod tests {
             500,
             r#"{"message":"failed to create typed patch object (/c; apps/v1, Kind=Deployment): errors:\n  .spec.x: field not declared in schema\n  .spec.template.y: field not declared in schema"}"#,
         );
-        let MemberError::Invalid { fields, .. } = error else {
-            panic!("{error:?}")
-        };
+        let MemberError::Invalid { fields, .. } = error else { panic!("{error:?}") };
         assert_eq!(fields, ["spec.x", "spec.template.y"]);
     }
 
     #[test]
     fn unauthorized_says_how_to_mend_it() {
-        assert!(
-            of(401, "")
-                .to_string()
-                .contains("meridian cluster update-credential north")
-        );
+        assert!(of(401, "").to_string().contains("meridian cluster update-credential north"));
     }
 }

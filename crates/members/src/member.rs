@@ -50,15 +50,9 @@ impl ServerVersion {
         let raw: Raw = serde_json::from_slice(body).map_err(|error| error.to_string())?;
         let number = |text: &str| {
             let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
-            digits
-                .parse()
-                .map_err(|_| format!("{text:?} is not a version number"))
+            digits.parse().map_err(|_| format!("{text:?} is not a version number"))
         };
-        Ok(Self {
-            major: number(&raw.major)?,
-            minor: number(&raw.minor)?,
-            git_version: raw.git_version,
-        })
+        Ok(Self { major: number(&raw.major)?, minor: number(&raw.minor)?, git_version: raw.git_version })
     }
 }
 
@@ -66,9 +60,7 @@ impl Member {
     /// Makes the handle. Nothing is sent yet: connections come about with the first call, so a dead member does
     /// not delay a start. Must be called within a tokio runtime.
     pub fn connect(config: &MemberConfig) -> Result<Self, MemberError> {
-        Ok(Self {
-            transport: Arc::new(Transport::new(config)?),
-        })
+        Ok(Self { transport: Arc::new(Transport::new(config)?) })
     }
 
     /// Name of the cluster.
@@ -95,10 +87,7 @@ impl Member {
     /// but not ready gives [`MemberError::Unavailable`].
     pub async fn probe(&self) -> Result<Duration, MemberError> {
         let began = Instant::now();
-        let call = Call {
-            accept: "*/*",
-            ..Call::get("/readyz")
-        };
+        let call = Call { accept: "*/*", ..Call::get("/readyz") };
         self.transport.probe(&call).await?;
         Ok(began.elapsed())
     }
@@ -125,25 +114,13 @@ impl Member {
     }
 
     /// One object.
-    pub async fn get(
-        &self,
-        kind: &ApiKind,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Value, MemberError> {
+    pub async fn get(&self, kind: &ApiKind, namespace: &str, name: &str) -> Result<Value, MemberError> {
         self.json(&self.get_bytes(kind, namespace, name).await?)
     }
 
     /// One object, as the server sent it.
-    pub async fn get_bytes(
-        &self,
-        kind: &ApiKind,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Bytes, MemberError> {
-        self.transport
-            .call(&Call::get(kind.object_path(namespace, name)))
-            .await
+    pub async fn get_bytes(&self, kind: &ApiKind, namespace: &str, name: &str) -> Result<Bytes, MemberError> {
+        self.transport.call(&Call::get(kind.object_path(namespace, name))).await
     }
 
     pub(crate) fn json<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, MemberError> {
@@ -158,8 +135,7 @@ mod tests {
     #[test]
     fn vendors_suffixes_do_not_hide_the_version() {
         for (minor, supported) in [("29", false), ("30", true), ("30+", true), ("36", true)] {
-            let body =
-                format!(r#"{{"major":"1","minor":"{minor}","gitVersion":"v1.{minor}.0-eks"}}"#);
+            let body = format!(r#"{{"major":"1","minor":"{minor}","gitVersion":"v1.{minor}.0-eks"}}"#);
             let version = ServerVersion::parse(body.as_bytes()).unwrap();
             assert_eq!(version.supported(), supported, "{minor}");
         }

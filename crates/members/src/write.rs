@@ -37,10 +37,7 @@ impl Preconditions {
     /// Exactly this object in exactly this version, taken from its metadata.
     pub fn of(object: &Value) -> Self {
         let text = |field: &str| object["metadata"][field].as_str().map(String::from);
-        Self {
-            uid: text("uid"),
-            resource_version: text("resourceVersion"),
-        }
+        Self { uid: text("uid"), resource_version: text("resourceVersion") }
     }
 
     fn metadata(&self) -> Map<String, Value> {
@@ -68,10 +65,8 @@ impl Member {
         object: &Value,
         options: ApplyOptions,
     ) -> Result<Value, MemberError> {
-        let mut path = format!(
-            "{}?fieldManager={FIELD_MANAGER}&fieldValidation=Strict",
-            kind.object_path(namespace, name)
-        );
+        let mut path =
+            format!("{}?fieldManager={FIELD_MANAGER}&fieldValidation=Strict", kind.object_path(namespace, name));
         if options.force {
             path.push_str("&force=true");
         }
@@ -93,8 +88,7 @@ impl Member {
     ) -> Result<Value, MemberError> {
         let mut metadata = only_if.metadata();
         metadata.insert("annotations".into(), json!({ labels::DELETE_FENCE: fence }));
-        self.merge(kind, namespace, name, &json!({ "metadata": metadata }))
-            .await
+        self.merge(kind, namespace, name, &json!({ "metadata": metadata })).await
     }
 
     /// Deletes in the background (dependants are collected by the member), only if the preconditions hold.
@@ -112,9 +106,7 @@ impl Member {
             "preconditions": only_if.metadata(),
         });
         let path = kind.object_path(namespace, name);
-        self.send(Method::DELETE, path, JSON, &options)
-            .await
-            .map(|_: Value| ())
+        self.send(Method::DELETE, path, JSON, &options).await.map(|_: Value| ())
     }
 
     /// Stamps and deletes the object with this UID, reading it anew when its status changed in between, as that of a
@@ -147,15 +139,9 @@ impl Member {
         uid: &str,
     ) -> Result<(), MemberError> {
         let found = Preconditions::of(&self.get(kind, namespace, name).await?);
-        let only_if = Preconditions {
-            uid: Some(uid.to_owned()),
-            ..found
-        };
-        let stamped = self
-            .stamp_delete(kind, namespace, name, fence, &only_if)
-            .await?;
-        self.delete(kind, namespace, name, &Preconditions::of(&stamped))
-            .await
+        let only_if = Preconditions { uid: Some(uid.to_owned()), ..found };
+        let stamped = self.stamp_delete(kind, namespace, name, fence, &only_if).await?;
+        self.delete(kind, namespace, name, &Preconditions::of(&stamped)).await
     }
 
     /// Lets an object go: stamps it, then removes our labels and annotations and gives up the ownership of every
@@ -168,16 +154,13 @@ impl Member {
         fence: Fence,
         only_if: &Preconditions,
     ) -> Result<Value, MemberError> {
-        let held = self
-            .stamp_delete(kind, namespace, name, fence, only_if)
-            .await?;
+        let held = self.stamp_delete(kind, namespace, name, fence, only_if).await?;
         let mut metadata = Preconditions::of(&held).metadata();
         for field in ["labels", "annotations"] {
             metadata.insert(field.into(), Value::Object(ours_removed(&held, field)));
         }
         metadata.insert("managedFields".into(), others_ownership(&held));
-        self.merge(kind, namespace, name, &json!({ "metadata": metadata }))
-            .await
+        self.merge(kind, namespace, name, &json!({ "metadata": metadata })).await
     }
 
     /// Creates the namespace when it is missing; an existing one, of whoever, is left alone.
@@ -187,8 +170,7 @@ impl Member {
             Err(MemberError::NotFound { .. }) => {}
             other => return other.map(|_| ()),
         }
-        let namespace =
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         let path = format!("/api/v1/namespaces?fieldManager={FIELD_MANAGER}");
         match self.send(Method::POST, path, JSON, &namespace).await {
             // Somebody else was faster: it exists, which is all we want.
@@ -197,26 +179,12 @@ impl Member {
         }
     }
 
-    async fn merge(
-        &self,
-        kind: &ApiKind,
-        namespace: &str,
-        name: &str,
-        change: &Value,
-    ) -> Result<Value, MemberError> {
-        let path = format!(
-            "{}?fieldManager={FIELD_MANAGER}",
-            kind.object_path(namespace, name)
-        );
+    async fn merge(&self, kind: &ApiKind, namespace: &str, name: &str, change: &Value) -> Result<Value, MemberError> {
+        let path = format!("{}?fieldManager={FIELD_MANAGER}", kind.object_path(namespace, name));
         match self.send(Method::PATCH, path, MERGE, change).await {
             // A patch with another object's uid reads as an attempt to change the uid: it is a failed precondition.
-            Err(MemberError::Invalid { message, fields })
-                if fields.iter().any(|field| field == "metadata.uid") =>
-            {
-                Err(MemberError::Conflict {
-                    message,
-                    managers: Vec::new(),
-                })
+            Err(MemberError::Invalid { message, fields }) if fields.iter().any(|field| field == "metadata.uid") => {
+                Err(MemberError::Conflict { message, managers: Vec::new() })
             }
             other => other,
         }
@@ -230,10 +198,7 @@ impl Member {
         body: &Value,
     ) -> Result<Value, MemberError> {
         let body = serde_json::to_vec(body).expect("a JSON value serialises");
-        let answer = self
-            .transport
-            .call(&Call::send(method, path, content_type, body))
-            .await?;
+        let answer = self.transport.call(&Call::send(method, path, content_type, body)).await?;
         self.json(&answer)
     }
 }
@@ -258,11 +223,7 @@ fn others_ownership(object: &Value) -> Value {
         .filter(|entry| entry["manager"] != FIELD_MANAGER)
         .cloned()
         .collect();
-    if others.is_empty() {
-        json!([{}])
-    } else {
-        Value::Array(others)
-    }
+    if others.is_empty() { json!([{}]) } else { Value::Array(others) }
 }
 
 #[cfg(test)]
@@ -276,14 +237,8 @@ mod tests {
             "annotations": {labels::FENCE: "f", "note": "keep"},
             "managedFields": [{"manager": "meridian"}, {"manager": "kubectl"}],
         }});
-        assert_eq!(
-            Value::Object(ours_removed(&object, "labels")),
-            json!({labels::MANAGED: null})
-        );
-        assert_eq!(
-            Value::Object(ours_removed(&object, "annotations")),
-            json!({labels::FENCE: null})
-        );
+        assert_eq!(Value::Object(ours_removed(&object, "labels")), json!({labels::MANAGED: null}));
+        assert_eq!(Value::Object(ours_removed(&object, "annotations")), json!({labels::FENCE: null}));
         assert_eq!(others_ownership(&object), json!([{"manager": "kubectl"}]));
         assert_eq!(others_ownership(&json!({})), json!([{}]));
     }

@@ -17,11 +17,7 @@ fn config_maps() -> ApiKind {
 }
 
 fn fence(plan: u32) -> Fence {
-    Fence {
-        generation: 1,
-        authority: 1,
-        plan,
-    }
+    Fence { generation: 1, authority: 1, plan }
 }
 
 /// A delivered ConfigMap with this fence and this content.
@@ -37,22 +33,11 @@ fn delivered(name: &str, plan: u32, content: &str) -> Value {
     })
 }
 
-const PLAIN: ApplyOptions = ApplyOptions {
-    force: false,
-    dry_run: false,
-};
+const PLAIN: ApplyOptions = ApplyOptions { force: false, dry_run: false };
 
-async fn apply(
-    member: &Member,
-    namespace: &str,
-    name: &str,
-    plan: u32,
-    content: &str,
-) -> Result<Value, MemberError> {
+async fn apply(member: &Member, namespace: &str, name: &str, plan: u32, content: &str) -> Result<Value, MemberError> {
     let object = delivered(name, plan, content);
-    member
-        .apply(&config_maps(), namespace, name, &object, PLAIN)
-        .await
+    member.apply(&config_maps(), namespace, name, &object, PLAIN).await
 }
 
 fn fence_refused<T: std::fmt::Debug>(result: Result<T, MemberError>, says: &str) {
@@ -76,26 +61,11 @@ async fn a_stale_writer_is_refused_and_a_newer_one_passes() {
 
     let mut bare = delivered("c", 7, "x");
     bare["metadata"]["annotations"] = json!({});
-    fence_refused(
-        member
-            .apply(&config_maps(), "stale", "c", &bare, PLAIN)
-            .await,
-        "must carry a fence",
-    );
+    fence_refused(member.apply(&config_maps(), "stale", "c", &bare, PLAIN).await, "must carry a fence");
     bare["metadata"]["annotations"] = json!({labels::FENCE: "9"});
-    fence_refused(
-        member
-            .apply(&config_maps(), "stale", "c", &bare, PLAIN)
-            .await,
-        "must carry a fence",
-    );
+    fence_refused(member.apply(&config_maps(), "stale", "c", &bare, PLAIN).await, "must carry a fence");
     bare["metadata"]["name"] = "new".into();
-    fence_refused(
-        member
-            .apply(&config_maps(), "stale", "new", &bare, PLAIN)
-            .await,
-        "must carry a fence",
-    );
+    fence_refused(member.apply(&config_maps(), "stale", "new", &bare, PLAIN).await, "must carry a fence");
 }
 
 #[tokio::test]
@@ -106,71 +76,27 @@ async fn only_stamped_objects_can_be_deleted_by_us_and_a_stale_process_cannot_st
     let object = apply(&member, "stamp", "c", 5, "x").await.unwrap();
     let now = Preconditions::of(&object);
     let kind = config_maps();
-    fence_refused(
-        member.delete(&kind, "stamp", "c", &now).await,
-        "not stamped",
-    );
-    fence_refused(
-        member
-            .stamp_delete(&kind, "stamp", "c", fence(4), &now)
-            .await,
-        "stale stamp",
-    );
+    fence_refused(member.delete(&kind, "stamp", "c", &now).await, "not stamped");
+    fence_refused(member.stamp_delete(&kind, "stamp", "c", fence(4), &now).await, "stale stamp");
 
-    let other = Preconditions {
-        uid: Some("00000000-0000-0000-0000-000000000000".into()),
-        ..Preconditions::default()
-    };
-    let wrong = member
-        .stamp_delete(&kind, "stamp", "c", fence(5), &other)
-        .await;
-    assert!(
-        matches!(wrong, Err(MemberError::Conflict { .. })),
-        "{wrong:?}"
-    );
+    let other = Preconditions { uid: Some("00000000-0000-0000-0000-000000000000".into()), ..Preconditions::default() };
+    let wrong = member.stamp_delete(&kind, "stamp", "c", fence(5), &other).await;
+    assert!(matches!(wrong, Err(MemberError::Conflict { .. })), "{wrong:?}");
 
-    let stamped = member
-        .stamp_delete(&kind, "stamp", "c", fence(5), &now)
-        .await
-        .unwrap();
+    let stamped = member.stamp_delete(&kind, "stamp", "c", fence(5), &now).await.unwrap();
     // The process died here; somebody else applied with a newer fence: the stamp is void.
     let revived = apply(&member, "stamp", "c", 6, "y").await.unwrap();
     let old = Preconditions::of(&stamped);
     let gone_by = member.delete(&kind, "stamp", "c", &old).await;
-    assert!(
-        matches!(
-            gone_by,
-            Err(MemberError::Conflict { .. } | MemberError::FenceRefused { .. })
-        ),
-        "{gone_by:?}"
-    );
-    fence_refused(
-        member
-            .delete(&kind, "stamp", "c", &Preconditions::of(&revived))
-            .await,
-        "not stamped",
-    );
+    assert!(matches!(gone_by, Err(MemberError::Conflict { .. } | MemberError::FenceRefused { .. })), "{gone_by:?}");
+    fence_refused(member.delete(&kind, "stamp", "c", &Preconditions::of(&revived)).await, "not stamped");
 
-    let stamped = member
-        .stamp_delete(&kind, "stamp", "c", fence(7), &Preconditions::of(&revived))
-        .await
-        .unwrap();
-    let stale = member
-        .delete(&kind, "stamp", "c", &Preconditions::of(&revived))
-        .await;
-    assert!(
-        matches!(stale, Err(MemberError::Conflict { .. })),
-        "{stale:?}"
-    );
-    member
-        .delete(&kind, "stamp", "c", &Preconditions::of(&stamped))
-        .await
-        .unwrap();
+    let stamped = member.stamp_delete(&kind, "stamp", "c", fence(7), &Preconditions::of(&revived)).await.unwrap();
+    let stale = member.delete(&kind, "stamp", "c", &Preconditions::of(&revived)).await;
+    assert!(matches!(stale, Err(MemberError::Conflict { .. })), "{stale:?}");
+    member.delete(&kind, "stamp", "c", &Preconditions::of(&stamped)).await.unwrap();
     let gone = member.get(&kind, "stamp", "c").await;
-    assert!(
-        matches!(gone, Err(MemberError::NotFound { .. })),
-        "{gone:?}"
-    );
+    assert!(matches!(gone, Err(MemberError::NotFound { .. })), "{gone:?}");
 }
 
 #[tokio::test]
@@ -193,42 +119,22 @@ async fn other_people_may_edit_and_delete_but_not_touch_the_fence() {
         }
     }
     let foreign = apply(&member, "people", "c", 5, "z").await.unwrap();
-    assert_eq!(
-        foreign["data"]["more"], "y",
-        "a foreign field survives our apply"
-    );
+    assert_eq!(foreign["data"]["more"], "y", "a foreign field survives our apply");
     assert_eq!(foreign["metadata"]["labels"]["team"], "pay");
 
     let edit = json!({"data": {"content": "theirs"}});
     plane.admin("PATCH", path, &edit).await.unwrap();
-    let Err(MemberError::Conflict { managers, message }) =
-        apply(&member, "people", "c", 5, "ours").await
-    else {
+    let Err(MemberError::Conflict { managers, message }) = apply(&member, "people", "c", 5, "ours").await else {
         panic!("a field somebody else took must be a conflict")
     };
-    assert!(
-        !managers.is_empty() && message.contains(".data.content"),
-        "{managers:?} {message}"
-    );
-    let forced = ApplyOptions {
-        force: true,
-        ..PLAIN
-    };
+    assert!(!managers.is_empty() && message.contains(".data.content"), "{managers:?} {message}");
+    let forced = ApplyOptions { force: true, ..PLAIN };
     let object = delivered("c", 5, "ours");
-    let dry = ApplyOptions {
-        dry_run: true,
-        ..forced
-    };
-    member
-        .apply(&config_maps(), "people", "c", &object, dry)
-        .await
-        .unwrap();
+    let dry = ApplyOptions { dry_run: true, ..forced };
+    member.apply(&config_maps(), "people", "c", &object, dry).await.unwrap();
     let unchanged = member.get(&config_maps(), "people", "c").await.unwrap();
     assert_eq!(unchanged["data"]["content"], "theirs");
-    member
-        .apply(&config_maps(), "people", "c", &object, forced)
-        .await
-        .unwrap();
+    member.apply(&config_maps(), "people", "c", &object, forced).await.unwrap();
 
     plane.admin("DELETE", path, &json!({})).await.unwrap();
 }
@@ -240,20 +146,13 @@ async fn a_released_object_stays_and_belongs_to_nobody() {
     member.ensure_namespace("release").await.unwrap();
     let object = apply(&member, "release", "c", 5, "x").await.unwrap();
     let kind = config_maps();
-    let stale = member
-        .release(&kind, "release", "c", fence(4), &Preconditions::of(&object))
-        .await;
+    let stale = member.release(&kind, "release", "c", fence(4), &Preconditions::of(&object)).await;
     fence_refused(stale, "stale stamp");
     let edit = json!({"metadata": {"labels": {labels::MANAGED: null}, "annotations": {labels::FENCE: null}}});
-    let refusal = plane
-        .admin("PATCH", "/api/v1/namespaces/release/configmaps/c", &edit)
-        .await;
+    let refusal = plane.admin("PATCH", "/api/v1/namespaces/release/configmaps/c", &edit).await;
     assert!(refusal.unwrap_err().contains("only Meridian changes"));
 
-    let released = member
-        .release(&kind, "release", "c", fence(5), &Preconditions::of(&object))
-        .await
-        .unwrap();
+    let released = member.release(&kind, "release", "c", fence(5), &Preconditions::of(&object)).await.unwrap();
     let metadata = &released["metadata"];
     assert_eq!(metadata["uid"], object["metadata"]["uid"]);
     assert_eq!(released["data"]["content"], "x");
@@ -268,21 +167,12 @@ async fn a_field_the_member_does_not_know_is_refused_by_name() {
     member.ensure_namespace("strict").await.unwrap();
     let mut object = delivered("c", 1, "x");
     object["spec"] = json!({"unknown": 1});
-    let result = member
-        .apply(&config_maps(), "strict", "c", &object, PLAIN)
-        .await;
-    let Err(MemberError::Invalid { fields, .. }) = result else {
-        panic!("{result:?}")
-    };
+    let result = member.apply(&config_maps(), "strict", "c", &object, PLAIN).await;
+    let Err(MemberError::Invalid { fields, .. }) = result else { panic!("{result:?}") };
     assert_eq!(fields, ["spec"]);
     let object = delivered("c", 1, "x");
-    let result = member
-        .apply(&config_maps(), "no-such-namespace", "c", &object, PLAIN)
-        .await;
-    assert!(
-        matches!(result, Err(MemberError::NotFound { .. })),
-        "{result:?}"
-    );
+    let result = member.apply(&config_maps(), "no-such-namespace", "c", &object, PLAIN).await;
+    assert!(matches!(result, Err(MemberError::NotFound { .. })), "{result:?}");
 }
 
 #[tokio::test]
@@ -291,31 +181,13 @@ async fn rights_are_exactly_the_profiles_and_the_token_renews_itself() {
     let member = plane.member().await;
     let kinds = member.discover().await.unwrap();
     let access = member.permissions(&kinds).await.unwrap();
-    let deliverable: Vec<&str> = access
-        .iter()
-        .filter(|a| a.deliverable())
-        .map(|a| a.kind.plural.as_str())
-        .collect();
+    let deliverable: Vec<&str> = access.iter().filter(|a| a.deliverable()).map(|a| a.kind.plural.as_str()).collect();
     for kind in install::deliverable_kinds() {
-        assert!(
-            kinds
-                .iter()
-                .any(|k| k.plural == kind.plural && k.version == kind.version)
-        );
-        assert!(
-            deliverable.contains(&kind.plural.as_str()),
-            "{}",
-            kind.plural
-        );
+        assert!(kinds.iter().any(|k| k.plural == kind.plural && k.version == kind.version));
+        assert!(deliverable.contains(&kind.plural.as_str()), "{}", kind.plural);
     }
-    for plural in [
-        "validatingadmissionpolicies",
-        "clusterroles",
-        "roles",
-        "nodes",
-        "pods",
-        "customresourcedefinitions",
-    ] {
+    for plural in ["validatingadmissionpolicies", "clusterroles", "roles", "nodes", "pods", "customresourcedefinitions"]
+    {
         assert!(!deliverable.contains(&plural), "{plural}");
     }
     let nodes = access.iter().find(|a| a.kind.plural == "nodes").unwrap();
@@ -326,17 +198,10 @@ async fn rights_are_exactly_the_profiles_and_the_token_renews_itself() {
     assert!(issued.expires_at > jiff::Timestamp::now());
     member.set_token(&SecretString::from("rubbish")).unwrap();
     let refused = member.get(&config_maps(), "default", "x").await;
-    let Err(error @ MemberError::Unauthorized { .. }) = refused else {
-        panic!("{refused:?}")
-    };
+    let Err(error @ MemberError::Unauthorized { .. }) = refused else { panic!("{refused:?}") };
     assert!(error.to_string().contains("update-credential"));
     member.set_token(&issued.token).unwrap();
-    assert_eq!(
-        member.kube_system_uid().await.unwrap(),
-        install::kube_system_uid(&plane.client().await)
-            .await
-            .unwrap()
-    );
+    assert_eq!(member.kube_system_uid().await.unwrap(), install::kube_system_uid(&plane.client().await).await.unwrap());
     assert!(!format!("{member:?} {issued:?}").contains(issued.token.expose_secret()));
 
     let version = member.version().await.unwrap();
@@ -348,13 +213,8 @@ async fn rights_are_exactly_the_profiles_and_the_token_renews_itself() {
         "ValidatingAdmissionPolicy",
         "validatingadmissionpolicies",
     );
-    let forbidden = member
-        .delete(&policy, "", install::POLICY_NAME, &Preconditions::default())
-        .await;
-    assert!(
-        matches!(forbidden, Err(MemberError::Forbidden { .. })),
-        "{forbidden:?}"
-    );
+    let forbidden = member.delete(&policy, "", install::POLICY_NAME, &Preconditions::default()).await;
+    assert!(matches!(forbidden, Err(MemberError::Forbidden { .. })), "{forbidden:?}");
 }
 
 #[tokio::test]
@@ -368,84 +228,45 @@ async fn the_members_own_controllers_are_not_hindered() {
     let mut deployment = delivered("t", 5, "");
     deployment["apiVersion"] = "apps/v1".into();
     deployment["kind"] = "Deployment".into();
-    deployment["spec"] =
-        json!({"replicas": 1, "selector": {"matchLabels": {"app": "t"}}, "template": pod});
+    deployment["spec"] = json!({"replicas": 1, "selector": {"matchLabels": {"app": "t"}}, "template": pod});
     let mut service = delivered("t", 5, "");
     service["kind"] = "Service".into();
     service["spec"] = json!({"selector": {"app": "t"}, "ports": [{"port": 80}]});
     for (object, plural) in [(&mut deployment, "deployments"), (&mut service, "services")] {
         object.as_object_mut().unwrap().remove("data");
-        member
-            .apply(kind(plural), "kcm", "t", object, PLAIN)
-            .await
-            .unwrap();
+        member.apply(kind(plural), "kcm", "t", object, PLAIN).await.unwrap();
     }
 
     // The controller writes status and the revision annotation on the Deployment, copies our annotations to a
     // ReplicaSet, and our labels from the Service to an EndpointSlice.
-    let sets = plane
-        .eventually("/apis/apps/v1/namespaces/kcm/replicasets", has_items)
-        .await;
-    assert_eq!(
-        sets["items"][0]["metadata"]["annotations"][labels::FENCE],
-        json!(fence(5))
-    );
+    let sets = plane.eventually("/apis/apps/v1/namespaces/kcm/replicasets", has_items).await;
+    assert_eq!(sets["items"][0]["metadata"]["annotations"][labels::FENCE], json!(fence(5)));
     let slices = "/apis/discovery.k8s.io/v1/namespaces/kcm/endpointslices";
     let slices = plane.eventually(slices, has_items).await;
-    assert_eq!(
-        slices["items"][0]["metadata"]["labels"][labels::MANAGED],
-        "true"
-    );
+    assert_eq!(slices["items"][0]["metadata"]["labels"][labels::MANAGED], "true");
     let path = "/apis/apps/v1/namespaces/kcm/deployments/t";
-    let observed = |object: &Value| {
-        object["status"]["observedGeneration"] == 1 && object["status"]["replicas"] == 1
-    };
+    let observed = |object: &Value| object["status"]["observedGeneration"] == 1 && object["status"]["replicas"] == 1;
     plane.eventually(path, observed).await;
 
     let scale = json!({"spec": {"replicas": 2}});
-    plane
-        .admin("PATCH", &format!("{path}/scale"), &scale)
-        .await
-        .unwrap();
+    plane.admin("PATCH", &format!("{path}/scale"), &scale).await.unwrap();
     let status = json!({"metadata": {"annotations": {labels::FENCE: fence(9)}}});
-    let sneaked = plane
-        .admin("PATCH", &format!("{path}/status"), &status)
-        .await;
+    let sneaked = plane.admin("PATCH", &format!("{path}/status"), &status).await;
     assert!(sneaked.unwrap_err().contains("only Meridian changes"));
 
     let uid = member.get(kind("deployments"), "kcm", "t").await.unwrap()["metadata"]["uid"].clone();
     let uid = uid.as_str().unwrap();
-    fence_refused(
-        member
-            .remove(kind("deployments"), "kcm", "t", fence(4), uid)
-            .await,
-        "stale stamp",
-    );
-    let another = member
-        .remove(kind("deployments"), "kcm", "t", fence(5), "another")
-        .await;
-    assert!(
-        matches!(another, Err(MemberError::Conflict { .. })),
-        "{another:?}"
-    );
-    member
-        .remove(kind("deployments"), "kcm", "t", fence(5), uid)
-        .await
-        .unwrap();
-    member
-        .remove(kind("deployments"), "kcm", "t", fence(5), uid)
-        .await
-        .unwrap();
+    fence_refused(member.remove(kind("deployments"), "kcm", "t", fence(4), uid).await, "stale stamp");
+    let another = member.remove(kind("deployments"), "kcm", "t", fence(5), "another").await;
+    assert!(matches!(another, Err(MemberError::Conflict { .. })), "{another:?}");
+    member.remove(kind("deployments"), "kcm", "t", fence(5), uid).await.unwrap();
+    member.remove(kind("deployments"), "kcm", "t", fence(5), uid).await.unwrap();
     let empty = |list: &Value| !has_items(list);
-    plane
-        .eventually("/apis/apps/v1/namespaces/kcm/replicasets", empty)
-        .await;
+    plane.eventually("/apis/apps/v1/namespaces/kcm/replicasets", empty).await;
 }
 
 fn has_items(list: &Value) -> bool {
-    list["items"]
-        .as_array()
-        .is_some_and(|items| !items.is_empty())
+    list["items"].as_array().is_some_and(|items| !items.is_empty())
 }
 
 #[tokio::test]
@@ -460,20 +281,11 @@ async fn a_member_behind_a_proxy_is_reached_through_it_alone() {
     let gets = (0..20).map(|_| member.get(&kind, "default", "kube-root-ca.crt"));
     futures::future::join_all(gets).await;
     let heads = proxy.heads.lock().unwrap().clone();
-    assert_eq!(
-        heads.len(),
-        1,
-        "HTTP/2 carries all requests on one connection"
-    );
+    assert_eq!(heads.len(), 1, "HTTP/2 carries all requests on one connection");
     let heads = heads.concat();
     let target = config.server.strip_prefix("https://").unwrap();
     assert!(heads.starts_with(&format!("CONNECT {target}")), "{heads}");
-    assert!(
-        heads
-            .to_lowercase()
-            .contains("proxy-authorization: basic am9lonbac3m="),
-        "{heads}"
-    );
+    assert!(heads.to_lowercase().contains("proxy-authorization: basic am9lonbac3m="), "{heads}");
     assert!(!heads.contains("Bearer"), "{heads}");
 }
 
@@ -485,22 +297,14 @@ async fn a_server_with_another_authority_or_name_is_not_trusted() {
     Member::connect(&config).unwrap().probe().await.unwrap();
     config.tls_server_name = Some("elsewhere".into());
     let wrong = Member::connect(&config).unwrap().probe().await;
-    let Err(MemberError::Unreachable { message, .. }) = wrong else {
-        panic!("{wrong:?}")
-    };
+    let Err(MemberError::Unreachable { message, .. }) = wrong else { panic!("{wrong:?}") };
     assert!(message.contains("certificate"), "{message}");
     config.tls_server_name = None;
     config.ca_pem = Some(plane::another_authority());
     let wrong = Member::connect(&config).unwrap().probe().await;
-    assert!(
-        matches!(wrong, Err(MemberError::Unreachable { .. })),
-        "{wrong:?}"
-    );
+    assert!(matches!(wrong, Err(MemberError::Unreachable { .. })), "{wrong:?}");
     config.ca_pem = Some(b"rubbish".to_vec());
-    assert!(matches!(
-        Member::connect(&config),
-        Err(MemberError::Config { .. })
-    ));
+    assert!(matches!(Member::connect(&config), Err(MemberError::Config { .. })));
 }
 
 #[tokio::test]
@@ -514,10 +318,7 @@ async fn a_watch_lists_page_by_page_follows_and_tells_deletes() {
         let name = format!("w{at}");
         let mut object = delivered(&name, 1, "x");
         object["metadata"]["labels"][labels::APP] = "watched".into();
-        member
-            .apply(&config_maps(), "watch", &name, &object, PLAIN)
-            .await
-            .unwrap();
+        member.apply(&config_maps(), "watch", &name, &object, PLAIN).await.unwrap();
     }
     let selector = format!("{}=watched", labels::APP);
     let mut events = member.watch(&config_maps(), &selector);
@@ -529,27 +330,13 @@ async fn a_watch_lists_page_by_page_follows_and_tells_deletes() {
 
     let mut object = delivered("w3", 2, "changed");
     object["metadata"]["labels"][labels::APP] = "watched".into();
-    member
-        .apply(&config_maps(), "watch", "w3", &object, PLAIN)
-        .await
-        .unwrap();
-    let WatchEvent::Upsert(bytes) = next(&mut events).await else {
-        panic!("expected the change")
-    };
+    member.apply(&config_maps(), "watch", "w3", &object, PLAIN).await.unwrap();
+    let WatchEvent::Upsert(bytes) = next(&mut events).await else { panic!("expected the change") };
     let seen: Value = serde_json::from_slice(&bytes).unwrap();
     assert_eq!(seen["data"]["content"], "changed");
 
-    plane
-        .admin(
-            "DELETE",
-            "/api/v1/namespaces/watch/configmaps/w1",
-            &json!({}),
-        )
-        .await
-        .unwrap();
-    let WatchEvent::Delete(deleted) = next(&mut events).await else {
-        panic!("expected the delete")
-    };
+    plane.admin("DELETE", "/api/v1/namespaces/watch/configmaps/w1", &json!({})).await.unwrap();
+    let WatchEvent::Delete(deleted) = next(&mut events).await else { panic!("expected the delete") };
     assert_eq!(deleted.key, config_maps().key("watch", "w1"));
     assert!(!deleted.uid.is_empty());
 }
@@ -571,14 +358,9 @@ async fn a_silent_member_is_noticed_and_the_watch_goes_on_afterwards() {
 
     plane.freeze();
     let began = std::time::Instant::now();
-    let WatchEvent::Down(error) = next(&mut events).await else {
-        panic!("the watch must tell that it is down")
-    };
+    let WatchEvent::Down(error) = next(&mut events).await else { panic!("the watch must tell that it is down") };
     assert!(error.is_transport(), "{error:?}");
-    assert!(
-        began.elapsed() < Duration::from_secs(10),
-        "PINGs notice it, not the watch's time-out"
-    );
+    assert!(began.elapsed() < Duration::from_secs(10), "PINGs notice it, not the watch's time-out");
     let opened = async {
         loop {
             match member.get(&config_maps(), "default", "x").await {
@@ -588,14 +370,10 @@ async fn a_silent_member_is_noticed_and_the_watch_goes_on_afterwards() {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), opened)
-        .await
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(30), opened).await.unwrap();
     plane.thaw();
     let healed = async { while member.probe().await.is_err() {} };
-    tokio::time::timeout(Duration::from_secs(30), healed)
-        .await
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(30), healed).await.unwrap();
 
     member.ensure_namespace("silent").await.unwrap();
     apply(&member, "silent", "c", 1, "x").await.unwrap();
@@ -619,10 +397,7 @@ async fn a_watch_whose_history_is_gone_starts_over_with_a_reset() {
     // Changes that the watch does not see, so that its version stays behind.
     for at in 0..20 {
         let other = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("other-{at}")}});
-        plane
-            .admin("POST", "/api/v1/namespaces/gone/configmaps", &other)
-            .await
-            .unwrap();
+        plane.admin("POST", "/api/v1/namespaces/gone/configmaps", &other).await.unwrap();
     }
     plane.restart_forgetting_history().await;
     let mut saw = Vec::new();
@@ -648,39 +423,18 @@ async fn joining_twice_changes_nothing_and_leaving_takes_everything_away() {
     assert!(again.unchanged(), "{again:?}");
     assert_eq!(install::verify(&client, &installation).await.unwrap(), []);
 
-    let binding = format!(
-        "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/{}",
-        install::POLICY_NAME
-    );
+    let binding =
+        format!("/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/{}", install::POLICY_NAME);
     plane.admin("DELETE", &binding, &json!({})).await.unwrap();
     let issues = install::verify(&client, &installation).await.unwrap();
     assert_eq!(issues.len(), 1, "{issues:?}");
     let mended = install::apply(&client, &installation).await.unwrap();
-    assert_eq!(
-        mended
-            .objects
-            .iter()
-            .filter(|(_, c)| *c == Change::Created)
-            .count(),
-        1
-    );
+    assert_eq!(mended.objects.iter().filter(|(_, c)| *c == Change::Created).count(), 1);
 
     let removed = install::uninstall(&client).await.unwrap();
-    assert!(
-        removed
-            .objects
-            .iter()
-            .all(|(_, change)| *change == Change::Removed),
-        "{removed:?}"
-    );
+    assert!(removed.objects.iter().all(|(_, change)| *change == Change::Removed), "{removed:?}");
     let absent = install::uninstall(&client).await.unwrap();
-    assert!(
-        absent
-            .objects
-            .iter()
-            .all(|(what, c)| *c == Change::Absent || what.starts_with("Namespace")),
-        "{absent:?}"
-    );
+    assert!(absent.objects.iter().all(|(what, c)| *c == Change::Absent || what.starts_with("Namespace")), "{absent:?}");
 }
 
 async fn next(events: &mut (impl futures::Stream<Item = WatchEvent> + Unpin)) -> WatchEvent {

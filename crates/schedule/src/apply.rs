@@ -59,8 +59,13 @@ pub(crate) async fn apply(schedule: &Schedule, mut plans: Vec<AppPlan>) -> Resul
 
 fn decision_row(plan: &AppPlan) -> DecisionRow {
     let decided = plan.record.as_ref().map(|(hash, record)| {
-        let targets: BTreeMap<&str, i32> =
-            record.decision.cells.iter().filter(|cell| cell.target > 0).map(|cell| (cell.cell.as_str(), cell.target)).collect();
+        let targets: BTreeMap<&str, i32> = record
+            .decision
+            .cells
+            .iter()
+            .filter(|cell| cell.target > 0)
+            .map(|cell| (cell.cell.as_str(), cell.target))
+            .collect();
         (
             hash.as_bytes().to_vec(),
             serde_json::to_value(record).expect("a record is plain data"),
@@ -88,7 +93,8 @@ async fn give_names(schedule: &Schedule, plans: &mut [AppPlan]) -> Result<(), St
         .flat_map(|insert| insert.names.iter().map(|name| place(insert, name)))
         .collect();
     let owners = if candidates.is_empty() { Vec::new() } else { schedule.store.placement_owners(&candidates).await? };
-    let mut taken: BTreeMap<Slot, String> = owners.into_iter().map(|owner| (slot(&place_of(&owner)), owner.app_name)).collect();
+    let mut taken: BTreeMap<Slot, String> =
+        owners.into_iter().map(|owner| (slot(&place_of(&owner)), owner.app_name)).collect();
     for plan in plans.iter_mut() {
         let mut problems = Vec::new();
         let mut kept = Vec::new();
@@ -100,7 +106,8 @@ async fn give_names(schedule: &Schedule, plans: &mut [AppPlan]) -> Result<(), St
                 kept.push(insert);
                 continue;
             }
-            let owner = taken.get(&slot(&(insert.row.cluster.clone(), insert.row.object.clone()))).cloned().unwrap_or_default();
+            let owner =
+                taken.get(&slot(&(insert.row.cluster.clone(), insert.row.object.clone()))).cloned().unwrap_or_default();
             if owner == plan.key.name {
                 // Its own leaving row still has the name; it comes back when that is gone.
                 continue;

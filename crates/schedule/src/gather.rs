@@ -56,7 +56,8 @@ pub(crate) async fn gather(schedule: &Schedule, batch: &[AppId]) -> Result<Gathe
             if revisions.contains_key(&hash) {
                 continue;
             }
-            let parsed = schedule.revisions.get(row.id, revision, |bytes| StoredRevision::parse(&row.key, bytes)).await?;
+            let parsed =
+                schedule.revisions.get(row.id, revision, |bytes| StoredRevision::parse(&row.key, bytes)).await?;
             // One that is gone is not placed any more; its rows were changed meanwhile and bring us back here.
             revisions.extend(parsed.map(|parsed| (hash, parsed)));
         }

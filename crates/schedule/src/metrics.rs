@@ -26,7 +26,11 @@ impl ScheduleMetrics {
         Self {
             depth: metrics.register("schedule_queue_depth", "Applications waiting for a decision", Gauge::default()),
             decided: metrics.register("schedule_decisions", "Decisions written", Counter::default()),
-            unchanged: metrics.register("schedule_unchanged", "Applications that needed no decision", Counter::default()),
+            unchanged: metrics.register(
+                "schedule_unchanged",
+                "Applications that needed no decision",
+                Counter::default(),
+            ),
             failed: metrics.register("schedule_failed_batches", "Batches that failed", Counter::default()),
             batch_seconds: metrics.register(
                 "schedule_batch_seconds",

@@ -80,7 +80,9 @@ pub(crate) fn desired<'a>(
         for component in &parsed.blueprint.components {
             match component.scope {
                 Scope::Divided => objects.push(object(component, facts, revision, *replicas, true)),
-                Scope::PerCell => objects.push(object(component, facts, revision, own_replicas(component, suspended), false)),
+                Scope::PerCell => {
+                    objects.push(object(component, facts, revision, own_replicas(component, suspended), false))
+                }
                 Scope::PerCluster | Scope::Once => {}
             }
         }

@@ -144,12 +144,7 @@ fn standing(world: &World, facts: &AppFacts) -> AppPlan {
 }
 
 /// Cells that hold the application from now on, with the replicas of each.
-fn numbers(
-    world: &World,
-    facts: &AppFacts,
-    wanted: &StoredRevision,
-    plan: &mut AppPlan,
-) -> BTreeMap<CellName, i32> {
+fn numbers(world: &World, facts: &AppFacts, wanted: &StoredRevision, plan: &mut AppPlan) -> BTreeMap<CellName, i32> {
     let blueprint = &wanted.blueprint;
     let divided = blueprint.divided.map(|index| &blueprint.components[index]);
     let request = Request {
@@ -171,8 +166,10 @@ fn numbers(
     }
     let previous = previous(facts);
     let (standing_hash, standing) = plan.standing.clone();
-    let asked = facts.row.rebalance_asked.as_deref().filter(|asked| Some(*asked) != facts.row.rebalance_done.as_deref());
-    let mut targets: BTreeMap<CellName, i32> = previous.iter().map(|(cell, held)| (cell.clone(), held.target)).collect();
+    let asked =
+        facts.row.rebalance_asked.as_deref().filter(|asked| Some(*asked) != facts.row.rebalance_done.as_deref());
+    let mut targets: BTreeMap<CellName, i32> =
+        previous.iter().map(|(cell, held)| (cell.clone(), held.target)).collect();
     if hash != standing_hash || standing.short || asked.is_some() {
         let ledger = world.ledger_without(&facts.held);
         let rebalanced = placement::rebalance(&request, &world.topology, &directives, &previous, &ledger);
@@ -220,8 +217,12 @@ fn undivided(
     hash: ContentHash,
     plan: &mut AppPlan,
 ) -> BTreeMap<CellName, i32> {
-    let holding: BTreeSet<&str> =
-        facts.rows.iter().filter(|row| row.wish == Wish::Present).flat_map(|row| [row.cell.as_str(), row.cluster.as_str()]).collect();
+    let holding: BTreeSet<&str> = facts
+        .rows
+        .iter()
+        .filter(|row| row.wish == Wish::Present)
+        .flat_map(|row| [row.cell.as_str(), row.cluster.as_str()])
+        .collect();
     let eligible = placement::eligible_cells(request, &world.topology, directives);
     let mut record = DecisionRecord { wanted: 0, ..DecisionRecord::default() };
     let mut cells = BTreeMap::new();
@@ -266,11 +267,7 @@ fn undivided(
 }
 
 /// Revision each cell is told to run.
-fn cell_revisions(
-    world: &World,
-    facts: &AppFacts,
-    cells: &BTreeMap<CellName, i32>,
-) -> BTreeMap<CellName, ContentHash> {
+fn cell_revisions(world: &World, facts: &AppFacts, cells: &BTreeMap<CellName, i32>) -> BTreeMap<CellName, ContentHash> {
     cells
         .keys()
         .map(|cell| {
@@ -289,7 +286,11 @@ fn next_cell(world: &World, facts: &AppFacts, places: &Places) -> Option<CellNam
     let rollout: Vec<CellRollout> = places
         .revisions
         .iter()
-        .map(|(cell, revision)| CellRollout { cell: cell.clone(), revision: *revision, settled: settled(world, facts, cell) })
+        .map(|(cell, revision)| CellRollout {
+            cell: cell.clone(),
+            revision: *revision,
+            settled: settled(world, facts, cell),
+        })
         .collect();
     match advance(&rollout, facts.wanted) {
         Rollout::Advance(cell) => Some(cell),
@@ -299,16 +300,23 @@ fn next_cell(world: &World, facts: &AppFacts, places: &Places) -> Option<CellNam
 
 /// Whether everything told to a cell, and to its cluster, is delivered, worked out and available.
 fn settled(world: &World, facts: &AppFacts, cell: &CellName) -> Verdict {
-    let Some(cluster) = world.topology.cells.get(cell).map(|facts| facts.cluster.as_str()) else { return Verdict::Unknown };
+    let Some(cluster) = world.topology.cells.get(cell).map(|facts| facts.cluster.as_str()) else {
+        return Verdict::Unknown;
+    };
     let rows: Vec<&PlacementRow> = facts
         .rows
         .iter()
-        .filter(|row| row.wish == Wish::Present && (row.cell == cell.as_str() || row.cell == cluster && row.cluster == cluster))
+        .filter(|row| {
+            row.wish == Wish::Present && (row.cell == cell.as_str() || row.cell == cluster && row.cluster == cluster)
+        })
         .collect();
     if !world.is_fresh(cluster) {
         return Verdict::Unknown;
     }
-    Verdict::all(rows.into_iter().map(|row| facts.status.get(&row.id).map_or(Verdict::Unknown, |status| row_settled(row, status))))
+    Verdict::all(
+        rows.into_iter()
+            .map(|row| facts.status.get(&row.id).map_or(Verdict::Unknown, |status| row_settled(row, status))),
+    )
 }
 
 fn row_settled(row: &PlacementRow, status: &StatusRow) -> Verdict {
@@ -322,9 +330,10 @@ fn row_settled(row: &PlacementRow, status: &StatusRow) -> Verdict {
 
 fn is_ready(world: &World, facts: &AppFacts, places: &Places) -> bool {
     !places.revisions.is_empty()
-        && places.revisions.iter().all(|(cell, revision)| {
-            *revision == facts.wanted && settled(world, facts, cell) == Verdict::Pass
-        })
+        && places
+            .revisions
+            .iter()
+            .all(|(cell, revision)| *revision == facts.wanted && settled(world, facts, cell) == Verdict::Pass)
 }
 
 /// Brings rows from what they are to what they are to be.
@@ -387,9 +396,10 @@ fn leave(world: &World, facts: &AppFacts, row: &PlacementRow, floor: i32, next: 
         return;
     }
     next.floor = 0;
-    let needed = facts.rows.iter().any(|other| {
-        other.cluster == row.cluster && other.rank > row.rank && other.divided && other.rendered() > 0
-    });
+    let needed = facts
+        .rows
+        .iter()
+        .any(|other| other.cluster == row.cluster && other.rank > row.rank && other.divided && other.rendered() > 0);
     let never_moved = row.object.kind == "StatefulSet" && is_leaving(world, row);
     if never_moved {
         next.target = row.target;
@@ -421,11 +431,7 @@ fn insert_of(facts: &AppFacts, object: &Desired<'_>) -> Insert {
 }
 
 /// Floors of the rows of the Divided component.
-fn floors(
-    world: &World,
-    facts: &AppFacts,
-    wanted: &BTreeMap<PlacementId, &Desired<'_>>,
-) -> BTreeMap<PlacementId, i32> {
+fn floors(world: &World, facts: &AppFacts, wanted: &BTreeMap<PlacementId, &Desired<'_>>) -> BTreeMap<PlacementId, i32> {
     let divided: Vec<&PlacementRow> =
         facts.rows.iter().filter(|row| row.divided && row.wish == Wish::Present).collect();
     let available = |row: &PlacementRow| {

@@ -49,7 +49,13 @@ impl World {
             .collect();
         let (topology, problems) = topology_from_rows(clusters, cells);
         for problem in problems.iter().filter(|problem| problem.excluded) {
-            tracing::warn!(kind = problem.kind, name = problem.name, reason = problem.reason, message = problem.message, "takes no part in placement");
+            tracing::warn!(
+                kind = problem.kind,
+                name = problem.name,
+                reason = problem.reason,
+                message = problem.message,
+                "takes no part in placement"
+            );
         }
         let mut directives = Vec::new();
         for row in store.directive_list().await? {
@@ -61,9 +67,16 @@ impl World {
                     reason: format!("directive {} cannot be read by this version", row.id),
                 });
             };
-            directives.push((row.app, Directive { id: row.id, target, app: None, effect, owner: row.owner, reason: row.reason }));
+            directives.push((
+                row.app,
+                Directive { id: row.id, target, app: None, effect, owner: row.owner, reason: row.reason },
+            ));
         }
-        let held = store.reservation_sums().await?.into_iter().map(|row| ((row.cluster.clone(), row.zone.clone()), amounts(&row)));
+        let held = store
+            .reservation_sums()
+            .await?
+            .into_iter()
+            .map(|row| ((row.cluster.clone(), row.zone.clone()), amounts(&row)));
         Ok(Self { topology, directives, abandoned, held: held.collect() })
     }
 

@@ -211,9 +211,11 @@ impl Store {
         .rows_affected()
             == 1;
         if gone {
-            sqlx::query!("DELETE FROM payload p WHERE NOT EXISTS (SELECT 1 FROM app_revision r WHERE r.payload = p.hash)")
-                .execute(&mut *transaction)
-                .await?;
+            sqlx::query!(
+                "DELETE FROM payload p WHERE NOT EXISTS (SELECT 1 FROM app_revision r WHERE r.payload = p.hash)"
+            )
+            .execute(&mut *transaction)
+            .await?;
         }
         transaction.commit().await?;
         Ok(gone)
@@ -250,7 +252,8 @@ impl Store {
 
     /// Ids and names of all applications.
     pub async fn application_keys(&self) -> Result<Vec<(AppId, AppKey)>, StoreError> {
-        let rows = sqlx::query!("SELECT id, namespace, name FROM application ORDER BY id").fetch_all(&self.pool).await?;
+        let rows =
+            sqlx::query!("SELECT id, namespace, name FROM application ORDER BY id").fetch_all(&self.pool).await?;
         Ok(rows.into_iter().map(|row| (row.id, AppKey { namespace: row.namespace, name: row.name })).collect())
     }
 
@@ -272,7 +275,11 @@ impl Store {
         .await?;
         Ok(rows
             .into_iter()
-            .map(|row| RevisionRow { revision: row.revision, taken_at: row.taken_at.to_jiff(), was_ready: row.was_ready })
+            .map(|row| RevisionRow {
+                revision: row.revision,
+                taken_at: row.taken_at.to_jiff(),
+                was_ready: row.was_ready,
+            })
             .collect())
     }
 

@@ -69,7 +69,8 @@ impl Store {
 
     /// All cells, by name.
     pub async fn cell_list(&self) -> Result<Vec<CellRow>, StoreError> {
-        let rows = sqlx::query!("SELECT name, labels, spec, authority FROM cell ORDER BY name").fetch_all(&self.pool).await?;
+        let rows =
+            sqlx::query!("SELECT name, labels, spec, authority FROM cell ORDER BY name").fetch_all(&self.pool).await?;
         rows.into_iter()
             .map(|row| {
                 Ok(CellRow {

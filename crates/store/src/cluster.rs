@@ -140,15 +140,17 @@ impl Store {
         rows.into_iter()
             .map(|row| {
                 let status = match (row.health, row.reason, row.message, row.kinds, row.capacity) {
-                    (Some(health), Some(reason), Some(message), Some(kinds), Some(capacity)) => Some(ClusterStatusRow {
-                        health,
-                        reason,
-                        message,
-                        as_of: row.as_of.map(Ts::to_jiff),
-                        version: row.version,
-                        kinds,
-                        capacity,
-                    }),
+                    (Some(health), Some(reason), Some(message), Some(kinds), Some(capacity)) => {
+                        Some(ClusterStatusRow {
+                            health,
+                            reason,
+                            message,
+                            as_of: row.as_of.map(Ts::to_jiff),
+                            version: row.version,
+                            kinds,
+                            capacity,
+                        })
+                    }
                     _ => None,
                 };
                 Ok(ClusterRow {
@@ -169,7 +171,12 @@ impl Store {
 
     /// Writes what is known of a cluster; the writer holds the cluster's delivery lease.
     /// A cluster that is no longer there is no error.
-    pub async fn cluster_status_set(&self, claim: &Claim, cluster: &str, status: &ClusterStatusRow) -> Result<(), StoreError> {
+    pub async fn cluster_status_set(
+        &self,
+        claim: &Claim,
+        cluster: &str,
+        status: &ClusterStatusRow,
+    ) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         claim.check_in_txn(&mut transaction).await?;
         sqlx::query!(

@@ -152,7 +152,10 @@ impl Store {
 
 type Txn<'a> = sqlx::Transaction<'a, sqlx::Postgres>;
 
-async fn insert(transaction: &mut Txn<'_>, decisions: &[DecisionRow]) -> Result<Vec<(String, PlacementId)>, StoreError> {
+async fn insert(
+    transaction: &mut Txn<'_>,
+    decisions: &[DecisionRow],
+) -> Result<Vec<(String, PlacementId)>, StoreError> {
     let rows: Vec<(AppId, &PlacementInsert)> =
         decisions.iter().flat_map(|decision| decision.inserts.iter().map(|insert| (decision.app, insert))).collect();
     if rows.is_empty() {
@@ -191,7 +194,10 @@ async fn insert(transaction: &mut Txn<'_>, decisions: &[DecisionRow]) -> Result<
     Ok(added.into_iter().map(|row| (row.cluster, row.id)).collect())
 }
 
-async fn change(transaction: &mut Txn<'_>, decisions: &[DecisionRow]) -> Result<Vec<(String, PlacementId)>, StoreError> {
+async fn change(
+    transaction: &mut Txn<'_>,
+    decisions: &[DecisionRow],
+) -> Result<Vec<(String, PlacementId)>, StoreError> {
     let rows: Vec<&PlacementChange> = decisions.iter().flat_map(|decision| &decision.changes).collect();
     if rows.is_empty() {
         return Ok(Vec::new());

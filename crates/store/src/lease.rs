@@ -193,10 +193,10 @@ impl Heart {
     fn publish(&self, held: &[(String, i64)], valid_until: Instant) {
         let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, sender) in wanted.iter() {
-            let term = held.iter().find(|(held, _)| held == name).map(|(lease, epoch)| Term {
-                claim: Claim { lease: lease.clone(), epoch: *epoch },
-                valid_until,
-            });
+            let term = held
+                .iter()
+                .find(|(held, _)| held == name)
+                .map(|(lease, epoch)| Term { claim: Claim { lease: lease.clone(), epoch: *epoch }, valid_until });
             let before = sender.borrow().as_ref().map(|term| term.claim.epoch);
             let now = term.as_ref().map(|term| term.claim.epoch);
             if before != now {

@@ -108,7 +108,8 @@ macro_rules! placement_row {
             target: row.target,
             floor: row.floor,
             surge: row.surge,
-            plan_epoch: u32::try_from(row.plan_epoch).map_err(|error| StoreError::corrupt("placement.plan_epoch", error))?,
+            plan_epoch: u32::try_from(row.plan_epoch)
+                .map_err(|error| StoreError::corrupt("placement.plan_epoch", error))?,
             revision: row.revision,
             wish: Wish::parse(&row.wish)?,
         })

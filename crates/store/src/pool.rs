@@ -27,7 +27,8 @@ impl Store {
     /// [`StoreError::Refused`] when the URL cannot be read.
     pub fn open(url: &str, connections: u32) -> Result<Self, StoreError> {
         let options = options(url)?;
-        let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE).connect_lazy_with(options);
+        let pool =
+            PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE).connect_lazy_with(options);
         Ok(Self { pool })
     }
 
@@ -38,16 +39,17 @@ impl Store {
 
     /// Checks that the database answers and that its schema is this program's. Servers never migrate.
     pub async fn check(&self) -> Result<(), StoreError> {
-        let applied: Vec<i64> = match sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version")
-            .fetch_all(&self.pool)
-            .await
-        {
-            Ok(applied) => applied,
-            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => {
-                return Err(StoreError::Schema("it is empty".to_owned()));
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let applied: Vec<i64> =
+            match sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version")
+                .fetch_all(&self.pool)
+                .await
+            {
+                Ok(applied) => applied,
+                Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => {
+                    return Err(StoreError::Schema("it is empty".to_owned()));
+                }
+                Err(error) => return Err(error.into()),
+            };
         let wanted: Vec<i64> = MIGRATIONS.iter().map(|migration| migration.version).collect();
         if applied == wanted {
             return Ok(());

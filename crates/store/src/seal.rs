@@ -20,7 +20,9 @@ pub struct EnvelopeKey {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SealError {
     /// The key has another length.
-    #[error("an envelope key has {KEY_LEN} bytes, written as 64 hexadecimal digits; make one with `openssl rand -hex 32`")]
+    #[error(
+        "an envelope key has {KEY_LEN} bytes, written as 64 hexadecimal digits; make one with `openssl rand -hex 32`"
+    )]
     BadKey,
     /// The value was sealed under another key or for another purpose, or was changed.
     #[error("a sealed value for {0:?} does not open: another envelope key, or the value was changed")]

@@ -25,10 +25,6 @@ pub enum Freshness {
 impl<T> AsOf<T> {
     /// Fresh when the fact is at most `limit` old at `now`. A fact from the future is fresh: clocks differ.
     pub fn freshness(&self, now: Timestamp, limit: SignedDuration) -> Freshness {
-        if now.duration_since(self.as_of) <= limit {
-            Freshness::Fresh
-        } else {
-            Freshness::Stale
-        }
+        if now.duration_since(self.as_of) <= limit { Freshness::Fresh } else { Freshness::Stale }
     }
 }

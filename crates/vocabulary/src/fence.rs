@@ -33,14 +33,7 @@ pub struct FenceError {
 
 impl fmt::Display for Fence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:0w$}.{:0w$}.{:0w$}",
-            self.generation,
-            self.authority,
-            self.plan,
-            w = WIDTH
-        )
+        write!(f, "{:0w$}.{:0w$}.{:0w$}", self.generation, self.authority, self.plan, w = WIDTH)
     }
 }
 
@@ -48,19 +41,13 @@ impl FromStr for Fence {
     type Err = FenceError;
 
     fn from_str(text: &str) -> Result<Self, FenceError> {
-        let refuse = || FenceError {
-            text: text.chars().take(64).collect(),
-        };
+        let refuse = || FenceError { text: text.chars().take(64).collect() };
         let mut parts = text.split('.').map(|part| {
             let digits = part.len() == WIDTH && part.bytes().all(|b| b.is_ascii_digit());
             digits.then(|| part.parse::<u32>().ok()).flatten()
         });
         let mut next = || parts.next().flatten().ok_or_else(refuse);
-        let fence = Self {
-            generation: next()?,
-            authority: next()?,
-            plan: next()?,
-        };
+        let fence = Self { generation: next()?, authority: next()?, plan: next()? };
         match parts.next() {
             None => Ok(fence),
             Some(_) => Err(refuse()),
@@ -88,21 +75,8 @@ mod tests {
 
     #[test]
     fn text_order_is_number_order() {
-        let fences = [
-            (0, 0, 0),
-            (0, 0, 9),
-            (0, 0, 10),
-            (0, 2, 1),
-            (1, 0, 0),
-            (1, 0, u32::MAX),
-            (9, 9, 9),
-            (10, 0, 0),
-        ]
-        .map(|(generation, authority, plan)| Fence {
-            generation,
-            authority,
-            plan,
-        });
+        let fences = [(0, 0, 0), (0, 0, 9), (0, 0, 10), (0, 2, 1), (1, 0, 0), (1, 0, u32::MAX), (9, 9, 9), (10, 0, 0)]
+            .map(|(generation, authority, plan)| Fence { generation, authority, plan });
         for pair in fences.windows(2) {
             assert!(pair[0] < pair[1]);
             assert!(pair[0].to_string() < pair[1].to_string());

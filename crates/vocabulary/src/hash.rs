@@ -71,9 +71,7 @@ impl FromStr for ContentHash {
     type Err = ContentHashError;
 
     fn from_str(text: &str) -> Result<Self, ContentHashError> {
-        let refuse = || ContentHashError {
-            text: text.chars().take(64).collect(),
-        };
+        let refuse = || ContentHashError { text: text.chars().take(64).collect() };
         if text.len() != BYTES * 2 || !text.is_ascii() {
             return Err(refuse());
         }

@@ -12,9 +12,7 @@ const LABEL_MAX: usize = 63;
 
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{what} {text:?} is not a DNS label: 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit"
-)]
+#[error("{what} {text:?} is not a DNS label: 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit")]
 pub struct NameError {
     what: &'static str,
     text: String,
@@ -23,16 +21,11 @@ pub struct NameError {
 fn check_label(what: &'static str, text: &str) -> Result<(), NameError> {
     let bytes = text.as_bytes();
     let edge = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    let inner = bytes
-        .iter()
-        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-');
+    let inner = bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-');
     if bytes.len() <= LABEL_MAX && inner && edge(bytes.first()) && edge(bytes.last()) {
         Ok(())
     } else {
-        Err(NameError {
-            what,
-            text: text.chars().take(80).collect(),
-        })
+        Err(NameError { what, text: text.chars().take(80).collect() })
     }
 }
 
@@ -138,9 +131,7 @@ pub struct ObjectKey {
 impl ObjectKey {
     /// The API group; empty for the core group.
     pub fn group(&self) -> &str {
-        self.api_version
-            .split_once('/')
-            .map_or("", |(group, _)| group)
+        self.api_version.split_once('/').map_or("", |(group, _)| group)
     }
 }
 
@@ -184,14 +175,8 @@ mod tests {
     fn suffixed_names_fit_a_label_and_differ() {
         assert_eq!(suffixed_name("trade", "rz01a", 0), "trade-rz01a");
         let long = "x".repeat(60);
-        let (a, b) = (
-            suffixed_name(&long, "rz01a", 0),
-            suffixed_name(&long, "rz01b", 0),
-        );
+        let (a, b) = (suffixed_name(&long, "rz01a", 0), suffixed_name(&long, "rz01b", 0));
         assert!(a.len() <= 63 && b.len() <= 63 && a != b);
-        assert_ne!(
-            suffixed_name("trade", "rz01a", 0),
-            suffixed_name("trade", "rz01a", 1)
-        );
+        assert_ne!(suffixed_name("trade", "rz01a", 0), suffixed_name("trade", "rz01a", 1));
     }
 }

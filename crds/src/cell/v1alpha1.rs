@@ -61,9 +61,7 @@ pub struct CellSpec {
 }
 
 /// What a logical zone does.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum UnitKind {
     /// Sharded by user id.
     R,
@@ -74,9 +72,7 @@ pub enum UnitKind {
 }
 
 /// Half of a pair of cells: the two never change together.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum Pair {
     /// First half.
     A,

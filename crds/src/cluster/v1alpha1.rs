@@ -64,9 +64,7 @@ fn default_profiles() -> Vec<Profile> {
 }
 
 /// A named set of rights in a member, printed by `meridian cluster permissions`.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
     /// Read nodes, namespaces, pods and workloads.

@@ -33,11 +33,7 @@ impl<K> Clone for Objects<K> {
 
 impl<K> Default for Objects<K> {
     fn default() -> Self {
-        Self(Arc::new(RwLock::new(State {
-            objects: HashMap::new(),
-            unreadable: HashMap::new(),
-            complete: false,
-        })))
+        Self(Arc::new(RwLock::new(State { objects: HashMap::new(), unreadable: HashMap::new(), complete: false })))
     }
 }
 
@@ -104,7 +100,8 @@ where
             Ok(Some(Event::InitDone)) => {
                 let gone = objects.write(|state| {
                     state.complete = true;
-                    let gone: Vec<AppKey> = state.objects.keys().filter(|key| !seen.contains_key(*key)).cloned().collect();
+                    let gone: Vec<AppKey> =
+                        state.objects.keys().filter(|key| !seen.contains_key(*key)).cloned().collect();
                     gone.iter().for_each(|key| {
                         state.objects.remove(key);
                     });

@@ -137,7 +137,9 @@ fn wanted(
     if let Provenance::SourceLost(why) = provenance {
         return Err(refuse(
             "IntentSourceLost",
-            format!("{why}; members stay as they are. Restore the hub, or delete the row by removing the application on the original hub"),
+            format!(
+                "{why}; members stay as they are. Restore the hub, or delete the row by removing the application on the original hub"
+            ),
         ));
     }
     let placement = placement_of(intake, key, &object.spec).map_err(|message| refuse("PolicyNotFound", message))?;
@@ -164,7 +166,8 @@ fn wanted(
     };
     let intent = serde_json::to_value(&intent).map_err(|error| refuse("Unreadable", error.to_string()))?;
     let unchanged = provenance == Provenance::Same
-        && row.is_some_and(|row| row.intent == intent && row.rebalance_asked == rebalance_asked && row.removal.is_none());
+        && row
+            .is_some_and(|row| row.intent == intent && row.rebalance_asked == rebalance_asked && row.removal.is_none());
     if unchanged {
         return Ok(None);
     }

@@ -72,7 +72,11 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
 fn removal_of(object: &Cluster) -> Option<Removal> {
     object.metadata.deletion_timestamp.as_ref()?;
     let confirmed = object.annotations().get(labels::DELETE_WORKLOADS);
-    Some(if confirmed.is_some() && confirmed == object.metadata.uid.as_ref() { Removal::Delete } else { Removal::Orphan })
+    Some(if confirmed.is_some() && confirmed == object.metadata.uid.as_ref() {
+        Removal::Delete
+    } else {
+        Removal::Orphan
+    })
 }
 
 fn changed(before: &ClusterTaken, now: &ClusterTaken) -> bool {

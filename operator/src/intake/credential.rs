@@ -21,7 +21,10 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
         return Ok(());
     }
     let Some(credential) = read(&secret) else {
-        tracing::warn!(secret = key.name, "a credential Secret lacks token, issuedAt or expiresAt; run `meridian cluster update-credential`");
+        tracing::warn!(
+            secret = key.name,
+            "a credential Secret lacks token, issuedAt or expiresAt; run `meridian cluster update-credential`"
+        );
         return Ok(());
     };
     intake.store.credential_set(&intake.claim, cluster, &credential, &intake.key).await?;

@@ -36,13 +36,13 @@ pub(crate) fn compare(taken: Option<Source<'_>>, shown: Source<'_>) -> Provenanc
     }
     match shown.generation.cmp(&taken.generation) {
         std::cmp::Ordering::Greater => Provenance::Newer,
-        std::cmp::Ordering::Less => {
-            Provenance::SourceLost("its generation is lower than the one taken in: the hub was restored from an older state")
-        }
+        std::cmp::Ordering::Less => Provenance::SourceLost(
+            "its generation is lower than the one taken in: the hub was restored from an older state",
+        ),
         std::cmp::Ordering::Equal if taken.spec_hash == shown.spec_hash => Provenance::Same,
-        std::cmp::Ordering::Equal => {
-            Provenance::SourceLost("it has the generation taken in but another content: the hub was restored from another state")
-        }
+        std::cmp::Ordering::Equal => Provenance::SourceLost(
+            "it has the generation taken in but another content: the hub was restored from another state",
+        ),
     }
 }
 

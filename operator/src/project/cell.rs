@@ -48,9 +48,11 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
     };
     let same = shown.observed_generation == wanted.observed_generation
         && shown.zone == wanted.zone
-        && shown.conditions.iter().map(|one| (&one.status, &one.reason, &one.message)).eq(
-            wanted.conditions.iter().map(|one| (&one.status, &one.reason, &one.message)),
-        );
+        && shown
+            .conditions
+            .iter()
+            .map(|one| (&one.status, &one.reason, &one.message))
+            .eq(wanted.conditions.iter().map(|one| (&one.status, &one.reason, &one.message)));
     if same {
         return Ok(());
     }

@@ -24,10 +24,8 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
     let known = row.as_ref().and_then(|row| row.status.clone());
     let apps: BTreeMap<String, i64> = project.store.cluster_app_counts().await?.into_iter().collect();
     let expiries: BTreeMap<String, Timestamp> = project.store.credential_expiries().await?.into_iter().collect();
-    let mut zones: Vec<ZoneCapacity> = known
-        .as_ref()
-        .and_then(|known| serde_json::from_value(known.capacity.clone()).ok())
-        .unwrap_or_default();
+    let mut zones: Vec<ZoneCapacity> =
+        known.as_ref().and_then(|known| serde_json::from_value(known.capacity.clone()).ok()).unwrap_or_default();
     for row in project.store.reservation_sums().await?.iter().filter(|row| row.cluster == name) {
         if let Some(zone) = zones.iter_mut().find(|zone| zone.name == row.zone) {
             zone.reserved = Amounts { cpu_milli: row.cpu_milli, memory_mi: row.memory_mi, pods: row.pods };
@@ -37,14 +35,22 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
         condition(type_, status, reason, message, Some(generation), Time(now))
     };
     let cordoned = object.spec.cordoned || object.spec.drain;
-    let reason = if object.spec.drain { "Draining" } else if cordoned { "Cordoned" } else { "Open" };
+    let reason = if object.spec.drain {
+        "Draining"
+    } else if cordoned {
+        "Cordoned"
+    } else {
+        "Open"
+    };
     let mut conditions = vec![make(condition::CORDONED, Status::from(cordoned), reason, "")];
     match (project.refusals.get(CLUSTER, &key), &known) {
         (Some(refusal), _) => {
             conditions.push(make(condition::READY, Status::False, refusal.reason, &refusal.message));
             conditions.push(make(condition::STALLED, Status::True, refusal.reason, &refusal.message));
         }
-        (None, None) => conditions.push(make(condition::READY, Status::Unknown, "Pending", "the member was not met yet")),
+        (None, None) => {
+            conditions.push(make(condition::READY, Status::Unknown, "Pending", "the member was not met yet"))
+        }
         (None, Some(known)) => {
             let status = match known.health.as_str() {
                 "Pass" => Status::True,

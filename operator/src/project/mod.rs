@@ -81,7 +81,11 @@ impl Project {
                             Ok(()) => queue.finish(&shown),
                             Err(error) => {
                                 queue.fail(&shown);
-                                tracing::warn!(?shown, error = crate::error_chain(&error), "status was not written; it will be");
+                                tracing::warn!(
+                                    ?shown,
+                                    error = crate::error_chain(&error),
+                                    "status was not written; it will be"
+                                );
                             }
                         }
                     }

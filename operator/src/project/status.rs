@@ -148,7 +148,12 @@ impl Facts<'_> {
             _ => 4,
         };
         objects.sort_by(|a, b| {
-            (rank(&a.state), &a.cluster, &a.component, &a.name).cmp(&(rank(&b.state), &b.cluster, &b.component, &b.name))
+            (rank(&a.state), &a.cluster, &a.component, &a.name).cmp(&(
+                rank(&b.state),
+                &b.cluster,
+                &b.component,
+                &b.name,
+            ))
         });
         objects.truncate(OBJECTS);
         objects
@@ -175,24 +180,36 @@ impl Facts<'_> {
         let scheduled = self.row.input_hash.is_some();
         conditions.push(match (&self.refusal, &record.hold, scheduled) {
             (Some(refusal), ..) => make(condition::SCHEDULED, Status::False, refusal.reason, refusal.message.clone()),
-            (None, _, false) => make(condition::SCHEDULED, Status::Unknown, "Pending", "no decision was made yet".to_owned()),
+            (None, _, false) => {
+                make(condition::SCHEDULED, Status::Unknown, "Pending", "no decision was made yet".to_owned())
+            }
             (None, Some(why), _) => make(condition::SCHEDULED, Status::False, "Held", why.clone()),
             (None, None, _) if record.decision.shortfall > 0 => make(
                 condition::SCHEDULED,
                 Status::False,
                 "Shortfall",
-                format!("{} of {} replicas found no place: {}", record.decision.shortfall, record.wanted, record.decision.summary),
+                format!(
+                    "{} of {} replicas found no place: {}",
+                    record.decision.shortfall, record.wanted, record.decision.summary
+                ),
             ),
             _ => make(condition::SCHEDULED, Status::True, "Decided", record.decision.summary.clone()),
         });
         match &record.spread {
             None => {}
-            Some(Ok(())) => conditions.push(make(condition::SPREAD_SATISFIED, Status::True, "Satisfied", String::new())),
-            Some(Err(why)) => conditions.push(make(condition::SPREAD_SATISFIED, Status::False, "Violated", why.clone())),
+            Some(Ok(())) => {
+                conditions.push(make(condition::SPREAD_SATISFIED, Status::True, "Satisfied", String::new()))
+            }
+            Some(Err(why)) => {
+                conditions.push(make(condition::SPREAD_SATISFIED, Status::False, "Violated", why.clone()))
+            }
         }
         let moves = record.decision.rebalance;
         if moves > 0 {
-            let message = format!("{moves} replicas would have to move; see `meridian rebalance {} --dry-run`", self.row.key.name);
+            let message = format!(
+                "{moves} replicas would have to move; see `meridian rebalance {} --dry-run`",
+                self.row.key.name
+            );
             conditions.push(make(condition::REBALANCE_NEEDED, Status::True, "PlacementUneven", message));
         }
         let drifted: Vec<String> = status
@@ -210,7 +227,8 @@ impl Facts<'_> {
         let (reconciling, reason) = if working { (Status::True, "Working") } else { (Status::False, "Idle") };
         conditions.push(make(condition::RECONCILING, reconciling, reason, String::new()));
         let stalled = trouble.is_some() || self.refusal.is_some();
-        let message = trouble.or_else(|| self.refusal.as_ref().map(|refusal| refusal.message.clone())).unwrap_or_default();
+        let message =
+            trouble.or_else(|| self.refusal.as_ref().map(|refusal| refusal.message.clone())).unwrap_or_default();
         let reason = if stalled { "NeedsAPerson" } else { "Idle" };
         conditions.push(make(condition::STALLED, Status::from(stalled), reason, message));
         conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
@@ -254,7 +272,8 @@ impl Facts<'_> {
         let make = |value, reason: &str, message: String| {
             condition(condition::READY, value, reason, message, Some(self.generation), now.clone())
         };
-        let stale: Vec<&str> = status.cells.iter().filter(|cell| cell.stale).map(|cell| cell.cluster.as_str()).collect();
+        let stale: Vec<&str> =
+            status.cells.iter().filter(|cell| cell.stale).map(|cell| cell.cluster.as_str()).collect();
         let numbers = format!("{} of {} replicas available", status.available, status.placed);
         if let Some(refusal) = &self.refusal {
             return make(Status::False, refusal.reason, refusal.message.clone());
@@ -266,7 +285,8 @@ impl Facts<'_> {
             return make(Status::False, "Refused", trouble.to_owned());
         }
         if record.short {
-            let why = record.hold.clone().unwrap_or_else(|| format!("{} replicas found no place", record.decision.shortfall));
+            let why =
+                record.hold.clone().unwrap_or_else(|| format!("{} replicas found no place", record.decision.shortfall));
             return make(Status::False, "NotPlaced", why);
         }
         if self.is_complete(status) {
@@ -277,7 +297,11 @@ impl Facts<'_> {
             return make(Status::Unknown, "Stale", format!("{numbers}; silent: {}", stale.join(", ")));
         }
         if let Some(object) = status.objects.iter().find(|object| object.state == "Failed") {
-            return make(Status::False, "DeliveryFailed", format!("{} {} in {}: {}", object.kind, object.name, object.cluster, object.message));
+            return make(
+                Status::False,
+                "DeliveryFailed",
+                format!("{} {} in {}: {}", object.kind, object.name, object.cluster, object.message),
+            );
         }
         let message = status.cells.iter().find_map(|cell| Some(format!("{}: {}", cell.cell, cell.message.as_ref()?)));
         make(Status::False, "Progressing", message.map_or(numbers.clone(), |message| format!("{numbers}; {message}")))
@@ -311,7 +335,8 @@ pub(super) fn says_the_same(shown: &ApplicationStatus, wanted: &ApplicationStatu
             revision.at = None;
         }
         for cell in &mut status.cells {
-            cell.as_of = cell.as_of.as_ref().map(|time| Time(Timestamp::from_second(time.0.as_second()).unwrap_or(time.0)));
+            cell.as_of =
+                cell.as_of.as_ref().map(|time| Time(Timestamp::from_second(time.0.as_second()).unwrap_or(time.0)));
         }
         status
     };

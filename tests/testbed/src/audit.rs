@@ -38,7 +38,10 @@ impl AuditLog {
     /// All events so far, in order. Controllers and the scheduler of the plane itself are left out.
     pub fn events(&self) -> Vec<AuditEvent> {
         let text = std::fs::read_to_string(&self.path).unwrap_or_default();
-        text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter_map(|value| event(&value)).collect()
+        text.lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .filter_map(|value| event(&value))
+            .collect()
     }
 
     /// Events that are as wanted.

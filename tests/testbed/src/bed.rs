@@ -125,7 +125,8 @@ impl BedBuilder {
             etcd.start()?;
             etcds.insert(store, (port, etcd));
         }
-        let port_of = |name: &str| etcds.get(name).or_else(|| etcds.get("shared")).map(|(port, _)| *port).context("an etcd");
+        let port_of =
+            |name: &str| etcds.get(name).or_else(|| etcds.get("shared")).map(|(port, _)| *port).context("an etcd");
         let mut starts = Vec::new();
         for name in &names {
             let member = self.members.iter().find(|member| member.name == *name);

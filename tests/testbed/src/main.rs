@@ -47,7 +47,8 @@ fn running(folder: &Path) -> Option<u32> {
 async fn up(folder: &Path) -> anyhow::Result<()> {
     ensure!(running(folder).is_none(), "a bed runs in {} already; end it with `testbed down`", folder.display());
     if folder.exists() {
-        std::fs::remove_dir_all(folder).with_context(|| format!("removing what an earlier bed left in {}", folder.display()))?;
+        std::fs::remove_dir_all(folder)
+            .with_context(|| format!("removing what an earlier bed left in {}", folder.display()))?;
     }
     testbed::tools()?;
     std::fs::create_dir_all(folder)?;
@@ -65,7 +66,11 @@ async fn up(folder: &Path) -> anyhow::Result<()> {
         if let Some(status) = child.try_wait()? {
             bail!("the bed did not start ({status}): {}", std::fs::read_to_string(folder.join("testbed.log"))?);
         }
-        ensure!(begun.elapsed() < LONGEST_START, "the bed did not start in time; see {}", folder.join("testbed.log").display());
+        ensure!(
+            begun.elapsed() < LONGEST_START,
+            "the bed did not start in time; see {}",
+            folder.join("testbed.log").display()
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     print!("{}", std::fs::read_to_string(folder.join("ready"))?);

@@ -55,7 +55,9 @@ impl Plane {
         let (keys, at) = (folder.clone(), name.to_owned());
         tokio::task::spawn_blocking(move || {
             pki::write(&keys)?;
-            ["admin", "manager", "scheduler", "nodes", "bed"].iter().try_for_each(|user| pki::kubeconfig(&keys, &at, user, port))
+            ["admin", "manager", "scheduler", "nodes", "bed"]
+                .iter()
+                .try_for_each(|user| pki::kubeconfig(&keys, &at, user, port))
         })
         .await??;
         let stages = Path::new(env!("CARGO_MANIFEST_DIR")).join("stages");
@@ -224,7 +226,8 @@ impl Plane {
             if accounts.get_opt("default").await?.is_none() {
                 return Ok(None);
             }
-            let ready = nodes.list(&kube::api::ListParams::default()).await?.items.iter().filter(|node| is_ready(node)).count();
+            let ready =
+                nodes.list(&kube::api::ListParams::default()).await?.items.iter().filter(|node| is_ready(node)).count();
             Ok((ready >= node_count).then_some(()))
         })
         .await
@@ -233,7 +236,8 @@ impl Plane {
 
 fn is_ready(node: &Node) -> bool {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
-    let ready = conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let ready =
+        conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True");
     ready && node.spec.as_ref().and_then(|spec| spec.taints.as_ref()).is_none_or(Vec::is_empty)
 }
 

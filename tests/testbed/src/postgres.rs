@@ -25,7 +25,8 @@ pub struct Postgres {
 
 /// PostgreSQL refuses to run as root; Debian's package brings a user for it.
 fn user() -> Option<&'static str> {
-    let root = std::fs::metadata("/proc/self").is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == 0);
+    let root =
+        std::fs::metadata("/proc/self").is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == 0);
     root.then_some("postgres")
 }
 
@@ -40,7 +41,10 @@ impl Postgres {
             run("chown", &[user, path(&home)?])?;
         }
         let data = home.join("primary");
-        as_owner(&programs.join("initdb"), &["-D", path(&data)?, "-U", "meridian", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"])?;
+        as_owner(
+            &programs.join("initdb"),
+            &["-D", path(&data)?, "-U", "meridian", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"],
+        )?;
         let [port] = free_ports()?;
         let mut primary = server(&programs, folder, &data, port, "postgres");
         primary.start()?;
@@ -78,7 +82,10 @@ impl Postgres {
     /// # Errors
     /// When it exists, or the server does not answer.
     pub fn create_database(&self, name: &str) -> anyhow::Result<()> {
-        run(path(&self.programs.join("createdb"))?, &["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "meridian", name])
+        run(
+            path(&self.programs.join("createdb"))?,
+            &["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "meridian", name],
+        )
     }
 
     /// The answer to one statement, unaligned and without headings.
@@ -134,7 +141,11 @@ fn as_owner(program: &Path, arguments: &[&str]) -> anyhow::Result<()> {
 }
 
 fn run(program: &str, arguments: &[&str]) -> anyhow::Result<()> {
-    let output = Command::new(program).args(arguments).current_dir("/").output().with_context(|| format!("running {program}"))?;
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir("/")
+        .output()
+        .with_context(|| format!("running {program}"))?;
     ensure!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }

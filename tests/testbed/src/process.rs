@@ -9,7 +9,8 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, ensure};
 
 /// Ends the server when its own standard input closes, however this process ends.
-const SUPERVISOR: &str = r#""$@" >&2 </dev/null & pid=$!; echo $pid; cat >/dev/null; kill -$SIGNAL $pid 2>/dev/null; wait"#;
+const SUPERVISOR: &str =
+    r#""$@" >&2 </dev/null & pid=$!; echo $pid; cat >/dev/null; kill -$SIGNAL $pid 2>/dev/null; wait"#;
 
 /// A running server, or one that was stopped and can be started again with the same arguments.
 #[derive(Debug)]

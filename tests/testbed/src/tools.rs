@@ -16,7 +16,8 @@ pub fn tools() -> anyhow::Result<PathBuf> {
         return Ok(tools.clone());
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/build.sh");
-    let built = Command::new("bash").arg(&script).stderr(Stdio::inherit()).output().context("running tests/tools/build.sh")?;
+    let built =
+        Command::new("bash").arg(&script).stderr(Stdio::inherit()).output().context("running tests/tools/build.sh")?;
     if !built.status.success() {
         bail!("tests/tools/build.sh failed; it says why above");
     }

@@ -49,12 +49,19 @@ async fn a_bed_runs_pods_counts_requests_survives_faults_and_leaves_nothing() {
     member.ready().await.unwrap();
     available(&Api::namespaced(member.client().await.unwrap(), "default")).await;
 
-    let pids: Vec<u32> = member.processes().chain(bed.etcds.values()).chain([&bed.postgres.primary]).filter_map(testbed::Process::pid).collect();
+    let pids: Vec<u32> = member
+        .processes()
+        .chain(bed.etcds.values())
+        .chain([&bed.postgres.primary])
+        .filter_map(testbed::Process::pid)
+        .collect();
     assert_eq!(pids.len(), 6);
     let folder = bed.folder().to_owned();
     drop(bed);
     for pid in pids {
-        eventually("the process is gone", SOON, async || Ok((!std::fs::exists(format!("/proc/{pid}"))?).then_some(()))).await.unwrap();
+        eventually("the process is gone", SOON, async || Ok((!std::fs::exists(format!("/proc/{pid}"))?).then_some(())))
+            .await
+            .unwrap();
     }
     assert!(!folder.exists(), "{} is left", folder.display());
 }

@@ -122,10 +122,7 @@ mod tests {
     #[test]
     fn a_lower_total_in_the_middle_of_a_move_does_not_spend_what_the_move_holds() {
         let rows = [row(1, 0, 4, Some(4)), row(2, 6, 0, Some(4)), row(3, 6, 0, Some(4))];
-        assert_eq!(
-            floors(&floors_after_decision(&rows, |id| [0, 5, 4][id as usize - 1])),
-            [(1, 4), (2, 0), (3, 0)]
-        );
+        assert_eq!(floors(&floors_after_decision(&rows, |id| [0, 5, 4][id as usize - 1])), [(1, 4), (2, 0), (3, 0)]);
     }
 
     proptest! {

@@ -28,4 +28,3 @@ pub fn book(
         sum.pods += pod.pods * share;
     }
 }
-

@@ -38,7 +38,10 @@ pub fn check_spec(spec: &PlacementSpec, replicas: i32) -> Vec<SpecProblem> {
     if fixed + of_percent > i64::from(replicas) {
         problem(
             "shares",
-            format!("ask for {} replicas, but spec.replicas is {replicas}; lower the shares or raise spec.replicas", fixed + of_percent),
+            format!(
+                "ask for {} replicas, but spec.replicas is {replicas}; lower the shares or raise spec.replicas",
+                fixed + of_percent
+            ),
         );
     }
     if spec.weights.mode == WeightMode::Static && spec.weights.static_weights.values().all(|weight| *weight <= 0) {

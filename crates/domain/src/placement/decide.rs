@@ -31,7 +31,11 @@ pub fn decide(
     let wanted = i64::from(request.replicas.max(0));
     let before = Seating::new(&setting.seats, &setting.groups, &setting.spread, setting.held.clone());
     let mut verdict = Reached::default();
-    let after = if before.total() == 0 { fresh(&setting, wanted, &mut verdict) } else { difference(&before, wanted, &mut verdict) };
+    let after = if before.total() == 0 {
+        fresh(&setting, wanted, &mut verdict)
+    } else {
+        difference(&before, wanted, &mut verdict)
+    };
     let moves = moves_of_rebalance(request, &setting, &after, wanted, verdict.hold.is_some());
     explain(request, &setting, &after, wanted, verdict, moves)
 }
@@ -124,7 +128,8 @@ fn difference<'a>(before: &Seating<'a>, wanted: i64, verdict: &mut Reached) -> S
     let placed = after.clone();
     grow(&mut after, wanted);
     if let Some(why) = blocked(&after, wanted).filter(|_| before.spread.iter().any(|spread| !spread.best_effort)) {
-        verdict.hold = Some(format!("{why}; what runs stays. Add domains or capacity, or set whenUnsatisfiable: BestEffort"));
+        verdict.hold =
+            Some(format!("{why}; what runs stays. Add domains or capacity, or set whenUnsatisfiable: BestEffort"));
         return placed;
     }
     after
@@ -183,7 +188,11 @@ fn moves_of_rebalance(
 }
 
 fn over_limit(after: &Seating<'_>) -> bool {
-    after.groups.iter().enumerate().any(|(index, group)| after.sum(index) > group.max || group.open && after.sum(index) < group.min)
+    after
+        .groups
+        .iter()
+        .enumerate()
+        .any(|(index, group)| after.sum(index) > group.max || group.open && after.sum(index) < group.min)
 }
 
 fn explain(
@@ -205,7 +214,9 @@ fn explain(
         let seat = &setting.seats[i];
         let mut remarks = Vec::new();
         if let Some(share) = seat.share.filter(|share| seat.open && *share != after.seats[i] && after.total() > 0) {
-            let why = format!("ShareDeferred: {name} is to have {share} and has {target}; no running replica is moved for it");
+            let why = format!(
+                "ShareDeferred: {name} is to have {share} and has {target}; no running replica is moved for it"
+            );
             remarks.push(why.clone());
             notes.push(why);
         }
@@ -280,7 +291,11 @@ fn summary(
 ) -> String {
     let placed = targets.values().filter(|target| **target > 0).count();
     let eligible = cells.iter().filter(|cell| cell.eligibility == Eligibility::Eligible).count();
-    let mut text = format!("{total} replicas in {placed} cells, {} asked for, {eligible} of {} cells eligible", request.replicas, cells.len());
+    let mut text = format!(
+        "{total} replicas in {placed} cells, {} asked for, {eligible} of {} cells eligible",
+        request.replicas,
+        cells.len()
+    );
     if shortfall > 0 {
         text.push_str(&format!(", {shortfall} found no place"));
     }

@@ -118,12 +118,7 @@ fn reject(rule: Rule, message: String) -> Eligibility {
     Eligibility::Rejected(Rejection { rule, message })
 }
 
-fn verdict(
-    request: &Request<'_>,
-    cell: &CellFacts,
-    cluster: &ClusterFacts,
-    directives: &[Directive],
-) -> Eligibility {
+fn verdict(request: &Request<'_>, cell: &CellFacts, cluster: &ClusterFacts, directives: &[Directive]) -> Eligibility {
     let name = &cluster.name;
     if request.spec.cells.as_ref().is_some_and(|selector| !selector.matches(&cell.labels)) {
         return reject(Rule::NotSelected, "spec.placement.cells does not select it".to_owned());
@@ -140,18 +135,31 @@ fn verdict(
         );
     }
     if cluster.drain {
-        return reject(Rule::Draining, format!("cluster {name} is drained; `meridian cluster uncordon {name}` ends that"));
+        return reject(
+            Rule::Draining,
+            format!("cluster {name} is drained; `meridian cluster uncordon {name}` ends that"),
+        );
     }
     if cell.superseded {
         return reject(Rule::Superseded, format!("cluster {name} declares cells; new replicas go to those"));
     }
     match cluster.health {
         Verdict::Pass => {}
-        Verdict::Fail => return reject(Rule::Unhealthy, format!("cluster {name} is not ready; see `meridian cluster describe {name}`")),
-        Verdict::Unknown => return reject(Rule::Unhealthy, format!("cluster {name} is silent; what runs there is unknown")),
+        Verdict::Fail => {
+            return reject(
+                Rule::Unhealthy,
+                format!("cluster {name} is not ready; see `meridian cluster describe {name}`"),
+            );
+        }
+        Verdict::Unknown => {
+            return reject(Rule::Unhealthy, format!("cluster {name} is silent; what runs there is unknown"));
+        }
     }
     if cluster.cordoned {
-        return reject(Rule::Cordoned, format!("cluster {name} is cordoned; `meridian cluster uncordon {name}` ends that"));
+        return reject(
+            Rule::Cordoned,
+            format!("cluster {name} is cordoned; `meridian cluster uncordon {name}` ends that"),
+        );
     }
     let tolerated = |taint: &crds::cluster::v1alpha1::Taint| {
         request.spec.tolerations.iter().any(|toleration| {
@@ -159,18 +167,25 @@ fn verdict(
         })
     };
     if let Some(taint) = cluster.taints.iter().find(|taint| !tolerated(taint)) {
-        return reject(Rule::Tainted, format!("cluster {name} has taint {}; tolerate it in spec.placement.tolerations", taint.key));
+        return reject(
+            Rule::Tainted,
+            format!("cluster {name} has taint {}; tolerate it in spec.placement.tolerations", taint.key),
+        );
     }
     if !cluster.deploys {
         return reject(
             Rule::NoDeployProfile,
-            format!("cluster {name} was joined without the deploy profile; join it again with --profile observe,deploy"),
+            format!(
+                "cluster {name} was joined without the deploy profile; join it again with --profile observe,deploy"
+            ),
         );
     }
     if let Some(kind) = request.kinds.iter().find(|kind| !cluster.kinds.contains(*kind)) {
         return reject(
             Rule::KindNotPermitted,
-            format!("cluster {name} does not serve {kind} or does not let us deliver it; see `meridian cluster permissions {name}`"),
+            format!(
+                "cluster {name} does not serve {kind} or does not let us deliver it; see `meridian cluster permissions {name}`"
+            ),
         );
     }
     let by_zone = request.spec.spread.iter().any(|spread| spread.topology == Level::Zone)
@@ -178,7 +193,10 @@ fn verdict(
     if by_zone && cell.zones.len() > 1 {
         return reject(
             Rule::ZoneAmbiguous,
-            format!("cluster {name} spans zones {} and the policy counts by zone; declare a Cell per zone", cell.zone_text()),
+            format!(
+                "cluster {name} spans zones {} and the policy counts by zone; declare a Cell per zone",
+                cell.zone_text()
+            ),
         );
     }
     if cluster.capacity.is_empty() {
@@ -201,7 +219,10 @@ fn reject_pairs(topology: &Topology, verdicts: &mut BTreeMap<CellName, Eligibili
                 first.insert(place, &cell.name);
             }
             Some(other) => {
-                let message = format!("{other} is the other half of unit {unit} in zone {}; put the halves in different zones", cell.zone_text());
+                let message = format!(
+                    "{other} is the other half of unit {unit} in zone {}; put the halves in different zones",
+                    cell.zone_text()
+                );
                 verdicts.insert(cell.name.clone(), reject(Rule::PairConflict, message));
             }
         }

@@ -93,9 +93,11 @@ impl<'a> Seating<'a> {
 
     /// Enough seats for `wanted`, also after the losses that are to be survived.
     pub(crate) fn enough(&self, wanted: i64) -> bool {
-        self.spread.iter().filter_map(|spread| Some((spread, spread.survive?))).all(|(spread, losses)| {
-            self.total - self.largest(spread, losses) >= wanted
-        }) && self.total >= wanted
+        self.spread
+            .iter()
+            .filter_map(|spread| Some((spread, spread.survive?)))
+            .all(|(spread, losses)| self.total - self.largest(spread, losses) >= wanted)
+            && self.total >= wanted
     }
 
     /// Seats of the so many largest domains together.
@@ -107,7 +109,11 @@ impl<'a> Seating<'a> {
 
     /// The group that keeps a cell from taking a seat.
     pub(crate) fn full(&self, cell: usize) -> Option<&'a Group> {
-        self.cells[cell].groups.iter().find(|group| self.sums[**group] >= self.groups[**group].max).map(|group| &self.groups[*group])
+        self.cells[cell]
+            .groups
+            .iter()
+            .find(|group| self.sums[**group] >= self.groups[**group].max)
+            .map(|group| &self.groups[*group])
     }
 
     /// Whether one seat more in a domain keeps the evenness asked for. A seat in the smallest domain always does.
@@ -121,7 +127,13 @@ impl<'a> Seating<'a> {
 
     /// Seats of the smallest domain that takes seats.
     fn smallest(&self, spread: &Evenness) -> i64 {
-        spread.domains.iter().filter(|domain| self.groups[**domain].open).map(|domain| self.sums[*domain]).min().unwrap_or(0)
+        spread
+            .domains
+            .iter()
+            .filter(|domain| self.groups[**domain].open)
+            .map(|domain| self.sums[*domain])
+            .min()
+            .unwrap_or(0)
     }
 
     /// The cell that takes the next seat. `strict` keeps the evenness asked for.
@@ -146,7 +158,8 @@ impl<'a> Seating<'a> {
         self.cells[cell].groups.iter().any(|group| {
             self.groups[*group].spread.map(|index| &self.spread[index]).is_some_and(|spread| {
                 self.sums[*group] == 0
-                    && (spread.domains.iter().filter(|domain| self.sums[**domain] > 0).count() as i64) < spread.min_domains
+                    && (spread.domains.iter().filter(|domain| self.sums[**domain] > 0).count() as i64)
+                        < spread.min_domains
             })
         })
     }
@@ -209,7 +222,10 @@ impl<'a> Seating<'a> {
         let first = |flag: bool| !flag;
         let key = |cell: usize| {
             let seat = &self.cells[cell];
-            let at_min = seat.groups.iter().any(|group| self.groups[*group].open && self.sums[*group] <= self.groups[*group].min);
+            let at_min = seat
+                .groups
+                .iter()
+                .any(|group| self.groups[*group].open && self.sums[*group] <= self.groups[*group].min);
             let over_max = seat.groups.iter().any(|group| self.sums[*group] > self.groups[*group].max);
             let at_share = seat.share.is_some_and(|share| self.seats[cell] <= share);
             (
@@ -231,7 +247,8 @@ impl<'a> Seating<'a> {
         self.cells[cell].groups.iter().any(|group| {
             self.groups[*group].spread.map(|index| &self.spread[index]).is_some_and(|spread| {
                 self.sums[*group] == 1
-                    && (spread.domains.iter().filter(|domain| self.sums[**domain] > 0).count() as i64) <= spread.min_domains
+                    && (spread.domains.iter().filter(|domain| self.sums[**domain] > 0).count() as i64)
+                        <= spread.min_domains
             })
         })
     }
@@ -242,9 +259,9 @@ impl<'a> Seating<'a> {
             .groups
             .iter()
             .filter(|group| {
-                self.groups[**group].spread.is_some_and(|index| {
-                    self.spread[index].max_skew.is_some() || self.spread[index].survive.is_some()
-                })
+                self.groups[**group]
+                    .spread
+                    .is_some_and(|index| self.spread[index].max_skew.is_some() || self.spread[index].survive.is_some())
             })
             .map(|group| self.sums[*group])
             .max()
@@ -254,8 +271,12 @@ impl<'a> Seating<'a> {
     /// The first spread constraint that does not hold.
     pub(crate) fn uneven(&self, wanted: i64) -> Option<String> {
         self.spread.iter().find_map(|spread| {
-            let open: Vec<i64> =
-                spread.domains.iter().filter(|domain| self.groups[**domain].open).map(|domain| self.sums[*domain]).collect();
+            let open: Vec<i64> = spread
+                .domains
+                .iter()
+                .filter(|domain| self.groups[**domain].open)
+                .map(|domain| self.sums[*domain])
+                .collect();
             let largest = spread.domains.iter().map(|domain| self.sums[*domain]).max().unwrap_or(0);
             let skew = largest - open.iter().min().copied().unwrap_or(largest);
             let used = spread.domains.iter().filter(|domain| self.sums[**domain] > 0).count() as i64;
@@ -271,7 +292,9 @@ impl<'a> Seating<'a> {
             if let Some(losses) = spread.survive {
                 let left = self.total - self.largest(spread, losses);
                 if left < wanted {
-                    return Some(format!("{name}.surviveLoss: {left} of {wanted} replicas would be left after the loss of {losses}"));
+                    return Some(format!(
+                        "{name}.surviveLoss: {left} of {wanted} replicas would be left after the loss of {losses}"
+                    ));
                 }
             }
             None

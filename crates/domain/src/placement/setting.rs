@@ -61,7 +61,8 @@ impl<'a> Setting<'a> {
         };
         let verdicts: Vec<Eligibility> =
             names.iter().map(|name| verdicts.get(name).cloned().unwrap_or_else(gone)).collect();
-        let held: Vec<i64> = names.iter().map(|name| previous.get(name).map_or(0, |held| i64::from(held.target))).collect();
+        let held: Vec<i64> =
+            names.iter().map(|name| previous.get(name).map_or(0, |held| i64::from(held.target))).collect();
         let mut setting = Self {
             seats: names.iter().map(|_| empty_seat()).collect(),
             capacity: vec![0; names.len()],
@@ -203,7 +204,9 @@ impl<'a> Setting<'a> {
             let name = format!("directive {} of {}", directive.id, directive.owner);
             match directive.effect {
                 Effect::Exclude => {}
-                Effect::Pin { replicas } => self.add_group(name, &covered, i64::from(replicas), i64::from(replicas), None),
+                Effect::Pin { replicas } => {
+                    self.add_group(name, &covered, i64::from(replicas), i64::from(replicas), None)
+                }
                 Effect::Min { replicas } => self.add_group(name, &covered, PLENTY, i64::from(replicas), None),
                 Effect::Max { replicas } => self.add_group(name, &covered, i64::from(replicas), 0, None),
                 Effect::Weight { weight } => {

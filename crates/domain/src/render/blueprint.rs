@@ -90,7 +90,11 @@ impl Draft {
         if app.name.len() > LABEL_VALUE_MAX {
             self.say(
                 "metadata.name".to_owned(),
-                format!("{} has {} characters; it becomes a label and may have {LABEL_VALUE_MAX}: shorten it", app.name, app.name.len()),
+                format!(
+                    "{} has {} characters; it becomes a label and may have {LABEL_VALUE_MAX}: shorten it",
+                    app.name,
+                    app.name.len()
+                ),
             );
         }
         let size = json!({ "components": components, "overrides": rules }).to_string().len();
@@ -106,7 +110,10 @@ impl Draft {
         let mut seen = BTreeSet::new();
         for (i, component) in components.iter().enumerate() {
             if !seen.insert(&component.name) {
-                self.say(format!("spec.components[{i}].name"), format!("{} is the name of two components; rename one", component.name));
+                self.say(
+                    format!("spec.components[{i}].name"),
+                    format!("{} is the name of two components; rename one", component.name),
+                );
             } else if component.name.parse::<vocabulary::CellName>().is_err() {
                 self.say(
                     format!("spec.components[{i}].name"),
@@ -119,7 +126,9 @@ impl Draft {
     /// One component by itself. `None` when too little is known to look at it together with the others.
     fn classify(&mut self, app: &AppKey, component: &Component, place: &str) -> Option<ComponentPlan> {
         let template = &component.template;
-        let text = |pointer: &str| template.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+        let text = |pointer: &str| {
+            template.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+        };
         let found = [text("/apiVersion"), text("/kind"), text("/metadata/name")];
         for (found, field) in found.iter().zip(["apiVersion", "kind", "metadata.name"]) {
             if found.is_none() {
@@ -144,9 +153,13 @@ impl Draft {
             self.say(format!("{place}.template.metadata.name"), message);
         }
         let declared_replicas = template.pointer("/spec/replicas").filter(|replicas| !replicas.is_null());
-        let replicas = declared_replicas.and_then(Value::as_i64).and_then(|n| i32::try_from(n).ok()).filter(|n| *n >= 0);
+        let replicas =
+            declared_replicas.and_then(Value::as_i64).and_then(|n| i32::try_from(n).ok()).filter(|n| *n >= 0);
         if declared_replicas.is_some() && replicas.is_none() && kinds::has_replicas(&api_version, &kind) {
-            self.say(format!("{place}.template.spec.replicas"), "is not a number of replicas; correct or remove it".to_owned());
+            self.say(
+                format!("{place}.template.spec.replicas"),
+                "is not a number of replicas; correct or remove it".to_owned(),
+            );
         }
         let scope = self.scope(component, &api_version, &kind, declared_replicas.is_some(), place)?;
         let pods = kinds::pod_template_path(&api_version, &kind, template);
@@ -167,7 +180,14 @@ impl Draft {
         })
     }
 
-    fn scope(&mut self, component: &Component, api_version: &str, kind: &str, counted: bool, place: &str) -> Option<Scope> {
+    fn scope(
+        &mut self,
+        component: &Component,
+        api_version: &str,
+        kind: &str,
+        counted: bool,
+        place: &str,
+    ) -> Option<Scope> {
         let remedy = match (kinds::scopes(api_version, kind), component.scope) {
             (_, Some(scope)) => {
                 let Some(message) = kinds::scope_problem(api_version, kind, scope) else { return Some(scope) };
@@ -178,10 +198,14 @@ impl Draft {
             (Scopes::NotDivided, None) => return Some(Scope::PerCluster),
             (Scopes::Unlisted, None) if !counted => return Some(Scope::PerCluster),
             (Scopes::RunsOnce, None) => {
-                format!("a {kind} must say where it runs; set scope: Once (one cluster) or scope: PerCluster (every cluster)")
+                format!(
+                    "a {kind} must say where it runs; set scope: Once (one cluster) or scope: PerCluster (every cluster)"
+                )
             }
             (Scopes::Unlisted, None) => {
-                format!("{kind} has spec.replicas and no known default; set scope to Divided, PerCell, PerCluster or Once")
+                format!(
+                    "{kind} has spec.replicas and no known default; set scope to Divided, PerCell, PerCluster or Once"
+                )
             }
         };
         self.say(format!("{place}.scope"), remedy);
@@ -202,16 +226,26 @@ impl Draft {
             if let Some(other) = objects.get(&object) {
                 say(
                     format!("{place}.template.metadata.name"),
-                    format!("{} {} is declared by component {other} too; rename one or remove it", plan.kind, plan.object_name),
+                    format!(
+                        "{} {} is declared by component {other} too; rename one or remove it",
+                        plan.kind, plan.object_name
+                    ),
                 );
             } else {
                 objects.insert(object, &plan.name);
             }
             if let Some((first, one)) = divided.filter(|(first, _)| *first != i && plan.scope == Scope::Divided) {
-                let why = if components[first].scope.is_none() || components[i].scope.is_none() { " (the default of their kinds)" } else { "" };
+                let why = if components[first].scope.is_none() || components[i].scope.is_none() {
+                    " (the default of their kinds)"
+                } else {
+                    ""
+                };
                 say(
                     format!("{place}.scope"),
-                    format!("{} and {} are both Divided{why} and spec.replicas is for one; set scope: PerCell on {}, with its own spec.replicas", one.name, plan.name, plan.name),
+                    format!(
+                        "{} and {} are both Divided{why} and spec.replicas is for one; set scope: PerCell on {}, with its own spec.replicas",
+                        one.name, plan.name, plan.name
+                    ),
                 );
             }
             if let Some((_, workload)) = divided.filter(|(_, workload)| scales(&plan.template, workload)) {
@@ -255,7 +289,9 @@ impl Draft {
                         self.say(place.clone(), format!("{}: {path}: {message}", patch.component));
                     }
                 }
-                if let Some(workload) = workload.as_ref().filter(|workload| scales(object, workload) && !scales(&plan.template, workload)) {
+                if let Some(workload) =
+                    workload.as_ref().filter(|workload| scales(object, workload) && !scales(&plan.template, workload))
+                {
                     self.say(place, autoscaled(workload));
                 }
             }
@@ -295,9 +331,8 @@ fn form_problem(patch: &OverridePatch) -> Option<String> {
 /// Hash of what a revision consists of. How many replicas there are is not part of it.
 fn revision(components: &[Component], rules: &[OverrideRule], divided: Option<usize>) -> ContentHash {
     let mut body = json!({ "components": components, "overrides": rules });
-    if let Some(spec) = divided
-        .and_then(|index| body["components"][index]["template"].get_mut("spec"))
-        .and_then(Value::as_object_mut)
+    if let Some(spec) =
+        divided.and_then(|index| body["components"][index]["template"].get_mut("spec")).and_then(Value::as_object_mut)
     {
         spec.shift_remove("replicas");
     }

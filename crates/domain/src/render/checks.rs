@@ -21,7 +21,11 @@ impl ServiceAccounts {
     }
 
     /// Those beside an object in its member, and those its template already names: intake let them pass.
-    pub(super) fn rendered(template: &Value, component: &ComponentPlan, siblings: &BTreeMap<(String, String), String>) -> Self {
+    pub(super) fn rendered(
+        template: &Value,
+        component: &ComponentPlan,
+        siblings: &BTreeMap<(String, String), String>,
+    ) -> Self {
         let beside = siblings.keys().filter(|(kind, _)| kind == "ServiceAccount").map(|(_, name)| name.clone());
         let named = named_accounts(component, template).into_iter().map(|(_, name)| name);
         Self(beside.chain(named).collect())
@@ -48,16 +52,25 @@ const FORBIDDEN_METADATA: [&str; 11] = [
 ];
 
 /// Everything wrong with an object that comes from the component's template, as paths in the object and messages.
-pub(super) fn result_problems(plan: &ComponentPlan, object: &Value, accounts: &ServiceAccounts) -> Vec<(String, String)> {
+pub(super) fn result_problems(
+    plan: &ComponentPlan,
+    object: &Value,
+    accounts: &ServiceAccounts,
+) -> Vec<(String, String)> {
     let mut problems = Vec::new();
     let mut say = |path: String, message: String| problems.push((path, message));
-    for path in [&["apiVersion"][..], &["kind"], &["metadata", "name"], &["metadata", "namespace"], &["spec", "selector"]] {
+    for path in
+        [&["apiVersion"][..], &["kind"], &["metadata", "name"], &["metadata", "namespace"], &["spec", "selector"]]
+    {
         if at(object, path) != at(&plan.template, path) {
             say(path.join("."), "an override may not change it; declare another component instead".to_owned());
         }
     }
     if plan.scope == Scope::Divided && object.pointer("/spec/replicas") != plan.template.pointer("/spec/replicas") {
-        say("spec.replicas".to_owned(), "an override may not change it, spec.replicas is divided by placement; remove the operation".to_owned());
+        say(
+            "spec.replicas".to_owned(),
+            "an override may not change it, spec.replicas is divided by placement; remove the operation".to_owned(),
+        );
     }
     if object.get("status").is_some() {
         say("status".to_owned(), "the member's controllers write it; remove it".to_owned());
@@ -133,9 +146,11 @@ fn named_accounts(plan: &ComponentPlan, object: &Value) -> Vec<(String, String)>
     if !holds_data(plan) {
         accounts_within(object, "", &mut named);
     }
-    let old = pod_template_path(&plan.api_version, &plan.kind, object).map(|path| [path, &["spec", "serviceAccount"]].concat());
+    let old = pod_template_path(&plan.api_version, &plan.kind, object)
+        .map(|path| [path, &["spec", "serviceAccount"]].concat());
     // A token Secret is the third way to act as an account.
-    let token = (plan.kind == "Secret").then_some(vec!["metadata", "annotations", "kubernetes.io/service-account.name"]);
+    let token =
+        (plan.kind == "Secret").then_some(vec!["metadata", "annotations", "kubernetes.io/service-account.name"]);
     for path in old.into_iter().chain(token) {
         if let Some(name) = at(object, &path).and_then(Value::as_str) {
             named.push((path.join("."), name.to_owned()));
@@ -182,6 +197,8 @@ pub(super) fn name_problem(api_version: &str, kind: &str, name: &str) -> Option<
     let inner = bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.'));
     let valid = inner && edge(bytes.first()) && edge(bytes.last());
     (!valid).then(|| {
-        format!("{name:?} is not a name: a-z, 0-9, '-' and '.', beginning and ending with a letter or digit; correct it")
+        format!(
+            "{name:?} is not a name: a-z, 0-9, '-' and '.', beginning and ending with a letter or digit; correct it"
+        )
     })
 }

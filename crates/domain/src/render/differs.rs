@@ -102,7 +102,8 @@ fn same_scalar(rendered: &Value, live: &Value, place: &Place<'_>) -> bool {
 }
 
 fn compare_lists(rendered: &[Value], live: &[Value], place: &Place<'_>, found: &mut Vec<String>) {
-    if let Some(key) = ["mountPath", "name"].into_iter().find(|key| identifies(key, rendered) && identifies(key, live)) {
+    if let Some(key) = ["mountPath", "name"].into_iter().find(|key| identifies(key, rendered) && identifies(key, live))
+    {
         for item in rendered {
             let name = item[key].as_str().unwrap_or_default();
             let inner = Place { path: format!("{}[{key}={name}]", place.path), key: "", parent: place.key };
@@ -132,7 +133,10 @@ fn identifies(key: &str, items: &[Value]) -> bool {
 fn string_data(rendered: &Value, live: Option<&Value>, found: &mut Vec<String>) {
     let empty = Map::new();
     for (key, value) in rendered.as_object().unwrap_or(&empty) {
-        let there = live.and_then(|data| data.get(key)).cloned().and_then(|data| serde_json::from_value::<ByteString>(data).ok());
+        let there = live
+            .and_then(|data| data.get(key))
+            .cloned()
+            .and_then(|data| serde_json::from_value::<ByteString>(data).ok());
         if there.map(|bytes| bytes.0).as_deref() != value.as_str().map(str::as_bytes) {
             found.push(format!(".stringData{}", member(key)));
         }
@@ -150,13 +154,32 @@ mod tests {
         for (case, rendered, live) in [
             ("defaults", json!({ "spec": { "a": 1 } }), json!({ "spec": { "a": 1, "b": 2 }, "status": {} })),
             ("kinds of list items", json!({ "apiVersion": "v1", "kind": "X" }), json!({})),
-            ("quantities", json!({ "r": { "limits": { "cpu": "1000m", "memory": "1Gi" } } }), json!({ "r": { "limits": { "cpu": "1", "memory": "1024Mi" } } })),
-            ("quantities as numbers", json!({ "r": { "requests": { "cpu": 2 } } }), json!({ "r": { "requests": { "cpu": "2" } } })),
-            ("injected containers", json!({ "c": [{ "name": "app" }] }), json!({ "c": [{ "name": "proxy" }, { "name": "app" }] })),
+            (
+                "quantities",
+                json!({ "r": { "limits": { "cpu": "1000m", "memory": "1Gi" } } }),
+                json!({ "r": { "limits": { "cpu": "1", "memory": "1024Mi" } } }),
+            ),
+            (
+                "quantities as numbers",
+                json!({ "r": { "requests": { "cpu": 2 } } }),
+                json!({ "r": { "requests": { "cpu": "2" } } }),
+            ),
+            (
+                "injected containers",
+                json!({ "c": [{ "name": "app" }] }),
+                json!({ "c": [{ "name": "proxy" }, { "name": "app" }] }),
+            ),
             ("empties left out", json!({ "a": {}, "b": [], "c": null, "hostNetwork": false }), json!({})),
-            ("one volume mounted twice", json!({ "volumeMounts": [{ "name": "v", "mountPath": "/a" }, { "name": "v", "mountPath": "/b" }] }),
-                json!({ "volumeMounts": [{ "name": "v", "mountPath": "/b" }, { "name": "v", "mountPath": "/a" }] })),
-            ("write-only data", json!({ "kind": "Secret", "stringData": { "k": "hello" } }), json!({ "kind": "Secret", "data": { "k": "aGVsbG8=" } })),
+            (
+                "one volume mounted twice",
+                json!({ "volumeMounts": [{ "name": "v", "mountPath": "/a" }, { "name": "v", "mountPath": "/b" }] }),
+                json!({ "volumeMounts": [{ "name": "v", "mountPath": "/b" }, { "name": "v", "mountPath": "/a" }] }),
+            ),
+            (
+                "write-only data",
+                json!({ "kind": "Secret", "stringData": { "k": "hello" } }),
+                json!({ "kind": "Secret", "data": { "k": "aGVsbG8=" } }),
+            ),
         ] {
             assert_eq!(differs(&rendered, &live), Vec::<String>::new(), "{case}");
         }
@@ -165,16 +188,32 @@ mod tests {
     #[test]
     fn differences_are_named_by_path() {
         for (rendered, live, path) in [
-            (json!({ "spec": { "c": [{ "name": "app", "image": "a" }] } }), json!({ "spec": { "c": [{ "name": "app", "image": "b" }] } }), ".spec.c[name=app].image"),
+            (
+                json!({ "spec": { "c": [{ "name": "app", "image": "a" }] } }),
+                json!({ "spec": { "c": [{ "name": "app", "image": "b" }] } }),
+                ".spec.c[name=app].image",
+            ),
             (json!({ "spec": { "c": [{ "name": "app" }] } }), json!({ "spec": { "c": [] } }), ".spec.c[name=app]"),
             (json!({ "args": ["a", "b"] }), json!({ "args": ["a"] }), ".args"),
             (json!({ "args": ["a", "b"] }), json!({ "args": ["a", "c"] }), ".args[1]"),
-            (json!({ "env": [{ "name": "N", "value": "1" }] }), json!({ "env": [{ "name": "N", "value": "1.0" }] }), ".env[name=N].value"),
-            (json!({ "r": { "limits": { "cpu": "1" } } }), json!({ "r": { "limits": { "cpu": "2" } } }), ".r.limits.cpu"),
+            (
+                json!({ "env": [{ "name": "N", "value": "1" }] }),
+                json!({ "env": [{ "name": "N", "value": "1.0" }] }),
+                ".env[name=N].value",
+            ),
+            (
+                json!({ "r": { "limits": { "cpu": "1" } } }),
+                json!({ "r": { "limits": { "cpu": "2" } } }),
+                ".r.limits.cpu",
+            ),
             (json!({ "automount": false }), json!({}), ".automount"),
             (json!({ "l": { "example.org/a": "x" } }), json!({}), ".l"),
             (json!({ "l": { "example.org/a": "x" } }), json!({ "l": {} }), ".l[example.org/a]"),
-            (json!({ "kind": "Secret", "stringData": { "k": "x" } }), json!({ "data": { "k": "aGVsbG8=" } }), ".stringData.k"),
+            (
+                json!({ "kind": "Secret", "stringData": { "k": "x" } }),
+                json!({ "data": { "k": "aGVsbG8=" } }),
+                ".stringData.k",
+            ),
         ] {
             assert_eq!(differs(&rendered, &live), [path], "{rendered} {live}");
         }

@@ -91,7 +91,8 @@ fn segment(key: &str) -> String {
         Some(("f", name)) => member(name),
         Some(("k", keys)) => match serde_json::from_str::<Map<String, Value>>(keys) {
             Ok(keys) => {
-                let pairs: Vec<String> = keys.iter().map(|(key, value)| format!("{key}={}", super::pod::text(value))).collect();
+                let pairs: Vec<String> =
+                    keys.iter().map(|(key, value)| format!("{key}={}", super::pod::text(value))).collect();
                 format!("[{}]", pairs.join(","))
             }
             Err(_) => format!("[{keys}]"),
@@ -124,9 +125,12 @@ mod tests {
             json!({ "metadata": { "managedFields": [entry] } })
         };
         assert_eq!(our_fields(&entry("meridian", "Apply", None)), Some(&ours));
-        for other in
-            [entry("kubectl", "Apply", None), entry("meridian", "Update", None), entry("meridian", "Apply", Some("status")), json!({})]
-        {
+        for other in [
+            entry("kubectl", "Apply", None),
+            entry("meridian", "Update", None),
+            entry("meridian", "Apply", Some("status")),
+            json!({}),
+        ] {
             assert_eq!(our_fields(&other), None);
         }
     }

@@ -37,8 +37,15 @@ pub(super) fn scopes(api_version: &str, kind: &str) -> Scopes {
         ("apps", "DaemonSet" | "ControllerRevision")
         | (
             "",
-            "ConfigMap" | "Secret" | "Service" | "ServiceAccount" | "PersistentVolumeClaim" | "LimitRange"
-            | "ResourceQuota" | "Endpoints" | "PodTemplate",
+            "ConfigMap"
+            | "Secret"
+            | "Service"
+            | "ServiceAccount"
+            | "PersistentVolumeClaim"
+            | "LimitRange"
+            | "ResourceQuota"
+            | "Endpoints"
+            | "PodTemplate",
         )
         | ("networking.k8s.io", "Ingress" | "NetworkPolicy")
         | ("policy", "PodDisruptionBudget")
@@ -64,7 +71,9 @@ pub(super) fn rank(api_version: &str, kind: &str, workload: bool) -> i16 {
         ("", "ResourceQuota" | "LimitRange") => 4,
         ("networking.k8s.io", "NetworkPolicy") => 5,
         ("", "Service") => 6,
-        ("networking.k8s.io", "Ingress") | ("autoscaling", "HorizontalPodAutoscaler") | ("policy", "PodDisruptionBudget") => 60,
+        ("networking.k8s.io", "Ingress")
+        | ("autoscaling", "HorizontalPodAutoscaler")
+        | ("policy", "PodDisruptionBudget") => 60,
         _ if workload => 50,
         _ => 9,
     }
@@ -100,7 +109,9 @@ pub(super) fn name_limit(api_version: &str, kind: &str) -> usize {
     match (group(api_version), kind) {
         // Their controllers append up to eleven characters and use the result as a label value.
         ("apps", "StatefulSet") | ("batch", "CronJob") => 52,
-        ("", "Service" | "ReplicationController") | ("batch", "Job") | ("apps", "Deployment" | "ReplicaSet" | "DaemonSet") => 63,
+        ("", "Service" | "ReplicationController")
+        | ("batch", "Job")
+        | ("apps", "Deployment" | "ReplicaSet" | "DaemonSet") => 63,
         _ => 253,
     }
 }
@@ -116,7 +127,10 @@ pub(super) fn refusal(api_version: &str, kind: &str, object: &Value) -> Option<S
     }
     match (group, kind) {
         ("", "Pod") => {
-            return Some("a bare Pod is not replaced when its node is lost; use a Deployment with one replica, or a Job".to_owned());
+            return Some(
+                "a bare Pod is not replaced when its node is lost; use a Deployment with one replica, or a Job"
+                    .to_owned(),
+            );
         }
         ("", "Binding") | ("authentication.k8s.io" | "authorization.k8s.io", _) => {
             return Some(format!("{kind} is a request, not an object that stays; remove the component"));
@@ -153,7 +167,9 @@ pub(super) fn refusal(api_version: &str, kind: &str, object: &Value) -> Option<S
         _ => false,
     };
     cluster_scoped.then(|| {
-        format!("{kind} belongs to the whole cluster and not to a namespace; have the cluster's administrators apply it")
+        format!(
+            "{kind} belongs to the whole cluster and not to a namespace; have the cluster's administrators apply it"
+        )
     })
 }
 

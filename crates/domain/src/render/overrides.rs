@@ -44,8 +44,9 @@ pub(super) fn apply(component: &ComponentPlan, patch: &OverridePatch, object: &m
         }
     }
     if let Some(operations) = &patch.json_patch {
-        json_patch::patch(object, &operations_of(operations)?)
-            .map_err(|error| format!("the JSON patch does not apply to the template: {error}; correct its path or value"))?;
+        json_patch::patch(object, &operations_of(operations)?).map_err(|error| {
+            format!("the JSON patch does not apply to the template: {error}; correct its path or value")
+        })?;
     }
     if patch.image.is_none() && patch.env.is_none() && patch.args.is_none() && patch.command.is_none() {
         return Ok(());
@@ -65,7 +66,9 @@ pub(super) fn apply(component: &ComponentPlan, patch: &OverridePatch, object: &m
         if env.is_null() {
             *env = json!([]);
         }
-        let Some(env) = env.as_array_mut() else { return Err("env of the container is not a list; correct the template".to_owned()) };
+        let Some(env) = env.as_array_mut() else {
+            return Err("env of the container is not a list; correct the template".to_owned());
+        };
         for (name, value) in variables {
             let entry = json!({ "name": name, "value": value });
             match env.iter_mut().find(|entry| entry["name"] == name.as_str()) {
@@ -106,7 +109,9 @@ fn container_of<'a>(
         (Some(name), _) => name.to_owned(),
         (None, [only]) => only.clone(),
         (None, []) => return Err(no_pods()),
-        (None, _) => return Err(format!("the template has several containers; set container to one of {}", names.join(", "))),
+        (None, _) => {
+            return Err(format!("the template has several containers; set container to one of {}", names.join(", ")));
+        }
     };
     let Some(pod) = pod.as_object_mut() else { return Err(no_pods()) };
     pod.iter_mut()
@@ -143,5 +148,6 @@ fn operations_of(operations: &[PatchOperation]) -> Result<json_patch::Patch, Str
         }
         list.push(entry);
     }
-    serde_json::from_value(Value::Array(list)).map_err(|error| format!("the JSON patch is not valid: {error}; correct it"))
+    serde_json::from_value(Value::Array(list))
+        .map_err(|error| format!("the JSON patch is not valid: {error}; correct it"))
 }

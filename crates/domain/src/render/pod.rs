@@ -37,7 +37,8 @@ pub fn pod_amounts(pod_spec: &Value) -> Amounts {
             starting = starting.max(sidecars.plus(asks));
         }
     }
-    let running = items(pod_spec, "containers").map(|container| requests(&container["resources"])).fold(sidecars, Sum::plus);
+    let running =
+        items(pod_spec, "containers").map(|container| requests(&container["resources"])).fold(sidecars, Sum::plus);
     let mut total = running.max(starting);
     let whole = &pod_spec["resources"];
     if let Some(cpu) = request(whole, "cpu") {
@@ -47,10 +48,8 @@ pub fn pod_amounts(pod_spec: &Value) -> Amounts {
         total.memory = bytes(memory);
     }
     let overhead = &pod_spec["overhead"];
-    total = total.plus(Sum {
-        cpu: overhead.get("cpu").map_or(0, milli),
-        memory: overhead.get("memory").map_or(0, bytes),
-    });
+    total =
+        total.plus(Sum { cpu: overhead.get("cpu").map_or(0, milli), memory: overhead.get("memory").map_or(0, bytes) });
     Amounts { cpu_milli: total.cpu, memory_mi: total.memory.saturating_add((1 << 20) - 1) >> 20, pods: 1 }
 }
 
@@ -101,13 +100,48 @@ mod tests {
         for (case, spec, cpu, memory) in [
             ("nothing asked", json!({ "containers": [{ "name": "app" }] }), 0, 0),
             ("containers add up", json!({ "containers": [asks("100m", "64Mi"), asks("0.2", "1Gi")] }), 300, 1088),
-            ("numbers are quantities", json!({ "containers": [{ "resources": { "requests": { "cpu": 2, "memory": 1 } } }] }), 2000, 1),
-            ("a limit counts as request", json!({ "containers": [{ "resources": { "limits": { "cpu": "1", "memory": "1Gi" } } }] }), 1000, 1024),
-            ("the largest init container", json!({ "containers": [asks("100m", "64Mi")], "initContainers": [asks("1", "32Mi"), asks("50m", "32Mi")] }), 1000, 64),
-            ("sidecars run beside containers", json!({ "containers": [asks("100m", "64Mi")], "initContainers": [sidecar("50m", "32Mi")] }), 150, 96),
-            ("init containers run beside earlier sidecars only", json!({ "containers": [asks("100m", "64Mi")], "initContainers": [asks("1", "1Mi"), sidecar("50m", "32Mi"), asks("1", "1Mi")] }), 1050, 96),
-            ("overhead is added", json!({ "containers": [asks("100m", "64Mi")], "overhead": { "cpu": "10m", "memory": "16Mi" } }), 110, 80),
-            ("the pod as a whole decides", json!({ "containers": [asks("100m", "64Mi")], "resources": { "requests": { "cpu": "1" } } }), 1000, 64),
+            (
+                "numbers are quantities",
+                json!({ "containers": [{ "resources": { "requests": { "cpu": 2, "memory": 1 } } }] }),
+                2000,
+                1,
+            ),
+            (
+                "a limit counts as request",
+                json!({ "containers": [{ "resources": { "limits": { "cpu": "1", "memory": "1Gi" } } }] }),
+                1000,
+                1024,
+            ),
+            (
+                "the largest init container",
+                json!({ "containers": [asks("100m", "64Mi")], "initContainers": [asks("1", "32Mi"), asks("50m", "32Mi")] }),
+                1000,
+                64,
+            ),
+            (
+                "sidecars run beside containers",
+                json!({ "containers": [asks("100m", "64Mi")], "initContainers": [sidecar("50m", "32Mi")] }),
+                150,
+                96,
+            ),
+            (
+                "init containers run beside earlier sidecars only",
+                json!({ "containers": [asks("100m", "64Mi")], "initContainers": [asks("1", "1Mi"), sidecar("50m", "32Mi"), asks("1", "1Mi")] }),
+                1050,
+                96,
+            ),
+            (
+                "overhead is added",
+                json!({ "containers": [asks("100m", "64Mi")], "overhead": { "cpu": "10m", "memory": "16Mi" } }),
+                110,
+                80,
+            ),
+            (
+                "the pod as a whole decides",
+                json!({ "containers": [asks("100m", "64Mi")], "resources": { "requests": { "cpu": "1" } } }),
+                1000,
+                64,
+            ),
         ] {
             assert_eq!(pod_amounts(&spec), Amounts { cpu_milli: cpu, memory_mi: memory, pods: 1 }, "{case}");
         }

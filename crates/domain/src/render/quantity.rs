@@ -77,8 +77,7 @@ impl Exact {
     /// Clamped to `i64`, which no real amount reaches.
     fn scaled(self, up: i128, down: i128, round: Round) -> i64 {
         let clamped = if self.numerator < 0 { i64::MIN } else { i64::MAX };
-        let (Some(numerator), Some(denominator)) =
-            (self.numerator.checked_mul(up), self.denominator.checked_mul(down))
+        let (Some(numerator), Some(denominator)) = (self.numerator.checked_mul(up), self.denominator.checked_mul(down))
         else {
             return clamped;
         };
@@ -151,9 +150,13 @@ mod tests {
             assert_eq!(floor_milli(text), Some(down), "{text}");
             assert_eq!(ceil_milli(text), Some(up), "{text}");
         }
-        for (text, down, up) in
-            [("1Gi", 1024, 1024), ("1.5Gi", 1536, 1536), ("1G", 953, 954), ("1048576", 1, 1), ("128974848000m", 123, 123)]
-        {
+        for (text, down, up) in [
+            ("1Gi", 1024, 1024),
+            ("1.5Gi", 1536, 1536),
+            ("1G", 953, 954),
+            ("1048576", 1, 1),
+            ("128974848000m", 123, 123),
+        ] {
             assert_eq!(floor_mebi(text), Some(down), "{text}");
             assert_eq!(ceil_mebi(text), Some(up), "{text}");
         }

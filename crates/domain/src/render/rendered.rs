@@ -78,8 +78,10 @@ fn bind_to_cell(input: &RenderInput<'_>, object: &mut Value) -> Result<(), Rende
     let Some(selector) = object.pointer("/spec/selector").and_then(Value::as_object).filter(|s| !s.is_empty()) else {
         return Ok(());
     };
-    let by_expression = selector.get("matchLabels").is_some_and(Value::is_object) || selector.contains_key("matchExpressions");
-    let selects_pods = matches!((group(api_version), kind.as_str()), ("", "Service") | ("policy", "PodDisruptionBudget"));
+    let by_expression =
+        selector.get("matchLabels").is_some_and(Value::is_object) || selector.contains_key("matchExpressions");
+    let selects_pods =
+        matches!((group(api_version), kind.as_str()), ("", "Service") | ("policy", "PodDisruptionBudget"));
     if pods.is_some() || selects_pods {
         let path: &[&str] = if by_expression { &["spec", "selector", "matchLabels"] } else { &["spec", "selector"] };
         map_at(input, object, path)?.insert(labels::CELL.to_owned(), cell);
@@ -88,7 +90,11 @@ fn bind_to_cell(input: &RenderInput<'_>, object: &mut Value) -> Result<(), Rende
 }
 
 /// The map under a path, made where it is absent or null.
-fn map_at<'a>(input: &RenderInput<'_>, object: &'a mut Value, path: &[&str]) -> Result<&'a mut Map<String, Value>, RenderError> {
+fn map_at<'a>(
+    input: &RenderInput<'_>,
+    object: &'a mut Value,
+    path: &[&str],
+) -> Result<&'a mut Map<String, Value>, RenderError> {
     let wrong = |depth: usize| RenderError::NotAMap {
         component: input.component.name.clone(),
         path: if depth == 0 { "the template".to_owned() } else { path[..depth].join(".") },

@@ -53,10 +53,7 @@ pub enum InstallError {
 impl InstallError {
     pub(super) fn api(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let what = what.into();
-        move |source| Self::Api {
-            what,
-            source: Box::new(source),
-        }
+        move |source| Self::Api { what, source: Box::new(source) }
     }
 
     /// Whether the API server says the object does not exist.
@@ -90,9 +87,7 @@ pub struct Report {
 impl Report {
     /// Whether nothing had to be done.
     pub fn unchanged(&self) -> bool {
-        self.objects
-            .iter()
-            .all(|(_, change)| matches!(change, Change::Unchanged | Change::Absent))
+        self.objects.iter().all(|(_, change)| matches!(change, Change::Unchanged | Change::Absent))
     }
 }
 
@@ -103,9 +98,7 @@ impl Report {
 pub async fn apply(client: &Client, installation: &Installation) -> Result<Report, InstallError> {
     let version = verify::server_version(client).await?;
     if !version.supported() {
-        return Err(InstallError::TooOld {
-            found: version.git_version,
-        });
+        return Err(InstallError::TooOld { found: version.git_version });
     }
     let mut report = Report::default();
     for manifest in installation.manifests() {
@@ -122,23 +115,15 @@ pub async fn apply(client: &Client, installation: &Installation) -> Result<Repor
 pub async fn uninstall(client: &Client) -> Result<Report, InstallError> {
     let mut manifests = Installation::new(&super::Profile::ALL).manifests();
     // With the namespace goes all that is in it; the policy must outlive the rights.
-    let last = |manifest: &Value| {
-        u8::from(
-            manifest["kind"]
-                .as_str()
-                .is_some_and(|k| k.starts_with("Validating")),
-        )
-    };
+    let last = |manifest: &Value| u8::from(manifest["kind"].as_str().is_some_and(|k| k.starts_with("Validating")));
     manifests.reverse();
     manifests.sort_by_key(last);
     let mut report = Report::default();
     for manifest in manifests {
         let what = title(&manifest);
         let (kind, namespace, name) = address(&manifest);
-        let request = Request::builder()
-            .method(Method::DELETE)
-            .uri(kind.object_path(&namespace, &name))
-            .body(Vec::new());
+        let request =
+            Request::builder().method(Method::DELETE).uri(kind.object_path(&namespace, &name)).body(Vec::new());
         let change = match send(client, &format!("remove {what}"), request).await {
             Ok(_) => Change::Removed,
             Err(error) if error.is_not_found() => Change::Absent,
@@ -166,9 +151,7 @@ async fn apply_one(client: &Client, manifest: &Value) -> Result<Change, InstallE
     let after = send(client, &format!("apply {what}"), request).await?;
     Ok(match before {
         None => Change::Created,
-        Some(before)
-            if before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"] =>
-        {
+        Some(before) if before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"] => {
             Change::Unchanged
         }
         Some(_) => Change::Updated,
@@ -176,14 +159,9 @@ async fn apply_one(client: &Client, manifest: &Value) -> Result<Change, InstallE
 }
 
 /// The object as it is in the member.
-pub(super) async fn fetch(
-    client: &Client,
-    manifest: &Value,
-) -> Result<Option<Value>, InstallError> {
+pub(super) async fn fetch(client: &Client, manifest: &Value) -> Result<Option<Value>, InstallError> {
     let (kind, namespace, name) = address(manifest);
-    let request = Request::builder()
-        .uri(kind.object_path(&namespace, &name))
-        .body(Vec::new());
+    let request = Request::builder().uri(kind.object_path(&namespace, &name)).body(Vec::new());
     match send(client, &format!("read {}", title(manifest)), request).await {
         Ok(object) => Ok(Some(object)),
         Err(error) if error.is_not_found() => Ok(None),
@@ -196,23 +174,14 @@ pub(super) async fn send(
     what: &str,
     request: Result<Request<Vec<u8>>, http::Error>,
 ) -> Result<Value, InstallError> {
-    let request = request.map_err(|error| InstallError::Answer {
-        what: what.to_owned(),
-        message: error.to_string(),
-    })?;
-    client
-        .request::<Value>(request)
-        .await
-        .map_err(InstallError::api(what))
+    let request =
+        request.map_err(|error| InstallError::Answer { what: what.to_owned(), message: error.to_string() })?;
+    client.request::<Value>(request).await.map_err(InstallError::api(what))
 }
 
 pub(super) fn title(manifest: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    format!(
-        "{} {}",
-        text(&manifest["kind"]),
-        text(&manifest["metadata"]["name"])
-    )
+    format!("{} {}", text(&manifest["kind"]), text(&manifest["metadata"]["name"]))
 }
 
 fn address(manifest: &Value) -> (ApiKind, String, String) {

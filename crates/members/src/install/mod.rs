@@ -27,8 +27,7 @@ pub const INSTALLATION_VERSION: u32 = 1;
 /// Field manager of everything here: not the runtime's, so that the runtime never owns it.
 pub const JOIN_MANAGER: &str = "meridian-join";
 
-static OWN_LABELS: LazyLock<Value> =
-    LazyLock::new(|| json!({"app.kubernetes.io/part-of": "meridian"}));
+static OWN_LABELS: LazyLock<Value> = LazyLock::new(|| json!({"app.kubernetes.io/part-of": "meridian"}));
 
 /// A named set of rights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -98,21 +97,13 @@ impl Installation {
         // The policy before the rights: there is no moment at which our identity may write and no policy holds it.
         all.extend([policy::policy(), policy::binding()]);
         all.extend(roles::own_role());
-        all.extend(
-            self.profiles
-                .iter()
-                .flat_map(|profile| roles::profile(*profile)),
-        );
+        all.extend(self.profiles.iter().flat_map(|profile| roles::profile(*profile)));
         all.push(self.record());
         all
     }
 
     fn record(&self) -> Value {
-        let profiles: Vec<&str> = self
-            .profiles
-            .iter()
-            .map(|profile| profile.as_str())
-            .collect();
+        let profiles: Vec<&str> = self.profiles.iter().map(|profile| profile.as_str()).collect();
         json!({
             "apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": INSTALLATION, "namespace": SYSTEM_NAMESPACE, "labels": OWN_LABELS.clone()},
@@ -151,9 +142,7 @@ mod tests {
     #[test]
     fn permissions_are_readable_yaml() {
         let text = permissions_yaml(Profile::Deploy);
-        assert!(
-            text.contains("horizontalpodautoscalers") && text.contains("name: meridian:deploy")
-        );
+        assert!(text.contains("horizontalpodautoscalers") && text.contains("name: meridian:deploy"));
         let first = text.split("---\n").nth(1).unwrap();
         let value: Value = serde_saphyr::from_str(first).unwrap();
         assert_eq!(value["kind"], "ClusterRole");

@@ -10,11 +10,7 @@ const DELIVER: [&str; 6] = ["get", "list", "watch", "create", "patch", "delete"]
 const LOOK: [&str; 3] = ["get", "list", "watch"];
 
 /// API group, version and its (kind, plural) pairs.
-type Group = (
-    &'static str,
-    &'static str,
-    &'static [(&'static str, &'static str)],
-);
+type Group = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 /// What the profile `deploy` may deliver.
 const KINDS: [Group; 6] = [
@@ -40,34 +36,16 @@ const KINDS: [Group; 6] = [
         ],
     ),
     ("batch", "v1", &[("Job", "jobs"), ("CronJob", "cronjobs")]),
-    (
-        "networking.k8s.io",
-        "v1",
-        &[
-            ("Ingress", "ingresses"),
-            ("NetworkPolicy", "networkpolicies"),
-        ],
-    ),
-    (
-        "policy",
-        "v1",
-        &[("PodDisruptionBudget", "poddisruptionbudgets")],
-    ),
-    (
-        "autoscaling",
-        "v2",
-        &[("HorizontalPodAutoscaler", "horizontalpodautoscalers")],
-    ),
+    ("networking.k8s.io", "v1", &[("Ingress", "ingresses"), ("NetworkPolicy", "networkpolicies")]),
+    ("policy", "v1", &[("PodDisruptionBudget", "poddisruptionbudgets")]),
+    ("autoscaling", "v2", &[("HorizontalPodAutoscaler", "horizontalpodautoscalers")]),
 ];
 
 /// The kinds the profile `deploy` grants in every member, without what a member adds by aggregation.
 pub fn deliverable_kinds() -> Vec<ApiKind> {
     let of = |(group, version, kinds): &Group| {
         let (group, version) = ((*group).to_owned(), (*version).to_owned());
-        kinds
-            .iter()
-            .map(move |(kind, plural)| ApiKind::namespaced(&group, &version, kind, plural))
-            .collect::<Vec<_>>()
+        kinds.iter().map(move |(kind, plural)| ApiKind::namespaced(&group, &version, kind, plural)).collect::<Vec<_>>()
     };
     KINDS.iter().flat_map(of).collect()
 }
@@ -89,7 +67,8 @@ fn cluster_role(name: &str, extra: Option<(&str, &str)>, rules: Option<Vec<Value
         Some(rules) => role["rules"] = rules.into(),
         // The member's controller fills the rules in; sending our own would take them over and empty them.
         None => {
-            role["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": {labels::AGGREGATE_TO_DEPLOY: "true"}}]});
+            role["aggregationRule"] =
+                json!({"clusterRoleSelectors": [{"matchLabels": {labels::AGGREGATE_TO_DEPLOY: "true"}}]});
         }
     }
     role
@@ -116,8 +95,7 @@ pub(super) fn identity() -> Vec<Value> {
         "metadata": {"name": SYSTEM_NAMESPACE, "labels": OWN_LABELS.clone()},
     });
     for mode in ["enforce", "audit", "warn"] {
-        namespace["metadata"]["labels"][format!("pod-security.kubernetes.io/{mode}")] =
-            "restricted".into();
+        namespace["metadata"]["labels"][format!("pod-security.kubernetes.io/{mode}")] = "restricted".into();
     }
     let account = json!({
         "apiVersion": "v1", "kind": "ServiceAccount",
@@ -168,17 +146,9 @@ pub(super) fn profile(profile: Profile) -> Vec<Value> {
                     rule(group, &plurals, &DELIVER)
                 })
                 .collect();
-            rules.push(rule(
-                "",
-                &["namespaces"],
-                &["get", "list", "watch", "create", "patch"],
-            ));
+            rules.push(rule("", &["namespaces"], &["get", "list", "watch", "create", "patch"]));
             vec![
-                cluster_role(
-                    "meridian:deploy-kinds",
-                    Some((labels::AGGREGATE_TO_DEPLOY, "true")),
-                    Some(rules),
-                ),
+                cluster_role("meridian:deploy-kinds", Some((labels::AGGREGATE_TO_DEPLOY, "true")), Some(rules)),
                 cluster_role("meridian:deploy", None, None),
                 binding("meridian:deploy"),
             ]
@@ -193,21 +163,11 @@ mod tests {
     #[test]
     fn nothing_sweeping_is_ever_granted() {
         let mut all = own_role();
-        all.extend(
-            [Profile::Observe, Profile::Deploy]
-                .into_iter()
-                .flat_map(profile),
-        );
+        all.extend([Profile::Observe, Profile::Deploy].into_iter().flat_map(profile));
         let text = serde_json::to_string(&all).unwrap();
-        for forbidden in [
-            "\"*\"",
-            "escalate",
-            "\"bind\"",
-            "impersonate",
-            "cluster-admin",
-            "admissionregistration",
-            "clusterroles",
-        ] {
+        for forbidden in
+            ["\"*\"", "escalate", "\"bind\"", "impersonate", "cluster-admin", "admissionregistration", "clusterroles"]
+        {
             assert!(!text.contains(forbidden), "{forbidden}");
         }
     }
@@ -219,10 +179,7 @@ mod tests {
         for kind in deliverable_kinds() {
             assert!(
                 rules.iter().any(|rule| rule["apiGroups"][0] == *kind.group
-                    && rule["resources"]
-                        .as_array()
-                        .unwrap()
-                        .contains(&kind.plural.clone().into())
+                    && rule["resources"].as_array().unwrap().contains(&kind.plural.clone().into())
                     && rule["verbs"].as_array().unwrap().len() == 6),
                 "{kind:?}"
             );

@@ -40,10 +40,7 @@ impl std::fmt::Display for Issue {
 }
 
 /// Compares the member with the installation; empty when all is well. Needs the joining person's rights.
-pub async fn verify(
-    client: &Client,
-    installation: &Installation,
-) -> Result<Vec<Issue>, InstallError> {
+pub async fn verify(client: &Client, installation: &Installation) -> Result<Vec<Issue>, InstallError> {
     let mut issues = Vec::new();
     for manifest in installation.manifests() {
         match fetch(client, &manifest).await? {
@@ -64,10 +61,8 @@ pub async fn verify(
 pub async fn server_version(client: &Client) -> Result<ServerVersion, InstallError> {
     let what = "read the cluster's version";
     let version = send(client, what, Request::get("/version").body(Vec::new())).await?;
-    ServerVersion::parse(version.to_string().as_bytes()).map_err(|message| InstallError::Answer {
-        what: what.into(),
-        message,
-    })
+    ServerVersion::parse(version.to_string().as_bytes())
+        .map_err(|message| InstallError::Answer { what: what.into(), message })
 }
 
 /// UID of the member's kube-system namespace, with the joining person's credentials.
@@ -77,37 +72,24 @@ pub async fn kube_system_uid(client: &Client) -> Result<String, InstallError> {
     let namespace = send(client, what, Request::get(path).body(Vec::new())).await?;
     match namespace["metadata"]["uid"].as_str() {
         Some(uid) => Ok(uid.to_owned()),
-        None => Err(InstallError::Answer {
-            what: what.into(),
-            message: "it has no uid".into(),
-        }),
+        None => Err(InstallError::Answer { what: what.into(), message: "it has no uid".into() }),
     }
 }
 
 /// The first token of our service account, with the joining person's credentials.
 pub async fn issue_token(client: &Client, ttl: Duration) -> Result<IssuedToken, InstallError> {
     let what = "request a token for Meridian's service account";
-    let path = format!(
-        "/api/v1/namespaces/{SYSTEM_NAMESPACE}/serviceaccounts/{MEMBER_SERVICE_ACCOUNT}/token"
-    );
+    let path = format!("/api/v1/namespaces/{SYSTEM_NAMESPACE}/serviceaccounts/{MEMBER_SERVICE_ACCOUNT}/token");
     let body = json!({
         "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
         "spec": {"expirationSeconds": ttl.as_secs()},
     });
     let answer = send(client, what, post(&path, &body)).await?;
     let status = &answer["status"];
-    let expires_at = status["expirationTimestamp"]
-        .as_str()
-        .and_then(|at| at.parse::<Timestamp>().ok());
+    let expires_at = status["expirationTimestamp"].as_str().and_then(|at| at.parse::<Timestamp>().ok());
     match (status["token"].as_str(), expires_at) {
-        (Some(token), Some(expires_at)) => Ok(IssuedToken {
-            token: SecretString::from(token),
-            expires_at,
-        }),
-        _ => Err(InstallError::Answer {
-            what: what.into(),
-            message: "the answer holds no token".into(),
-        }),
+        (Some(token), Some(expires_at)) => Ok(IssuedToken { token: SecretString::from(token), expires_at }),
+        _ => Err(InstallError::Answer { what: what.into(), message: "the answer holds no token".into() }),
     }
 }
 
@@ -158,9 +140,9 @@ fn post(path: &str, body: &Value) -> Result<Request<Vec<u8>>, http::Error> {
 /// Whether `found` says everything that `wanted` says; what the server added is not counted.
 fn contains(found: &Value, wanted: &Value) -> bool {
     match (found, wanted) {
-        (Value::Object(found), Value::Object(wanted)) => wanted
-            .iter()
-            .all(|(key, value)| found.get(key).is_some_and(|found| contains(found, value))),
+        (Value::Object(found), Value::Object(wanted)) => {
+            wanted.iter().all(|(key, value)| found.get(key).is_some_and(|found| contains(found, value)))
+        }
         (Value::Array(found), Value::Array(wanted)) => {
             found.len() == wanted.len() && found.iter().zip(wanted).all(|(f, w)| contains(f, w))
         }
@@ -175,10 +157,7 @@ mod tests {
     #[test]
     fn what_the_server_adds_is_no_difference() {
         let wanted = json!({"a": {"b": [1, {"c": 2}]}});
-        assert!(contains(
-            &json!({"a": {"b": [1, {"c": 2, "d": 3}]}, "x": 1}),
-            &wanted
-        ));
+        assert!(contains(&json!({"a": {"b": [1, {"c": 2, "d": 3}]}, "x": 1}), &wanted));
         assert!(!contains(&json!({"a": {"b": [1]}}), &wanted));
         assert!(!contains(&json!({"a": {"b": [1, {"c": 3}]}}), &wanted));
     }

@@ -43,12 +43,7 @@ impl Breaker {
             threshold: limits.breaker_failures.max(1),
             open: limits.breaker_open,
             open_max: limits.breaker_open_max,
-            inner: Mutex::new(Inner {
-                failures: 0,
-                until: None,
-                trial: None,
-                next_open: limits.breaker_open,
-            }),
+            inner: Mutex::new(Inner { failures: 0, until: None, trial: None, next_open: limits.breaker_open }),
         }
     }
 
@@ -83,12 +78,7 @@ impl Breaker {
 
     pub(crate) fn answered(&self) {
         let mut inner = self.inner.lock();
-        *inner = Inner {
-            failures: 0,
-            until: None,
-            trial: None,
-            next_open: self.open,
-        };
+        *inner = Inner { failures: 0, until: None, trial: None, next_open: self.open };
     }
 
     pub(crate) fn failed(&self) {

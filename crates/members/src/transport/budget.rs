@@ -28,19 +28,13 @@ impl Budget {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             slots: Semaphore::new(limits.concurrency.max(1)),
-            tokens: Mutex::new(Tokens {
-                left: limits.retry_budget,
-                refilled: Instant::now(),
-            }),
+            tokens: Mutex::new(Tokens { left: limits.retry_budget, refilled: Instant::now() }),
             limits: limits.clone(),
         }
     }
 
     pub(crate) async fn slot(&self) -> SemaphorePermit<'_> {
-        self.slots
-            .acquire()
-            .await
-            .expect("the semaphore is never closed")
+        self.slots.acquire().await.expect("the semaphore is never closed")
     }
 
     /// Makes the call, again where the server answered 429 or 503 and the budget allows it. Those answers say that
@@ -73,10 +67,7 @@ impl Budget {
         let earned = (now - tokens.refilled).as_millis() / refill.as_millis().max(1);
         let earned = u32::try_from(earned).unwrap_or(u32::MAX);
         if earned > 0 {
-            tokens.left = tokens
-                .left
-                .saturating_add(earned)
-                .min(self.limits.retry_budget);
+            tokens.left = tokens.left.saturating_add(earned).min(self.limits.retry_budget);
             tokens.refilled = now;
         }
         if tokens.left == 0 {
@@ -92,10 +83,7 @@ impl Budget {
 fn asks_to_come_back(error: &MemberError) -> Option<Option<Duration>> {
     match error {
         MemberError::Throttled { retry_after, .. } => Some(*retry_after),
-        MemberError::Unavailable {
-            retry_after: Some(after),
-            ..
-        } => Some(Some(*after)),
+        MemberError::Unavailable { retry_after: Some(after), .. } => Some(Some(*after)),
         _ => None,
     }
 }
@@ -107,11 +95,7 @@ mod tests {
     use super::*;
 
     fn throttled(retry_after: Option<Duration>) -> MemberError {
-        MemberError::Throttled {
-            cluster: "north".parse().unwrap(),
-            message: "slow down".into(),
-            retry_after,
-        }
+        MemberError::Throttled { cluster: "north".parse().unwrap(), message: "slow down".into(), retry_after }
     }
 
     async fn calls(budget: &Budget, error: &MemberError, succeed_at: u32) -> (u32, bool) {
@@ -119,11 +103,7 @@ mod tests {
         let result = budget
             .retrying(|| async {
                 made.set(made.get() + 1);
-                if made.get() >= succeed_at {
-                    Ok(())
-                } else {
-                    Err(error.clone())
-                }
+                if made.get() >= succeed_at { Ok(()) } else { Err(error.clone()) }
             })
             .await;
         (made.get(), result.is_ok())
@@ -149,11 +129,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_budget_of_all_callers_ends_and_comes_back_with_time() {
-        let limits = Limits {
-            retry_budget: 4,
-            retry_refill: Duration::from_mins(10),
-            ..Limits::default()
-        };
+        let limits = Limits { retry_budget: 4, retry_refill: Duration::from_mins(10), ..Limits::default() };
         let budget = Budget::new(&limits);
         let error = throttled(None);
         assert_eq!(calls(&budget, &error, 9).await.0, 4);
@@ -167,13 +143,8 @@ mod tests {
     async fn other_failures_are_not_repeated() {
         let budget = Budget::new(&Limits::default());
         for error in [
-            MemberError::TimedOut {
-                cluster: "north".parse().unwrap(),
-                after: Duration::from_secs(1),
-            },
-            MemberError::Forbidden {
-                message: "no".into(),
-            },
+            MemberError::TimedOut { cluster: "north".parse().unwrap(), after: Duration::from_secs(1) },
+            MemberError::Forbidden { message: "no".into() },
         ] {
             assert_eq!(calls(&budget, &error, 2).await, (1, false));
         }

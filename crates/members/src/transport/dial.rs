@@ -9,8 +9,7 @@ use std::time::Duration;
 use base64::Engine;
 use http::{HeaderValue, Uri};
 use hyper_rustls::{
-    ConfigBuilderExt, FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder,
-    MaybeHttpsStream,
+    ConfigBuilderExt, FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream,
 };
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
@@ -44,17 +43,16 @@ impl Route {
         match (proxy.scheme_str(), user) {
             (Some("http"), None) => Ok(Self::Connect(Tunnel::new(proxy, tcp))),
             (Some("http"), Some((user, password))) => {
-                let encoded =
-                    base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+                let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
                 let header = HeaderValue::from_str(&format!("Basic {encoded}"))
                     .map_err(|_| "the proxy's user cannot be sent".to_owned())?;
                 Ok(Self::Connect(Tunnel::new(proxy, tcp).with_auth(header)))
             }
             // The proxy resolves the name: it may know names that we do not.
             (Some("socks5"), None) => Ok(Self::Socks(SocksV5::new(proxy, tcp))),
-            (Some("socks5"), Some((user, password))) => Ok(Self::Socks(
-                SocksV5::new(proxy, tcp).with_auth(user, password),
-            )),
+            (Some("socks5"), Some((user, password))) => {
+                Ok(Self::Socks(SocksV5::new(proxy, tcp).with_auth(user, password)))
+            }
             _ => Err("proxy-url must begin with http:// or socks5://".into()),
         }
     }
@@ -95,16 +93,11 @@ impl Connector {
     pub(super) fn new(config: &MemberConfig) -> Result<Self, String> {
         let within = config.limits.connect_timeout;
         let route = Route::new(config.proxy_url.as_deref(), within)?;
-        let mut builder = HttpsConnectorBuilder::new()
-            .with_tls_config(tls_config(config)?)
-            .https_only();
+        let mut builder = HttpsConnectorBuilder::new().with_tls_config(tls_config(config)?).https_only();
         if let Some(name) = server_name(config)? {
             builder = builder.with_server_name_resolver(FixedServerNameResolver::new(name));
         }
-        Ok(Self {
-            https: builder.enable_all_versions().wrap_connector(route),
-            within,
-        })
+        Ok(Self { https: builder.enable_all_versions().wrap_connector(route), within })
     }
 }
 
@@ -134,26 +127,19 @@ impl Service<Uri> for Connector {
 
 /// Trust in the given authorities only, or in this machine's where none are given.
 fn tls_config(config: &MemberConfig) -> Result<rustls::ClientConfig, String> {
-    let builder = rustls::ClientConfig::builder_with_provider(Arc::new(
-        rustls::crypto::ring::default_provider(),
-    ))
-    .with_safe_default_protocol_versions()
-    .map_err(|error| error.to_string())?;
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
     let Some(pem) = &config.ca_pem else {
         let builder = builder.with_native_roots().map_err(|error| {
-            format!(
-                "no certificate authority is configured and this machine's cannot be read: {error}"
-            )
+            format!("no certificate authority is configured and this machine's cannot be read: {error}")
         })?;
         return Ok(builder.with_no_client_auth());
     };
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate
-            .map_err(|error| format!("the certificate authority is not PEM: {error}"))?;
-        roots
-            .add(certificate)
-            .map_err(|error| format!("the certificate authority is not usable: {error}"))?;
+        let certificate = certificate.map_err(|error| format!("the certificate authority is not PEM: {error}"))?;
+        roots.add(certificate).map_err(|error| format!("the certificate authority is not usable: {error}"))?;
     }
     if roots.is_empty() {
         return Err("the certificate authority holds no certificate".into());
@@ -225,10 +211,7 @@ mod tests {
     #[test]
     fn other_proxies_are_refused_in_words() {
         for url in ["https://proxy:1", "ftp://x", "proxy:3128"] {
-            assert!(
-                Route::new(Some(url), Duration::from_secs(1)).is_err(),
-                "{url}"
-            );
+            assert!(Route::new(Some(url), Duration::from_secs(1)).is_err(), "{url}");
         }
     }
 }

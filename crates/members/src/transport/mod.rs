@@ -56,18 +56,8 @@ impl Call {
         }
     }
 
-    pub(crate) fn send(
-        method: Method,
-        path: String,
-        content_type: &'static str,
-        body: Vec<u8>,
-    ) -> Self {
-        Self {
-            method,
-            content_type: Some(content_type),
-            body: body.into(),
-            ..Self::get(path)
-        }
+    pub(crate) fn send(method: Method, path: String, content_type: &'static str, body: Vec<u8>) -> Self {
+        Self { method, content_type: Some(content_type), body: body.into(), ..Self::get(path) }
     }
 }
 
@@ -93,10 +83,7 @@ struct Base {
 
 impl Transport {
     pub(crate) fn new(config: &MemberConfig) -> Result<Self, MemberError> {
-        let refuse = |message: String| MemberError::Config {
-            cluster: config.name.clone(),
-            message,
-        };
+        let refuse = |message: String| MemberError::Config { cluster: config.name.clone(), message };
         let limits = &config.limits;
         let lane = || -> Result<Send2, String> {
             let connector = dial::Connector::new(config)?;
@@ -138,10 +125,7 @@ impl Transport {
 
     /// Takes effect with the next request, on connections that exist already.
     pub(crate) fn set_token(&self, token: &SecretString) -> Result<(), MemberError> {
-        let header = bearer(token).map_err(|message| MemberError::Config {
-            cluster: self.cluster.clone(),
-            message,
-        })?;
+        let header = bearer(token).map_err(|message| MemberError::Config { cluster: self.cluster.clone(), message })?;
         self.token.store(Arc::new(header));
         Ok(())
     }
@@ -152,24 +136,21 @@ impl Transport {
             .retrying(|| async {
                 self.admit()?;
                 let _slot = self.budget.slot().await;
-                self.attempt(Lane::Ordinary, call, self.limits.request_timeout)
-                    .await
+                self.attempt(Lane::Ordinary, call, self.limits.request_timeout).await
             })
             .await
     }
 
     /// One attempt whatever the breaker says: the health probe is its trial call.
     pub(crate) async fn probe(&self, call: &Call) -> Result<Bytes, MemberError> {
-        self.attempt(Lane::Ordinary, call, self.limits.request_timeout)
-            .await
+        self.attempt(Lane::Ordinary, call, self.limits.request_timeout).await
     }
 
     /// One page of a list, on the watch connection; the watch has its own pauses, so nothing is repeated here.
     pub(crate) async fn page(&self, call: &Call) -> Result<Bytes, MemberError> {
         self.admit()?;
         let _slot = self.budget.slot().await;
-        self.attempt(Lane::Watch, call, self.limits.list_timeout)
-            .await
+        self.attempt(Lane::Watch, call, self.limits.list_timeout).await
     }
 
     /// Opens a watch; the body has no time-out here.
@@ -178,11 +159,7 @@ impl Transport {
         let after = self.limits.request_timeout;
         let opening = async {
             let response = self.respond(Lane::Watch, call).await?;
-            if response.status().is_success() {
-                Ok(response.into_body())
-            } else {
-                Err(self.refusal(response).await)
-            }
+            if response.status().is_success() { Ok(response.into_body()) } else { Err(self.refusal(response).await) }
         };
         let result = match tokio::time::timeout(after, opening).await {
             Ok(result) => result,
@@ -193,19 +170,11 @@ impl Transport {
 
     /// A connection problem seen outside a call, such as a body that broke off.
     pub(crate) fn broken(&self, error: &(dyn std::error::Error + 'static)) -> MemberError {
-        MemberError::Unreachable {
-            cluster: self.cluster.clone(),
-            message: chain(error),
-        }
+        MemberError::Unreachable { cluster: self.cluster.clone(), message: chain(error) }
     }
 
     fn admit(&self) -> Result<(), MemberError> {
-        self.breaker
-            .admit()
-            .map_err(|retry_in| MemberError::BreakerOpen {
-                cluster: self.cluster.clone(),
-                retry_in,
-            })
+        self.breaker.admit().map_err(|retry_in| MemberError::BreakerOpen { cluster: self.cluster.clone(), retry_in })
     }
 
     fn note<T>(&self, result: Result<T, MemberError>) -> Result<T, MemberError> {
@@ -217,18 +186,10 @@ impl Transport {
     }
 
     fn timed_out(&self, after: Duration) -> MemberError {
-        MemberError::TimedOut {
-            cluster: self.cluster.clone(),
-            after,
-        }
+        MemberError::TimedOut { cluster: self.cluster.clone(), after }
     }
 
-    async fn attempt(
-        &self,
-        lane: Lane,
-        call: &Call,
-        within: Duration,
-    ) -> Result<Bytes, MemberError> {
+    async fn attempt(&self, lane: Lane, call: &Call, within: Duration) -> Result<Bytes, MemberError> {
         let result = match tokio::time::timeout(within, self.exchange(lane, call)).await {
             Ok(result) => result,
             Err(_) => Err(self.timed_out(within)),
@@ -248,22 +209,14 @@ impl Transport {
     async fn respond(&self, lane: Lane, call: &Call) -> Result<Response<Incoming>, MemberError> {
         let mut request = Request::builder()
             .method(call.method.clone())
-            .uri(
-                self.base
-                    .uri(&call.path)
-                    .map_err(|error| MemberError::protocol(&self.cluster, error))?,
-            )
+            .uri(self.base.uri(&call.path).map_err(|error| MemberError::protocol(&self.cluster, error))?)
             .header(header::ACCEPT, call.accept)
-            .header(
-                header::USER_AGENT,
-                concat!("meridian/", env!("CARGO_PKG_VERSION")),
-            );
+            .header(header::USER_AGENT, concat!("meridian/", env!("CARGO_PKG_VERSION")));
         if let Some(content_type) = call.content_type {
             request = request.header(header::CONTENT_TYPE, content_type);
         }
-        let mut request = request
-            .body(Full::new(call.body.clone()))
-            .map_err(|error| MemberError::protocol(&self.cluster, error))?;
+        let mut request =
+            request.body(Full::new(call.body.clone())).map_err(|error| MemberError::protocol(&self.cluster, error))?;
         let token = HeaderValue::clone(&self.token.load());
         request.headers_mut().insert(header::AUTHORIZATION, token);
         let send = match lane {
@@ -277,14 +230,9 @@ impl Transport {
         let limit = self.limits.answer_max;
         match Limited::new(body, limit).collect().await {
             Ok(collected) => Ok(collected.to_bytes()),
-            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-                Err(MemberError::TooLarge {
-                    message: format!(
-                        "cluster {}: the answer is larger than {limit} bytes",
-                        self.cluster
-                    ),
-                })
-            }
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(MemberError::TooLarge {
+                message: format!("cluster {}: the answer is larger than {limit} bytes", self.cluster),
+            }),
             Err(error) => Err(self.broken(&*error)),
         }
     }
@@ -324,10 +272,7 @@ impl Base {
         if authority.as_str().contains('@') {
             return Err("the server's URL must not carry a user".into());
         }
-        Ok(Self {
-            authority: authority.to_string(),
-            prefix: uri.path().trim_end_matches('/').to_owned(),
-        })
+        Ok(Self { authority: authority.to_string(), prefix: uri.path().trim_end_matches('/').to_owned() })
     }
 
     fn uri(&self, path: &str) -> Result<Uri, http::uri::InvalidUri> {

@@ -19,10 +19,7 @@ impl Lines {
     /// The next complete line, without its end; blank lines are skipped.
     pub(super) fn next(&mut self) -> Option<Bytes> {
         loop {
-            let Some(at) = self.buffer[self.searched..]
-                .iter()
-                .position(|byte| *byte == b'\n')
-            else {
+            let Some(at) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') else {
                 self.searched = self.buffer.len();
                 return None;
             };
@@ -90,24 +87,18 @@ pub(super) fn frame(line: &Bytes) -> Result<Option<Frame>, serde_json::Error> {
     let text = raw.object.get();
     let identity = || serde_json::from_str::<Object>(text).map(|object| object.metadata);
     Ok(Some(match raw.kind {
-        "ADDED" | "MODIFIED" => Frame::Upsert {
-            version: identity()?.resource_version,
-            object: line.slice_ref(text.as_bytes()),
-        },
+        "ADDED" | "MODIFIED" => {
+            Frame::Upsert { version: identity()?.resource_version, object: line.slice_ref(text.as_bytes()) }
+        }
         "DELETED" => Frame::Delete(identity()?),
-        "BOOKMARK" => Frame::Bookmark {
-            version: identity()?.resource_version,
-        },
+        "BOOKMARK" => Frame::Bookmark { version: identity()?.resource_version },
         "ERROR" => {
             #[derive(Deserialize)]
             struct Coded {
                 #[serde(default)]
                 code: u16,
             }
-            Frame::Error {
-                code: serde_json::from_str::<Coded>(text)?.code,
-                status: line.slice_ref(text.as_bytes()),
-            }
+            Frame::Error { code: serde_json::from_str::<Coded>(text)?.code, status: line.slice_ref(text.as_bytes()) }
         }
         _ => return Ok(None),
     }))
@@ -142,10 +133,7 @@ pub(super) fn page(body: &Bytes) -> Result<Page, serde_json::Error> {
     let raw: RawPage<'_> = serde_json::from_slice(body)?;
     let items = raw.items.unwrap_or_default();
     Ok(Page {
-        items: items
-            .into_iter()
-            .map(|item| body.slice_ref(item.get().as_bytes()))
-            .collect(),
+        items: items.into_iter().map(|item| body.slice_ref(item.get().as_bytes())).collect(),
         version: raw.metadata.resource_version,
         next: raw.metadata.next,
     })
@@ -174,43 +162,24 @@ mod tests {
 
     #[test]
     fn frames_keep_the_objects_own_bytes() {
-        let object = r#"{"kind":"Pod","metadata":{"name":"p","namespace":"n","uid":"u","resourceVersion":"7"},"odd": 1.50}"#;
+        let object =
+            r#"{"kind":"Pod","metadata":{"name":"p","namespace":"n","uid":"u","resourceVersion":"7"},"odd": 1.50}"#;
         let line = Bytes::from(format!(r#"{{"type":"ADDED","object":{object}}}"#));
         assert_eq!(
             frame(&line).unwrap(),
-            Some(Frame::Upsert {
-                version: "7".into(),
-                object: Bytes::from(object.to_owned())
-            })
+            Some(Frame::Upsert { version: "7".into(), object: Bytes::from(object.to_owned()) })
         );
         let line = Bytes::from(format!(r#"{{"type":"DELETED","object":{object}}}"#));
-        let Some(Frame::Delete(identity)) = frame(&line).unwrap() else {
-            panic!()
-        };
-        assert_eq!(
-            (identity.namespace.as_str(), identity.uid.as_str()),
-            ("n", "u")
-        );
+        let Some(Frame::Delete(identity)) = frame(&line).unwrap() else { panic!() };
+        assert_eq!((identity.namespace.as_str(), identity.uid.as_str()), ("n", "u"));
     }
 
     #[test]
     fn bookmarks_errors_and_unknown_types() {
-        let line = Bytes::from(
-            r#"{"type":"BOOKMARK","object":{"kind":"Pod","metadata":{"resourceVersion":"9"}}}"#,
-        );
-        assert_eq!(
-            frame(&line).unwrap(),
-            Some(Frame::Bookmark {
-                version: "9".into()
-            })
-        );
-        let line = Bytes::from(
-            r#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired"}}"#,
-        );
-        assert!(matches!(
-            frame(&line).unwrap(),
-            Some(Frame::Error { code: 410, .. })
-        ));
+        let line = Bytes::from(r#"{"type":"BOOKMARK","object":{"kind":"Pod","metadata":{"resourceVersion":"9"}}}"#);
+        assert_eq!(frame(&line).unwrap(), Some(Frame::Bookmark { version: "9".into() }));
+        let line = Bytes::from(r#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired"}}"#);
+        assert!(matches!(frame(&line).unwrap(), Some(Frame::Error { code: 410, .. })));
         let line = Bytes::from(r#"{"type":"NEW","object":{}}"#);
         assert_eq!(frame(&line).unwrap(), None);
         assert!(frame(&Bytes::from("{\"type\":")).is_err());
@@ -222,10 +191,7 @@ mod tests {
             r#"{"kind":"PodList","metadata":{"resourceVersion":"3","continue":"t"},"items":[{"a":1},{"b":[2]}]}"#,
         );
         let first = page(&body).unwrap();
-        assert_eq!(
-            first.items,
-            [Bytes::from(r#"{"a":1}"#), Bytes::from(r#"{"b":[2]}"#)]
-        );
+        assert_eq!(first.items, [Bytes::from(r#"{"a":1}"#), Bytes::from(r#"{"b":[2]}"#)]);
         assert_eq!((first.version.as_str(), first.next.as_str()), ("3", "t"));
         let last = page(&Bytes::from(r#"{"metadata":{},"items":null}"#)).unwrap();
         assert!(last.items.is_empty() && last.next.is_empty());

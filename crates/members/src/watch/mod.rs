@@ -68,18 +68,12 @@ pub struct Deleted {
 impl Member {
     /// Watches a kind in all namespaces, `selector` being a label selector (empty: everything). The stream never
     /// ends by itself; dropping it ends the watch.
-    pub fn watch(
-        &self,
-        kind: &ApiKind,
-        selector: &str,
-    ) -> impl Stream<Item = WatchEvent> + Send + Unpin + use<> {
+    pub fn watch(&self, kind: &ApiKind, selector: &str) -> impl Stream<Item = WatchEvent> + Send + Unpin + use<> {
         let watch = Watch {
             transport: self.transport.clone(),
             kind: kind.clone(),
             selector: selector.to_owned(),
-            phase: Phase::List {
-                next: String::new(),
-            },
+            phase: Phase::List { next: String::new() },
             ready: VecDeque::new(),
             pauses: None,
             wait: None,
@@ -104,9 +98,13 @@ struct Watch {
 
 enum Phase {
     /// The next page to ask for; an empty token is the first.
-    List { next: String },
+    List {
+        next: String,
+    },
     /// To be watched from this version on.
-    Resume { version: String },
+    Resume {
+        version: String,
+    },
     Following {
         version: String,
         body: Incoming,
@@ -146,11 +144,7 @@ impl Watch {
     }
 
     async fn page(&mut self, token: String) -> Result<(), MemberError> {
-        let mut path = format!(
-            "{}?limit={}",
-            self.kind.collection_path(),
-            self.transport.limits().page_size
-        );
+        let mut path = format!("{}?limit={}", self.kind.collection_path(), self.transport.limits().page_size);
         if !self.selector.is_empty() {
             path = format!("{path}&labelSelector={}", encode(&self.selector));
         }
@@ -166,20 +160,14 @@ impl Watch {
                 return Err(error);
             }
         };
-        let page = decode::page(&body)
-            .map_err(|error| MemberError::protocol(self.transport.cluster(), error))?;
+        let page = decode::page(&body).map_err(|error| MemberError::protocol(self.transport.cluster(), error))?;
         if token.is_empty() {
             self.ready.push_back(WatchEvent::Reset);
         }
-        self.ready
-            .extend(page.items.into_iter().map(WatchEvent::Upsert));
+        self.ready.extend(page.items.into_iter().map(WatchEvent::Upsert));
         self.phase = if page.next.is_empty() {
-            self.ready.push_back(WatchEvent::Synced {
-                resource_version: page.version.clone(),
-            });
-            Phase::Resume {
-                version: page.version,
-            }
+            self.ready.push_back(WatchEvent::Synced { resource_version: page.version.clone() });
+            Phase::Resume { version: page.version }
         } else {
             Phase::List { next: page.next }
         };
@@ -212,14 +200,7 @@ impl Watch {
     }
 
     async fn follow(&mut self) -> Result<(), MemberError> {
-        let Phase::Following {
-            version,
-            body,
-            lines,
-            began,
-            ends,
-        } = &mut self.phase
-        else {
+        let Phase::Following { version, body, lines, began, ends } = &mut self.phase else {
             return Ok(());
         };
         if let Some(line) = lines.next() {
@@ -252,10 +233,7 @@ impl Watch {
                 }
                 Ok(())
             }
-            Err(_) => Err(MemberError::TimedOut {
-                cluster: cluster.clone(),
-                after: began.elapsed(),
-            }),
+            Err(_) => Err(MemberError::TimedOut { cluster: cluster.clone(), after: began.elapsed() }),
         }
     }
 
@@ -268,12 +246,7 @@ impl Watch {
                 return Err(MemberError::from_answer(cluster, code, None, &status));
             }
             Some(Frame::Upsert { version, object }) => (version, WatchEvent::Upsert(object)),
-            Some(Frame::Bookmark { version }) => (
-                version.clone(),
-                WatchEvent::Bookmark {
-                    resource_version: version,
-                },
-            ),
+            Some(Frame::Bookmark { version }) => (version.clone(), WatchEvent::Bookmark { resource_version: version }),
             Some(Frame::Delete(gone)) => (
                 gone.resource_version.clone(),
                 WatchEvent::Delete(Deleted {
@@ -294,18 +267,12 @@ impl Watch {
     /// Says so, waits, and goes on from where it is still valid to go on.
     fn fail(&mut self, error: MemberError) {
         match &mut self.phase {
-            Phase::Following { version, .. } | Phase::Resume { version }
-                if !starts_over(&error) =>
-            {
+            Phase::Following { version, .. } | Phase::Resume { version } if !starts_over(&error) => {
                 let version = std::mem::take(version);
                 self.phase = Phase::Resume { version };
             }
             Phase::List { .. } if !starts_over(&error) => {}
-            _ => {
-                self.phase = Phase::List {
-                    next: String::new(),
-                }
-            }
+            _ => self.phase = Phase::List { next: String::new() },
         }
         tracing::debug!(cluster = %self.transport.cluster(), kind = %self.kind.kind, error = error.kind(), "watch failed");
         self.pause();
@@ -330,10 +297,7 @@ impl Watch {
 /// Whether only a new list can mend it.
 fn starts_over(error: &MemberError) -> bool {
     // 400 comes for a version from another etcd ("invalid resource version", too large).
-    matches!(
-        error,
-        MemberError::Expired { .. } | MemberError::Invalid { .. } | MemberError::Protocol { .. }
-    )
+    matches!(error, MemberError::Expired { .. } | MemberError::Invalid { .. } | MemberError::Protocol { .. })
 }
 
 /// A quarter more or less, so that watches opened together do not end together.
@@ -350,11 +314,7 @@ mod tests {
     fn jitter_stays_within_a_quarter() {
         let base = Duration::from_mins(1);
         let times: Vec<_> = (0..200).map(|_| jittered(base)).collect();
-        assert!(
-            times
-                .iter()
-                .all(|t| (45.0..=75.0).contains(&t.as_secs_f64()))
-        );
+        assert!(times.iter().all(|t| (45.0..=75.0).contains(&t.as_secs_f64())));
         assert!(times.iter().any(|t| *t != times[0]));
     }
 }

@@ -40,16 +40,11 @@ struct Process {
 impl Process {
     fn start(folder: &Path, program: &Path, arguments: &[String]) -> Self {
         let name = program.file_name().unwrap().to_string_lossy().into_owned();
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(folder.join(format!("{name}.log")))
-            .unwrap();
+        let log =
+            std::fs::OpenOptions::new().create(true).append(true).open(folder.join(format!("{name}.log"))).unwrap();
         // The store ends with the plane; it takes the folder along, also where no destructor runs.
         let script = match name.as_str() {
-            "etcd" => {
-                r#""$@" >&2 </dev/null & echo $!; cat >/dev/null; kill -9 $!; wait; rm -rf "$PWD""#
-            }
+            "etcd" => r#""$@" >&2 </dev/null & echo $!; cat >/dev/null; kill -9 $!; wait; rm -rf "$PWD""#,
             _ => r#""$@" >&2 </dev/null & echo $!; cat >/dev/null; kill -9 $!; wait"#,
         };
         let mut supervisor = Command::new("setsid")
@@ -63,23 +58,12 @@ impl Process {
             .spawn()
             .unwrap();
         let mut pid = String::new();
-        BufReader::new(supervisor.stdout.take().unwrap())
-            .read_line(&mut pid)
-            .unwrap();
-        Self {
-            supervisor,
-            pid: pid.trim().to_owned(),
-        }
+        BufReader::new(supervisor.stdout.take().unwrap()).read_line(&mut pid).unwrap();
+        Self { supervisor, pid: pid.trim().to_owned() }
     }
 
     fn signal(&self, signal: &str) {
-        assert!(
-            Command::new("kill")
-                .args([signal, &self.pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("kill").args([signal, &self.pid]).status().unwrap().success());
     }
 }
 
@@ -105,16 +89,11 @@ impl Plane {
     /// A plane for one test.
     pub(crate) async fn own() -> Self {
         let number = PLANES.fetch_add(1, Ordering::Relaxed);
-        let folder =
-            std::env::temp_dir().join(format!("meridian-members-{}-{number}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("meridian-members-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tools/build.sh");
         let built = Command::new(script).output().unwrap();
-        assert!(
-            built.status.success(),
-            "{}",
-            String::from_utf8_lossy(&built.stderr)
-        );
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
         let tools = PathBuf::from(String::from_utf8(built.stdout).unwrap().trim());
         let [port, etcd_port, peer_port, manager_port] = free_ports();
         certificates(&folder);
@@ -131,15 +110,8 @@ impl Plane {
             )),
         );
         let api = Self::start_api(&folder, &tools, port, etcd_port);
-        let mut plane = Self {
-            folder,
-            tools,
-            port,
-            etcd_port,
-            api: Mutex::new(api),
-            others: vec![etcd],
-            access: OnceCell::new(),
-        };
+        let mut plane =
+            Self { folder, tools, port, etcd_port, api: Mutex::new(api), others: vec![etcd], access: OnceCell::new() };
         plane.ready().await;
         plane.others.push(Process::start(
             &plane.folder,
@@ -150,9 +122,7 @@ impl Plane {
                  --service-account-private-key-file=sa.key --root-ca-file=ca.crt"
             )),
         ));
-        let access = admin::load(&plane.folder.join("admin.kubeconfig"), None)
-            .await
-            .unwrap();
+        let access = admin::load(&plane.folder.join("admin.kubeconfig"), None).await.unwrap();
         let installation = Installation::new(&[Profile::Deploy]);
         install::apply(&access.client, &installation).await.unwrap();
         plane.rights_aggregated(&access.client).await;
@@ -174,9 +144,7 @@ impl Plane {
     async fn ready(&self) {
         let up = async {
             loop {
-                let access = admin::load(&self.folder.join("admin.kubeconfig"), None)
-                    .await
-                    .unwrap();
+                let access = admin::load(&self.folder.join("admin.kubeconfig"), None).await.unwrap();
                 let request = Request::get("/readyz").body(Vec::new()).unwrap();
                 if access.client.request_text(request).await.is_ok() {
                     return;
@@ -184,17 +152,10 @@ impl Plane {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        if tokio::time::timeout(Duration::from_mins(2), up)
-            .await
-            .is_err()
-        {
-            let log =
-                std::fs::read_to_string(self.folder.join("kube-apiserver.log")).unwrap_or_default();
+        if tokio::time::timeout(Duration::from_mins(2), up).await.is_err() {
+            let log = std::fs::read_to_string(self.folder.join("kube-apiserver.log")).unwrap_or_default();
             let from = log.len().saturating_sub(3000);
-            panic!(
-                "the API server does not become ready: …{}",
-                log.get(from..).unwrap_or_default()
-            );
+            panic!("the API server does not become ready: …{}", log.get(from..).unwrap_or_default());
         }
     }
 
@@ -203,38 +164,25 @@ impl Plane {
         let filled = async {
             loop {
                 let path = "/apis/rbac.authorization.k8s.io/v1/clusterroles/meridian:deploy";
-                let role: Value = client
-                    .request(Request::get(path).body(Vec::new()).unwrap())
-                    .await
-                    .unwrap();
-                if role["rules"]
-                    .as_array()
-                    .is_some_and(|rules| !rules.is_empty())
-                {
+                let role: Value = client.request(Request::get(path).body(Vec::new()).unwrap()).await.unwrap();
+                if role["rules"].as_array().is_some_and(|rules| !rules.is_empty()) {
                     return;
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        tokio::time::timeout(Duration::from_mins(1), filled)
-            .await
-            .expect("the role is aggregated");
+        tokio::time::timeout(Duration::from_mins(1), filled).await.expect("the role is aggregated");
     }
 
     /// A client with the admin's rights, for this test's own runtime.
     pub(crate) async fn client(&self) -> Client {
-        admin::load(&self.folder.join("admin.kubeconfig"), None)
-            .await
-            .unwrap()
-            .client
+        admin::load(&self.folder.join("admin.kubeconfig"), None).await.unwrap().client
     }
 
     /// Address, trust and a fresh token.
     pub(crate) async fn config(&self) -> MemberConfig {
         let access = self.access.get().unwrap();
-        let issued = install::issue_token(&self.client().await, Duration::from_hours(1))
-            .await
-            .unwrap();
+        let issued = install::issue_token(&self.client().await, Duration::from_hours(1)).await.unwrap();
         MemberConfig {
             name: "north".parse().unwrap(),
             server: access.server.clone(),
@@ -259,19 +207,12 @@ impl Plane {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        tokio::time::timeout(Duration::from_mins(1), allowed)
-            .await
-            .expect("rights arrive");
+        tokio::time::timeout(Duration::from_mins(1), allowed).await.expect("rights arrive");
         member
     }
 
     /// A request as the admin; the error is the API server's message.
-    pub(crate) async fn admin(
-        &self,
-        method: &str,
-        path: &str,
-        body: &Value,
-    ) -> Result<Value, String> {
+    pub(crate) async fn admin(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
         let content = match method {
             "PATCH" => "application/merge-patch+json",
             _ => "application/json",
@@ -282,11 +223,7 @@ impl Plane {
             .header("content-type", content)
             .body(serde_json::to_vec(body).unwrap())
             .unwrap();
-        self.client()
-            .await
-            .request(request)
-            .await
-            .map_err(|error| error.to_string())
+        self.client().await.request(request).await.map_err(|error| error.to_string())
     }
 
     /// Reads as the admin until the object or list is as wanted.
@@ -294,19 +231,14 @@ impl Plane {
         let client = self.client().await;
         let seen = async {
             loop {
-                let value: Value = client
-                    .request(Request::get(path).body(Vec::new()).unwrap())
-                    .await
-                    .unwrap();
+                let value: Value = client.request(Request::get(path).body(Vec::new()).unwrap()).await.unwrap();
                 if wanted(&value) {
                     return value;
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        tokio::time::timeout(Duration::from_mins(1), seen)
-            .await
-            .expect(path)
+        tokio::time::timeout(Duration::from_mins(1), seen).await.expect(path)
     }
 
     /// Stops the API server's process where it stands: it accepts connections and answers nothing.
@@ -337,8 +269,7 @@ fn arguments(text: &str) -> Vec<String> {
 
 fn free_ports<const N: usize>() -> [u16; N] {
     // Held together, so that they differ.
-    let listeners: [TcpListener; N] =
-        std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    let listeners: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
@@ -356,18 +287,12 @@ fn certificates(folder: &Path) {
         ("manager", "system:kube-controller-manager", ""),
     ] {
         let key = KeyPair::generate().unwrap();
-        let names = vec![
-            "127.0.0.1".to_owned(),
-            "localhost".to_owned(),
-            "kubernetes".to_owned(),
-        ];
+        let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned(), "kubernetes".to_owned()];
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
         if !group.is_empty() {
-            params
-                .distinguished_name
-                .push(DnType::OrganizationName, group);
+            params.distinguished_name.push(DnType::OrganizationName, group);
         }
         let signed = params.signed_by(&key, &issuer).unwrap();
         std::fs::write(folder.join(format!("{file}.crt")), signed.pem()).unwrap();
@@ -391,11 +316,7 @@ fn kubeconfig(folder: &Path, user: &str, port: u16) {
 pub(crate) fn another_authority() -> Vec<u8> {
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    authority
-        .self_signed(&KeyPair::generate().unwrap())
-        .unwrap()
-        .pem()
-        .into_bytes()
+    authority.self_signed(&KeyPair::generate().unwrap()).unwrap().pem().into_bytes()
 }
 
 /// An HTTP proxy that knows CONNECT only, and keeps what it was asked.
