@@ -24,6 +24,11 @@ use crate::registry::Feeder;
 /// Between two looks at a database that does not answer.
 const DATABASE_AGAIN: Duration = Duration::from_millis(500);
 
+/// Longest time from the wish to end until the process ends.
+const LONGEST_SHUTDOWN: Duration = Duration::from_secs(5);
+/// Longest time for closing connections to the database.
+const LONGEST_CLOSE: Duration = Duration::from_secs(1);
+
 /// Brings the schema up to date.
 pub(crate) async fn migrate(database: &Database) -> anyhow::Result<()> {
     let store = Store::open(&database.database_url, 1)?;
@@ -89,9 +94,23 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
     };
     supervisor.spawn("hints", exchange);
     supervisor.spawn("work", work.run(readiness, shutdown.clone()));
-    let outcome = supervisor.run().await;
-    store.close().await;
+    let outcome = supervisor.run();
+    tokio::pin!(outcome);
+    // A database or hub that does not answer must not keep the process alive; leases end by themselves.
+    let outcome = tokio::select! {
+        outcome = &mut outcome => outcome,
+        () = patience_after(&shutdown) => {
+            tracing::warn!(seconds = LONGEST_SHUTDOWN.as_secs(), "work did not end in time; the process ends without it");
+            return Ok(());
+        }
+    };
+    let _ = tokio::time::timeout(LONGEST_CLOSE, store.close()).await;
     Ok(outcome?)
+}
+
+async fn patience_after(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(LONGEST_SHUTDOWN).await;
 }
 
 /// Everything that needs the database.

@@ -347,7 +347,8 @@ fn reconcile(world: &World, facts: &AppFacts, objects: &[Desired<'_>], plan: &mu
             None => plan.inserts.push(insert_of(facts, object)),
         }
     }
-    let floors = floors(world, facts, &wanted);
+    let coming = plan.inserts.iter().filter(|insert| insert.row.divided).map(|insert| i64::from(insert.row.target)).sum();
+    let floors = floors(world, facts, &wanted, coming);
     for row in &facts.rows {
         let status = facts.status.get(&row.id);
         let over = status.is_some_and(|status| status.state.is_over());
@@ -431,7 +432,12 @@ fn insert_of(facts: &AppFacts, object: &Desired<'_>) -> Insert {
 }
 
 /// Floors of the rows of the Divided component.
-fn floors(world: &World, facts: &AppFacts, wanted: &BTreeMap<PlacementId, &Desired<'_>>) -> BTreeMap<PlacementId, i32> {
+fn floors(
+    world: &World,
+    facts: &AppFacts,
+    wanted: &BTreeMap<PlacementId, &Desired<'_>>,
+    coming: i64,
+) -> BTreeMap<PlacementId, i32> {
     let divided: Vec<&PlacementRow> =
         facts.rows.iter().filter(|row| row.divided && row.wish == Wish::Present).collect();
     let available = |row: &PlacementRow| {
@@ -445,9 +451,9 @@ fn floors(world: &World, facts: &AppFacts, wanted: &BTreeMap<PlacementId, &Desir
     let new_target = |id: PlacementId| wanted.get(&id).map_or(0, |object| object.target);
     let mut floors: BTreeMap<PlacementId, i32> = rows.iter().map(|row| (row.id, row.floor)).collect();
     let changes = if rows.iter().any(|row| row.target != new_target(row.id)) {
-        floors_after_decision(&rows, new_target)
+        floors_after_decision(&rows, coming, new_target)
     } else {
-        lower_floors(&rows)
+        lower_floors(&rows, coming)
     };
     floors.extend(changes.into_iter().map(|change| (change.id, change.floor)));
     floors

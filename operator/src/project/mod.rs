@@ -92,28 +92,31 @@ impl Project {
                 })
                 .await;
         };
-        tokio::pin!(work);
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                () = &mut work => return Ok(()),
-                _ = again.tick() => self.everything(&queue),
-                hint = hints.recv() => match hint.as_deref() {
-                    Ok(Hint::Show(app) | Hint::Observed(app)) => {
-                        if let Some(key) = self.name_of(&names, *app).await {
-                            queue.push_after(Shown::Application(key), GATHER);
+        // Both are polled at all times: work in progress may hold the connection that listening waits for.
+        let listen = async {
+            loop {
+                tokio::select! {
+                    _ = again.tick() => self.everything(&queue),
+                    hint = hints.recv() => match hint.as_deref() {
+                        Ok(Hint::Show(app) | Hint::Observed(app)) => {
+                            if let Some(key) = self.name_of(&names, *app).await {
+                                queue.push_after(Shown::Application(key), GATHER);
+                            }
                         }
-                    }
-                    Ok(Hint::Refused { namespace, name }) => {
-                        queue.push(Shown::Application(AppKey { namespace: namespace.clone(), name: name.clone() }));
-                    }
-                    Ok(Hint::Capacity(cluster) | Hint::Connection(cluster)) => queue.push_after(Shown::Cluster(cluster.clone()), GATHER),
+                        Ok(Hint::Refused { namespace, name }) => {
+                            queue.push(Shown::Application(AppKey { namespace: namespace.clone(), name: name.clone() }));
+                        }
+                        Ok(Hint::Capacity(cluster) | Hint::Connection(cluster)) => queue.push_after(Shown::Cluster(cluster.clone()), GATHER),
+                        Ok(Hint::Vacated) => queue.extend(self.view.clusters.keys().into_iter().map(|key| Shown::Cluster(key.name))),
                     Ok(Hint::Topology | Hint::Everything) | Err(RecvError::Lagged(_)) => self.everything(&queue),
-                    Ok(_) => {}
-                    Err(RecvError::Closed) => return Ok(()),
-                },
+                        Ok(_) => {}
+                        Err(RecvError::Closed) => return,
+                    },
+                }
             }
-        }
+        };
+        tokio::select! { () = shutdown.cancelled() => {}, () = work => {}, () = listen => {} }
+        Ok(())
     }
 
     fn everything(&self, queue: &Queue<Shown>) {

@@ -35,10 +35,11 @@ pub struct FloorChange {
 /// Floors to write together with new targets. `rows` carry the old targets and floors.
 ///
 /// Replicas that a row loses stay as floor, except those that a lower total explains: only a person's lower
-/// `spec.replicas` removes replicas without successors.
-pub fn floors_after_decision(rows: &[RowFacts], new_target: impl Fn(i64) -> i32) -> Vec<FloorChange> {
+/// `spec.replicas` removes replicas without successors. `coming` are replicas decided for places that have no row yet:
+/// they were moved, not given up.
+pub fn floors_after_decision(rows: &[RowFacts], coming: i64, new_target: impl Fn(i64) -> i32) -> Vec<FloorChange> {
     let before: i64 = rows.iter().map(|row| i64::from(row.target)).sum();
-    let after: i64 = rows.iter().map(|row| i64::from(new_target(row.id))).sum();
+    let after: i64 = coming + rows.iter().map(|row| i64::from(new_target(row.id))).sum::<i64>();
     let mut explained = (before - after).max(0);
     rows.iter()
         .map(|row| {
@@ -55,9 +56,10 @@ pub fn floors_after_decision(rows: &[RowFacts], new_target: impl Fn(i64) -> i32)
 /// Floors that may be lowered now: as many replicas in all as are available beyond the decided total.
 ///
 /// A row's replicas count at most up to what it is told to run, so a replica whose removal was ordered already
-/// is never spent twice. Rows are lowered in the order given.
-pub fn lower_floors(rows: &[RowFacts]) -> Vec<FloorChange> {
-    let wanted: i64 = rows.iter().map(|row| i64::from(row.target)).sum();
+/// is never spent twice. Rows are lowered in the order given. `coming` are replicas decided for places that have no row
+/// yet; they are part of the total.
+pub fn lower_floors(rows: &[RowFacts], coming: i64) -> Vec<FloorChange> {
+    let wanted: i64 = coming + rows.iter().map(|row| i64::from(row.target)).sum::<i64>();
     let available: i64 = rows.iter().map(|row| i64::from(row.available.unwrap_or(0).min(row.rendered()))).sum();
     let mut spare = (available - wanted).max(0);
     let mut changes = Vec::new();
@@ -98,7 +100,7 @@ mod tests {
     fn a_drained_cell_keeps_its_replicas_until_successors_are_available() {
         let rows = [row(1, 4, 0, Some(4)), row(2, 4, 0, Some(4)), row(3, 4, 0, Some(4))];
         let targets = |id| [0, 6, 6][id as usize - 1];
-        assert_eq!(floors(&floors_after_decision(&rows, targets)), [(1, 4), (2, 0), (3, 0)]);
+        assert_eq!(floors(&floors_after_decision(&rows, 0, targets)), [(1, 4), (2, 0), (3, 0)]);
         for (available, expected) in [
             ([Some(4), Some(4), Some(4)], vec![]),
             ([Some(4), Some(5), Some(4)], vec![(1, 3)]),
@@ -109,20 +111,28 @@ mod tests {
             let rows: Vec<_> = (1..=3)
                 .map(|id| row(id, targets(id), if id == 1 { 4 } else { 0 }, available[id as usize - 1]))
                 .collect();
-            assert_eq!(floors(&lower_floors(&rows)), expected, "{available:?}");
+            assert_eq!(floors(&lower_floors(&rows, 0)), expected, "{available:?}");
         }
+    }
+
+    #[test]
+    fn replicas_moved_to_a_place_without_a_row_are_not_given_up() {
+        let rows = [row(1, 5, 0, Some(5)), row(2, 4, 0, Some(4))];
+        assert_eq!(floors(&floors_after_decision(&rows, 3, |_| 3)), [(1, 5), (2, 4)]);
+        let rows = [row(1, 3, 5, Some(5)), row(2, 3, 4, Some(4))];
+        assert_eq!(floors(&lower_floors(&rows, 3)), []);
     }
 
     #[test]
     fn a_lower_total_lowers_at_once() {
         let rows = [row(1, 4, 0, Some(4)), row(2, 4, 0, None)];
-        assert_eq!(floors(&floors_after_decision(&rows, |id| [3, 2][id as usize - 1])), [(1, 0), (2, 0)]);
+        assert_eq!(floors(&floors_after_decision(&rows, 0, |id| [3, 2][id as usize - 1])), [(1, 0), (2, 0)]);
     }
 
     #[test]
     fn a_lower_total_in_the_middle_of_a_move_does_not_spend_what_the_move_holds() {
         let rows = [row(1, 0, 4, Some(4)), row(2, 6, 0, Some(4)), row(3, 6, 0, Some(4))];
-        assert_eq!(floors(&floors_after_decision(&rows, |id| [0, 5, 4][id as usize - 1])), [(1, 4), (2, 0), (3, 0)]);
+        assert_eq!(floors(&floors_after_decision(&rows, 0, |id| [0, 5, 4][id as usize - 1])), [(1, 4), (2, 0), (3, 0)]);
     }
 
     proptest! {
@@ -151,7 +161,7 @@ mod tests {
                     let mut targets: Vec<i32> = rows.iter().map(|row| row.target).collect();
                     targets[from] -= count;
                     targets[to] += count;
-                    let floors = floors_after_decision(&rows, |id| targets[id as usize]);
+                    let floors = floors_after_decision(&rows, 0, |id| targets[id as usize]);
                     for change in floors {
                         let row = &mut rows[change.id as usize];
                         let changed = row.target != targets[change.id as usize] || row.floor != change.floor;
@@ -169,7 +179,7 @@ mod tests {
                 for (i, row) in rows.iter_mut().enumerate() {
                     row.available = (current[i] && (known || i != cell)).then_some(running[i]);
                 }
-                for change in lower_floors(&rows) {
+                for change in lower_floors(&rows, 0) {
                     rows[change.id as usize].floor = change.floor;
                     current[change.id as usize] = false;
                 }

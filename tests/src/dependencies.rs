@@ -1,0 +1,76 @@
+//! Which crate may use which.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+/// Direct dependencies that are allowed among our own crates. What a dependency uses may be used too.
+const ALLOWED: [(&str, &[&str]); 10] = [
+    ("crds", &[]),
+    ("vocabulary", &[]),
+    ("domain", &["crds", "vocabulary"]),
+    ("runtime", &[]),
+    ("store", &["vocabulary", "runtime"]),
+    ("members", &["vocabulary", "runtime"]),
+    ("schedule", &["store", "domain", "runtime"]),
+    ("delivery", &["store", "members", "domain", "runtime"]),
+    ("operator", &["crds", "schedule", "delivery", "members", "store", "runtime"]),
+    ("meridian", &["crds", "domain", "members"]),
+];
+
+/// Crates that must not reach these libraries, not even through others.
+const PURE: [(&str, &[&str]); 3] =
+    [("crds", &["tokio", "kube-client"]), ("vocabulary", &["tokio", "kube-client"]), ("domain", &["tokio", "kube-client"])];
+
+/// Every dependency that the rules forbid, as a sentence.
+///
+/// # Errors
+/// When cargo's metadata cannot be read.
+pub fn forbidden() -> anyhow::Result<Vec<String>> {
+    let metadata = MetadataCommand::new().manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).exec()?;
+    let ours: BTreeMap<&str, BTreeSet<&str>> = metadata
+        .workspace_packages()
+        .iter()
+        .map(|package| {
+            let used = package.dependencies.iter().filter(|used| used.kind == DependencyKind::Normal && used.path.is_some());
+            (package.name.as_str(), used.map(|used| used.name.as_str()).collect())
+        })
+        .collect();
+    let rules: BTreeMap<&str, &[&str]> = ALLOWED.into_iter().collect();
+    let mut found = Vec::new();
+    for (name, used) in &ours {
+        if ["acceptance", "testbed"].contains(name) {
+            continue;
+        }
+        let Some(rule) = rules.get(name) else {
+            found.push(format!("{name} has no rule; say in tests/src/dependencies.rs what it may use"));
+            continue;
+        };
+        let allowed = closure(rule, &rules);
+        found.extend(used.iter().filter(|used| !allowed.contains(*used)).map(|used| format!("{name} must not use {used}")));
+    }
+    for (name, library) in PURE.iter().flat_map(|(name, libraries)| libraries.iter().map(move |library| (name, library))) {
+        // Resolved for this crate alone: in the whole workspace others' features would be counted.
+        let tree = std::process::Command::new("cargo")
+            .args(["tree", "-p", name, "-e", "normal", "--prefix", "none", "--offline", "--manifest-path"])
+            .arg(metadata.workspace_root.join("Cargo.toml"))
+            .output()?;
+        anyhow::ensure!(tree.status.success(), "cargo tree -p {name}: {}", String::from_utf8_lossy(&tree.stderr));
+        let reaches = String::from_utf8(tree.stdout)?.lines().any(|line| line.split(' ').next() == Some(library));
+        if reaches {
+            found.push(format!("{name} must not reach {library}"));
+        }
+    }
+    Ok(found)
+}
+
+fn closure<'a>(direct: &[&'a str], rules: &BTreeMap<&'a str, &[&'a str]>) -> BTreeSet<&'a str> {
+    let mut all = BTreeSet::new();
+    let mut next: Vec<&str> = direct.to_vec();
+    while let Some(name) = next.pop() {
+        if all.insert(name) {
+            next.extend(rules.get(name).copied().unwrap_or_default());
+        }
+    }
+    all
+}
