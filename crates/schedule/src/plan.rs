@@ -347,7 +347,8 @@ fn reconcile(world: &World, facts: &AppFacts, objects: &[Desired<'_>], plan: &mu
             None => plan.inserts.push(insert_of(facts, object)),
         }
     }
-    let coming = plan.inserts.iter().filter(|insert| insert.row.divided).map(|insert| i64::from(insert.row.target)).sum();
+    let coming =
+        plan.inserts.iter().filter(|insert| insert.row.divided).map(|insert| i64::from(insert.row.target)).sum();
     let floors = floors(world, facts, &wanted, coming);
     for row in &facts.rows {
         let status = facts.status.get(&row.id);
@@ -397,16 +398,28 @@ fn leave(world: &World, facts: &AppFacts, row: &PlacementRow, floor: i32, next: 
         return;
     }
     next.floor = 0;
-    let needed = facts
-        .rows
-        .iter()
-        .any(|other| other.cluster == row.cluster && other.rank > row.rank && other.divided && other.rendered() > 0);
+    let needed = facts.rows.iter().any(|other| {
+        let beside = other.cluster == row.cluster && other.rank > row.rank && other.divided && other.rendered() > 0;
+        beside && relies_on(facts, other, &row.component)
+    });
     let never_moved = row.object.kind == "StatefulSet" && is_leaving(world, row);
     if never_moved {
         next.target = row.target;
     } else if !needed {
         next.wish = Wish::Delete;
     }
+}
+
+/// What runs for a row, or is told to, was declared together with the component.
+fn relies_on(facts: &AppFacts, row: &PlacementRow, component: &str) -> bool {
+    let declares = |revision: &[u8]| {
+        let revision = ContentHash::from_bytes(revision).and_then(|hash| facts.revisions.get(&hash));
+        revision.is_none_or(|revision| revision.blueprint.components.iter().any(|known| known.name == component))
+    };
+    let applied = facts.status.get(&row.id).and_then(|status| status.applied_revision.as_deref());
+    // The previous revision may run as long as the new one is not worked out.
+    let settled = facts.status.get(&row.id).is_some_and(|status| row_settled(row, status) == Verdict::Pass);
+    declares(&row.revision) || !settled && applied.is_none_or(declares)
 }
 
 /// The cell is drained or excluded, as opposed to not meant by the policy any more.

@@ -1,0 +1,45 @@
+# Short verbs. `make help` says what each does.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+BED := .testbed
+# Queries are checked against what is committed in .sqlx; no database is needed to build.
+export SQLX_OFFLINE := true
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: help
+help: ## Say what can be done
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.PHONY: prepare
+prepare: ## Install what is missing where that is possible, and build the pinned Kubernetes tools once
+	@bash tests/tools/prepare.sh
+
+.PHONY: build
+build: ## Build the programs
+	cargo build --locked -p operator -p meridian -p testbed
+
+.PHONY: demo
+demo: prepare build ## Show the main job on real control planes; DEMO_ONCE=1 ends by itself
+	@bash tests/demo/run.sh "$(TARGET)/debug"
+
+.PHONY: up
+up: prepare build ## Start a hub, three members and PostgreSQL, and leave them running
+	@"$(TARGET)/debug/testbed" up $(BED)
+
+.PHONY: down
+down: build ## End what `make up` started
+	@"$(TARGET)/debug/testbed" down $(BED)
+
+.PHONY: test
+test: prepare ## Run the whole suite
+	cargo build --locked --workspace --bins
+	cargo test --locked --workspace
+
+.PHONY: lint
+lint: ## Check format, lints and generated files
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+.PHONY: crds
+crds: ## Write the CRD manifests anew
+	cargo run --locked -q -p crds --bin crdgen -- crds/manifests

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Makes a machine ready to build and test: installs what is missing where that is possible, otherwise says what to install.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+missing=()
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
+command -v psql >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/psql' >/dev/null || missing+=(postgresql-client)
+command -v cc >/dev/null || missing+=(gcc)
+command -v setsid >/dev/null && command -v setpriv >/dev/null || missing+=(util-linux)
+if [ ${#missing[@]} -gt 0 ]; then
+  if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+    echo "meridian: installing ${missing[*]}" >&2
+    # Debian would start a server of its own; tests start their own.
+    mkdir -p /etc/postgresql-common
+    [ -e /etc/postgresql-common/createcluster.conf ] || echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf
+    apt-get update -qq >&2
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+  else
+    echo "meridian: please install ${missing[*]}; on Debian: sudo apt-get install ${missing[*]}" >&2
+    exit 1
+  fi
+fi
+command -v cargo >/dev/null || { echo "meridian: Rust is missing: https://rustup.rs" >&2; exit 1; }
+bash "$here/build.sh" >/dev/null
