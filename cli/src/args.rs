@@ -320,7 +320,7 @@ pub(crate) enum ExplainCommand {
 /// Where plan commands read from.
 #[derive(Debug, Args)]
 pub(crate) struct FromFlag {
-    /// Read Cluster, Cell, Application and PlacementPolicy objects from files or folders, not from a hub
+    /// Read Cluster, Cell, Application and `PlacementPolicy` objects from files or folders, not from a hub
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) from: Vec<PathBuf>,
 }

@@ -59,9 +59,14 @@ impl Failure {
                 let message = format!("{what}: {}", status.message);
                 match status.code {
                     400 | 422 => Self::Usage(message),
-                    404 if status.message.contains("could not find the requested resource") => Self::Failed(format!(
-                        "{what}: the hub does not know this kind; is this the hub, and are Meridian's CRDs installed there?"
-                    )),
+                    404 if ["could not find the requested resource", "404 page not found"]
+                        .iter()
+                        .any(|text| status.message.contains(text)) =>
+                    {
+                        Self::Failed(format!(
+                            "{what}: the hub does not know this kind; is this the hub, and are Meridian's CRDs installed there?"
+                        ))
+                    }
                     401 | 403 | 409 => Self::Refused(message),
                     404 => Self::NotFound(message),
                     _ => Self::Failed(message),

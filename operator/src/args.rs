@@ -46,7 +46,7 @@ pub(crate) enum Command {
 /// Where the database is.
 #[derive(Debug, Clone, ClapArgs)]
 pub(crate) struct Database {
-    /// URL of the PostgreSQL database.
+    /// URL of the `PostgreSQL` database.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub(crate) database_url: String,
     /// Most connections at once.

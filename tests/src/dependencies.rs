@@ -19,20 +19,25 @@ const ALLOWED: [(&str, &[&str]); 10] = [
 ];
 
 /// Crates that must not reach these libraries, not even through others.
-const PURE: [(&str, &[&str]); 3] =
-    [("crds", &["tokio", "kube-client"]), ("vocabulary", &["tokio", "kube-client"]), ("domain", &["tokio", "kube-client"])];
+const PURE: [(&str, &[&str]); 3] = [
+    ("crds", &["tokio", "kube-client"]),
+    ("vocabulary", &["tokio", "kube-client"]),
+    ("domain", &["tokio", "kube-client"]),
+];
 
 /// Every dependency that the rules forbid, as a sentence.
 ///
 /// # Errors
 /// When cargo's metadata cannot be read.
 pub fn forbidden() -> anyhow::Result<Vec<String>> {
-    let metadata = MetadataCommand::new().manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).exec()?;
+    let metadata =
+        MetadataCommand::new().manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).exec()?;
     let ours: BTreeMap<&str, BTreeSet<&str>> = metadata
         .workspace_packages()
         .iter()
         .map(|package| {
-            let used = package.dependencies.iter().filter(|used| used.kind == DependencyKind::Normal && used.path.is_some());
+            let used =
+                package.dependencies.iter().filter(|used| used.kind == DependencyKind::Normal && used.path.is_some());
             (package.name.as_str(), used.map(|used| used.name.as_str()).collect())
         })
         .collect();
@@ -47,9 +52,13 @@ pub fn forbidden() -> anyhow::Result<Vec<String>> {
             continue;
         };
         let allowed = closure(rule, &rules);
-        found.extend(used.iter().filter(|used| !allowed.contains(*used)).map(|used| format!("{name} must not use {used}")));
+        found.extend(
+            used.iter().filter(|used| !allowed.contains(*used)).map(|used| format!("{name} must not use {used}")),
+        );
     }
-    for (name, library) in PURE.iter().flat_map(|(name, libraries)| libraries.iter().map(move |library| (name, library))) {
+    for (name, library) in
+        PURE.iter().flat_map(|(name, libraries)| libraries.iter().map(move |library| (name, library)))
+    {
         // Resolved for this crate alone: in the whole workspace others' features would be counted.
         let tree = std::process::Command::new("cargo")
             .args(["tree", "-p", name, "-e", "normal", "--prefix", "none", "--offline", "--manifest-path"])

@@ -15,7 +15,7 @@ use testbed::{Bed, MemberSpec, Process, eventually, free_ports};
 pub use dependencies::forbidden;
 
 /// Longest time for anything the tests wait for.
-pub const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_mins(1);
 
 /// A fleet that was installed and joined.
 pub struct Fleet {
@@ -41,7 +41,8 @@ impl Fleet {
         std::fs::write(&key, "5a".repeat(32))?;
         let [probes] = free_ports()?;
         let database = bed.postgres.url();
-        let migrated = Command::new(programs.join("meridian-operator")).args(["migrate", "--database-url", &database]).output()?;
+        let migrated =
+            Command::new(programs.join("meridian-operator")).args(["migrate", "--database-url", &database]).output()?;
         ensure!(migrated.status.success(), "migrate: {}", String::from_utf8_lossy(&migrated.stdout));
         let operator = Process::new("meridian-operator", &programs.join("meridian-operator"), &folder)
             .arguments(&format!(
@@ -54,6 +55,7 @@ impl Fleet {
         let mut fleet = Self { operator, bed, probes, programs };
         let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/manifests");
         fleet.kubectl("hub", &["apply", "--server-side", "-f", &manifests.display().to_string()])?;
+        fleet.kubectl("hub", &["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"])?;
         fleet.operator.start()?;
         for member in MemberSpec::usual() {
             fleet.join(&member)?;
@@ -139,7 +141,10 @@ impl Fleet {
     /// # Errors
     /// When kubectl fails for another reason.
     pub fn get(&self, plane: &str, kind: &str, namespace: &str, name: &str) -> anyhow::Result<Option<Value>> {
-        let text = self.kubectl(plane, &["get", kind, name, "-n", namespace, "-o", "json", "--ignore-not-found", "--show-managed-fields"])?;
+        let text = self.kubectl(
+            plane,
+            &["get", kind, name, "-n", namespace, "-o", "json", "--ignore-not-found", "--show-managed-fields"],
+        )?;
         if text.trim().is_empty() { Ok(None) } else { Ok(Some(serde_json::from_str(&text)?)) }
     }
 
@@ -171,7 +176,10 @@ impl Fleet {
     /// # Errors
     /// When it is not in time; with its status.
     pub async fn ready(&self, namespace: &str, name: &str) -> anyhow::Result<Application> {
-        self.app_until(namespace, name, "ready", |app| condition(app, "Ready").is_some_and(|(status, _)| status == "True")).await
+        self.app_until(namespace, name, "ready", |app| {
+            condition(app, "Ready").is_some_and(|(status, _)| status == "True")
+        })
+        .await
     }
 }
 
@@ -200,7 +208,12 @@ fn programs() -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe()?;
     let folder = test.parent().and_then(Path::parent).context("the test lies in target/…/deps")?;
     let missing = ["meridian", "meridian-operator"].iter().find(|program| !folder.join(program).exists());
-    ensure!(missing.is_none(), "{} has no {}; run `make test`, which builds it", folder.display(), missing.unwrap_or(&""));
+    ensure!(
+        missing.is_none(),
+        "{} has no {}; run `make test`, which builds it",
+        folder.display(),
+        missing.unwrap_or(&"")
+    );
     Ok(folder.to_owned())
 }
 

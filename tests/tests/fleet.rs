@@ -50,11 +50,15 @@ fn app(namespace: &str, name: &str, spec: Value) -> Value {
 }
 
 fn web(namespace: &str, name: &str, replicas: i32) -> Value {
-    app(namespace, name, json!({
-        "replicas": replicas,
-        "components": [{"name": "server", "template": deployment(name, "web:1")}],
-        "placement": {"spread": [{"topology": "Zone", "maxSkew": 1, "minDomains": 2}]},
-    }))
+    app(
+        namespace,
+        name,
+        json!({
+            "replicas": replicas,
+            "components": [{"name": "server", "template": deployment(name, "web:1")}],
+            "placement": {"spread": [{"topology": "Zone", "maxSkew": 1, "minDomains": 2}]},
+        }),
+    )
 }
 
 fn namespace(fleet: &Fleet, name: &str) -> anyhow::Result<()> {
@@ -62,7 +66,9 @@ fn namespace(fleet: &Fleet, name: &str) -> anyhow::Result<()> {
 }
 
 fn patch(fleet: &Fleet, namespace: &str, name: &str, change: &Value) -> anyhow::Result<()> {
-    fleet.kubectl("hub", &["patch", "mapp", name, "-n", namespace, "--type", "merge", "-p", &change.to_string()]).map(drop)
+    fleet
+        .kubectl("hub", &["patch", "mapp", name, "-n", namespace, "--type", "merge", "-p", &change.to_string()])
+        .map(drop)
 }
 
 async fn examples_are_placed_by_zone_and_explained(fleet: &Fleet) -> anyhow::Result<()> {
@@ -84,7 +90,9 @@ async fn examples_are_placed_by_zone_and_explained(fleet: &Fleet) -> anyhow::Res
     ensure!(survives.contains("12 are left: enough"), "{survives}");
     for member in MEMBERS {
         let object = fleet.get(member, "deployment", "shop", "catalog")?.context("delivered")?;
-        ensure!(object["spec"]["replicas"] == 4 && object["metadata"]["annotations"]["fleet.meridian.io/fence"].is_string());
+        ensure!(
+            object["spec"]["replicas"] == 4 && object["metadata"]["annotations"]["fleet.meridian.io/fence"].is_string()
+        );
         ensure!(fleet.get(member, "configmap", "shop", "catalog")?.is_some(), "its config arrives too");
     }
     Ok(())
@@ -101,15 +109,24 @@ async fn scaling_never_moves_a_cell_the_wrong_way(fleet: &Fleet) -> anyhow::Resu
     patch(fleet, "scale", "web", &json!({"spec": {"replicas": 20}}))?;
     let grown = fleet.ready("scale", "web").await?;
     ensure!(numbers(&grown).iter().sum::<i32>() == 20);
-    ensure!(numbers(&first).iter().zip(numbers(&grown)).all(|(before, after)| after >= *before), "growing lowered a cell");
+    ensure!(
+        numbers(&first).iter().zip(numbers(&grown)).all(|(before, after)| after >= *before),
+        "growing lowered a cell"
+    );
     patch(fleet, "scale", "web", &json!({"spec": {"replicas": 7}}))?;
     let shrunk = fleet.ready("scale", "web").await?;
     ensure!(numbers(&shrunk).iter().sum::<i32>() == 7);
-    ensure!(numbers(&grown).iter().zip(numbers(&shrunk)).all(|(before, after)| after <= *before), "shrinking raised a cell");
+    ensure!(
+        numbers(&grown).iter().zip(numbers(&shrunk)).all(|(before, after)| after <= *before),
+        "shrinking raised a cell"
+    );
     for member in MEMBERS {
         // First apply, growth, and what shrinking takes: never one write more per change.
         let writes = fleet.bed.member(member)?.audit().count(|event| {
-            event.is_write() && event.namespace == "scale" && event.resource == "deployments" && event.user.contains("meridian")
+            event.is_write()
+                && event.namespace == "scale"
+                && event.resource == "deployments"
+                && event.user.contains("meridian")
         });
         ensure!((1..=4).contains(&writes), "{member}: {writes} writes for three changes");
     }
@@ -125,7 +142,9 @@ async fn an_override_shows_only_where_it_selects(fleet: &Fleet) -> anyhow::Resul
     }]);
     fleet.apply("hub", &manifest)?;
     fleet.ready("region", "web").await?;
-    for (member, image, tier) in [("north-a", "web:north", Some("gold")), ("north-b", "web:north", Some("gold")), ("south-a", "web:1", None)] {
+    for (member, image, tier) in
+        [("north-a", "web:north", Some("gold")), ("north-b", "web:north", Some("gold")), ("south-a", "web:1", None)]
+    {
         let object = fleet.get(member, "deployment", "region", "web")?.context("delivered")?;
         ensure!(object["spec"]["template"]["spec"]["containers"][0]["image"] == image, "{member}");
         ensure!(object["metadata"]["labels"]["tier"].as_str() == tier, "{member}");
@@ -145,12 +164,17 @@ async fn a_revision_goes_cell_by_cell(fleet: &Fleet) -> anyhow::Result<()> {
         .app_until("revise", "web", "on the new revision", |app| {
             let Some(status) = &app.status else { return false };
             let new = status.revision.clone().unwrap_or_default();
-            let unsettled = status.cells.iter().filter(|cell| cell.revision == new && cell.updated < cell.placed).count();
+            let unsettled =
+                status.cells.iter().filter(|cell| cell.revision == new && cell.updated < cell.placed).count();
             assert!(unsettled <= 1, "{unsettled} cells work on the new revision at once: {status:?}");
-            status.cells.iter().all(|cell| cell.revision == new) && condition(app, "Ready").is_some_and(|(ready, _)| ready == "True")
+            status.cells.iter().all(|cell| cell.revision == new)
+                && condition(app, "Ready").is_some_and(|(ready, _)| ready == "True")
         })
         .await?;
-    ensure!(before.status.as_ref().and_then(|status| status.revision.clone()) != after.status.as_ref().and_then(|status| status.revision.clone()));
+    ensure!(
+        before.status.as_ref().and_then(|status| status.revision.clone())
+            != after.status.as_ref().and_then(|status| status.revision.clone())
+    );
     ensure!(desired(&before) == desired(&after), "a revision moves nothing");
     let history = after.status.map(|status| status.history).unwrap_or_default();
     ensure!(history.len() == 2 && history.iter().any(|revision| revision.was_ready), "{history:?}");
@@ -167,20 +191,25 @@ async fn drain_is_never_below_desired_and_nothing_moves_back(fleet: &Fleet) -> a
         .app_until("drain", "web", "moved", |app| {
             let Some(status) = &app.status else { return false };
             assert!(status.available >= 9, "below desired while moving: {status:?}");
-            !desired(app).contains("north-b") && status.cells.len() == 2 && condition(app, "Ready").is_some_and(|(ready, _)| ready == "True")
+            !desired(app).contains("north-b")
+                && status.cells.len() == 2
+                && condition(app, "Ready").is_some_and(|(ready, _)| ready == "True")
         })
         .await?;
     fleet.meridian(&["cluster", "drain", "north-b", "--wait", "--timeout", "60s"])?;
     ensure!(fleet.get("north-b", "deployment", "drain", "web")?.is_none(), "the drained cluster is empty");
     fleet.meridian(&["cluster", "uncordon", "north-b"])?;
-    let rebalance = fleet.app_until("drain", "web", "told of a rebalance", |app| condition(app, "RebalanceNeeded").is_some()).await?;
+    let rebalance = fleet
+        .app_until("drain", "web", "told of a rebalance", |app| condition(app, "RebalanceNeeded").is_some())
+        .await?;
     ensure!(desired(&moved) == desired(&rebalance), "nothing moves back by itself");
     fleet.meridian(&["rebalance", "web", "-n", "drain", "--yes"])?;
     fleet
         .app_until("drain", "web", "rebalanced", |app| {
             let status = app.status.clone().unwrap_or_default();
             assert!(status.available >= 9, "below desired while rebalancing: {status:?}");
-            desired(app) == "north-a=3 north-b=3 south-a=3" && condition(app, "Ready").is_some_and(|(ready, _)| ready == "True")
+            desired(app) == "north-a=3 north-b=3 south-a=3"
+                && condition(app, "Ready").is_some_and(|(ready, _)| ready == "True")
         })
         .await?;
     Ok(())
@@ -192,7 +221,10 @@ async fn drift_is_reported_or_put_back_and_foreign_fields_stay(fleet: &Fleet) ->
     fleet.ready("drift", "web").await?;
     let edit = json!([{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "web:hand"},
         {"op": "add", "path": "/metadata/annotations/team.example.org~1owner", "value": "orders"}]);
-    fleet.kubectl("north-a", &["patch", "deployment", "web", "-n", "drift", "--type", "json", "-p", &edit.to_string()])?;
+    fleet.kubectl(
+        "north-a",
+        &["patch", "deployment", "web", "-n", "drift", "--type", "json", "-p", &edit.to_string()],
+    )?;
     let drifted = fleet.app_until("drift", "web", "drifted", |app| condition(app, "Drifted").is_some()).await?;
     let (_, message) = condition(&drifted, "Drifted").context("a condition")?;
     ensure!(message.contains("north-a") && message.contains("image"), "{message}");
@@ -218,9 +250,16 @@ async fn adoption_is_refused_with_the_owners_name_or_taken(fleet: &Fleet) -> any
     manifest["spec"]["components"].as_array_mut().context("components")?.push(json!({
         "name": "config", "template": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web"}, "data": {"by": "meridian"}}}));
     fleet.apply("hub", &manifest)?;
-    let refused = fleet.app_until("adopt", "web", "refused", |app| condition(app, "Stalled").is_some_and(|(stalled, _)| stalled == "True")).await?;
+    let refused = fleet
+        .app_until("adopt", "web", "refused", |app| {
+            condition(app, "Stalled").is_some_and(|(stalled, _)| stalled == "True")
+        })
+        .await?;
     let (_, message) = condition(&refused, "Stalled").context("a condition")?;
-    ensure!(message.contains("south-a") && message.contains("field manager kubectl") && message.contains("spec.adopt"), "{message}");
+    ensure!(
+        message.contains("south-a") && message.contains("field manager kubectl") && message.contains("spec.adopt"),
+        "{message}"
+    );
     let kept = fleet.get("south-a", "configmap", "adopt", "web")?.context("still there")?;
     ensure!(kept["data"]["by"] == "hand", "a refused object is not touched");
     patch(fleet, "adopt", "web", &json!({"spec": {"adopt": "Always"}}))?;
@@ -234,26 +273,37 @@ async fn every_kind_of_component_behaves_as_written(fleet: &Fleet) -> anyhow::Re
     namespace(fleet, "kinds")?;
     let pod = |name: &str| json!({"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "main", "image": "x:1"}]}});
     let once = json!({"metadata": {"labels": {"job": "seed"}}, "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "seed:1"}]}});
-    let manifest = app("kinds", "all", json!({
-        "replicas": 3,
-        "components": [
-            {"name": "server", "template": deployment("all", "web:1")},
-            {"name": "store", "template": {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "store"},
-                "spec": {"replicas": 2, "serviceName": "store", "selector": {"matchLabels": {"app": "store"}}, "template": pod("store")}}},
-            {"name": "seed", "scope": "Once", "template": {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "seed"}, "spec": {"template": once}}},
-            {"name": "config", "template": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "all"}, "data": {"k": "v"}}},
-            {"name": "secret", "template": {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "all"}, "stringData": {"password": "hidden-word"}}},
-            {"name": "service", "template": {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "all"}, "spec": {"selector": {"app": "all"}, "ports": [{"port": 80}]}}},
-            {"name": "disk", "template": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "all"},
-                "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}},
-        ],
-        "placement": {},
-    }));
+    let manifest = app(
+        "kinds",
+        "all",
+        json!({
+            "replicas": 3,
+            "components": [
+                {"name": "server", "template": deployment("all", "web:1")},
+                {"name": "store", "template": {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "store"},
+                    "spec": {"replicas": 2, "serviceName": "store", "selector": {"matchLabels": {"app": "store"}}, "template": pod("store")}}},
+                {"name": "seed", "scope": "Once", "template": {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "seed"}, "spec": {"template": once}}},
+                {"name": "config", "template": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "all"}, "data": {"k": "v"}}},
+                {"name": "secret", "template": {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "all"}, "stringData": {"password": "hidden-word"}}},
+                {"name": "service", "template": {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "all"}, "spec": {"selector": {"app": "all"}, "ports": [{"port": 80}]}}},
+                {"name": "disk", "template": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "all"},
+                    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}},
+            ],
+            "placement": {},
+        }),
+    );
     fleet.apply("hub", &manifest)?;
     fleet.ready("kinds", "all").await?;
     let mut jobs = 0;
     for member in MEMBERS {
-        for (kind, name) in [("configmap", "all"), ("secret", "all"), ("service", "all"), ("persistentvolumeclaim", "all"), ("statefulset", "store"), ("deployment", "all")] {
+        for (kind, name) in [
+            ("configmap", "all"),
+            ("secret", "all"),
+            ("service", "all"),
+            ("persistentvolumeclaim", "all"),
+            ("statefulset", "store"),
+            ("deployment", "all"),
+        ] {
             ensure!(fleet.get(member, kind, "kinds", name)?.is_some(), "{member} has no {kind} {name}");
         }
         let set = fleet.get(member, "statefulset", "kinds", "store")?.context("a StatefulSet")?;
@@ -261,15 +311,23 @@ async fn every_kind_of_component_behaves_as_written(fleet: &Fleet) -> anyhow::Re
         jobs += usize::from(fleet.get(member, "job", "kinds", "seed")?.is_some());
     }
     ensure!(jobs == 1, "a Once component runs in one place, not in {jobs}");
-    let dump = fleet.bed.postgres.query("select count(*) from payload where position('hidden-word'::bytea in body) > 0")?;
+    let dump =
+        fleet.bed.postgres.query("select count(*) from payload where position('hidden-word'::bytea in body) > 0")?;
     ensure!(dump == "0", "a Secret lies open in the database");
 
     let mut less = manifest.clone();
-    less["spec"]["components"].as_array_mut().context("components")?.retain(|component| component["name"] != "disk" && component["name"] != "service");
+    less["spec"]["components"]
+        .as_array_mut()
+        .context("components")?
+        .retain(|component| component["name"] != "disk" && component["name"] != "service");
     fleet.apply("hub", &less)?;
-    eventually("the service is gone", SOON, async || Ok(fleet.get("north-a", "service", "kinds", "all")?.is_none().then_some(()))).await?;
+    eventually("the service is gone", SOON, async || {
+        Ok(fleet.get("north-a", "service", "kinds", "all")?.is_none().then_some(()))
+    })
+    .await?;
     eventually("the claim is released", SOON, async || {
-        let claim = fleet.get("north-a", "persistentvolumeclaim", "kinds", "all")?.context("a claim is never deleted")?;
+        let claim =
+            fleet.get("north-a", "persistentvolumeclaim", "kinds", "all")?.context("a claim is never deleted")?;
         Ok(claim["metadata"]["labels"]["fleet.meridian.io/managed"].is_null().then_some(()))
     })
     .await?;
@@ -280,8 +338,11 @@ async fn two_cells_on_one_cluster_make_two_workloads(fleet: &Fleet) -> anyhow::R
     namespace(fleet, "cells")?;
     for cell in ["rz01a", "rz01b"] {
         let pair = cell[4..].to_uppercase();
-        fleet.apply("hub", &json!({"apiVersion": "fleet.meridian.io/v1alpha1", "kind": "Cell", "metadata": {"name": cell},
-            "spec": {"cluster": "south-a", "unit": "rz01", "unitKind": "R", "pair": pair}}))?;
+        fleet.apply(
+            "hub",
+            &json!({"apiVersion": "fleet.meridian.io/v1alpha1", "kind": "Cell", "metadata": {"name": cell},
+            "spec": {"cluster": "south-a", "unit": "rz01", "unitKind": "R", "pair": pair}}),
+        )?;
     }
     let mut manifest = web("cells", "web", 4);
     manifest["spec"]["placement"] = json!({"cells": {"matchLabels": {"fleet.meridian.io/unit-kind": "R"}}});
@@ -289,7 +350,8 @@ async fn two_cells_on_one_cluster_make_two_workloads(fleet: &Fleet) -> anyhow::R
     let placed = fleet.ready("cells", "web").await?;
     ensure!(desired(&placed) == "rz01a=2 rz01b=2", "{}", desired(&placed));
     for cell in ["rz01a", "rz01b"] {
-        let object = fleet.get("south-a", "deployment", "cells", &format!("web-{cell}"))?.context("its own workload")?;
+        let object =
+            fleet.get("south-a", "deployment", "cells", &format!("web-{cell}"))?.context("its own workload")?;
         ensure!(object["spec"]["selector"]["matchLabels"]["fleet.meridian.io/cell"] == cell);
         ensure!(object["spec"]["template"]["metadata"]["labels"]["fleet.meridian.io/cell"] == cell);
         ensure!(object["status"]["replicas"] == 2, "each counts its own pods only");
@@ -305,12 +367,35 @@ async fn bad_input_names_the_field_and_the_remedy(fleet: &Fleet) -> anyhow::Resu
         ("an unknown field", |app| app["spec"]["replica"] = json!(3), "replica"),
         ("negative replicas", |app| app["spec"]["replicas"] = json!(-1), "spec.replicas"),
         ("an unknown field of placement", |app| app["spec"]["placement"]["zones"] = json!(["a"]), "zones"),
-        ("an unknown topology", |app| app["spec"]["placement"]["spread"] = json!([{"topology": "Rack", "maxSkew": 1}]), "topology"),
-        ("min above max", |app| app["spec"]["placement"]["limits"] = json!([{"topology": "Zone", "min": 3, "max": 2}]), "min must not exceed max"),
-        ("an override of a missing component", |app| app["spec"]["overrides"] = json!([{"cells": {}, "patches": [{"component": "nobody", "image": "x"}]}]), "component"),
-        ("two kinds of patch in one", |app| app["spec"]["overrides"] = json!([{"cells": {}, "patches": [{"component": "server", "image": "x", "args": ["y"]}]}]), "exactly one of"),
+        (
+            "an unknown topology",
+            |app| app["spec"]["placement"]["spread"] = json!([{"topology": "Rack", "maxSkew": 1}]),
+            "topology",
+        ),
+        (
+            "min above max",
+            |app| app["spec"]["placement"]["limits"] = json!([{"topology": "Zone", "min": 3, "max": 2}]),
+            "min must not exceed max",
+        ),
+        (
+            "an override of a missing component",
+            |app| app["spec"]["overrides"] = json!([{"cells": {}, "patches": [{"component": "nobody", "image": "x"}]}]),
+            "component",
+        ),
+        (
+            "two kinds of patch in one",
+            |app| {
+                app["spec"]["overrides"] =
+                    json!([{"cells": {}, "patches": [{"component": "server", "image": "x", "args": ["y"]}]}]);
+            },
+            "exactly one of",
+        ),
         ("no components", |app| app["spec"]["components"] = json!([]), "components"),
-        ("both kinds of placement", |app| app["spec"]["placementPolicyRef"] = json!({"name": "p"}), "exactly one of placement"),
+        (
+            "both kinds of placement",
+            |app| app["spec"]["placementPolicyRef"] = json!({"name": "p"}),
+            "exactly one of placement",
+        ),
     ];
     for (case, change, expected) in refused_at_once {
         let mut manifest = web("bad", "web", 3);
@@ -320,19 +405,88 @@ async fn bad_input_names_the_field_and_the_remedy(fleet: &Fleet) -> anyhow::Resu
         ensure!(!output.status.success() && error.contains(expected), "{case}: {error}");
     }
     let refused_at_intake: [(&str, Change, &str); 12] = [
-        ("a percentage over 100", |app| app["spec"]["placement"]["shares"] = json!({"north-a": "101%"}), "shares[north-a]"),
-        ("shares above replicas", |app| app["spec"]["placement"]["shares"] = json!({"north-a": 9}), "lower the shares or raise spec.replicas"),
-        ("a template without kind", |app| app["spec"]["components"][0]["template"] = json!({"apiVersion": "v1", "metadata": {"name": "x"}}), "kind"),
-        ("a cluster-scoped kind", |app| app["spec"]["components"][0]["template"] = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}}), "Namespace"),
-        ("an RBAC kind", |app| app["spec"]["components"][0]["template"] = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "x"}}), "Role"),
-        ("a CronJob without scope", |app| app["spec"]["components"][0]["template"] = json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "x"}, "spec": {}}), "scope"),
-        ("a number of its own in the Divided template", |app| app["spec"]["components"][0]["template"]["spec"]["replicas"] = json!(7), "spec.replicas"),
-        ("no replicas for a Divided component", |app| { app["spec"].as_object_mut().unwrap().remove("replicas"); }, "set spec.replicas"),
-        ("a policy that is not there", |app| { app["spec"].as_object_mut().unwrap().remove("placement"); app["spec"]["placementPolicyRef"] = json!({"name": "nobody"}); }, "PlacementPolicy nobody"),
-        ("a template without name", |app| { app["spec"]["components"][0]["template"]["metadata"] = json!({}); }, "metadata.name"),
-        ("a Divided StatefulSet", |app| { app["spec"]["components"][0]["scope"] = json!("Divided"); app["spec"]["components"][0]["template"]["kind"] = json!("StatefulSet"); }, "StatefulSet"),
-        ("an autoscaler of a Divided workload", |app| app["spec"]["components"].as_array_mut().unwrap().push(json!({"name": "scaler", "template": {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web"},
-            "spec": {"maxReplicas": 5, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}}}})), "HorizontalPodAutoscaler"),
+        (
+            "a percentage over 100",
+            |app| app["spec"]["placement"]["shares"] = json!({"north-a": "101%"}),
+            "shares[north-a]",
+        ),
+        (
+            "shares above replicas",
+            |app| app["spec"]["placement"]["shares"] = json!({"north-a": 9}),
+            "lower the shares or raise spec.replicas",
+        ),
+        (
+            "a template without kind",
+            |app| app["spec"]["components"][0]["template"] = json!({"apiVersion": "v1", "metadata": {"name": "x"}}),
+            "kind",
+        ),
+        (
+            "a cluster-scoped kind",
+            |app| {
+                app["spec"]["components"][0]["template"] =
+                    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}});
+            },
+            "Namespace",
+        ),
+        (
+            "an RBAC kind",
+            |app| {
+                app["spec"]["components"][0]["template"] =
+                    json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "x"}});
+            },
+            "Role",
+        ),
+        (
+            "a CronJob without scope",
+            |app| {
+                app["spec"]["components"][0]["template"] =
+                    json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "x"}, "spec": {}});
+            },
+            "scope",
+        ),
+        (
+            "a number of its own in the Divided template",
+            |app| app["spec"]["components"][0]["template"]["spec"]["replicas"] = json!(7),
+            "spec.replicas",
+        ),
+        (
+            "no replicas for a Divided component",
+            |app| {
+                app["spec"].as_object_mut().unwrap().remove("replicas");
+            },
+            "set spec.replicas",
+        ),
+        (
+            "a policy that is not there",
+            |app| {
+                app["spec"].as_object_mut().unwrap().remove("placement");
+                app["spec"]["placementPolicyRef"] = json!({"name": "nobody"});
+            },
+            "PlacementPolicy nobody",
+        ),
+        (
+            "a template without name",
+            |app| {
+                app["spec"]["components"][0]["template"]["metadata"] = json!({});
+            },
+            "metadata.name",
+        ),
+        (
+            "a Divided StatefulSet",
+            |app| {
+                app["spec"]["components"][0]["scope"] = json!("Divided");
+                app["spec"]["components"][0]["template"]["kind"] = json!("StatefulSet");
+            },
+            "StatefulSet",
+        ),
+        (
+            "an autoscaler of a Divided workload",
+            |app| {
+                app["spec"]["components"].as_array_mut().unwrap().push(json!({"name": "scaler", "template": {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web"},
+            "spec": {"maxReplicas": 5, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}}}}));
+            },
+            "HorizontalPodAutoscaler",
+        ),
     ];
     for (number, (case, change, expected)) in refused_at_intake.into_iter().enumerate() {
         let name = format!("web-{number}");
@@ -345,11 +499,19 @@ async fn bad_input_names_the_field_and_the_remedy(fleet: &Fleet) -> anyhow::Resu
             continue;
         }
         let seen = fleet
-            .app_until("bad", &name, &format!("{case}: refused"), |app| condition(app, "Ready").is_some_and(|(ready, message)| ready == "False" && message.contains(expected)))
+            .app_until("bad", &name, &format!("{case}: refused"), |app| {
+                condition(app, "Ready").is_some_and(|(ready, message)| ready == "False" && message.contains(expected))
+            })
             .await?;
-        ensure!(condition(&seen, "Stalled").is_some_and(|(stalled, _)| stalled == "True"), "{case}: it waits for a person and must say so");
+        ensure!(
+            condition(&seen, "Stalled").is_some_and(|(stalled, _)| stalled == "True"),
+            "{case}: it waits for a person and must say so"
+        );
     }
-    ensure!(fleet.kubectl("north-a", &["get", "deployments", "-n", "bad", "-o", "name", "--ignore-not-found"])?.is_empty(), "nothing of it was delivered");
+    ensure!(
+        fleet.kubectl("north-a", &["get", "deployments", "-n", "bad", "-o", "name", "--ignore-not-found"])?.is_empty(),
+        "nothing of it was delivered"
+    );
 
     // A name that two applications want belongs to the first.
     fleet.apply("hub", &web("bad", "first", 3))?;
@@ -357,7 +519,11 @@ async fn bad_input_names_the_field_and_the_remedy(fleet: &Fleet) -> anyhow::Resu
     let mut second = web("bad", "second", 3);
     second["spec"]["components"][0]["template"] = deployment("first", "other:1");
     fleet.apply("hub", &second)?;
-    let refused = fleet.app_until("bad", "second", "refused", |app| condition(app, "Stalled").is_some_and(|(stalled, _)| stalled == "True")).await?;
+    let refused = fleet
+        .app_until("bad", "second", "refused", |app| {
+            condition(app, "Stalled").is_some_and(|(stalled, _)| stalled == "True")
+        })
+        .await?;
     let message = condition(&refused, "Stalled").map(|(_, message)| message).unwrap_or_default();
     ensure!(message.contains("belongs to Application first") && message.contains("metadata.name"), "{message}");
     Ok(())

@@ -39,12 +39,9 @@ pub(super) async fn run(
             Ok(None)
         })
         .await?;
-        match ready {
-            Some(seen) => object = seen,
-            None => {
-                in_time = false;
-                object = hub.app(&namespace, &app.name).await?;
-            }
+        if let Some(seen) = ready { object = seen } else {
+            in_time = false;
+            object = hub.app(&namespace, &app.name).await?;
         }
     }
     let status = dated(object.status.clone().unwrap_or_default(), &hub.all_clusters().await?);

@@ -24,7 +24,7 @@ use crate::progress::Progress;
 /// Life asked for the first credential; the member may grant less.
 const TOKEN_LIFE: Duration = Duration::from_hours(7 * 24);
 /// Longest time until a member's own controllers have filled our role.
-const ROLE_FILLED: Duration = Duration::from_secs(60);
+const ROLE_FILLED: Duration = Duration::from_mins(1);
 /// Between two looks at it: RBAC aggregation sends no event to us.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 

@@ -49,12 +49,9 @@ impl Board {
         for row in rows {
             self.by_object.insert(object_id(&row.object), row.id);
             self.by_app.entry(row.app).or_default().insert(row.id);
-            match self.entries.get_mut(&row.id) {
-                Some(entry) => entry.row = row,
-                None => {
-                    let status = StatusRow::unknown(row.id, now);
-                    self.entries.insert(row.id, Entry { row, status, applied_fields: None });
-                }
+            if let Some(entry) = self.entries.get_mut(&row.id) { entry.row = row } else {
+                let status = StatusRow::unknown(row.id, now);
+                self.entries.insert(row.id, Entry { row, status, applied_fields: None });
             }
         }
         present.into_iter().collect()

@@ -490,7 +490,7 @@ impl Session {
         match meet(self.member(), &expected).await {
             Ok(contact) => self.0.contact.store(Arc::new(contact)),
             Err(trouble) => {
-                tracing::debug!(cluster = self.name(), reason = trouble.reason, "kinds were not read again")
+                tracing::debug!(cluster = self.name(), reason = trouble.reason, "kinds were not read again");
             }
         }
     }
@@ -635,7 +635,7 @@ impl Watched {
                 WatchEvent::Synced { .. } => self.census.nodes_synced(),
                 WatchEvent::Upsert(bytes) => {
                     if let Ok(object) = serde_json::from_slice(&bytes) {
-                        self.census.node(&object)
+                        self.census.node(&object);
                     }
                 }
                 WatchEvent::Delete(gone) => self.census.node_gone(&gone.key.name),
@@ -646,7 +646,7 @@ impl Watched {
                 WatchEvent::Synced { .. } => self.census.pods_synced(),
                 WatchEvent::Upsert(bytes) => {
                     if let Ok(object) = serde_json::from_slice(&bytes) {
-                        self.census.pod(&object)
+                        self.census.pod(&object);
                     }
                 }
                 WatchEvent::Delete(gone) => self.census.pod_gone(&gone.key.namespace, &gone.key.name),

@@ -4,7 +4,7 @@ use crds::PlacementSpec;
 use crds::application::v1alpha1::{AdoptPolicy, DriftPolicy};
 use serde::{Deserialize, Serialize};
 
-/// Intent as taken in. A PlacementPolicy is resolved: what it said then is part of the intent.
+/// Intent as taken in. A `PlacementPolicy` is resolved: what it said then is part of the intent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Intent {

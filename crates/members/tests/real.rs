@@ -20,7 +20,7 @@ fn fence(plan: u32) -> Fence {
     Fence { generation: 1, authority: 1, plan }
 }
 
-/// A delivered ConfigMap with this fence and this content.
+/// A delivered `ConfigMap` with this fence and this content.
 fn delivered(name: &str, plan: u32, content: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "ConfigMap",

@@ -81,7 +81,7 @@ pub(crate) fn desired<'a>(
             match component.scope {
                 Scope::Divided => objects.push(object(component, facts, revision, *replicas, true)),
                 Scope::PerCell => {
-                    objects.push(object(component, facts, revision, own_replicas(component, suspended), false))
+                    objects.push(object(component, facts, revision, own_replicas(component, suspended), false));
                 }
                 Scope::PerCluster | Scope::Once => {}
             }

@@ -11,7 +11,7 @@ const WIDTH: usize = 10;
 /// `store generation . authority epoch . plan epoch`, carried by every delivered object.
 ///
 /// The text form has fixed width (`GGGGGGGGGG.AAAAAAAAAA.PPPPPPPPPP`), so that a member's
-/// ValidatingAdmissionPolicy can compare two fences as strings. Field order is significance:
+/// `ValidatingAdmissionPolicy` can compare two fences as strings. Field order is significance:
 /// the derived order of the struct equals the order of its text form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -36,7 +36,7 @@ pub const DERIVED: [&str; 7] = [REGION, ZONE, CLUSTER, CELL, UNIT, UNIT_KIND, PA
 /// Finalizer on Applications and Clusters on the hub.
 pub const FINALIZER: &str = "fleet.meridian.io/release";
 
-/// Label of a ClusterRole in a member whose rules are added to what Meridian may deploy there.
+/// Label of a `ClusterRole` in a member whose rules are added to what Meridian may deploy there.
 pub const AGGREGATE_TO_DEPLOY: &str = "fleet.meridian.io/aggregate-to-deploy";
 
 /// Annotation on an Application: hash of the delete plan a person confirms.

@@ -52,7 +52,7 @@ pub struct ApplicationSpec {
     /// Where replicas go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<PlacementSpec>,
-    /// Where replicas go, by a PlacementPolicy of this namespace.
+    /// Where replicas go, by a `PlacementPolicy` of this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement_policy_ref: Option<PolicyRef>,
     /// What differs between places, applied in order.
@@ -110,7 +110,7 @@ pub enum Scope {
     Once,
 }
 
-/// Names a PlacementPolicy of the same namespace.
+/// Names a `PlacementPolicy` of the same namespace.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PolicyRef {

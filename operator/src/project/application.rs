@@ -24,49 +24,46 @@ pub(super) async fn show(project: &Project, key: &AppKey) -> Result<(), ProjectE
     let refusal = project.refusals.get(APPLICATION, key);
     let generation = object.metadata.generation.unwrap_or_default();
     let now = Timestamp::now();
-    let wanted = match project.store.application_get(key).await? {
-        Some(row) => {
-            // Status speaks of the generation taken in, so nobody takes an older state for the newer spec's.
-            let generation = if refusal.is_some() { generation } else { row.generation };
-            let apps = [row.id];
-            let rows = project.store.placement_list(&apps).await?;
-            let status: HashMap<_, _> =
-                project.store.status_list(&apps).await?.into_iter().map(|status| (status.placement, status)).collect();
-            let revisions = project.store.revision_list(row.id).await?;
-            let (topology, seen) = fleet(project).await?;
-            let intent: Intent = serde_json::from_value(row.intent.clone())
-                .map_err(|error| StoreError::Corrupt { what: "application.intent", reason: error.to_string() })?;
-            Facts {
-                row: &row,
-                intent: &intent,
-                rows: &rows,
-                status: &status,
-                revisions: &revisions,
-                topology: &topology,
-                seen: &seen,
-                refusal,
-                before: &shown.conditions,
-                generation,
-                now,
-                stale_after: SignedDuration::try_from(project.stale_after).unwrap_or(SignedDuration::from_secs(30)),
-            }
-            .status()
+    let wanted = if let Some(row) = project.store.application_get(key).await? {
+        // Status speaks of the generation taken in, so nobody takes an older state for the newer spec's.
+        let generation = if refusal.is_some() { generation } else { row.generation };
+        let apps = [row.id];
+        let rows = project.store.placement_list(&apps).await?;
+        let status: HashMap<_, _> =
+            project.store.status_list(&apps).await?.into_iter().map(|status| (status.placement, status)).collect();
+        let revisions = project.store.revision_list(row.id).await?;
+        let (topology, seen) = fleet(project).await?;
+        let intent: Intent = serde_json::from_value(row.intent.clone())
+            .map_err(|error| StoreError::Corrupt { what: "application.intent", reason: error.to_string() })?;
+        Facts {
+            row: &row,
+            intent: &intent,
+            rows: &rows,
+            status: &status,
+            revisions: &revisions,
+            topology: &topology,
+            seen: &seen,
+            refusal,
+            before: &shown.conditions,
+            generation,
+            now,
+            stale_after: SignedDuration::try_from(project.stale_after).unwrap_or(SignedDuration::from_secs(30)),
         }
-        None => {
-            let Some(refusal) = refusal else { return Ok(()) };
-            let make = |type_, status, reason: &str, message: &str| {
-                condition(type_, status, reason, message, Some(generation), Time(now))
-            };
-            let conditions = vec![
-                make(condition::READY, Status::False, refusal.reason, &refusal.message),
-                make(condition::RECONCILING, Status::False, "Idle", ""),
-                make(condition::STALLED, Status::True, "NeedsAPerson", &refusal.message),
-            ];
-            ApplicationStatus {
-                observed_generation: Some(generation),
-                conditions: condition::merge(&shown.conditions, conditions),
-                ..ApplicationStatus::default()
-            }
+        .status()
+    } else {
+        let Some(refusal) = refusal else { return Ok(()) };
+        let make = |type_, status, reason: &str, message: &str| {
+            condition(type_, status, reason, message, Some(generation), Time(now))
+        };
+        let conditions = vec![
+            make(condition::READY, Status::False, refusal.reason, &refusal.message),
+            make(condition::RECONCILING, Status::False, "Idle", ""),
+            make(condition::STALLED, Status::True, "NeedsAPerson", &refusal.message),
+        ];
+        ApplicationStatus {
+            observed_generation: Some(generation),
+            conditions: condition::merge(&shown.conditions, conditions),
+            ..ApplicationStatus::default()
         }
     };
     if says_the_same(&shown, &wanted) {

@@ -49,7 +49,7 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
             conditions.push(make(condition::STALLED, Status::True, refusal.reason, &refusal.message));
         }
         (None, None) => {
-            conditions.push(make(condition::READY, Status::Unknown, "Pending", "the member was not met yet"))
+            conditions.push(make(condition::READY, Status::Unknown, "Pending", "the member was not met yet"));
         }
         (None, Some(known)) => {
             let status = match known.health.as_str() {

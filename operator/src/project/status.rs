@@ -198,10 +198,10 @@ impl Facts<'_> {
         match &record.spread {
             None => {}
             Some(Ok(())) => {
-                conditions.push(make(condition::SPREAD_SATISFIED, Status::True, "Satisfied", String::new()))
+                conditions.push(make(condition::SPREAD_SATISFIED, Status::True, "Satisfied", String::new()));
             }
             Some(Err(why)) => {
-                conditions.push(make(condition::SPREAD_SATISFIED, Status::False, "Violated", why.clone()))
+                conditions.push(make(condition::SPREAD_SATISFIED, Status::False, "Violated", why.clone()));
             }
         }
         let moves = record.decision.rebalance;

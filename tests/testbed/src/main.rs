@@ -13,7 +13,7 @@ const USAGE: &str = "usage: testbed up|down|hold FOLDER
   up    start a hub, three members and PostgreSQL, and leave them running
   down  end them
   hold  start them and hold them until a signal, in the foreground";
-const LONGEST_START: Duration = Duration::from_secs(240);
+const LONGEST_START: Duration = Duration::from_mins(4);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -85,7 +85,7 @@ async fn down(folder: &Path) -> anyhow::Result<()> {
     Command::new("kill").args(["-s", "TERM", &pid.to_string()]).status()?;
     let begun = Instant::now();
     while running(folder).is_some() {
-        ensure!(begun.elapsed() < Duration::from_secs(60), "the bed (process {pid}) does not end");
+        ensure!(begun.elapsed() < Duration::from_mins(1), "the bed (process {pid}) does not end");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     println!("the bed in {} has ended", folder.display());

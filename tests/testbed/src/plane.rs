@@ -16,7 +16,7 @@ use crate::pki;
 use crate::process::{Process, free_ports};
 use crate::wait::eventually;
 
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_mins(2);
 
 /// One of a plane's servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

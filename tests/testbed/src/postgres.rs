@@ -1,4 +1,4 @@
-//! A throw-away PostgreSQL: one primary and, on request, up to two standbys.
+//! A throw-away `PostgreSQL`: one primary and, on request, up to two standbys.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,7 +23,7 @@ pub struct Postgres {
     pub standbys: Vec<(u16, Process)>,
 }
 
-/// PostgreSQL refuses to run as root; Debian's package brings a user for it.
+/// `PostgreSQL` refuses to run as root; Debian's package brings a user for it.
 fn user() -> Option<&'static str> {
     let root =
         std::fs::metadata("/proc/self").is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == 0);

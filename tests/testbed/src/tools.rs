@@ -25,7 +25,7 @@ pub fn tools() -> anyhow::Result<PathBuf> {
     Ok(TOOLS.get_or_init(|| path).clone())
 }
 
-/// Folder of the PostgreSQL server programs: the newest below `/usr/lib/postgresql`, else where `PATH` finds them.
+/// Folder of the `PostgreSQL` server programs: the newest below `/usr/lib/postgresql`, else where `PATH` finds them.
 ///
 /// # Errors
 /// When there are none.

@@ -8,7 +8,7 @@ use kube::api::PostParams;
 use serde_json::json;
 use testbed::{Bed, MemberSpec, PlaneProcess, eventually};
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn a_bed_runs_pods_counts_requests_survives_faults_and_leaves_nothing() {

@@ -115,13 +115,10 @@ fn difference<'a>(before: &Seating<'a>, wanted: i64, verdict: &mut Reached) -> S
     for cell in leaving {
         while after.seats[cell] > 0 {
             after.shift(cell, -1);
-            match after.next(true).or_else(|| after.next(false)) {
-                Some(to) => after.shift(to, 1),
-                None => {
-                    after.shift(cell, 1);
-                    verdict.waiting += after.seats[cell];
-                    break;
-                }
+            if let Some(to) = after.next(true).or_else(|| after.next(false)) { after.shift(to, 1) } else {
+                after.shift(cell, 1);
+                verdict.waiting += after.seats[cell];
+                break;
             }
         }
     }

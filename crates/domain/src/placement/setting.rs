@@ -205,7 +205,7 @@ impl<'a> Setting<'a> {
             match directive.effect {
                 Effect::Exclude => {}
                 Effect::Pin { replicas } => {
-                    self.add_group(name, &covered, i64::from(replicas), i64::from(replicas), None)
+                    self.add_group(name, &covered, i64::from(replicas), i64::from(replicas), None);
                 }
                 Effect::Min { replicas } => self.add_group(name, &covered, PLENTY, i64::from(replicas), None),
                 Effect::Max { replicas } => self.add_group(name, &covered, i64::from(replicas), 0, None),

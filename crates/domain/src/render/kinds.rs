@@ -19,13 +19,13 @@ pub(super) fn full_kind(api_version: &str, kind: &str) -> String {
 pub(super) enum Scopes {
     /// Runs alike pods, as many as told: any scope, Divided unless said otherwise.
     Scalable,
-    /// Own ordinals per cell: PerCell and nothing else.
+    /// Own ordinals per cell: `PerCell` and nothing else.
     OnlyPerCell,
-    /// Runs to an end: Once or PerCluster, and a person must say which.
+    /// Runs to an end: Once or `PerCluster`, and a person must say which.
     RunsOnce,
-    /// Never divided; PerCluster unless said otherwise.
+    /// Never divided; `PerCluster` unless said otherwise.
     NotDivided,
-    /// Not known: any scope; PerCluster unless it has `spec.replicas`, then a person must say.
+    /// Not known: any scope; `PerCluster` unless it has `spec.replicas`, then a person must say.
     Unlisted,
 }
 
