@@ -50,7 +50,7 @@ impl Progress {
     }
 
     /// Asks for one line.
-    pub(crate) fn ask(self, question: &str) -> std::io::Result<String> {
+    pub(crate) fn ask(question: &str) -> std::io::Result<String> {
         let mut error = std::io::stderr();
         write!(error, "{question} ")?;
         error.flush()?;

@@ -2,6 +2,8 @@
 //!
 //! One fleet serves all of it, one scenario after the other; each has a namespace of its own.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use acceptance::{Fleet, SOON, condition, desired};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
@@ -482,8 +484,10 @@ async fn bad_input_names_the_field_and_the_remedy(fleet: &Fleet) -> anyhow::Resu
         (
             "an autoscaler of a Divided workload",
             |app| {
-                app["spec"]["components"].as_array_mut().unwrap().push(json!({"name": "scaler", "template": {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web"},
-            "spec": {"maxReplicas": 5, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}}}}));
+                let name = app["metadata"]["name"].clone();
+                app["spec"]["components"].as_array_mut().unwrap().push(json!({"name": "scaler", "template": {
+                    "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web"},
+                    "spec": {"maxReplicas": 5, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}}}}));
             },
             "HorizontalPodAutoscaler",
         ),

@@ -33,7 +33,7 @@ pub(super) async fn run(
         }
         let placed = object.status.map(|status| status.placed).unwrap_or_default();
         let question = format!("{what} runs {placed} replicas; {effect}. Type its name to go on:");
-        let answer = progress.ask(&question).map_err(|error| Failure::Failed(error.to_string()))?;
+        let answer = Progress::ask(&question).map_err(|error| Failure::Failed(error.to_string()))?;
         if answer != name {
             return Err(Failure::Refused("not confirmed; nothing was changed".to_owned()));
         }

@@ -39,7 +39,9 @@ pub(super) async fn run(
             Ok(None)
         })
         .await?;
-        if let Some(seen) = ready { object = seen } else {
+        if let Some(seen) = ready {
+            object = seen
+        } else {
             in_time = false;
             object = hub.app(&namespace, &app.name).await?;
         }

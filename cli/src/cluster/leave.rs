@@ -17,7 +17,7 @@ pub(super) fn confirm(yes: bool, question: &str, name: &str, progress: Progress)
     if !progress.interactive() {
         return Err(Failure::Usage("this needs a confirmation and nobody can be asked here; add --yes".to_owned()));
     }
-    let answer = progress.ask(question).map_err(|error| Failure::Failed(error.to_string()))?;
+    let answer = Progress::ask(question).map_err(|error| Failure::Failed(error.to_string()))?;
     if answer == name { Ok(()) } else { Err(Failure::Refused("not confirmed; nothing was changed".to_owned())) }
 }
 

@@ -6,7 +6,7 @@ use domain::topology::{CellFacts, Topology};
 use jiff::Timestamp;
 use members::{ApiKind, ApplyOptions, MemberError, Preconditions};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Instant;
 use store::{ObjectState, PlacementId, StatusRow, Wish};
 use vocabulary::{CellName, ContentHash, Fence, labels};
@@ -80,7 +80,11 @@ pub(crate) async fn work(session: &Session, id: PlacementId) -> bool {
             false
         }
         Ok(None) => false,
-        Err(ActError::Waits(_)) => false,
+        Err(ActError::Waits(message)) => {
+            let waits = StatusRow { state: ObjectState::Failed, message: Some(message), ..entry.status.clone() };
+            session.record(&entry, StatusRow { changed_at: Timestamp::now(), ..waits });
+            false
+        }
         Err(error) => {
             let reason = error.kind();
             session.delivery().metrics.failed.get_or_create(&session.failure(reason)).inc();
@@ -270,14 +274,14 @@ fn owner_of(object: &Value) -> String {
     if let Some(owner) = metadata["ownerReferences"].get(0) {
         return format!("{} {}", owner["kind"].as_str().unwrap_or("?"), owner["name"].as_str().unwrap_or("?"));
     }
-    let managers: BTreeMap<&str, ()> = metadata["managedFields"]
+    let managers: BTreeSet<&str> = metadata["managedFields"]
         .as_array()
         .into_iter()
         .flatten()
         .filter(|entry| entry.get("subresource").is_none())
-        .filter_map(|entry| Some((entry["manager"].as_str()?, ())))
+        .filter_map(|entry| entry["manager"].as_str())
         .collect();
-    let names: Vec<&str> = managers.into_keys().collect();
+    let names: Vec<&str> = managers.into_iter().collect();
     if names.is_empty() { "somebody unnamed".to_owned() } else { format!("field manager {}", names.join(", ")) }
 }
 

@@ -44,12 +44,16 @@ impl Board {
         let present: HashSet<PlacementId> = rows.iter().map(|row| row.id).collect();
         if all {
             let gone: Vec<PlacementId> = self.entries.keys().filter(|id| !present.contains(id)).copied().collect();
-            gone.into_iter().for_each(|id| self.forget(id));
+            for id in gone {
+                self.forget(id);
+            }
         }
         for row in rows {
             self.by_object.insert(object_id(&row.object), row.id);
             self.by_app.entry(row.app).or_default().insert(row.id);
-            if let Some(entry) = self.entries.get_mut(&row.id) { entry.row = row } else {
+            if let Some(entry) = self.entries.get_mut(&row.id) {
+                entry.row = row;
+            } else {
                 let status = StatusRow::unknown(row.id, now);
                 self.entries.insert(row.id, Entry { row, status, applied_fields: None });
             }

@@ -483,10 +483,7 @@ impl Session {
     }
 
     async fn rediscover(&self) {
-        let expected = match registered_uid(self.delivery(), self.name()).await {
-            Ok(Some(uid)) => uid,
-            Ok(None) | Err(_) => return,
-        };
+        let Ok(Some(expected)) = registered_uid(self.delivery(), self.name()).await else { return };
         match meet(self.member(), &expected).await {
             Ok(contact) => self.0.contact.store(Arc::new(contact)),
             Err(trouble) => {

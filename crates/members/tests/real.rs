@@ -1,5 +1,7 @@
 //! Against a real kube-apiserver: what the fence policy refuses and lets pass, and what the transport does.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod plane;
 
 use std::time::Duration;

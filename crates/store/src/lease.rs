@@ -221,9 +221,9 @@ impl Heart {
     async fn release(&mut self) {
         let held = self.names(|sender| sender.borrow().is_some());
         let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        wanted.values().for_each(|sender| {
+        for sender in wanted.values() {
             sender.send_replace(None);
-        });
+        }
         let Some(connection) = self.connection.as_mut() else { return };
         let released = sqlx::query!(
             "UPDATE lease SET expires_at = now() WHERE holder = $1 AND name = ANY($2)",

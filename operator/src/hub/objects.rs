@@ -1,6 +1,6 @@
 //! What the hub holds of one kind, followed by a watch.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -85,7 +85,7 @@ where
 {
     let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
     tokio::pin!(events);
-    let mut seen: HashMap<AppKey, ()> = HashMap::new();
+    let mut seen: HashSet<AppKey> = HashSet::new();
     loop {
         let event = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
@@ -94,18 +94,17 @@ where
         match event {
             Ok(Some(Event::Init)) => seen.clear(),
             Ok(Some(Event::InitApply(object))) => {
-                seen.insert(key_of(&object), ());
+                seen.insert(key_of(&object));
                 take(&objects, object, &changed);
             }
             Ok(Some(Event::InitDone)) => {
                 let gone = objects.write(|state| {
                     state.complete = true;
-                    let gone: Vec<AppKey> =
-                        state.objects.keys().filter(|key| !seen.contains_key(*key)).cloned().collect();
-                    gone.iter().for_each(|key| {
+                    let gone: Vec<AppKey> = state.objects.keys().filter(|key| !seen.contains(*key)).cloned().collect();
+                    for key in &gone {
                         state.objects.remove(key);
-                    });
-                    state.unreadable.retain(|key, _| seen.contains_key(key));
+                    }
+                    state.unreadable.retain(|key, _| seen.contains(key));
                     gone
                 });
                 changed.extend(gone);

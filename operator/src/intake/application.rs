@@ -21,7 +21,8 @@ pub(crate) const KIND: &str = "Application";
 pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeError> {
     let row = intake.store.application_get(&key).await?;
     let Some(object) = intake.view.applications.get(&key) else {
-        return absent(intake, &key, row.as_ref());
+        absent(intake, &key, row.as_ref());
+        return Ok(());
     };
     let api = Api::<Application>::namespaced(intake.hub.clone(), &key.namespace);
     if object.metadata.deletion_timestamp.is_some() {
@@ -53,7 +54,7 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
 }
 
 /// A policy changed: everything that refers to it is looked at again.
-pub(super) async fn policy_changed(intake: &Intake, key: AppKey) -> Result<(), IntakeError> {
+pub(super) fn policy_changed(intake: &Intake, key: &AppKey) {
     let refers = |app: &AppKey| {
         app.namespace == key.namespace
             && intake.view.applications.get(app).is_some_and(|object| {
@@ -61,7 +62,6 @@ pub(super) async fn policy_changed(intake: &Intake, key: AppKey) -> Result<(), I
             })
     };
     intake.view.changed_applications.extend(intake.view.applications.keys().into_iter().filter(refers));
-    Ok(())
 }
 
 fn show(intake: &Intake, row: Option<&ApplicationRow>, key: &AppKey) {
@@ -72,7 +72,7 @@ fn show(intake: &Intake, row: Option<&ApplicationRow>, key: &AppKey) {
 }
 
 /// Not on the hub: nothing changes. One that cannot be read is there, and says so.
-fn absent(intake: &Intake, key: &AppKey, row: Option<&ApplicationRow>) -> Result<(), IntakeError> {
+fn absent(intake: &Intake, key: &AppKey, row: Option<&ApplicationRow>) {
     if let Some(reason) = intake.view.applications.unreadable(key) {
         let refusal = Refusal {
             reason: "Unreadable",
@@ -88,7 +88,6 @@ fn absent(intake: &Intake, key: &AppKey, row: Option<&ApplicationRow>) -> Result
     {
         tracing::warn!(%key, "application is absent on the hub without having been deleted; members stay as they are");
     }
-    Ok(())
 }
 
 async fn remove(

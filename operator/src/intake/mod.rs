@@ -83,7 +83,10 @@ impl Intake {
                 self.work(&self.view.changed_clusters, |key| cluster::take_in(&self, key)),
                 self.work(&self.view.changed_cells, |key| cell::take_in(&self, key)),
                 self.work(&self.view.changed_secrets, |key| credential::take_in(&self, key)),
-                self.work(&self.view.changed_policies, |key| application::policy_changed(&self, key)),
+                self.work(&self.view.changed_policies, async |key| {
+                    application::policy_changed(&self, &key);
+                    Ok(())
+                }),
             )
         };
         tokio::pin!(work);

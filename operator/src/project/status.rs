@@ -221,7 +221,7 @@ impl Facts<'_> {
         if !drifted.is_empty() {
             conditions.push(make(condition::DRIFTED, Status::True, "ChangedInMember", drifted.join("; ")));
         }
-        let trouble = self.trouble(status);
+        let trouble = Self::trouble(status);
         let working = trouble.is_none() && !self.is_complete(status);
         conditions.push(self.ready(status, record, trouble.as_deref(), &now));
         let (reconciling, reason) = if working { (Status::True, "Working") } else { (Status::False, "Idle") };
@@ -236,7 +236,7 @@ impl Facts<'_> {
     }
 
     /// What only a person can mend.
-    fn trouble(&self, status: &ApplicationStatus) -> Option<String> {
+    fn trouble(status: &ApplicationStatus) -> Option<String> {
         let refused: Vec<String> = status
             .objects
             .iter()

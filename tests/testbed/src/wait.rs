@@ -23,7 +23,7 @@ where
             Ok(Ok(Some(found))) => return Ok(found),
             Ok(Ok(None)) => {}
             Ok(Err(error)) => seen = format!("{error:#}"),
-            Err(_) => seen = "no answer".to_owned(),
+            Err(_) => "no answer".clone_into(&mut seen),
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }

@@ -115,7 +115,9 @@ fn difference<'a>(before: &Seating<'a>, wanted: i64, verdict: &mut Reached) -> S
     for cell in leaving {
         while after.seats[cell] > 0 {
             after.shift(cell, -1);
-            if let Some(to) = after.next(true).or_else(|| after.next(false)) { after.shift(to, 1) } else {
+            if let Some(to) = after.next(true).or_else(|| after.next(false)) {
+                after.shift(to, 1)
+            } else {
                 after.shift(cell, 1);
                 verdict.waiting += after.seats[cell];
                 break;

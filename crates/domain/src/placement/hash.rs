@@ -1,5 +1,6 @@
 //! Hash of a decision's inputs.
 
+use crds::cluster::v1alpha1::ZoneCapacity;
 use std::collections::BTreeSet;
 
 use crds::PlacementSpec;
@@ -45,7 +46,7 @@ pub fn input_hash(request: &Request<'_>, topology: &Topology, directives: &[Dire
             .values()
             .map(|cluster| ClusterFacts {
                 // Whether it was ever observed decides eligibility, the amounts do not.
-                capacity: if cluster.capacity.is_empty() { Vec::new() } else { vec![Default::default()] },
+                capacity: if cluster.capacity.is_empty() { Vec::new() } else { vec![ZoneCapacity::default()] },
                 // Of all kinds a cluster permits only those asked for matter.
                 kinds: cluster.kinds.intersection(request.kinds).cloned().collect(),
                 ..cluster.clone()

@@ -33,7 +33,7 @@ pub fn observe(api_version: &str, kind: &str, live: &Value) -> Observed {
         ("apps", "DaemonSet") => daemon_set(&status),
         ("batch", "Job") => job(&status),
         ("batch", "CronJob") => Observed {
-            replicas: status.status["active"].as_array().map_or(0, |active| active.len() as i32),
+            replicas: status.reported["active"].as_array().map_or(0, |active| active.len() as i32),
             ..exists()
         },
         ("", "PersistentVolumeClaim") => claim(&status),
@@ -51,7 +51,7 @@ fn exists() -> Observed {
 /// The parts of an object that matter here.
 struct Status<'a> {
     spec: &'a Value,
-    status: &'a Value,
+    reported: &'a Value,
     current: bool,
 }
 
@@ -62,16 +62,16 @@ impl<'a> Status<'a> {
             (Some(observed), Some(generation)) => observed >= generation,
             _ => true,
         };
-        Self { spec, status, current }
+        Self { spec, reported: status, current }
     }
 
     /// For kinds whose controller always says what it has seen: silence means that it has seen nothing yet.
     fn spoken(&self) -> bool {
-        self.current && self.status["observedGeneration"].is_i64()
+        self.current && self.reported["observedGeneration"].is_i64()
     }
 
     fn count(&self, name: &str) -> i32 {
-        number(&self.status[name]).unwrap_or(0)
+        number(&self.reported[name]).unwrap_or(0)
     }
 
     /// `spec.replicas`, which the API server defaults to one.
@@ -80,7 +80,7 @@ impl<'a> Status<'a> {
     }
 
     fn condition(&self, name: &str) -> Option<(&'a str, String)> {
-        let conditions = self.status["conditions"].as_array()?;
+        let conditions = self.reported["conditions"].as_array()?;
         let condition = conditions.iter().find(|condition| condition["type"] == name)?;
         let text = |key: &str| condition[key].as_str().filter(|text| !text.is_empty());
         let message = match (text("reason"), text("message")) {
@@ -180,7 +180,7 @@ fn job(status: &Status<'_>) -> Observed {
 
 /// A claim may wait for its first pod, so waiting for it before pods are sent could last for ever.
 fn claim(status: &Status<'_>) -> Observed {
-    let lost = status.status["phase"] == "Lost";
+    let lost = status.reported["phase"] == "Lost";
     let message = lost.then(|| "its PersistentVolume is gone".to_owned());
     Observed { complete: !lost, message, ..exists() }
 }
@@ -189,11 +189,11 @@ fn claim(status: &Status<'_>) -> Observed {
 /// and the counts of the scale subresource.
 fn by_convention(status: &Status<'_>) -> Observed {
     let replicas = status.count("replicas");
-    let ready = number(&status.status["readyReplicas"]);
-    let available = number(&status.status["availableReplicas"]).or(ready);
-    let updated = number(&status.status["updatedReplicas"]).unwrap_or(if status.current { replicas } else { 0 });
+    let ready = number(&status.reported["readyReplicas"]);
+    let available = number(&status.reported["availableReplicas"]).or(ready);
+    let updated = number(&status.reported["updatedReplicas"]).unwrap_or(if status.current { replicas } else { 0 });
     let enough = match number(&status.spec["replicas"]) {
-        Some(wanted) if status.status["replicas"].is_i64() || available.is_some() => {
+        Some(wanted) if status.reported["replicas"].is_i64() || available.is_some() => {
             available.unwrap_or(replicas) >= wanted && updated >= wanted
         }
         _ => true,
