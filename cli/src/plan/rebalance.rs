@@ -41,8 +41,7 @@ pub(crate) async fn run(
         if !progress.interactive() {
             return Err(Failure::Usage("this needs a confirmation and nobody can be asked here; add --yes".to_owned()));
         }
-        let answer = progress
-            .ask(&format!("Move {moves} replicas of {}? [y/N]", key(object)))
+        let answer = Progress::ask(&format!("Move {moves} replicas of {}? [y/N]", key(object)))
             .map_err(|error| Failure::Failed(error.to_string()))?;
         if !answer.eq_ignore_ascii_case("y") {
             return Err(Failure::Refused("not confirmed; nothing was changed".to_owned()));

@@ -288,7 +288,7 @@ impl Session {
         };
         let unobserved = now.status.clone();
         let status = board.observe(entry.row.id, Timestamp::now()).unwrap_or(unobserved);
-        drop(board);
+        // Under the board's lock: an older status must not overtake this one on its way out.
         if !status.same_facts(&entry.status) {
             self.0.sink.push(entry.row.app, status);
         }
@@ -685,10 +685,11 @@ impl Watched {
             let mut board = session.board();
             let observed = board.observe(id, now);
             let app = board.entries.get(&id).map(|entry| entry.row.app);
-            drop(board);
+            // Under the board's lock: see `record`.
             if let (Some(status), Some(app)) = (observed, app) {
                 session.0.sink.push(app, status);
             }
+            drop(board);
             session.0.queue.push(id);
         }
     }
