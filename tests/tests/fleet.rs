@@ -489,7 +489,7 @@ async fn bad_input_names_the_field_and_the_remedy(fleet: &Fleet) -> anyhow::Resu
                     "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web"},
                     "spec": {"maxReplicas": 5, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}}}}));
             },
-            "HorizontalPodAutoscaler",
+            "scaleTargetRef",
         ),
     ];
     for (number, (case, change, expected)) in refused_at_intake.into_iter().enumerate() {
