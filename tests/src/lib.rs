@@ -128,6 +128,29 @@ impl Fleet {
         self.try_kubectl(plane, &["apply", "--server-side", "--force-conflicts", "-f", &file.display().to_string()])
     }
 
+    /// What the operator answers on its probes port: status line, headers and body.
+    ///
+    /// # Errors
+    /// When nobody listens.
+    pub fn probe(&self, path: &str) -> anyhow::Result<String> {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.probes))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// Writes Meridian made to members so far, by their own audit logs.
+    pub fn member_writes(&self) -> usize {
+        let ours = |event: &testbed::AuditEvent| {
+            event.is_write()
+                && event.user.starts_with("system:serviceaccount:meridian-system:")
+                && event.resource != "serviceaccounts/token"
+        };
+        self.bed.members.values().map(|member| member.audit().count(ours)).sum()
+    }
+
     /// A client of a member or the hub.
     ///
     /// # Errors

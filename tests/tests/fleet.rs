@@ -13,7 +13,7 @@ const MEMBERS: [&str; 3] = ["north-a", "north-b", "south-a"];
 
 #[tokio::test]
 async fn the_fleet_does_its_main_job() {
-    let fleet = Fleet::start().await.unwrap();
+    let mut fleet = Fleet::start().await.unwrap();
     macro_rules! scenarios {
         ($($name:ident),* $(,)?) => {$(
             let begun = std::time::Instant::now();
@@ -36,6 +36,8 @@ async fn the_fleet_does_its_main_job() {
         bad_input_names_the_field_and_the_remedy,
         deleting_an_application_removes_what_it_delivered,
     ];
+    a_killed_operator_goes_on_and_writes_nothing_twice(&mut fleet).await.unwrap();
+    a_lost_database_is_told_and_survived(&mut fleet).await.unwrap();
 }
 
 fn deployment(name: &str, image: &str) -> Value {
@@ -547,5 +549,43 @@ async fn deleting_an_application_removes_what_it_delivered(fleet: &Fleet) -> any
     ensure!(kept["metadata"]["labels"]["fleet.meridian.io/managed"].is_null(), "and does not belong to Meridian");
     let rows = fleet.bed.postgres.query("select count(*) from application where namespace = 'gone'")?;
     ensure!(rows == "0", "no row is left");
+    Ok(())
+}
+
+async fn a_killed_operator_goes_on_and_writes_nothing_twice(fleet: &mut Fleet) -> anyhow::Result<()> {
+    let before = fleet.member_writes();
+    fleet.operator.kill()?;
+    // 7 are 3/2/2; ten are one more in each cluster, so every deliverer has exactly one write to make.
+    patch(fleet, "scale", "web", &json!({"spec": {"replicas": 10}}))?;
+    fleet.operator.start()?;
+    let after = fleet.ready("scale", "web").await?;
+    ensure!(desired(&after) == "north-a=4 north-b=3 south-a=3", "{}", desired(&after));
+    let writes = fleet.member_writes() - before;
+    ensure!(writes == 3, "{writes} writes to members after a restart; three objects changed");
+    Ok(())
+}
+
+async fn a_lost_database_is_told_and_survived(fleet: &mut Fleet) -> anyhow::Result<()> {
+    fleet.bed.postgres.primary.end()?;
+    eventually("readiness names the database", SOON, async || {
+        let answer = fleet.probe("/readyz")?;
+        Ok((answer.contains("503") && answer.contains("database")).then_some(()))
+    })
+    .await?;
+    ensure!(fleet.probe("/healthz")?.contains("200"), "the process itself is well");
+    fleet.bed.postgres.primary.start()?;
+    fleet.bed.postgres.answers().await?;
+    eventually("ready again", SOON, async || Ok(fleet.probe("/readyz")?.contains("200").then_some(()))).await?;
+    patch(fleet, "scale", "web", &json!({"spec": {"replicas": 13}}))?;
+    fleet.ready("scale", "web").await?;
+    let metrics = fleet.probe("/metrics")?;
+    for name in [
+        "meridian_delivery_planned",
+        "meridian_delivery_sent",
+        "meridian_delivery_applied",
+        "meridian_delivery_queue_depth",
+    ] {
+        ensure!(metrics.contains(name), "/metrics has no {name}: {metrics}");
+    }
     Ok(())
 }

@@ -241,9 +241,13 @@ proptest! {
         let spec = spec(json!({}));
         let before = fresh(&sites, &spec, replicas);
         let mut closed = sites.clone();
-        closed.iter_mut().for_each(|site| site.cordoned = true);
+        for site in &mut closed {
+            site.cordoned = true;
+        }
         prop_assert_eq!(standing(&before), standing(&next(&closed, &spec, replicas, &before)));
-        closed.iter_mut().for_each(|site| site.drain = true);
+        for site in &mut closed {
+            site.drain = true;
+        }
         prop_assert_eq!(standing(&before), standing(&next(&closed, &spec, replicas, &before)));
     }
 

@@ -127,6 +127,16 @@ impl Process {
         Ok(())
     }
 
+    /// Ends it by the signal it is to end by, and waits until it has.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn end(&mut self) -> anyhow::Result<()> {
+        self.send(self.signal)?;
+        self.ended();
+        Ok(())
+    }
+
     /// Ends it at once.
     ///
     /// # Errors
