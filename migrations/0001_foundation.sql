@@ -87,6 +87,8 @@ CREATE TABLE application (
   input_hash bytea,
   decision   jsonb,
   decided_at timestamptz,
+  -- Generation the placement was brought up to last; status speaks of this one.
+  decided_generation bigint NOT NULL DEFAULT 0,
   UNIQUE (namespace, name)
 );
 

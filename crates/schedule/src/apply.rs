@@ -76,6 +76,7 @@ fn decision_row(plan: &AppPlan) -> DecisionRow {
     DecisionRow {
         app: plan.app,
         decided,
+        generation: plan.generation,
         rebalance_done: plan.rebalance_done.clone(),
         inserts: plan.inserts.iter().map(|insert| insert.row.clone()).collect(),
         changes: plan.changes.clone(),

@@ -21,6 +21,8 @@ pub(crate) struct AppPlan {
     pub(crate) key: AppKey,
     /// New record and the hash of what it was decided from, when either changed.
     pub(crate) record: Option<(ContentHash, DecisionRecord)>,
+    /// Generation the placement is brought up to, when that is news.
+    pub(crate) generation: Option<i64>,
     pub(crate) rebalance_done: Option<Vec<u8>>,
     pub(crate) inserts: Vec<Insert>,
     pub(crate) changes: Vec<PlacementChange>,
@@ -48,6 +50,7 @@ impl AppPlan {
             app: facts.row.id,
             key: facts.row.key.clone(),
             record: None,
+            generation: None,
             rebalance_done: None,
             inserts: Vec::new(),
             changes: Vec::new(),
@@ -62,6 +65,7 @@ impl AppPlan {
     /// Nothing is to be written.
     pub(crate) fn is_empty(&self) -> bool {
         self.record.is_none()
+            && self.generation.is_none()
             && self.rebalance_done.is_none()
             && self.inserts.is_empty()
             && self.changes.is_empty()
@@ -128,6 +132,7 @@ fn change_of(row: &PlacementRow) -> PlacementChange {
 fn standing(world: &World, facts: &AppFacts) -> AppPlan {
     let mut plan = AppPlan::empty(facts);
     let Some(wanted) = facts.revisions.get(&facts.wanted) else { return plan };
+    plan.generation = (facts.row.decided_generation != facts.row.generation).then_some(facts.row.generation);
     let numbers = numbers(world, facts, wanted, &mut plan);
     let mut places = Places { revisions: cell_revisions(world, facts, &numbers), cells: numbers };
     if let Some(next) = next_cell(world, facts, &places) {

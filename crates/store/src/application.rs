@@ -97,6 +97,8 @@ pub struct ApplicationRow {
     pub decision: Option<Value>,
     /// When it was made.
     pub decided_at: Option<Timestamp>,
+    /// Generation the placement was brought up to last; behind `generation` while a decision is due.
+    pub decided_generation: i64,
 }
 
 /// One revision.
@@ -128,6 +130,7 @@ macro_rules! application_row {
             input_hash: row.input_hash,
             decision: row.decision,
             decided_at: row.decided_at.map(Ts::to_jiff),
+            decided_generation: row.decided_generation,
         })
     }};
 }
@@ -226,7 +229,7 @@ impl Store {
         let rows = sqlx::query!(
             r#"
             SELECT id, namespace, name, hub_uid, object_uid, generation, spec_hash, intent, revision, removal,
-                   rebalance_asked, rebalance_done, input_hash, decision, decided_at AS "decided_at: Ts"
+                   rebalance_asked, rebalance_done, input_hash, decision, decided_at AS "decided_at: Ts", decided_generation
             FROM application WHERE id = ANY($1) ORDER BY id"#,
             ids
         )
@@ -240,7 +243,7 @@ impl Store {
         let row = sqlx::query!(
             r#"
             SELECT id, namespace, name, hub_uid, object_uid, generation, spec_hash, intent, revision, removal,
-                   rebalance_asked, rebalance_done, input_hash, decision, decided_at AS "decided_at: Ts"
+                   rebalance_asked, rebalance_done, input_hash, decision, decided_at AS "decided_at: Ts", decided_generation
             FROM application WHERE namespace = $1 AND name = $2"#,
             key.namespace,
             key.name

@@ -68,6 +68,8 @@ pub struct DecisionRow {
     pub app: AppId,
     /// A new decision: hash of its inputs, what is kept for people, one sentence, targets by cell.
     pub decided: Option<(Vec<u8>, Value, String, Value)>,
+    /// Generation the placement is brought up to by this; nothing when it was already.
+    pub generation: Option<i64>,
     /// Rebalance plan that this decision carried out.
     pub rebalance_done: Option<Vec<u8>>,
     /// Objects to add.
@@ -277,6 +279,19 @@ async fn reserve(transaction: &mut Txn<'_>, decisions: &[DecisionRow]) -> Result
 }
 
 async fn log(transaction: &mut Txn<'_>, decisions: &[DecisionRow]) -> Result<(), StoreError> {
+    let (apps, generations): (Vec<i64>, Vec<i64>) =
+        decisions.iter().filter_map(|decision| Some((decision.app, decision.generation?))).unzip();
+    if !apps.is_empty() {
+        sqlx::query!(
+            r#"
+            UPDATE application a SET decided_generation = n.generation
+            FROM unnest($1::bigint[], $2::bigint[]) AS n (app, generation) WHERE a.id = n.app"#,
+            &apps,
+            &generations,
+        )
+        .execute(&mut **transaction)
+        .await?;
+    }
     for decision in decisions {
         if let Some(plan) = &decision.rebalance_done {
             sqlx::query!("UPDATE application SET rebalance_done = $2 WHERE id = $1", decision.app, plan)

@@ -25,8 +25,8 @@ pub(super) async fn show(project: &Project, key: &AppKey) -> Result<(), ProjectE
     let generation = object.metadata.generation.unwrap_or_default();
     let now = Timestamp::now();
     let wanted = if let Some(row) = project.store.application_get(key).await? {
-        // Status speaks of the generation taken in, so nobody takes an older state for the newer spec's.
-        let generation = if refusal.is_some() { generation } else { row.generation };
+        // Status speaks of the generation the placement follows, so nobody takes an older state for the newer spec's.
+        let generation = if refusal.is_some() { generation } else { row.decided_generation };
         let apps = [row.id];
         let rows = project.store.placement_list(&apps).await?;
         let status: HashMap<_, _> =

@@ -222,7 +222,8 @@ impl Facts<'_> {
             conditions.push(make(condition::DRIFTED, Status::True, "ChangedInMember", drifted.join("; ")));
         }
         let trouble = Self::trouble(status);
-        let working = trouble.is_none() && !self.is_complete(status);
+        let due = self.row.decided_generation < self.row.generation;
+        let working = trouble.is_none() && (due || !self.is_complete(status));
         conditions.push(self.ready(status, record, trouble.as_deref(), &now));
         let (reconciling, reason) = if working { (Status::True, "Working") } else { (Status::False, "Idle") };
         conditions.push(make(condition::RECONCILING, reconciling, reason, String::new()));
