@@ -141,14 +141,18 @@ impl Fleet {
         Ok(answer)
     }
 
-    /// Writes Meridian made to members so far, by their own audit logs.
-    pub fn member_writes(&self) -> usize {
+    /// Writes Meridian made to members so far, by their own audit logs: cluster, verb and object.
+    pub fn member_writes(&self) -> Vec<String> {
         let ours = |event: &testbed::AuditEvent| {
             event.is_write()
                 && event.user.starts_with("system:serviceaccount:meridian-system:")
-                && event.resource != "serviceaccounts/token"
+                && !matches!(event.resource.as_str(), "serviceaccounts/token" | "selfsubjectrulesreviews")
         };
-        self.bed.members.values().map(|member| member.audit().count(ours)).sum()
+        let of = |(cluster, member): (&String, &testbed::Plane)| {
+            let told = |event: testbed::AuditEvent| ours(&event).then(|| format!("{cluster}: {event:?}"));
+            member.audit().events().into_iter().filter_map(told).collect::<Vec<_>>()
+        };
+        self.bed.members.iter().flat_map(of).collect()
     }
 
     /// A client of a member or the hub.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{ObjectMeta, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -223,12 +223,14 @@ impl Plane {
         let nodes: Api<Node> = Api::all(client.clone());
         let accounts: Api<k8s_openapi::api::core::v1::ServiceAccount> = Api::namespaced(client, "default");
         eventually(&format!("controllers of {} work", self.name), START, async || {
-            if accounts.get_opt("default").await?.is_none() {
-                return Ok(None);
+            for process in self.processes() {
+                ensure!(process.is_alive(), "{} ended: {}", process.name(), process.log_tail(500));
             }
+            ensure!(accounts.get_opt("default").await?.is_some(), "no service account yet");
             let ready =
                 nodes.list(&kube::api::ListParams::default()).await?.items.iter().filter(|node| is_ready(node)).count();
-            Ok((ready >= node_count).then_some(()))
+            ensure!(ready >= node_count, "{ready} of {node_count} nodes are ready");
+            Ok(Some(()))
         })
         .await
     }

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, ensure};
 
@@ -209,18 +210,28 @@ fn alive(pid: u32) -> bool {
         .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().starts_with('Z')))
 }
 
-/// Ports nobody listens on at this moment; all different.
+/// Ports of the servers: below those the kernel gives to outgoing connections, which would
+/// otherwise take one between the choice and the server's start.
+const PORTS: std::ops::Range<u32> = 20_000..32_000;
+
+/// How many ports this process has looked at.
+static PORTS_TAKEN: AtomicU32 = AtomicU32::new(0);
+
+/// Ports nobody listens on, and that this process never gave before; all different.
 ///
 /// # Errors
 /// When there are none.
 pub fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
-    let mut listeners = Vec::with_capacity(N);
-    for _ in 0..N {
-        listeners.push(TcpListener::bind("127.0.0.1:0")?);
-    }
+    // Beds of two processes begin far from each other.
+    let begin = std::process::id().wrapping_mul(257);
     let mut ports = [0; N];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
-        *port = listener.local_addr()?.port();
+    for port in &mut ports {
+        *port = PORTS
+            .map(|_| begin.wrapping_add(PORTS_TAKEN.fetch_add(1, Ordering::Relaxed)))
+            .map(|number| PORTS.start + number % (PORTS.end - PORTS.start))
+            .filter_map(|number| u16::try_from(number).ok())
+            .find(|number| TcpListener::bind(("127.0.0.1", *number)).is_ok())
+            .context("no free port")?;
     }
     Ok(ports)
 }
