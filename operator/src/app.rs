@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use delivery::{Delivery, DeliveryMetrics, DeliveryTimes};
+use jiff::SignedDuration;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use members::Registry;
 use runtime::metrics::Metrics;
 use runtime::probes::{self, Readiness};
 use runtime::supervise::{Supervisor, terminated};
-use schedule::ScheduleMetrics;
+use schedule::{ScheduleMetrics, ScheduleTimes};
 use store::seal::EnvelopeKey;
 use store::{Hints, Keeper, LeaseTimes, Store};
 use tokio_util::sync::CancellationToken;
@@ -77,8 +78,11 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
             hints: hints.clone(),
             registry: registry.clone(),
         },
-        look_again: args.look_again,
-        stale_after: args.stale_after,
+        schedule_times: ScheduleTimes {
+            look_again: args.look_again,
+            stale_after: SignedDuration::try_from(args.stale_after)?,
+            settle: args.member_silence,
+        },
     };
     let times = LeaseTimes { lasts: args.lease, renew: args.lease / 5 };
     let work = Work {

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::core::DeserializeGuard;
 use kube::{Api, Client};
 use runtime::supervise::Supervisor;
-use schedule::{Schedule, ScheduleMetrics};
+use schedule::{Schedule, ScheduleMetrics, ScheduleTimes};
 use store::seal::EnvelopeKey;
 use store::{Claim, Hints, Store, Term};
 use tokio::sync::watch;
@@ -34,8 +34,7 @@ pub(crate) struct Leader {
     pub(crate) hints: Hints,
     pub(crate) metrics: ScheduleMetrics,
     pub(crate) credentials: Credentials,
-    pub(crate) look_again: Duration,
-    pub(crate) stale_after: Duration,
+    pub(crate) schedule_times: ScheduleTimes,
 }
 
 impl Leader {
@@ -77,7 +76,7 @@ impl Leader {
             self.hints.clone(),
             claim.clone(),
             self.metrics.clone(),
-            self.look_again,
+            self.schedule_times,
         );
         supervisor.spawn("schedule", schedule.run(token.clone()));
         supervisor.spawn("credentials", self.credentials.clone().run(claim.clone(), token.clone()));
@@ -103,8 +102,8 @@ impl Leader {
             store: self.store.clone(),
             hints: self.hints.clone(),
             refusals: refusals.clone(),
-            look_again: self.look_again,
-            stale_after: self.stale_after,
+            look_again: self.schedule_times.look_again,
+            stale_after: self.schedule_times.stale_after,
         };
         supervisor.spawn("project", project.run(token.clone()));
         supervisor.spawn("intake", self.clone().intake(claim, view, refusals, token));

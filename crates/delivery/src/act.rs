@@ -12,9 +12,9 @@ use store::{ObjectState, PlacementId, StatusRow, Wish};
 use vocabulary::{CellName, ContentHash, Fence, labels};
 
 use crate::board::{Entry, object_id};
-use crate::cluster::Session;
 use crate::live::Live;
 use crate::revisions::{AppFacts, RevisionError};
+use crate::session::Session;
 use crate::step::{Step, next_step};
 use domain::stored_revision::StoredRevision;
 

@@ -9,11 +9,15 @@ mod board;
 mod capacity;
 mod cluster;
 mod contact;
+mod follow;
 mod live;
 mod metrics;
+mod pulse;
 mod revisions;
+mod session;
 mod sink;
 mod step;
+mod watched;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -33,7 +33,7 @@ pub(crate) struct Gathered {
 
 pub(crate) async fn gather(schedule: &Schedule, batch: &[AppId]) -> Result<Gathered, StoreError> {
     let store = &schedule.store;
-    let world = World::read(store).await?;
+    let world = World::read(store, schedule.times.stale_after).await?;
     let rows = store.application_list(batch).await?;
     let mut placements: HashMap<AppId, Vec<PlacementRow>> = HashMap::new();
     for placement in store.placement_list(batch).await? {

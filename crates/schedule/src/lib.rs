@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::stored_revision::StoredRevision;
+use jiff::{SignedDuration, Timestamp};
 use runtime::queue::Queue;
 use store::seal::EnvelopeKey;
 use store::{AppId, Claim, Hint, Hints, ParsedRevisions, Store, StoreError};
@@ -36,8 +37,19 @@ pub struct Schedule {
     revisions: ParsedRevisions<StoredRevision>,
     queue: Queue<AppId>,
     metrics: ScheduleMetrics,
+    times: ScheduleTimes,
+}
+
+/// Timers of the stage.
+#[derive(Debug, Clone, Copy)]
+pub struct ScheduleTimes {
     /// When everything is looked at again although nothing was heard.
-    look_again: Duration,
+    pub look_again: Duration,
+    /// What was last confirmed longer ago is Unknown.
+    pub stale_after: SignedDuration,
+    /// How long a first decision waits for members that were well when they were last seen, long ago: after an
+    /// outage of all operators one member answers before another, and that is no reason to prefer it.
+    pub settle: Duration,
 }
 
 impl Schedule {
@@ -48,10 +60,10 @@ impl Schedule {
         hints: Hints,
         claim: Claim,
         metrics: ScheduleMetrics,
-        look_again: Duration,
+        times: ScheduleTimes,
     ) -> Self {
         let revisions = ParsedRevisions::new(store.clone(), key);
-        Self { store, hints, claim, revisions, queue: Queue::default(), metrics, look_again }
+        Self { store, hints, claim, revisions, queue: Queue::default(), metrics, times }
     }
 
     /// Decides whatever needs it until shutdown.
@@ -70,7 +82,7 @@ impl Schedule {
 
     async fn listen(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         let mut hints = self.hints.subscribe();
-        let mut again = tokio::time::interval(self.look_again);
+        let mut again = tokio::time::interval(self.times.look_again);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
@@ -101,7 +113,37 @@ impl Schedule {
         }
     }
 
+    /// Completes when no member is stale that was well, or after [`ScheduleTimes::settle`].
+    async fn fleet_is_seen(&self) {
+        let mut hints = self.hints.subscribe();
+        let seen = async {
+            loop {
+                match self.store.cluster_list().await {
+                    Ok(rows) => {
+                        let now = Timestamp::now();
+                        let stale = |status| world::is_stale(status, now, self.times.stale_after);
+                        if !rows.iter().filter_map(|row| row.status.as_ref()).any(stale) {
+                            return;
+                        }
+                    }
+                    Err(error) => tracing::warn!(%error, "clusters were not read"),
+                }
+                while !matches!(
+                    hints.recv().await.as_deref(),
+                    Ok(Hint::Topology | Hint::Capacity(_) | Hint::Everything) | Err(_)
+                ) {}
+            }
+        };
+        if tokio::time::timeout(self.times.settle, seen).await.is_err() {
+            tracing::warn!("members that were well have not been seen again; they count as Unknown");
+        }
+    }
+
     async fn work(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = self.fleet_is_seen() => {}
+        }
         loop {
             let batch = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),

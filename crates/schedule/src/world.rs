@@ -6,7 +6,8 @@ use crds::cluster::v1alpha1::Amounts;
 use domain::placement::{Directive, Ledger};
 use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
 use domain::topology::Topology;
-use store::{AppId, Removal, ReservationRow, Store, StoreError};
+use jiff::{SignedDuration, Timestamp};
+use store::{AppId, ClusterStatusRow, Removal, ReservationRow, Store, StoreError};
 use vocabulary::{ClusterName, Verdict};
 
 /// The fleet, and what everybody holds of it.
@@ -20,8 +21,10 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) async fn read(store: &Store) -> Result<Self, StoreError> {
+    /// Reads the fleet. What was last confirmed longer than `stale_after` ago is Unknown, whatever it was then.
+    pub(crate) async fn read(store: &Store, stale_after: SignedDuration) -> Result<Self, StoreError> {
         let clusters = store.cluster_list().await?;
+        let now = Timestamp::now();
         let abandoned = clusters
             .iter()
             .filter(|row| row.taken.removal == Some(Removal::Orphan))
@@ -31,12 +34,13 @@ impl World {
             .into_iter()
             .map(|row| {
                 let status = row.status;
+                let stale = status.as_ref().is_some_and(|status| is_stale(status, now, stale_after));
                 StoredCluster {
                     name: row.taken.name,
                     labels: row.taken.labels,
                     spec: row.taken.spec,
                     leaving: row.taken.removal.is_some(),
-                    health: status.as_ref().map(|status| status.health.clone()),
+                    health: status.as_ref().filter(|_| !stale).map(|status| status.health.clone()),
                     kinds: status.as_ref().map(|status| status.kinds.clone()).unwrap_or_default(),
                     capacity: status.map(|status| status.capacity).unwrap_or_default(),
                 }
@@ -110,6 +114,12 @@ impl World {
     pub(crate) fn is_fresh(&self, cluster: &str) -> bool {
         self.topology.clusters.get(cluster).is_some_and(|facts| facts.health == Verdict::Pass)
     }
+}
+
+/// A member that was well, but longer ago than facts stay true.
+pub(crate) fn is_stale(status: &ClusterStatusRow, now: Timestamp, stale_after: SignedDuration) -> bool {
+    let well = status.health == format!("{:?}", Verdict::Pass);
+    well && status.as_of.is_none_or(|as_of| now.duration_since(as_of) > stale_after)
 }
 
 fn amounts(row: &ReservationRow) -> Amounts {

@@ -7,7 +7,7 @@ use crds::{Application, ApplicationStatus};
 use domain::intent::Intent;
 use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
 use domain::topology::Topology;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
 use store::StoreError;
@@ -47,7 +47,7 @@ pub(super) async fn show(project: &Project, key: &AppKey) -> Result<(), ProjectE
             before: &shown.conditions,
             generation,
             now,
-            stale_after: SignedDuration::try_from(project.stale_after).unwrap_or(SignedDuration::from_secs(30)),
+            stale_after: project.stale_after,
         }
         .status()
     } else {

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use futures::StreamExt;
 use kube::Client;
 use runtime::queue::Queue;
@@ -44,7 +46,7 @@ pub(crate) struct Project {
     /// When everything is looked at again although nothing was heard: also what turns facts stale in time.
     pub(crate) look_again: Duration,
     /// Facts older than this are stale.
-    pub(crate) stale_after: Duration,
+    pub(crate) stale_after: SignedDuration,
 }
 
 /// Why an object was not shown this time. It is tried again.

@@ -1,0 +1,181 @@
+//! Follows a member and the rows meant for it, and writes how the member is.
+
+use std::sync::Arc;
+
+use members::WatchEvent;
+use store::{ClusterStatusRow, Hint, PlacementId, StoreError};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::capacity::add;
+use crate::cluster::registered;
+use crate::contact::{Trouble, meet};
+use crate::pulse::{Pulse, PulseWrite};
+use crate::session::Session;
+use crate::watched::Watched;
+
+impl Session {
+    /// Follows the member and the rows.
+    pub(crate) async fn follow(
+        &self,
+        hints: &mut tokio::sync::broadcast::Receiver<Arc<Hint>>,
+    ) -> Result<(), StoreError> {
+        let times = self.times();
+        let mut watched = Watched::new(self);
+        let (probed, mut probes) = mpsc::channel::<Result<(), Trouble>>(1);
+        let mut probe = tokio::time::interval(times.probe);
+        let mut reread = tokio::time::interval_at(Instant::now() + times.reread, times.reread);
+        let mut rediscover = tokio::time::interval_at(Instant::now() + times.rediscover, times.rediscover);
+        for ticks in [&mut probe, &mut reread, &mut rediscover] {
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        }
+        let stored = registered(self.delivery(), self.name()).await?.and_then(|row| row.status);
+        let mut pulse = Pulse::new(times, stored);
+        loop {
+            watched.cover(self);
+            tokio::select! {
+                Some((source, event)) = watched.next() => {
+                    let listed = matches!(event, WatchEvent::Synced { .. });
+                    let (event, trouble) = match event {
+                        WatchEvent::Down(error) => (None, Some(Trouble::of(&error))),
+                        event => (Some(event), None),
+                    };
+                    match (event, trouble) {
+                        (Some(event), _) => { pulse.alive(); watched.take(self, &source, event); }
+                        (None, Some(trouble)) => pulse.trouble(trouble),
+                        (None, None) => {}
+                    }
+                    if listed && watched.complete(self) {
+                        self.write_pulse(&mut pulse, &mut watched).await?;
+                    }
+                }
+                Some(outcome) = probes.recv() => match outcome {
+                    Ok(()) => pulse.alive(),
+                    Err(trouble) => pulse.trouble(trouble),
+                },
+                _ = probe.tick() => {
+                    if pulse.is_quiet() && probed.capacity() > 0 {
+                        let (member, probed) = (self.member().clone(), probed.clone());
+                        // Bounded by the request time-out of the member, and by the channel: one at a time.
+                        tokio::spawn(async move {
+                            let outcome = member.probe().await.map(|_| ()).map_err(|error| Trouble::of(&error));
+                            let _ = probed.try_send(outcome);
+                        });
+                    }
+                    self.write_pulse(&mut pulse, &mut watched).await?;
+                }
+                _ = reread.tick() => { self.read_topology().await?; self.read_rows(None).await?; }
+                _ = rediscover.tick() => self.rediscover().await,
+                hint = hints.recv() => match hint {
+                    Ok(hint) => if self.hear(&hint).await? { return Ok(()) },
+                    Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => { self.read_topology().await?; self.read_rows(None).await?; }
+                    Err(tokio::sync::broadcast::error::RecvError::Closed) => return Ok(()),
+                },
+            }
+        }
+    }
+
+    /// Acts on a hint. True when the session must begin anew: the connection changed.
+    async fn hear(&self, hint: &Hint) -> Result<bool, StoreError> {
+        match hint {
+            Hint::Deliver(cluster, ids) if cluster == self.name() => self.read_rows(Some(ids)).await?,
+            Hint::Decide(app) => {
+                self.revisions().app_changed(*app);
+                let ids: Vec<PlacementId> = self.board().of_app(*app).map(|entry| entry.row.id).collect();
+                for id in &ids {
+                    // A refusal may have become void: adoption may be allowed now.
+                    if let Some(entry) = self.board().entries.get_mut(id)
+                        && entry.status.state == store::ObjectState::Refused
+                    {
+                        entry.status.applied_epoch = 0;
+                    }
+                }
+                self.queue().extend(ids);
+            }
+            Hint::Topology => self.read_topology().await?,
+            Hint::Member(cluster) if cluster == self.name() => {
+                let same = self.delivery().registry.get(self.cluster()).is_some_and(|member| member.is(self.member()));
+                return Ok(!same);
+            }
+            Hint::Everything => {
+                self.revisions().all_changed();
+                self.read_topology().await?;
+                self.read_rows(None).await?;
+            }
+            _ => {}
+        }
+        Ok(false)
+    }
+
+    async fn rediscover(&self) {
+        let Ok(Some(row)) = registered(self.delivery(), self.name()).await else { return };
+        match meet(self.member(), &row.taken.member_uid).await {
+            Ok(contact) => self.met_again(contact),
+            Err(trouble) => {
+                tracing::debug!(cluster = self.name(), reason = trouble.reason, "kinds were not read again");
+            }
+        }
+    }
+
+    async fn write_pulse(&self, pulse: &mut Pulse, watched: &mut Watched) -> Result<(), StoreError> {
+        let zones = self.topology().clusters.get(self.cluster()).map(|facts| facts.zones.clone()).unwrap_or_default();
+        let capacity = watched.census.capacity(&zones, self.ours().await);
+        let contact = self.contact();
+        let status = pulse.status(watched.complete(self), |before| ClusterStatusRow {
+            version: Some(contact.version.clone()),
+            kinds: contact.kind_names().into(),
+            capacity: capacity
+                .and_then(|capacity| serde_json::to_value(capacity).ok())
+                .unwrap_or_else(|| before.capacity.clone()),
+            ..before
+        });
+        self.delivery().metrics.orphans.get_or_create(&self.label()).set(self.board().orphans() as i64);
+        let Some(write) = pulse.due(&status) else { return Ok(()) };
+        let store = &self.delivery().store;
+        match (write, status.as_of) {
+            (PulseWrite::Sign, Some(as_of)) => store.cluster_seen(self.claim(), self.name(), as_of).await?,
+            (PulseWrite::Sign, None) => return Ok(()),
+            (PulseWrite::Decisive | PulseWrite::Numbers, _) => {
+                store.cluster_status_set(self.claim(), self.name(), &status).await?;
+            }
+        }
+        let hint = if write == PulseWrite::Decisive {
+            tracing::info!(
+                cluster = self.name(),
+                health = status.health,
+                reason = status.reason,
+                message = status.message,
+                "member"
+            );
+            Hint::Topology
+        } else {
+            Hint::Capacity(self.name().to_owned())
+        };
+        self.delivery().hints.send(hint);
+        pulse.wrote(status);
+        Ok(())
+    }
+
+    /// What pods of delivered workloads ask for in all.
+    async fn ours(&self) -> crds::cluster::v1alpha1::Amounts {
+        let running: Vec<(store::AppId, Vec<u8>, String, i32)> = self
+            .board()
+            .entries
+            .values()
+            .filter(|entry| entry.status.replicas > 0)
+            .map(|entry| {
+                let revision = entry.status.applied_revision.clone().unwrap_or_else(|| entry.row.revision.clone());
+                (entry.row.app, revision, entry.row.component.clone(), entry.status.replicas)
+            })
+            .collect();
+        let mut sum = crds::cluster::v1alpha1::Amounts::default();
+        for (app, revision, component, replicas) in running {
+            let Ok(facts) = self.revisions().app(app).await else { continue };
+            let Ok(revision) = self.revisions().revision(app, &facts.key, &revision).await else { continue };
+            if let Some(component) = revision.blueprint.components.iter().find(|known| known.name == component) {
+                add(&mut sum, component.pod, i64::from(replicas));
+            }
+        }
+        sum
+    }
+}

@@ -1,0 +1,308 @@
+//! What delivery to one met member works with: rows, queue, status on its way out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use domain::render::Blueprint;
+use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
+use domain::topology::Topology;
+use jiff::Timestamp;
+use members::{ApiKind, Member, MemberError};
+use runtime::queue::Queue;
+use serde_json::Value;
+use store::{Claim, Hint, PlacementId, StatusRow, StoreError};
+use tokio_util::sync::CancellationToken;
+use vocabulary::{ClusterName, Fence, ObjectKey};
+
+use crate::act;
+use crate::board::{Board, Entry};
+use crate::contact::Contact;
+use crate::live::Live;
+use crate::metrics::{ClusterLabel, FailureLabel};
+use crate::revisions::Revisions;
+use crate::sink::Sink;
+use crate::{Delivery, DeliveryTimes};
+
+/// Objects worked on at once.
+const WORKERS: usize = 24;
+
+/// Delivery to a member that was met.
+#[derive(Debug, Clone)]
+pub(crate) struct Session(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    delivery: Delivery,
+    cluster: ClusterName,
+    claim: Claim,
+    member: Member,
+    contact: ArcSwap<Contact>,
+    generation: u32,
+    topology: ArcSwap<Topology>,
+    authorities: ArcSwap<BTreeMap<String, u32>>,
+    board: Mutex<Board>,
+    revisions: Revisions,
+    queue: Queue<PlacementId>,
+    sink: Sink,
+    namespaces: Mutex<BTreeSet<String>>,
+}
+
+impl Session {
+    pub(crate) async fn begin(
+        delivery: Delivery,
+        cluster: ClusterName,
+        member: Member,
+        contact: Contact,
+        claim: Claim,
+    ) -> Result<Self, StoreError> {
+        let generation = delivery.store.identity_generation().await?;
+        let revisions = Revisions::new(delivery.store.clone(), Arc::clone(&delivery.key));
+        let session = Self(Arc::new(Inner {
+            delivery,
+            cluster,
+            claim,
+            member,
+            contact: ArcSwap::from_pointee(contact),
+            generation,
+            topology: ArcSwap::from_pointee(Topology::default()),
+            authorities: ArcSwap::from_pointee(BTreeMap::new()),
+            board: Mutex::default(),
+            revisions,
+            queue: Queue::default(),
+            sink: Sink::default(),
+            namespaces: Mutex::default(),
+        }));
+        session.read_topology().await?;
+        session.read_rows(None).await?;
+        let status = session.delivery().store.status_in_cluster(session.name()).await?;
+        session.board().take_status(status);
+        Ok(session)
+    }
+
+    pub(crate) fn delivery(&self) -> &Delivery {
+        &self.0.delivery
+    }
+
+    pub(crate) fn cluster(&self) -> &ClusterName {
+        &self.0.cluster
+    }
+
+    pub(crate) fn claim(&self) -> &Claim {
+        &self.0.claim
+    }
+
+    /// What the member serves and lets us do, as last read.
+    pub(crate) fn contact(&self) -> Arc<Contact> {
+        self.0.contact.load_full()
+    }
+
+    pub(crate) fn met_again(&self, contact: Contact) {
+        self.0.contact.store(Arc::new(contact));
+    }
+
+    pub(crate) fn queue(&self) -> &Queue<PlacementId> {
+        &self.0.queue
+    }
+
+    pub(crate) fn sink(&self) -> &Sink {
+        &self.0.sink
+    }
+
+    pub(crate) fn member(&self) -> &Member {
+        &self.0.member
+    }
+
+    pub(crate) fn revisions(&self) -> &Revisions {
+        &self.0.revisions
+    }
+
+    pub(crate) fn topology(&self) -> Arc<Topology> {
+        self.0.topology.load_full()
+    }
+
+    pub(crate) fn board(&self) -> MutexGuard<'_, Board> {
+        self.0.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.0.cluster.as_str()
+    }
+
+    pub(crate) fn times(&self) -> DeliveryTimes {
+        self.0.delivery.times
+    }
+
+    pub(crate) fn label(&self) -> ClusterLabel {
+        ClusterLabel { cluster: self.name().to_owned() }
+    }
+
+    pub(crate) fn failure(&self, reason: &'static str) -> FailureLabel {
+        FailureLabel { cluster: self.name().to_owned(), reason }
+    }
+
+    /// The fence an entry's object is to carry.
+    pub(crate) fn fence(&self, entry: &Entry) -> Fence {
+        let authorities = self.0.authorities.load();
+        let authority = authorities.get(&entry.row.cell).copied().unwrap_or(1);
+        Fence { generation: self.0.generation, authority, plan: entry.row.plan_epoch }
+    }
+
+    /// The kind of an object as the member serves it.
+    pub(crate) fn kind(&self, object: &ObjectKey) -> Result<ApiKind, act::ActError> {
+        self.0.contact.load().kind(&object.api_version, &object.kind).cloned().ok_or_else(|| {
+            act::ActError::Waits(format!(
+                "cluster {} does not serve {} {} or does not let us write it; see `meridian cluster permissions {0}`",
+                self.name(),
+                object.api_version,
+                object.kind
+            ))
+        })
+    }
+
+    pub(crate) async fn ensure_namespace(&self, namespace: &str) -> Result<(), MemberError> {
+        let known =
+            |session: &Self| session.0.namespaces.lock().unwrap_or_else(PoisonError::into_inner).contains(namespace);
+        if !known(self) {
+            self.member().ensure_namespace(namespace).await?;
+            self.0.namespaces.lock().unwrap_or_else(PoisonError::into_inner).insert(namespace.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Takes what became of a step, folds in what was observed meanwhile, and sends the result to the database.
+    pub(crate) fn record(&self, entry: &Entry, done: StatusRow) {
+        let mut board = self.board();
+        let Some(now) = board.entries.get_mut(&entry.row.id) else { return };
+        let seen = now.status.clone();
+        now.status = StatusRow {
+            object_uid: seen.object_uid,
+            observed_epoch: seen.observed_epoch,
+            replicas: seen.replicas,
+            ready: seen.ready,
+            available: seen.available,
+            updated: seen.updated,
+            settled: seen.settled,
+            ..done
+        };
+        let unobserved = now.status.clone();
+        let status = board.observe(entry.row.id, Timestamp::now()).unwrap_or(unobserved);
+        // Under the board's lock: an older status must not overtake this one on its way out.
+        if !status.same_facts(&entry.status) {
+            self.0.sink.push(entry.row.app, status);
+        }
+    }
+
+    /// Remembers the fields that the member said we own after an apply.
+    pub(crate) fn applied(&self, entry: &Entry, fields: Option<Value>) {
+        if let Some(now) = self.board().entries.get_mut(&entry.row.id) {
+            now.applied_fields = fields;
+        }
+    }
+
+    /// Takes a live object from an answer of the member.
+    pub(crate) fn saw(&self, api_version: &str, kind: &str, object: &Value) {
+        if let Some(live) = Live::read(api_version, kind, object) {
+            self.board().upsert(live);
+        }
+    }
+
+    pub(crate) fn push_siblings(&self, id: PlacementId) {
+        let siblings = self.board().siblings(id);
+        self.0.queue.extend(siblings);
+    }
+
+    pub(crate) async fn read_topology(&self) -> Result<(), StoreError> {
+        let store = &self.delivery().store;
+        let clusters = store.cluster_list().await?.into_iter().map(|row| StoredCluster {
+            name: row.taken.name,
+            labels: row.taken.labels,
+            spec: row.taken.spec,
+            leaving: row.taken.removal.is_some(),
+            health: None,
+            kinds: Value::Null,
+            capacity: Value::Null,
+        });
+        let rows = store.cell_list().await?;
+        let authorities = rows.iter().map(|row| (row.name.clone(), row.authority)).collect();
+        let cells = rows
+            .into_iter()
+            .filter_map(|row| Some(StoredCell { name: row.name, labels: row.labels, spec: row.spec? }))
+            .collect();
+        let (topology, _) = topology_from_rows(clusters.collect(), cells);
+        self.0.topology.store(Arc::new(topology));
+        self.0.authorities.store(Arc::new(authorities));
+        Ok(())
+    }
+
+    pub(crate) async fn read_rows(&self, ids: Option<&[PlacementId]>) -> Result<(), StoreError> {
+        let rows = self.delivery().store.placement_in_cluster(self.name(), ids).await?;
+        let touched = self.board().take_rows(rows, ids.is_none(), Timestamp::now());
+        self.0.queue.extend(touched);
+        Ok(())
+    }
+
+    pub(crate) async fn run(
+        &self,
+        mut hints: tokio::sync::broadcast::Receiver<Arc<Hint>>,
+        shutdown: CancellationToken,
+    ) -> Result<(), StoreError> {
+        let inner = &self.0;
+        let ended = shutdown.child_token();
+        let work = self.work();
+        let sink = inner.sink.run(&inner.delivery.store, &inner.claim, &inner.delivery.hints, ended.clone());
+        let watch = self.follow(&mut hints);
+        tokio::pin!(work, sink, watch);
+        let outcome = tokio::select! {
+            () = shutdown.cancelled() => Ok(()),
+            () = &mut work => Ok(()),
+            outcome = &mut watch => outcome,
+            outcome = &mut sink => outcome,
+        };
+        ended.cancel();
+        outcome
+    }
+
+    async fn work(&self) {
+        let mut running = tokio::task::JoinSet::new();
+        loop {
+            tokio::select! {
+                ids = self.0.queue.take(1), if running.len() < WORKERS => {
+                    for id in ids {
+                        running.spawn(self.clone().work_on(id));
+                    }
+                }
+                Some(ended) = running.join_next() => {
+                    if let Err(error) = ended
+                        && error.is_panic()
+                    {
+                        std::panic::resume_unwind(error.into_panic());
+                    }
+                }
+            }
+        }
+    }
+
+    async fn work_on(self, id: PlacementId) {
+        let queue = &self.0.queue;
+        if act::work(&self, id).await {
+            queue.fail(&id);
+        } else {
+            queue.finish(&id);
+        }
+        self.delivery().metrics.depth.get_or_create(&self.label()).set(queue.depth() as i64);
+    }
+}
+
+/// Names of sibling objects, for references between components.
+impl Board {
+    pub(crate) fn sibling_names(&self, entry: &Entry, blueprint: &Blueprint) -> BTreeMap<(String, String), String> {
+        self.of_app(entry.row.app)
+            .filter(|other| other.row.cell == entry.row.cell || other.row.cell == other.row.cluster)
+            .filter_map(|other| {
+                let component = blueprint.components.iter().find(|component| component.name == other.row.component)?;
+                Some(((component.kind.clone(), component.object_name.clone()), other.row.object.name.clone()))
+            })
+            .collect()
+    }
+}
