@@ -151,11 +151,22 @@ async fn apply_one(client: &Client, manifest: &Value) -> Result<Change, InstallE
     let after = send(client, &format!("apply {what}"), request).await?;
     Ok(match before {
         None => Change::Created,
-        Some(before) if before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"] => {
-            Change::Unchanged
-        }
+        Some(before) if declared(before) == declared(after) => Change::Unchanged,
         Some(_) => Change::Updated,
     })
+}
+
+/// What somebody declared of an object. The member's own controllers write status meanwhile, so the resourceVersion
+/// says nothing about our apply.
+fn declared(mut object: Value) -> Value {
+    if let Some(fields) = object.as_object_mut() {
+        fields.remove("status");
+    }
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.remove("resourceVersion");
+        metadata.remove("managedFields");
+    }
+    object
 }
 
 /// The object as it is in the member.
