@@ -151,14 +151,15 @@ async fn apply_one(client: &Client, manifest: &Value) -> Result<Change, InstallE
     let after = send(client, &format!("apply {what}"), request).await?;
     Ok(match before {
         None => Change::Created,
-        Some(before) if declared(before) == declared(after) => Change::Unchanged,
+        Some(before) if declared(&before) == declared(&after) => Change::Unchanged,
         Some(_) => Change::Updated,
     })
 }
 
 /// What somebody declared of an object. The member's own controllers write status meanwhile, so the resourceVersion
 /// says nothing about our apply.
-fn declared(mut object: Value) -> Value {
+fn declared(object: &Value) -> Value {
+    let mut object = object.clone();
     if let Some(fields) = object.as_object_mut() {
         fields.remove("status");
     }
