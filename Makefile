@@ -40,6 +40,10 @@ lint: ## Check format, lints and generated files
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
+.PHONY: queries
+queries: ## Check all SQL against the schema and write what the build checks it by
+	@bash tests/tools/queries.sh
+
 .PHONY: crds
 crds: ## Write the CRD manifests anew
 	cargo run --locked -q -p crds --bin crdgen -- crds/manifests
