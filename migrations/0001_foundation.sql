@@ -36,6 +36,12 @@ CREATE TABLE cluster_status (
   reason     text NOT NULL,
   message    text NOT NULL,
   as_of      timestamptz,
+  -- When whoever delivers there judged it last.
+  checked_at timestamptz,
+  -- Since when it is not well; what failover counts from. Silence and restarts of ours do not reset it.
+  unhealthy_since timestamptz,
+  -- The signals health is made of, each with its own verdict.
+  signals    jsonb NOT NULL DEFAULT '[]',
   version    text,
   kinds      jsonb NOT NULL DEFAULT '[]',
   capacity   jsonb NOT NULL DEFAULT '[]'
@@ -80,6 +86,9 @@ CREATE TABLE application (
   revision   bytea NOT NULL,
   -- Set when the object is being deleted.
   removal    text CHECK (removal IN ('Orphan', 'Delete')),
+  removal_since timestamptz,
+  -- Hash of the delete plan a person confirmed.
+  delete_confirmed bytea,
   -- Hash of the rebalance plan a person asked for, and of the one that was carried out last.
   rebalance_asked bytea,
   rebalance_done  bytea,
@@ -128,6 +137,7 @@ CREATE TABLE placement (
 -- Ownership: one object has one owner.
 CREATE UNIQUE INDEX placement_owner ON placement (cluster, split_part(api_version, '/', 1), kind, namespace, object_name);
 CREATE INDEX placement_app ON placement (app);
+CREATE INDEX placement_cluster ON placement (cluster);
 
 -- What became of it: written by whoever delivers to the cluster, and by nobody else.
 CREATE TABLE placement_status (
@@ -163,6 +173,15 @@ CREATE TABLE placement_directive (
   since   timestamptz NOT NULL DEFAULT now(),
   until   timestamptz
 );
+
+-- Deletes of the last minutes: what the mass-delete guard counts. Outlives the application it counts for.
+CREATE TABLE delete_window (
+  app     bigint NOT NULL,
+  cluster text NOT NULL,
+  at      timestamptz NOT NULL DEFAULT now(),
+  objects integer NOT NULL
+);
+CREATE INDEX delete_window_at ON delete_window (at);
 
 -- What an application holds by decision, running or not.
 CREATE TABLE reservation (

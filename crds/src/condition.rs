@@ -16,6 +16,14 @@ pub const SPREAD_SATISFIED: &str = "ZoneSpreadSatisfied";
 pub const REBALANCE_NEEDED: &str = "RebalanceNeeded";
 /// A member's object differs from what was delivered.
 pub const DRIFTED: &str = "Drifted";
+/// Deletes wait: for a person, or for a cluster that does not answer.
+pub const DELETION_BLOCKED: &str = "DeletionBlocked";
+/// Replicas would be run elsewhere, but too much is unhealthy at once to believe it.
+pub const FAILOVER_FROZEN: &str = "FailoverFrozen";
+/// What changes in the member is told to us.
+pub const WATCH_FRESH: &str = "WatchFresh";
+/// The member's nodes are ready.
+pub const NODES_READY: &str = "NodesReady";
 /// The member answers.
 pub const REACHABLE: &str = "Reachable";
 /// The member grants everything its profiles need.

@@ -63,11 +63,17 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
         key: Arc::clone(&key),
         hints: hints.clone(),
         registry: registry.clone(),
-        times: DeliveryTimes { probe: args.member_probe, silence: args.member_silence, ..DeliveryTimes::default() },
+        times: DeliveryTimes {
+            probe: args.member_probe,
+            silence: args.member_silence,
+            recovery: args.member_recovery,
+            ..DeliveryTimes::default()
+        },
         metrics: DeliveryMetrics::new(&metrics),
     };
     let leader = Leader {
         hub,
+        identity: identity.clone(),
         store: store.clone(),
         key: Arc::clone(&key),
         hints: hints.clone(),
@@ -82,6 +88,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
             look_again: args.look_again,
             stale_after: SignedDuration::try_from(args.stale_after)?,
             settle: args.member_silence,
+            delete_window: SignedDuration::try_from(args.delete_window)?,
         },
     };
     let times = LeaseTimes { lasts: args.lease, renew: args.lease / 5 };

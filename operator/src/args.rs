@@ -77,7 +77,13 @@ pub(crate) struct Run {
     /// Seconds without a sign of life after which a member is Unknown.
     #[arg(long, default_value = "12", value_parser = seconds)]
     pub(crate) member_silence: Duration,
-    /// Seconds between two looks at a quiet member.
+    /// Seconds a member that was silent must be well without a break until it counts as ready again.
+    #[arg(long, default_value = "10", value_parser = seconds)]
+    pub(crate) member_recovery: Duration,
+    /// Seconds of the sliding window in which deletes are counted; too many at once wait for a person.
+    #[arg(long, default_value = "600", value_parser = seconds)]
+    pub(crate) delete_window: Duration,
+    /// Seconds between two looks at a member.
     #[arg(long, default_value = "3", value_parser = seconds)]
     pub(crate) member_probe: Duration,
     /// Seconds after which facts are stale.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crds::{Application, Cell, Cluster, PlacementPolicy};
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::DeserializeGuard;
+use kube::runtime::events::{Recorder, Reporter};
 use kube::{Api, Client};
 use runtime::supervise::Supervisor;
 use schedule::{Schedule, ScheduleMetrics, ScheduleTimes};
@@ -29,6 +30,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(crate) struct Leader {
     pub(crate) hub: Client,
+    /// Name of this process.
+    pub(crate) identity: String,
     pub(crate) store: Store,
     pub(crate) key: Arc<EnvelopeKey>,
     pub(crate) hints: Hints,
@@ -102,6 +105,10 @@ impl Leader {
             store: self.store.clone(),
             hints: self.hints.clone(),
             refusals: refusals.clone(),
+            recorder: Recorder::new(
+                hub.clone(),
+                Reporter { controller: "meridian".to_owned(), instance: Some(self.identity.clone()) },
+            ),
             look_again: self.schedule_times.look_again,
             stale_after: self.schedule_times.stale_after,
         };

@@ -15,6 +15,7 @@ const GRAIN: Amounts = Amounts { cpu_milli: 100, memory_mi: 64, pods: 1 };
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Node {
     zone: Option<String>,
+    ready: bool,
     /// Nothing when the node takes no pods now.
     allocatable: Option<Amounts>,
 }
@@ -64,11 +65,16 @@ impl Census {
             });
         let allocatable = (ready && !blocked).then(|| amounts(&object["status"]["allocatable"]));
         let zone = object["metadata"]["labels"].get(NODE_ZONE).and_then(Value::as_str).map(str::to_owned);
-        self.nodes.insert(name.to_owned(), Node { zone, allocatable });
+        self.nodes.insert(name.to_owned(), Node { zone, ready, allocatable });
     }
 
     pub(crate) fn node_gone(&mut self, name: &str) {
         self.nodes.remove(name);
+    }
+
+    /// Ready nodes, and all; nothing before they were listed once.
+    pub(crate) fn ready_nodes(&self) -> Option<(usize, usize)> {
+        self.nodes_synced.then(|| (self.nodes.values().filter(|node| node.ready).count(), self.nodes.len()))
     }
 
     pub(crate) fn pod(&mut self, object: &Value) {

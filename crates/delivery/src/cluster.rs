@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::Value;
 use store::{Claim, ClusterRow, ClusterStatusRow, Hint, StoreError};
 use tokio_util::sync::CancellationToken;
 use vocabulary::{ClusterName, Verdict};
@@ -107,6 +106,7 @@ pub(crate) async fn registered(delivery: &Delivery, name: &str) -> Result<Option
 async fn say(delivery: &Delivery, claim: &Claim, name: &str, trouble: &Trouble) -> Result<(), StoreError> {
     let Some(row) = registered(delivery, name).await? else { return Ok(()) };
     let silence = jiff::SignedDuration::try_from(delivery.times.silence).unwrap_or(jiff::SignedDuration::MAX);
+    let heartbeat = jiff::SignedDuration::try_from(delivery.times.heartbeat).unwrap_or(jiff::SignedDuration::MAX);
     let seen_lately = row.status.as_ref().and_then(|status| status.as_of);
     if trouble.verdict == Verdict::Unknown
         && seen_lately.is_some_and(|as_of| Timestamp::now().duration_since(as_of) < silence)
@@ -115,24 +115,22 @@ async fn say(delivery: &Delivery, claim: &Claim, name: &str, trouble: &Trouble) 
         return Ok(());
     }
     let before = row.status.clone();
+    let now = Timestamp::now();
+    let known = row.status.unwrap_or_else(ClusterStatusRow::unknown);
     let status = ClusterStatusRow {
         health: format!("{:?}", trouble.verdict),
         reason: trouble.reason.to_owned(),
         message: trouble.message.clone(),
-        ..row.status.unwrap_or(ClusterStatusRow {
-            health: String::new(),
-            reason: String::new(),
-            message: String::new(),
-            as_of: None,
-            version: None,
-            kinds: Value::Array(Vec::new()),
-            capacity: Value::Array(Vec::new()),
-        })
+        unhealthy_since: known.unhealthy_since.or(Some(now)),
+        ..known
     };
     if before.as_ref() != Some(&status) {
         tracing::warn!(cluster = name, reason = trouble.reason, message = trouble.message, "member cannot be used");
+        let status = ClusterStatusRow { checked_at: Some(now), ..status };
         delivery.store.cluster_status_set(claim, name, &status).await?;
         delivery.hints.send(Hint::Topology);
+    } else if status.checked_at.is_none_or(|at| now.duration_since(at) > heartbeat) {
+        delivery.store.cluster_seen(claim, name, None, now).await?;
     }
     Ok(())
 }

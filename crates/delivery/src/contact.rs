@@ -29,6 +29,7 @@ impl Trouble {
             MemberError::Unauthorized { .. } => (Verdict::Fail, "CredentialRejected"),
             MemberError::Config { .. } => (Verdict::Fail, "ConnectionInvalid"),
             MemberError::Forbidden { .. } => (Verdict::Fail, "PermissionMissing"),
+            MemberError::Throttled { .. } => (Verdict::Unknown, "Throttled"),
             _ => (Verdict::Unknown, "Unreachable"),
         };
         Self { verdict, reason, message: error.to_string() }
@@ -55,21 +56,27 @@ impl Contact {
     }
 }
 
+/// Whether the one who answers is the member we think.
+pub(crate) fn is_expected(member: &Member, uid: &str, expected_uid: &str) -> Result<(), Trouble> {
+    if uid == expected_uid {
+        return Ok(());
+    }
+    let name = member.name();
+    Err(Trouble {
+        verdict: Verdict::Fail,
+        reason: "AnotherCluster",
+        message: format!(
+            "the server answers for the cluster with kube-system UID {uid}, not {expected_uid}; if it takes the other's place, run `meridian cluster replace {name}`"
+        ),
+    })
+}
+
 /// Meets a member.
 pub(crate) async fn meet(member: &Member, expected_uid: &str) -> Result<Contact, Trouble> {
     let trouble = |error: MemberError| Trouble::of(&error);
     let version = member.version().await.map_err(trouble)?;
     let uid = member.kube_system_uid().await.map_err(trouble)?;
-    if uid != expected_uid {
-        let name = member.name();
-        return Err(Trouble {
-            verdict: Verdict::Fail,
-            reason: "AnotherCluster",
-            message: format!(
-                "the server answers for the cluster with kube-system UID {uid}, not {expected_uid}; if it takes the other's place, run `meridian cluster replace {name}`"
-            ),
-        });
-    }
+    is_expected(member, &uid, expected_uid)?;
     if !version.supported() {
         return Err(Trouble {
             verdict: Verdict::Fail,

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use members::WatchEvent;
 use store::{ClusterStatusRow, Hint, PlacementId, StoreError};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::capacity::add;
 use crate::cluster::registered;
 use crate::contact::{Trouble, meet};
+use crate::probes::{Probes, Sign};
 use crate::pulse::{Pulse, PulseWrite};
 use crate::session::Session;
 use crate::watched::Watched;
@@ -22,46 +22,37 @@ impl Session {
     ) -> Result<(), StoreError> {
         let times = self.times();
         let mut watched = Watched::new(self);
-        let (probed, mut probes) = mpsc::channel::<Result<(), Trouble>>(1);
+        let mut probes = Probes::default();
         let mut probe = tokio::time::interval(times.probe);
         let mut reread = tokio::time::interval_at(Instant::now() + times.reread, times.reread);
         let mut rediscover = tokio::time::interval_at(Instant::now() + times.rediscover, times.rediscover);
         for ticks in [&mut probe, &mut reread, &mut rediscover] {
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         }
-        let stored = registered(self.delivery(), self.name()).await?.and_then(|row| row.status);
-        let mut pulse = Pulse::new(times, stored);
+        let Some(row) = registered(self.delivery(), self.name()).await? else { return Ok(()) };
+        let expected_uid = row.taken.member_uid;
+        let mut pulse = Pulse::new(times, row.status);
         loop {
             watched.cover(self);
             tokio::select! {
                 Some((source, event)) = watched.next() => {
                     let listed = matches!(event, WatchEvent::Synced { .. });
-                    let (event, trouble) = match event {
-                        WatchEvent::Down(error) => (None, Some(Trouble::of(&error))),
-                        event => (Some(event), None),
-                    };
-                    match (event, trouble) {
-                        (Some(event), _) => { pulse.alive(); watched.take(self, &source, event); }
-                        (None, Some(trouble)) => pulse.trouble(trouble),
-                        (None, None) => {}
+                    if let WatchEvent::Down(error) = event {
+                        pulse.told(Err(Trouble::of(&error)));
+                    } else {
+                        pulse.told(Ok(()));
+                        watched.take(self, &source, event);
                     }
                     if listed && watched.complete(self) {
                         self.write_pulse(&mut pulse, &mut watched).await?;
                     }
                 }
-                Some(outcome) = probes.recv() => match outcome {
-                    Ok(()) => pulse.alive(),
-                    Err(trouble) => pulse.trouble(trouble),
+                Some(sign) = probes.next() => match sign {
+                    Sign::Answered(outcome) => pulse.answered(outcome),
+                    Sign::Told(outcome) => pulse.told(outcome),
                 },
                 _ = probe.tick() => {
-                    if pulse.is_quiet() && probed.capacity() > 0 {
-                        let (member, probed) = (self.member().clone(), probed.clone());
-                        // Bounded by the request time-out of the member, and by the channel: one at a time.
-                        tokio::spawn(async move {
-                            let outcome = member.probe().await.map(|_| ()).map_err(|error| Trouble::of(&error));
-                            let _ = probed.try_send(outcome);
-                        });
-                    }
+                    probes.ask(self.member(), &expected_uid, pulse.watch_is_quiet());
                     self.write_pulse(&mut pulse, &mut watched).await?;
                 }
                 _ = reread.tick() => { self.read_topology().await?; self.read_rows(None).await?; }
@@ -121,6 +112,7 @@ impl Session {
         let zones = self.topology().clusters.get(self.cluster()).map(|facts| facts.zones.clone()).unwrap_or_default();
         let capacity = watched.census.capacity(&zones, self.ours().await);
         let contact = self.contact();
+        pulse.nodes(watched.census.ready_nodes());
         let status = pulse.status(watched.complete(self), |before| ClusterStatusRow {
             version: Some(contact.version.clone()),
             kinds: contact.kind_names().into(),
@@ -132,12 +124,9 @@ impl Session {
         self.delivery().metrics.orphans.get_or_create(&self.label()).set(self.board().orphans() as i64);
         let Some(write) = pulse.due(&status) else { return Ok(()) };
         let store = &self.delivery().store;
-        match (write, status.as_of) {
-            (PulseWrite::Sign, Some(as_of)) => store.cluster_seen(self.claim(), self.name(), as_of).await?,
-            (PulseWrite::Sign, None) => return Ok(()),
-            (PulseWrite::Decisive | PulseWrite::Numbers, _) => {
-                store.cluster_status_set(self.claim(), self.name(), &status).await?;
-            }
+        match (write, status.checked_at) {
+            (PulseWrite::Sign, Some(now)) => store.cluster_seen(self.claim(), self.name(), status.as_of, now).await?,
+            _ => store.cluster_status_set(self.claim(), self.name(), &status).await?,
         }
         let hint = if write == PulseWrite::Decisive {
             tracing::info!(

@@ -12,6 +12,7 @@ mod contact;
 mod follow;
 mod live;
 mod metrics;
+mod probes;
 mod pulse;
 mod revisions;
 mod session;
@@ -53,7 +54,9 @@ pub struct DeliveryTimes {
     pub probe: Duration,
     /// Without a sign of life for so long a member is Unknown.
     pub silence: Duration,
-    /// Between two writes of a healthy member's last sign of life.
+    /// A member that was silent counts as well only after it has been well for so long without a break.
+    pub recovery: Duration,
+    /// Between two writes of a member's last sign of life, and of when it was judged last.
     pub heartbeat: Duration,
     /// Between two readings of all rows, in case hints were lost.
     pub reread: Duration,
@@ -68,6 +71,7 @@ impl Default for DeliveryTimes {
         Self {
             probe: Duration::from_secs(3),
             silence: Duration::from_secs(12),
+            recovery: Duration::from_secs(10),
             heartbeat: Duration::from_secs(10),
             reread: Duration::from_secs(30),
             rediscover: Duration::from_mins(5),

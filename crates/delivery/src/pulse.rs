@@ -1,7 +1,7 @@
 //! Signs of life of a member, and what they add up to. Pure but for the clock.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use store::ClusterStatusRow;
 use tokio::time::Instant;
 use vocabulary::Verdict;
@@ -16,21 +16,79 @@ pub(crate) enum PulseWrite {
     Decisive,
     /// Words or capacity changed.
     Numbers,
-    /// Only the last sign of life.
+    /// Only that it was judged, and its last sign of life.
     Sign,
+}
+
+/// One thing a member is asked for all the time.
+#[derive(Debug)]
+struct Signal {
+    last: (Instant, Timestamp),
+    trouble: Option<Trouble>,
+}
+
+impl Signal {
+    fn new() -> Self {
+        Self { last: (Instant::now(), Timestamp::now()), trouble: None }
+    }
+
+    fn alive(&mut self) {
+        *self = Self::new();
+    }
+
+    /// Fail at once for what time does not heal; Unknown after silence.
+    fn judge(&self, silence: std::time::Duration, quiet: (&'static str, &str)) -> Option<Judgement> {
+        let silent = self.last.0.elapsed() >= silence;
+        match &self.trouble {
+            Some(trouble) if silent || trouble.verdict == Verdict::Fail => {
+                Some(Judgement::new(trouble.verdict, trouble.reason, trouble.message.clone()))
+            }
+            None if silent => Some(Judgement::new(Verdict::Unknown, quiet.0, quiet.1.to_owned())),
+            _ => None,
+        }
+    }
+}
+
+/// A verdict with its reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Judgement {
+    verdict: Verdict,
+    reason: &'static str,
+    message: String,
+}
+
+impl Judgement {
+    fn new(verdict: Verdict, reason: &'static str, message: String) -> Self {
+        Self { verdict, reason, message }
+    }
+
+    fn signal(name: &str, judgement: Option<&Self>) -> Value {
+        match judgement {
+            None => json!({"name": name, "verdict": Verdict::Pass, "reason": "Fresh", "message": ""}),
+            Some(Self { verdict, reason, message }) => {
+                json!({"name": name, "verdict": verdict, "reason": reason, "message": message})
+            }
+        }
+    }
 }
 
 /// Signs of life of a member.
 ///
-/// What the deliverer before us wrote stands until we know better: taking a lease over, or reading a list anew, is
-/// no fact about the member. Its age tells how old it is.
+/// Two signals make its health: it answers requests from its store, and it tells what changes. Neither stands for the
+/// other. What the deliverer before us wrote stands until we know better: taking a lease over, or reading a list anew,
+/// is no fact about the member. Its age tells how old it is. A member that was silent counts as well only after it has
+/// been well for a while.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     times: DeliveryTimes,
-    last: (Instant, Timestamp),
-    trouble: Option<Trouble>,
+    api: Signal,
+    watch: Signal,
+    /// Ready nodes, and all.
+    nodes: Option<(usize, usize)>,
     /// Since when something watched is not listed.
     unlisted: Option<Instant>,
+    /// Since when all is well, without a break.
+    well: Option<Instant>,
     written: Option<ClusterStatusRow>,
     written_at: Option<Instant>,
 }
@@ -38,21 +96,42 @@ pub(crate) struct Pulse {
 impl Pulse {
     /// Of a member that was met a moment ago, with what is stored of it.
     pub(crate) fn new(times: DeliveryTimes, stored: Option<ClusterStatusRow>) -> Self {
-        let last = (Instant::now(), Timestamp::now());
-        Self { times, last, trouble: None, unlisted: Some(last.0), written: stored, written_at: None }
+        Self {
+            times,
+            api: Signal::new(),
+            watch: Signal::new(),
+            nodes: None,
+            unlisted: Some(Instant::now()),
+            well: None,
+            written: stored,
+            written_at: None,
+        }
     }
 
-    pub(crate) fn alive(&mut self) {
-        self.last = (Instant::now(), Timestamp::now());
-        self.trouble = None;
+    /// It answered a probe, or did not.
+    pub(crate) fn answered(&mut self, outcome: Result<(), Trouble>) {
+        match outcome {
+            Ok(()) => self.api.alive(),
+            Err(trouble) => self.api.trouble = Some(trouble),
+        }
     }
 
-    pub(crate) fn trouble(&mut self, trouble: Trouble) {
-        self.trouble = Some(trouble);
+    /// It told what changes, or does not.
+    pub(crate) fn told(&mut self, outcome: Result<(), Trouble>) {
+        match outcome {
+            Ok(()) => self.watch.alive(),
+            Err(trouble) => self.watch.trouble = Some(trouble),
+        }
     }
 
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.last.0.elapsed() >= self.times.probe
+    /// How many nodes are ready, of how many.
+    pub(crate) fn nodes(&mut self, nodes: Option<(usize, usize)>) {
+        self.nodes = nodes;
+    }
+
+    /// Nothing was told for so long that it is worth asking whether anything would be.
+    pub(crate) fn watch_is_quiet(&self) -> bool {
+        self.watch.last.0.elapsed() >= self.times.probe
     }
 
     /// How the member is now. `complete`: everything watched is listed; `with` adds what else is known.
@@ -70,44 +149,91 @@ impl Pulse {
             health: format!("{:?}", Verdict::Unknown),
             reason: LISTING.0.to_owned(),
             message: LISTING.1.to_owned(),
-            as_of: None,
-            version: None,
-            kinds: Value::Array(Vec::new()),
-            capacity: Value::Array(Vec::new()),
+            ..ClusterStatusRow::unknown()
         });
+        let silence = self.times.silence;
+        let seconds = silence.as_secs();
+        let api =
+            self.api.judge(silence, ("Silent", &format!("no answer for {seconds} s; what runs there is unknown")));
+        let watch = self.watch.judge(
+            silence,
+            (
+                "WatchStale",
+                &format!("it tells nothing of what changes there for {seconds} s; what runs there is unknown"),
+            ),
+        );
+        let nodes = self.judge_nodes();
+        let signals = Value::Array(vec![
+            Judgement::signal("Reachable", api.as_ref()),
+            Judgement::signal("WatchFresh", watch.as_ref()),
+            Judgement::signal("NodesReady", nodes.as_ref()),
+        ]);
         // What is not followed completely is as old as the last time it was.
-        let as_of = if complete { Some(self.last.1) } else { before.as_of };
-        let before = match self.judge() {
+        let as_of = if complete { Some(self.watch.last.1) } else { before.as_of };
+        let judgement = self.judge(api, watch, nodes, &before);
+        let now = Timestamp::now();
+        let status = match judgement {
             None => before,
-            Some((verdict, reason, message)) => {
-                ClusterStatusRow { health: format!("{verdict:?}"), reason: reason.to_owned(), message, ..before }
-            }
+            Some(Judgement { verdict, reason, message }) => ClusterStatusRow {
+                health: format!("{verdict:?}"),
+                reason: reason.to_owned(),
+                message,
+                unhealthy_since: if verdict == Verdict::Pass { None } else { before.unhealthy_since.or(Some(now)) },
+                ..before
+            },
         };
-        ClusterStatusRow { as_of, ..with(before) }
+        ClusterStatusRow { as_of, checked_at: Some(now), signals, ..with(status) }
+    }
+
+    fn judge_nodes(&self) -> Option<Judgement> {
+        let unready = |(ready, all): (usize, usize)| {
+            let message = format!("{} of {all} nodes are not ready", all - ready);
+            (ready < all).then(|| Judgement::new(Verdict::Fail, "NodesNotReady", message))
+        };
+        match self.nodes {
+            Some(nodes) => unready(nodes),
+            None => Some(Judgement::new(Verdict::Unknown, LISTING.0, LISTING.1.to_owned())),
+        }
     }
 
     /// The judgement; nothing when it is too early for one.
-    fn judge(&self) -> Option<(Verdict, &'static str, String)> {
-        let silent = self.last.0.elapsed() >= self.times.silence;
-        match (&self.trouble, self.unlisted) {
-            (Some(trouble), _) if silent || trouble.verdict == Verdict::Fail => {
-                Some((trouble.verdict, trouble.reason, trouble.message.clone()))
-            }
-            _ if silent => Some((
-                Verdict::Unknown,
-                "Silent",
-                format!("no sign of life for {} s; what runs there is unknown", self.times.silence.as_secs()),
-            )),
-            (_, None) => Some((
+    fn judge(
+        &mut self,
+        api: Option<Judgement>,
+        watch: Option<Judgement>,
+        nodes: Option<Judgement>,
+        before: &ClusterStatusRow,
+    ) -> Option<Judgement> {
+        let sick = match (api, watch) {
+            (Some(api), Some(watch)) if watch.verdict == Verdict::Fail && api.verdict != Verdict::Fail => Some(watch),
+            (Some(api), _) => Some(api),
+            (None, Some(watch)) => Some(watch),
+            (None, None) => None,
+        };
+        if sick.is_some() {
+            self.well = None;
+            return sick;
+        }
+        if let Some(since) = self.unlisted {
+            self.well = None;
+            return (since.elapsed() >= self.times.silence)
+                .then(|| Judgement::new(Verdict::Unknown, LISTING.0, LISTING.1.to_owned()));
+        }
+        let well = self.well.get_or_insert_with(Instant::now).elapsed();
+        let was_silent = before.health == format!("{:?}", Verdict::Unknown) && before.as_of.is_some();
+        if was_silent && before.unhealthy_since.is_some() && well < self.times.recovery {
+            let message =
+                format!("it answers again and counts as ready after {} s of that", self.times.recovery.as_secs());
+            return Some(Judgement::new(Verdict::Unknown, "Recovering", message));
+        }
+        Some(match nodes.filter(|nodes| nodes.verdict == Verdict::Fail) {
+            Some(nodes) => Judgement::new(Verdict::Pass, "Degraded", nodes.message),
+            None => Judgement::new(
                 Verdict::Pass,
                 "Ready",
                 "the member answers and everything delivered there is followed".to_owned(),
-            )),
-            (_, Some(since)) if since.elapsed() >= self.times.silence => {
-                Some((Verdict::Unknown, LISTING.0, LISTING.1.to_owned()))
-            }
-            _ => None,
-        }
+            ),
+        })
     }
 
     /// What of a status is to be written now.
@@ -116,7 +242,8 @@ impl Pulse {
         if written.health != status.health || written.kinds != status.kinds {
             return Some(PulseWrite::Decisive);
         }
-        if *written != (ClusterStatusRow { as_of: written.as_of, ..status.clone() }) {
+        let but_for_times = ClusterStatusRow { as_of: written.as_of, checked_at: written.checked_at, ..status.clone() };
+        if *written != but_for_times {
             return Some(PulseWrite::Numbers);
         }
         let gap = jiff::SignedDuration::try_from(self.times.heartbeat * 2).unwrap_or(jiff::SignedDuration::MAX);
@@ -127,7 +254,9 @@ impl Pulse {
             return Some(PulseWrite::Decisive);
         }
         let beat = self.written_at.is_none_or(|at| at.elapsed() >= self.times.heartbeat);
-        (beat && written.as_of != status.as_of).then_some(PulseWrite::Sign)
+        // One who takes over has judged nothing before the lists are read.
+        let judged = self.unlisted.is_none() || written.health != format!("{:?}", Verdict::Pass);
+        (beat && judged).then_some(PulseWrite::Sign)
     }
 
     pub(crate) fn wrote(&mut self, status: ClusterStatusRow) {
@@ -150,10 +279,24 @@ mod tests {
             reason: "Ready".to_owned(),
             message: "as it was".to_owned(),
             as_of: Some(Timestamp::UNIX_EPOCH),
-            version: None,
-            kinds: Value::Array(Vec::new()),
-            capacity: Value::Array(Vec::new()),
+            ..ClusterStatusRow::unknown()
         }
+    }
+
+    fn unreachable() -> Trouble {
+        Trouble { verdict: Verdict::Unknown, reason: "Unreachable", message: String::new() }
+    }
+
+    /// Both signals are fresh for so long, step by step.
+    async fn well_for(pulse: &mut Pulse, seconds: u64) -> ClusterStatusRow {
+        for _ in 0..seconds {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            pulse.answered(Ok(()));
+            pulse.told(Ok(()));
+            let status = pulse.status(true, |row| row);
+            pulse.wrote(status);
+        }
+        pulse.status(true, |row| row)
     }
 
     #[tokio::test(start_paused = true)]
@@ -161,30 +304,29 @@ mod tests {
         let times = DeliveryTimes::default();
         let mut pulse = Pulse::new(times, Some(stored("Pass")));
         let status = pulse.status(false, |row| row);
-        assert_eq!(status, stored("Pass"), "taking over is no fact about the member");
-        assert_eq!(pulse.due(&status), None);
+        assert_eq!((&status.health, status.as_of), (&stored("Pass").health, stored("Pass").as_of));
+        assert_ne!(pulse.due(&status), Some(PulseWrite::Decisive), "taking over is no fact about the member");
 
         tokio::time::advance(times.silence + Duration::from_secs(1)).await;
-        pulse.alive();
+        pulse.answered(Ok(()));
+        pulse.told(Ok(()));
         let status = pulse.status(false, |row| row);
         assert_eq!((status.health.as_str(), status.as_of), ("Unknown", Some(Timestamp::UNIX_EPOCH)));
         assert_eq!(pulse.due(&status), Some(PulseWrite::Decisive));
-        pulse.wrote(status);
-
-        let status = pulse.status(true, |row| row);
-        assert_eq!(status.health, "Pass");
-        assert!(status.as_of > Some(Timestamp::UNIX_EPOCH));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_list_read_again_leaves_health_and_lets_the_age_grow() {
         let times = DeliveryTimes::default();
         let mut pulse = Pulse::new(times, None);
+        pulse.nodes(Some((2, 2)));
         let first = pulse.status(true, |row| row);
+        assert_eq!(first.health, "Pass", "a member that was never silent needs no recovery");
         assert_eq!(pulse.due(&first), Some(PulseWrite::Decisive));
         pulse.wrote(first.clone());
         tokio::time::advance(times.heartbeat).await;
-        pulse.alive();
+        pulse.answered(Ok(()));
+        pulse.told(Ok(()));
         let status = pulse.status(false, |row| row);
         assert_eq!((&status.health, status.as_of), (&first.health, first.as_of));
         assert_eq!(pulse.due(&status), None, "no newer sign of life while a list is missing");
@@ -194,12 +336,57 @@ mod tests {
     async fn a_refused_credential_counts_at_once_and_silence_after_its_time() {
         let times = DeliveryTimes::default();
         let mut pulse = Pulse::new(times, Some(stored("Pass")));
-        pulse.trouble(Trouble { verdict: Verdict::Unknown, reason: "Unreachable", message: String::new() });
+        pulse.answered(Err(unreachable()));
         assert_eq!(pulse.status(true, |row| row).health, "Pass", "one failed call is no silence");
-        pulse.trouble(Trouble { verdict: Verdict::Fail, reason: "CredentialRejected", message: String::new() });
+        pulse.answered(Err(Trouble { verdict: Verdict::Fail, reason: "CredentialRejected", message: String::new() }));
         assert_eq!(pulse.status(true, |row| row).health, "Fail");
-        pulse.alive();
+        pulse.answered(Ok(()));
         tokio::time::advance(times.silence).await;
         assert_eq!(pulse.status(true, |row| row).reason, "Silent");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn neither_signal_stands_for_the_other() {
+        let times = DeliveryTimes::default();
+        for (api, reason) in [(true, "WatchStale"), (false, "Silent")] {
+            let mut pulse = Pulse::new(times, Some(stored("Pass")));
+            for _ in 0..=times.silence.as_secs() {
+                tokio::time::advance(Duration::from_secs(1)).await;
+                if api { pulse.answered(Ok(())) } else { pulse.told(Ok(())) }
+            }
+            let status = pulse.status(true, |row| row);
+            assert_eq!((status.health.as_str(), status.reason.as_str()), ("Unknown", reason));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn recovery_takes_its_time_and_a_break_begins_it_anew() {
+        let times = DeliveryTimes::default();
+        let mut pulse = Pulse::new(times, Some(stored("Pass")));
+        pulse.nodes(Some((1, 1)));
+        tokio::time::advance(times.silence).await;
+        let silent = pulse.status(true, |row| row);
+        let since = silent.unhealthy_since;
+        assert!(since.is_some());
+        pulse.wrote(silent);
+        assert_eq!(well_for(&mut pulse, 5).await.reason, "Recovering");
+        pulse.answered(Err(unreachable()));
+        tokio::time::advance(times.silence).await;
+        pulse.told(Ok(()));
+        let again = pulse.status(true, |row| row);
+        assert_eq!((again.health.as_str(), again.unhealthy_since), ("Unknown", since), "its timer is not reset");
+        pulse.wrote(again);
+        assert_eq!(well_for(&mut pulse, 9).await.health, "Unknown");
+        let well = well_for(&mut pulse, 3).await;
+        assert_eq!((well.health.as_str(), well.unhealthy_since), ("Pass", None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nodes_that_are_not_ready_are_told_and_do_not_make_the_member_silent() {
+        let mut pulse = Pulse::new(DeliveryTimes::default(), None);
+        pulse.nodes(Some((1, 3)));
+        let status = pulse.status(true, |row| row);
+        assert_eq!((status.health.as_str(), status.reason.as_str()), ("Pass", "Degraded"));
+        assert_eq!(status.message, "2 of 3 nodes are not ready");
     }
 }

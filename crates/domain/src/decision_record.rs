@@ -1,6 +1,8 @@
 //! What is kept of a decision: for people, and for the stages after it.
 
-use crds::application::v1alpha1::{CellDecision, Decision, ObjectStatus};
+use std::collections::BTreeSet;
+
+use crds::application::v1alpha1::{CellDecision, Decision, ObjectStatus, PendingDeletes};
 use serde::{Deserialize, Serialize};
 use vocabulary::{ContentHash, hash_json};
 
@@ -10,7 +12,8 @@ use crate::placement::{Eligibility, Outcome, Spread};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DecisionRecord {
-    /// New capacity could change it: something found no place, or the previous placement was kept.
+    /// New capacity could change it: something found no place, waits where it may not stay, or the previous placement
+    /// was kept.
     pub short: bool,
     /// Why the previous placement was kept, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -20,6 +23,15 @@ pub struct DecisionRecord {
     pub spread: Option<Result<(), String>>,
     /// Replicas to run in all, overprovision included.
     pub wanted: i32,
+    /// Deletes that wait for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<PendingDeletes>,
+    /// Why replicas of a silent cluster are not run elsewhere although they were to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<String>,
+    /// Cells that a person's rebalance left: what goes there is no surprise.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub previewed: BTreeSet<String>,
     /// Objects that could not be given a row, each with the remedy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<ObjectStatus>,
@@ -36,7 +48,7 @@ impl DecisionRecord {
             summary.push_str(note);
         }
         Self {
-            short: outcome.shortfall > 0 || outcome.hold.is_some(),
+            short: outcome.shortfall > 0 || outcome.waiting > 0 || outcome.hold.is_some(),
             hold: outcome.hold.clone(),
             spread: match &outcome.spread {
                 Spread::NotAsked => None,
@@ -44,6 +56,9 @@ impl DecisionRecord {
                 Spread::Violated(why) => Some(Err(why.clone())),
             },
             wanted: outcome.wanted,
+            pending: None,
+            frozen: None,
+            previewed: BTreeSet::new(),
             problems: Vec::new(),
             decision: Decision {
                 at: None,

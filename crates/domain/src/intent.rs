@@ -18,9 +18,25 @@ pub struct Intent {
     pub drift: DriftPolicy,
     /// What happens when an object is already there.
     pub adopt: AdoptPolicy,
+    /// Seconds after which replicas of a silent cluster are run elsewhere; nothing when they wait for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failover_after: Option<i64>,
+    /// Seconds after which a deletion that is not over says what keeps it.
+    #[serde(default = "Intent::default_deadline")]
+    pub deletion_deadline: i64,
+}
+
+/// Seconds of a span written like `90s`, `5m` or `1h30m`.
+pub fn seconds(span: &str) -> Option<i64> {
+    span.parse::<jiff::SignedDuration>().ok().map(|span| span.as_secs()).filter(|seconds| *seconds >= 0)
 }
 
 impl Intent {
+    /// What stands where an intent of an earlier version says nothing.
+    const fn default_deadline() -> i64 {
+        600
+    }
+
     /// Replicas to place.
     pub fn wanted(&self) -> i32 {
         if self.suspended { 0 } else { self.replicas }

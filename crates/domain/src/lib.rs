@@ -1,6 +1,7 @@
 //! Pure decisions: no clock, no randomness, no client. Time and seeds are arguments.
 
 pub mod decision_record;
+pub mod health;
 pub mod intent;
 pub mod motion;
 pub mod placement;

@@ -1,9 +1,9 @@
 //! The handle on one member, and what it reads.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
+use http_body_util::BodyExt;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -15,6 +15,9 @@ use crate::api_kind::ApiKind;
 use crate::config::MemberConfig;
 use crate::error::MemberError;
 use crate::transport::{BreakerState, Call, Transport};
+
+/// What identifies a cluster for its whole life.
+const KUBE_SYSTEM: &str = "/api/v1/namespaces/kube-system";
 
 /// One member cluster. Clones share connections, budget, breaker and token.
 #[derive(Debug, Clone)]
@@ -83,13 +86,30 @@ impl Member {
         self.transport.breaker_state()
     }
 
-    /// Asks `/readyz` once, whatever the breaker says, and returns how long the answer took. A server that is up
-    /// but not ready gives [`MemberError::Unavailable`].
-    pub async fn probe(&self) -> Result<Duration, MemberError> {
+    /// Reads who the member is, once and whatever the breaker says: its kube-system UID. A read without a
+    /// resourceVersion comes from the member's store, so the answer shows that the server serves, that its store does
+    /// and that it lets us in.
+    pub async fn probe(&self) -> Result<String, MemberError> {
+        self.identity(&self.transport.probe(&Call::get(KUBE_SYSTEM)).await?)
+    }
+
+    /// Opens a watch of one namespace, whatever the breaker says, and waits for its first event. The API server sends
+    /// what is there at once to whoever watches from version 0, so no event means that watches are not served, even
+    /// where other requests are.
+    pub async fn probe_watch(&self) -> Result<(), MemberError> {
+        let within = self.transport.limits().request_timeout;
+        let path = format!(
+            "/api/v1/namespaces?watch=1&resourceVersion=0&fieldSelector=metadata.name%3Dkube-system&timeoutSeconds={}",
+            within.as_secs().max(1)
+        );
         let began = Instant::now();
-        let call = Call { accept: "*/*", ..Call::get("/readyz") };
-        self.transport.probe(&call).await?;
-        Ok(began.elapsed())
+        let mut body = self.transport.open_anyway(&Call::get(path)).await?;
+        match tokio::time::timeout_at(began + within, body.frame()).await {
+            Ok(Some(Ok(_))) => Ok(()),
+            Ok(Some(Err(error))) => Err(self.transport.broken(&error)),
+            Ok(None) => Err(MemberError::protocol(self.name(), "a watch ended without an event")),
+            Err(_) => Err(MemberError::TimedOut { cluster: self.name().clone(), after: began.elapsed() }),
+        }
     }
 
     /// The server's version.
@@ -100,6 +120,10 @@ impl Member {
 
     /// UID of the kube-system namespace: what identifies a cluster for its whole life.
     pub async fn kube_system_uid(&self) -> Result<String, MemberError> {
+        self.identity(&self.transport.call(&Call::get(KUBE_SYSTEM)).await?)
+    }
+
+    fn identity(&self, body: &[u8]) -> Result<String, MemberError> {
         #[derive(Deserialize)]
         struct Object {
             metadata: Metadata,
@@ -108,9 +132,7 @@ impl Member {
         struct Metadata {
             uid: String,
         }
-        let call = Call::get("/api/v1/namespaces/kube-system");
-        let object: Object = self.json(&self.transport.call(&call).await?)?;
-        Ok(object.metadata.uid)
+        Ok(self.json::<Object>(body)?.metadata.uid)
     }
 
     /// One object.

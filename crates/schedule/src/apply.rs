@@ -17,10 +17,19 @@ fn slot((cluster, object): &Place) -> Slot {
 }
 
 /// Writes the plans. Returns applications that are to be looked at again at once.
-pub(crate) async fn apply(schedule: &Schedule, mut plans: Vec<AppPlan>) -> Result<BTreeSet<AppId>, StoreError> {
+pub(crate) async fn apply(
+    schedule: &Schedule,
+    mut plans: Vec<AppPlan>,
+    deletes: Vec<Vec<(String, i32)>>,
+) -> Result<BTreeSet<AppId>, StoreError> {
     let mut again = BTreeSet::new();
     give_names(schedule, &mut plans).await?;
-    let rows: Vec<DecisionRow> = plans.iter().filter(|plan| !plan.is_empty()).map(decision_row).collect();
+    let rows: Vec<DecisionRow> = plans
+        .iter()
+        .zip(deletes)
+        .filter(|(plan, _)| !plan.is_empty())
+        .map(|(plan, deletes)| decision_row(plan, deletes))
+        .collect();
     schedule.metrics.unchanged.inc_by((plans.len() - rows.len()) as u64);
     if !rows.is_empty() {
         let touched = schedule.store.decision_commit(&schedule.claim, &rows).await?;
@@ -57,7 +66,7 @@ pub(crate) async fn apply(schedule: &Schedule, mut plans: Vec<AppPlan>) -> Resul
     Ok(again)
 }
 
-fn decision_row(plan: &AppPlan) -> DecisionRow {
+fn decision_row(plan: &AppPlan, deletes: Vec<(String, i32)>) -> DecisionRow {
     let decided = plan.record.as_ref().map(|(hash, record)| {
         let targets: BTreeMap<&str, i32> = record
             .decision
@@ -81,6 +90,7 @@ fn decision_row(plan: &AppPlan) -> DecisionRow {
         inserts: plan.inserts.iter().map(|insert| insert.row.clone()).collect(),
         changes: plan.changes.clone(),
         forget: plan.forget.clone(),
+        deletes,
         reservations: plan.reservations.clone(),
     }
 }

@@ -1,14 +1,17 @@
 //! Schedule: the only writer of placement. Reads applications, directives, capacity, the previous placement and what
 //! was observed; decides with the pure functions of `domain`; writes each batch of decisions in one transaction.
 //!
-//! Phases, in order: [`gather`] reads, [`plan`] decides, [`apply`] writes.
+//! Phases, in order: [`gather`] reads, [`plan`] decides, [`guard`] keeps back what would delete too much, [`apply`]
+//! writes.
 
 mod apply;
 mod gather;
+mod guard;
 mod metrics;
 mod objects;
 mod plan;
 mod record;
+mod rows;
 mod world;
 
 use std::collections::BTreeSet;
@@ -19,8 +22,9 @@ use domain::stored_revision::StoredRevision;
 use jiff::{SignedDuration, Timestamp};
 use runtime::queue::Queue;
 use store::seal::EnvelopeKey;
-use store::{AppId, Claim, Hint, Hints, ParsedRevisions, Store, StoreError};
+use store::{AppId, Claim, DeleteWindow, Hint, Hints, ParsedRevisions, Store, StoreError};
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use metrics::ScheduleMetrics;
@@ -50,6 +54,8 @@ pub struct ScheduleTimes {
     /// How long a first decision waits for members that were well when they were last seen, long ago: after an
     /// outage of all operators one member answers before another, and that is no reason to prefer it.
     pub settle: Duration,
+    /// The sliding window in which the mass-delete guard counts.
+    pub delete_window: SignedDuration,
 }
 
 impl Schedule {
@@ -83,13 +89,22 @@ impl Schedule {
     async fn listen(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         let mut hints = self.hints.subscribe();
         let mut again = tokio::time::interval(self.times.look_again);
+        // When a cluster will have been silent for long enough: computed from rows, so a restart loses nothing.
+        let mut failover: Option<Instant> = None;
         loop {
+            let due = async {
+                match failover {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                _ = again.tick() => self.everything().await,
+                _ = again.tick() => failover = self.everything().await,
+                () = due => failover = self.everything().await,
                 hint = hints.recv() => match hint.as_deref() {
                     Ok(Hint::Decide(app) | Hint::Observed(app)) => self.queue.push(*app),
-                    Ok(Hint::Topology | Hint::Everything) | Err(RecvError::Lagged(_)) => self.everything().await,
+                    Ok(Hint::Topology | Hint::Everything) | Err(RecvError::Lagged(_)) => failover = self.everything().await,
                     Ok(Hint::Capacity(_)) => self.waiting_for_capacity().await,
                     Ok(_) => {}
                     Err(RecvError::Closed) => return Ok(()),
@@ -98,11 +113,29 @@ impl Schedule {
         }
     }
 
-    async fn everything(&self) {
+    /// Looks at every application; returns when to do so next because a cluster's silence will have lasted.
+    async fn everything(&self) -> Option<Instant> {
         match self.store.application_keys().await {
             Ok(keys) => self.queue.extend(keys.into_iter().map(|(id, _)| id)),
-            Err(error) => tracing::warn!(%error, "applications were not read; the next round will"),
+            Err(error) => tracing::warn!(error = %chain(&error), "applications were not read; the next round will"),
         }
+        match self.next_failover().await {
+            Ok(seconds) => Some(Instant::now() + Duration::from_secs(seconds?)),
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "clusters were not read; the next round will");
+                None
+            }
+        }
+    }
+
+    async fn next_failover(&self) -> Result<Option<u64>, StoreError> {
+        let times = self.store.application_failover_times().await?;
+        if times.is_empty() {
+            return Ok(None);
+        }
+        let clusters = self.store.cluster_list().await?;
+        let left = world::next_failover(&clusters, Timestamp::now(), self.times.stale_after, &times);
+        Ok(left.and_then(|seconds| u64::try_from(seconds).ok()))
     }
 
     /// New capacity wakes only those that found no place.
@@ -174,8 +207,15 @@ impl Schedule {
     /// Decides a batch. Returns applications that are to be looked at again at once.
     async fn decide(&self, batch: &[AppId]) -> Result<BTreeSet<AppId>, StoreError> {
         let gathered = gather::gather(self, batch).await?;
-        let plans = plan::plan_batch(gathered);
-        apply::apply(self, plans).await
+        self.metrics.breaker_open.set(i64::from(gathered.world.breaker_is_open()));
+        let mut plans = plan::plan_batch(gathered);
+        let window = if plans.iter().all(|plan| plan.deletes.is_empty()) {
+            DeleteWindow::default()
+        } else {
+            self.store.delete_window(self.times.delete_window).await?
+        };
+        let deletes = guard::hold(&mut plans, window);
+        apply::apply(self, plans, deletes).await
     }
 }
 

@@ -14,6 +14,8 @@ pub struct ScheduleMetrics {
     pub decided: Counter,
     /// Applications looked at without anything to change.
     pub unchanged: Counter,
+    /// 1 while automatic moves are frozen.
+    pub breaker_open: Gauge,
     /// Batches that failed.
     pub failed: Counter,
     /// Seconds from taking a batch to its commit.
@@ -30,6 +32,11 @@ impl ScheduleMetrics {
                 "schedule_unchanged",
                 "Applications that needed no decision",
                 Counter::default(),
+            ),
+            breaker_open: metrics.register(
+                "failover_breaker_open",
+                "1 while too much is unhealthy at once for replicas to be moved by themselves",
+                Gauge::default(),
             ),
             failed: metrics.register("schedule_failed_batches", "Batches that failed", Counter::default()),
             batch_seconds: metrics.register(

@@ -105,7 +105,8 @@ pub(crate) fn desired<'a>(
     objects
 }
 
-/// A component that is there once stays where it is as long as the application does; else it goes to the first cluster.
+/// A component that is there once stays where it is, whatever becomes of the rest: moving it would run it again. It
+/// goes to the first cluster when it is nowhere.
 fn once_here(
     component: &ComponentPlan,
     cluster: &ClusterName,
@@ -114,8 +115,7 @@ fn once_here(
 ) -> bool {
     let home = existing
         .iter()
-        .filter(|row| row.component == component.name && row.object.kind == component.kind)
-        .find(|row| clusters.contains_key(row.cluster.as_str()))
+        .find(|row| row.component == component.name && row.object.kind == component.kind)
         .map(|row| row.cluster.as_str());
     home.or_else(|| clusters.keys().next().map(ClusterName::as_str)) == Some(cluster.as_str())
 }

@@ -3,15 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::decision_record::{DecisionRecord, rebalance_plan};
-use domain::motion::{CellRollout, Rollout, RowFacts, advance, floors_after_decision, lower_floors};
+use domain::health::Failover;
+use domain::motion::{CellRollout, Rollout, advance};
 use domain::placement::{self, Directive, Eligibility, Held, Request, Rule};
 use domain::stored_revision::StoredRevision;
-use store::{AppId, ObjectState, PlacementChange, PlacementId, PlacementRow, Removal, ReservationRow, StatusRow, Wish};
+use store::{AppId, PlacementChange, PlacementId, PlacementRow, Removal, ReservationRow, Wish};
 use vocabulary::{AppKey, CellName, ContentHash, ObjectKey, Verdict};
 
 use crate::gather::{AppFacts, Gathered};
+use crate::guard::Deletes;
 use crate::objects::{Desired, Places, desired};
 use crate::record::rows;
+use crate::rows::{change_of, reconcile, row_settled};
 use crate::world::World;
 
 /// What is to be written for one application.
@@ -28,6 +31,8 @@ pub(crate) struct AppPlan {
     pub(crate) changes: Vec<PlacementChange>,
     pub(crate) forget: Vec<PlacementId>,
     pub(crate) reservations: Option<Vec<ReservationRow>>,
+    /// What of the changes is a delete, for the mass-delete guard.
+    pub(crate) deletes: Deletes,
     /// The wanted revision is fully ready.
     pub(crate) ready: Option<Vec<u8>>,
     /// Nothing is left of an application that is being removed.
@@ -56,6 +61,7 @@ impl AppPlan {
             changes: Vec::new(),
             forget: Vec::new(),
             reservations: None,
+            deletes: Deletes::of(facts),
             ready: None,
             over: false,
             standing,
@@ -86,7 +92,7 @@ pub(crate) fn plan_batch(gathered: Gathered) -> Vec<AppPlan> {
     apps.iter()
         .map(|facts| {
             let plan = match facts.row.removal {
-                Some(removal) => removing(facts, removal),
+                Some(removal) => removing(&world, facts, removal),
                 None => standing(&world, facts),
             };
             if let Some(after) = &plan.reservations {
@@ -98,7 +104,7 @@ pub(crate) fn plan_batch(gathered: Gathered) -> Vec<AppPlan> {
 }
 
 /// An application that is being removed: everything goes, in the order delivery gives it.
-fn removing(facts: &AppFacts, removal: Removal) -> AppPlan {
+fn removing(world: &World, facts: &AppFacts, removal: Removal) -> AppPlan {
     let mut plan = AppPlan::empty(facts);
     let wish = match removal {
         Removal::Delete => Wish::Delete,
@@ -108,6 +114,7 @@ fn removing(facts: &AppFacts, removal: Removal) -> AppPlan {
         if facts.status.get(&row.id).is_some_and(|status| status.state.is_over()) && row.wish != Wish::Present {
             plan.forget.push(row.id);
         } else if row.wish != wish {
+            plan.deletes.consider(world, row, wish);
             plan.changes.push(PlacementChange { target: 0, floor: 0, surge: 0, wish, ..change_of(row) });
         }
     }
@@ -118,29 +125,24 @@ fn removing(facts: &AppFacts, removal: Removal) -> AppPlan {
     plan
 }
 
-fn change_of(row: &PlacementRow) -> PlacementChange {
-    PlacementChange {
-        id: row.id,
-        target: row.target,
-        floor: row.floor,
-        surge: row.surge,
-        revision: row.revision.clone(),
-        wish: row.wish,
-    }
-}
-
 fn standing(world: &World, facts: &AppFacts) -> AppPlan {
     let mut plan = AppPlan::empty(facts);
     let Some(wanted) = facts.revisions.get(&facts.wanted) else { return plan };
+    plan.deletes.preview(plan.standing.1.previewed.iter().cloned());
     plan.generation = (facts.row.decided_generation != facts.row.generation).then_some(facts.row.generation);
-    let numbers = numbers(world, facts, wanted, &mut plan);
+    // Only what is divided can run elsewhere.
+    let failover = match wanted.blueprint.divided {
+        Some(_) => world.failover(facts.intent.failover_after),
+        None => Failover::default(),
+    };
+    let numbers = numbers(world, facts, wanted, &failover, &mut plan);
     let mut places = Places { revisions: cell_revisions(world, facts, &numbers), cells: numbers };
     if let Some(next) = next_cell(world, facts, &places) {
         places.revisions.insert(next, facts.wanted);
     }
     let objects =
         desired(&world.topology, &places, facts.wanted, &facts.revisions, &facts.rows, facts.intent.suspended);
-    reconcile(world, facts, &objects, &mut plan);
+    reconcile(world, facts, &objects, &failover, &mut plan);
     reserve(world, facts, &objects, &mut plan);
     if plan.is_empty() && is_ready(world, facts, &places) {
         plan.ready = Some(facts.row.revision.clone());
@@ -149,7 +151,13 @@ fn standing(world: &World, facts: &AppFacts) -> AppPlan {
 }
 
 /// Cells that hold the application from now on, with the replicas of each.
-fn numbers(world: &World, facts: &AppFacts, wanted: &StoredRevision, plan: &mut AppPlan) -> BTreeMap<CellName, i32> {
+fn numbers(
+    world: &World,
+    facts: &AppFacts,
+    wanted: &StoredRevision,
+    failover: &Failover,
+    plan: &mut AppPlan,
+) -> BTreeMap<CellName, i32> {
     let blueprint = &wanted.blueprint;
     let divided = blueprint.divided.map(|index| &blueprint.components[index]);
     let request = Request {
@@ -164,6 +172,7 @@ fn numbers(world: &World, facts: &AppFacts, wanted: &StoredRevision, plan: &mut 
         .iter()
         .filter(|(app, _)| app.is_none_or(|app| app == facts.row.id))
         .map(|(_, directive)| directive.clone())
+        .chain(failover.lost.iter().map(|(cluster, since)| Directive::failover(cluster, since)))
         .collect();
     let hash = placement::input_hash(&request, &world.topology, &directives);
     if divided.is_none() {
@@ -175,8 +184,10 @@ fn numbers(world: &World, facts: &AppFacts, wanted: &StoredRevision, plan: &mut 
         facts.row.rebalance_asked.as_deref().filter(|asked| Some(*asked) != facts.row.rebalance_done.as_deref());
     let mut targets: BTreeMap<CellName, i32> =
         previous.iter().map(|(cell, held)| (cell.clone(), held.target)).collect();
-    if hash != standing_hash || standing.short || asked.is_some() {
+    if hash != standing_hash || standing.short || asked.is_some() || standing.frozen != failover.frozen {
         let ledger = world.ledger_without(&facts.held);
+        // A cell that was left by a rebalance is remembered until it holds something again, or nothing at all.
+        let mut previewed = standing.previewed.clone();
         let rebalanced = placement::rebalance(&request, &world.topology, &directives, &previous, &ledger);
         let mut outcome = placement::decide(&request, &world.topology, &directives, &previous, &ledger);
         if let Some(asked) = asked {
@@ -184,6 +195,7 @@ fn numbers(world: &World, facts: &AppFacts, wanted: &StoredRevision, plan: &mut 
             if rebalance_plan(&rebalanced).as_bytes() == asked {
                 outcome = rebalanced.clone();
                 outcome.summary = format!("rebalanced as asked: {}", outcome.summary);
+                previewed.extend(emptied(&previous, &outcome.targets));
             }
             plan.rebalance_done = Some(asked.to_vec());
         }
@@ -191,6 +203,13 @@ fn numbers(world: &World, facts: &AppFacts, wanted: &StoredRevision, plan: &mut 
         let offer = (outcome.rebalance_needed > 0).then_some(&rebalanced);
         let mut record = DecisionRecord::of(&outcome, hash, offer);
         record.problems.clone_from(&standing.problems);
+        record.pending.clone_from(&standing.pending);
+        record.frozen.clone_from(&failover.frozen);
+        let leaving = |cell: &String| {
+            targets.get(cell.as_str()).copied().unwrap_or(0) == 0 && facts.rows.iter().any(|row| row.cell == *cell)
+        };
+        record.previewed = previewed.into_iter().filter(leaving).collect();
+        plan.deletes.preview(record.previewed.iter().cloned());
         if record != standing || hash != standing_hash {
             plan.record = Some((hash, record));
         }
@@ -198,6 +217,15 @@ fn numbers(world: &World, facts: &AppFacts, wanted: &StoredRevision, plan: &mut 
     let stays_at_zero = facts.intent.wanted() == 0;
     targets.retain(|cell, target| *target > 0 || stays_at_zero && previous.contains_key(cell));
     targets
+}
+
+/// Cells that held replicas and do not any more.
+fn emptied<'a>(
+    before: &'a BTreeMap<CellName, Held>,
+    after: &'a BTreeMap<CellName, i32>,
+) -> impl Iterator<Item = String> + use<'a> {
+    let empty = |cell: &CellName| after.get(cell).copied().unwrap_or(0) == 0;
+    before.iter().filter(move |(cell, held)| held.target > 0 && empty(cell)).map(|(cell, _)| cell.to_string())
 }
 
 fn previous(facts: &AppFacts) -> BTreeMap<CellName, Held> {
@@ -256,6 +284,7 @@ fn undivided(
     record.decision.summary = format!("nothing is divided: present in {} of {} cells", cells.len(), eligible.len());
     record.short = cells.is_empty();
     record.problems.clone_from(&plan.standing.1.problems);
+    record.pending.clone_from(&plan.standing.1.pending);
     // Which cells held it before changes with every look; that alone is no new decision.
     let same = {
         let strip = |record: &DecisionRecord| {
@@ -324,157 +353,12 @@ fn settled(world: &World, facts: &AppFacts, cell: &CellName) -> Verdict {
     )
 }
 
-fn row_settled(row: &PlacementRow, status: &StatusRow) -> Verdict {
-    let told = status.state == ObjectState::Applied
-        && status.applied_epoch == row.plan_epoch
-        && status.observed_epoch == row.plan_epoch
-        && status.applied_revision.as_deref() == Some(row.revision.as_slice());
-    let there = status.settled && (!row.divided || status.available >= row.rendered());
-    if told && there { Verdict::Pass } else { Verdict::Fail }
-}
-
 fn is_ready(world: &World, facts: &AppFacts, places: &Places) -> bool {
     !places.revisions.is_empty()
         && places
             .revisions
             .iter()
             .all(|(cell, revision)| *revision == facts.wanted && settled(world, facts, cell) == Verdict::Pass)
-}
-
-/// Brings rows from what they are to what they are to be.
-fn reconcile(world: &World, facts: &AppFacts, objects: &[Desired<'_>], plan: &mut AppPlan) {
-    let mut wanted: BTreeMap<PlacementId, &Desired<'_>> = BTreeMap::new();
-    for object in objects {
-        match facts.rows.iter().find(|row| object.is(row) && !wanted.contains_key(&row.id)) {
-            Some(row) => {
-                wanted.insert(row.id, object);
-            }
-            None => plan.inserts.push(insert_of(facts, object)),
-        }
-    }
-    let coming =
-        plan.inserts.iter().filter(|insert| insert.row.divided).map(|insert| i64::from(insert.row.target)).sum();
-    let floors = floors(world, facts, &wanted, coming);
-    for row in &facts.rows {
-        let status = facts.status.get(&row.id);
-        let over = status.is_some_and(|status| status.state.is_over());
-        let floor = floors.get(&row.id).copied().unwrap_or(row.floor);
-        let mut next = change_of(row);
-        match wanted.get(&row.id) {
-            Some(object) => {
-                if row.wish != Wish::Present && over {
-                    // What was there is gone; the same object is wanted again: a new row begins from nothing.
-                    plan.forget.push(row.id);
-                    continue;
-                }
-                next.target = object.target;
-                next.floor = if object.divided { floor } else { 0 };
-                next.revision = object.revision.as_bytes().to_vec();
-                next.wish = Wish::Present;
-            }
-            None if row.wish != Wish::Present => {
-                if over {
-                    plan.forget.push(row.id);
-                }
-                continue;
-            }
-            None => leave(world, facts, row, floor, &mut next),
-        }
-        if next != change_of(row) {
-            plan.changes.push(next);
-        }
-    }
-}
-
-/// A row that is not wanted any more: what runs goes when its successors are available, the rest when what needs it
-/// is gone.
-fn leave(world: &World, facts: &AppFacts, row: &PlacementRow, floor: i32, next: &mut PlacementChange) {
-    next.target = 0;
-    if world.abandoned.iter().any(|cluster| cluster.as_str() == row.cluster) {
-        next.floor = 0;
-        next.wish = Wish::Orphan;
-        return;
-    }
-    if row.divided {
-        next.floor = floor;
-        if floor == 0 {
-            next.wish = Wish::Delete;
-        }
-        return;
-    }
-    next.floor = 0;
-    let needed = facts.rows.iter().any(|other| {
-        let beside = other.cluster == row.cluster && other.rank > row.rank && other.divided && other.rendered() > 0;
-        beside && relies_on(facts, other, &row.component)
-    });
-    let never_moved = row.object.kind == "StatefulSet" && is_leaving(world, row);
-    if never_moved {
-        next.target = row.target;
-    } else if !needed {
-        next.wish = Wish::Delete;
-    }
-}
-
-/// What runs for a row, or is told to, was declared together with the component.
-fn relies_on(facts: &AppFacts, row: &PlacementRow, component: &str) -> bool {
-    let declares = |revision: &[u8]| {
-        let revision = ContentHash::from_bytes(revision).and_then(|hash| facts.revisions.get(&hash));
-        revision.is_none_or(|revision| revision.blueprint.components.iter().any(|known| known.name == component))
-    };
-    let applied = facts.status.get(&row.id).and_then(|status| status.applied_revision.as_deref());
-    // The previous revision may run as long as the new one is not worked out.
-    let settled = facts.status.get(&row.id).is_some_and(|status| row_settled(row, status) == Verdict::Pass);
-    declares(&row.revision) || !settled && applied.is_none_or(declares)
-}
-
-/// The cell is drained or excluded, as opposed to not meant by the policy any more.
-fn is_leaving(world: &World, row: &PlacementRow) -> bool {
-    world.topology.clusters.get(row.cluster.as_str()).is_some_and(|cluster| cluster.drain)
-}
-
-fn insert_of(facts: &AppFacts, object: &Desired<'_>) -> Insert {
-    let name = object.names.first().cloned().unwrap_or_else(|| object.component.object_name.clone());
-    Insert {
-        row: store::PlacementInsert {
-            component: object.component.name.clone(),
-            cell: object.cell.to_string(),
-            cluster: object.cluster.to_string(),
-            object: object.key(&facts.row.key.namespace, &name),
-            rank: object.component.rank,
-            divided: object.divided,
-            target: object.target,
-            revision: object.revision.as_bytes().to_vec(),
-        },
-        names: object.names.clone(),
-    }
-}
-
-/// Floors of the rows of the Divided component.
-fn floors(
-    world: &World,
-    facts: &AppFacts,
-    wanted: &BTreeMap<PlacementId, &Desired<'_>>,
-    coming: i64,
-) -> BTreeMap<PlacementId, i32> {
-    let divided: Vec<&PlacementRow> =
-        facts.rows.iter().filter(|row| row.divided && row.wish == Wish::Present).collect();
-    let available = |row: &PlacementRow| {
-        let status = facts.status.get(&row.id)?;
-        (world.is_fresh(&row.cluster) && status.observed_epoch == row.plan_epoch).then_some(status.available)
-    };
-    let rows: Vec<RowFacts> = divided
-        .iter()
-        .map(|row| RowFacts { id: row.id, target: row.target, floor: row.floor, available: available(row) })
-        .collect();
-    let new_target = |id: PlacementId| wanted.get(&id).map_or(0, |object| object.target);
-    let mut floors: BTreeMap<PlacementId, i32> = rows.iter().map(|row| (row.id, row.floor)).collect();
-    let changes = if rows.iter().any(|row| row.target != new_target(row.id)) {
-        floors_after_decision(&rows, coming, new_target)
-    } else {
-        lower_floors(&rows, coming)
-    };
-    floors.extend(changes.into_iter().map(|change| (change.id, change.floor)));
-    floors
 }
 
 fn reserve(world: &World, facts: &AppFacts, objects: &[Desired<'_>], plan: &mut AppPlan) {

@@ -3,20 +3,26 @@
 use std::collections::BTreeMap;
 
 use crds::cluster::v1alpha1::Amounts;
+use domain::health::{Breaker, Failover};
 use domain::placement::{Directive, Ledger};
 use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
 use domain::topology::Topology;
 use jiff::{SignedDuration, Timestamp};
-use store::{AppId, ClusterStatusRow, Removal, ReservationRow, Store, StoreError};
+use store::{AppId, ClusterRow, ClusterStatusRow, Removal, ReservationRow, Store, StoreError};
 use vocabulary::{ClusterName, Verdict};
 
 /// The fleet, and what everybody holds of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct World {
     pub(crate) topology: Topology,
     pub(crate) directives: Vec<(Option<AppId>, Directive)>,
     /// Clusters being removed whose objects are left behind.
-    pub(crate) abandoned: Vec<ClusterName>,
+    abandoned: Vec<String>,
+    /// Clusters being removed together with what runs there.
+    emptied: Vec<String>,
+    /// Clusters that do not answer, with seconds of silence and when it began.
+    silent: Vec<(ClusterName, i64, String)>,
+    breaker: Breaker,
     held: BTreeMap<(String, String), Amounts>,
 }
 
@@ -25,11 +31,12 @@ impl World {
     pub(crate) async fn read(store: &Store, stale_after: SignedDuration) -> Result<Self, StoreError> {
         let clusters = store.cluster_list().await?;
         let now = Timestamp::now();
-        let abandoned = clusters
-            .iter()
-            .filter(|row| row.taken.removal == Some(Removal::Orphan))
-            .filter_map(|row| row.taken.name.parse().ok())
-            .collect();
+        let removed = |removal| -> Vec<String> {
+            let leaving = clusters.iter().filter(|row| row.taken.removal == Some(removal));
+            leaving.map(|row| row.taken.name.clone()).collect()
+        };
+        let (abandoned, emptied) = (removed(Removal::Orphan), removed(Removal::Delete));
+        let silent = clusters.iter().filter_map(|row| silence(row, now, stale_after)).collect();
         let clusters = clusters
             .into_iter()
             .map(|row| {
@@ -81,7 +88,33 @@ impl World {
             .await?
             .into_iter()
             .map(|row| ((row.cluster.clone(), row.zone.clone()), amounts(&row)));
-        Ok(Self { topology, directives, abandoned, held: held.collect() })
+        let breaker = Breaker::judge(topology.clusters.values());
+        Ok(Self { topology, directives, abandoned, emptied, silent, breaker, held: held.collect() })
+    }
+
+    /// The cluster is being removed and what runs there stays behind.
+    pub(crate) fn is_abandoned(&self, cluster: &str) -> bool {
+        self.abandoned.iter().any(|name| name == cluster)
+    }
+
+    /// The cluster is being removed together with what runs there.
+    pub(crate) fn is_emptied(&self, cluster: &str) -> bool {
+        self.emptied.iter().any(|name| name == cluster)
+    }
+
+    /// A person moves everything away from the cluster.
+    pub(crate) fn is_drained(&self, cluster: &str) -> bool {
+        self.topology.clusters.get(cluster).is_some_and(|facts| facts.drain)
+    }
+
+    /// Whether too much is unhealthy at once for anything to move by itself.
+    pub(crate) fn breaker_is_open(&self) -> bool {
+        matches!(self.breaker, Breaker::Open { .. })
+    }
+
+    /// What is run elsewhere because its cluster is silent, for an application that waits so many seconds.
+    pub(crate) fn failover(&self, after: Option<i64>) -> Failover {
+        Failover::of(after, &self.silent, &self.breaker)
     }
 
     /// What all applications but one hold; `own` is what that one holds.
@@ -114,6 +147,30 @@ impl World {
     pub(crate) fn is_fresh(&self, cluster: &str) -> bool {
         self.topology.clusters.get(cluster).is_some_and(|facts| facts.health == Verdict::Pass)
     }
+}
+
+/// Seconds until a silent cluster has been silent for one of the times given.
+pub(crate) fn next_failover(
+    clusters: &[ClusterRow],
+    now: Timestamp,
+    stale_after: SignedDuration,
+    times: &[i64],
+) -> Option<i64> {
+    let left = |row: &ClusterRow| {
+        let (_, seconds, _) = silence(row, now, stale_after)?;
+        times.iter().map(|after| after - seconds).filter(|left| *left > 0).min()
+    };
+    clusters.iter().filter_map(left).min()
+}
+
+/// A cluster that does not answer by a judgement that is not old itself: what nobody looked at is not known to be silent.
+fn silence(row: &ClusterRow, now: Timestamp, stale_after: SignedDuration) -> Option<(ClusterName, i64, String)> {
+    let status = row.status.as_ref().filter(|_| row.taken.removal.is_none())?;
+    let since = status.unhealthy_since.filter(|_| status.health == format!("{:?}", Verdict::Unknown))?;
+    let judged = status.checked_at.is_some_and(|at| now.duration_since(at) <= stale_after);
+    let name = row.taken.name.parse().ok().filter(|_| judged)?;
+    let whole = Timestamp::from_second(since.as_second()).unwrap_or(since);
+    Some((name, now.duration_since(since).as_secs(), whole.to_string()))
 }
 
 /// A member that was well, but longer ago than facts stay true.

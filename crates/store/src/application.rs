@@ -60,10 +60,10 @@ pub struct ApplicationTaken {
     pub payload: Vec<u8>,
     /// The payload holds a Secret.
     pub secret: bool,
-    /// Set when the object is being deleted.
-    pub removal: Option<Removal>,
     /// Rebalance plan a person asked for.
     pub rebalance_asked: Option<Vec<u8>>,
+    /// Delete plan a person confirmed.
+    pub delete_confirmed: Option<Vec<u8>>,
 }
 
 /// One application.
@@ -87,6 +87,10 @@ pub struct ApplicationRow {
     pub revision: Vec<u8>,
     /// Set when it is being deleted.
     pub removal: Option<Removal>,
+    /// Since when.
+    pub removal_since: Option<Timestamp>,
+    /// Delete plan a person confirmed.
+    pub delete_confirmed: Option<Vec<u8>>,
     /// Rebalance plan asked for.
     pub rebalance_asked: Option<Vec<u8>>,
     /// Rebalance plan carried out last.
@@ -125,6 +129,8 @@ macro_rules! application_row {
             intent: row.intent,
             revision: row.revision,
             removal: Removal::parse(row.removal)?,
+            removal_since: row.removal_since.map(Ts::to_jiff),
+            delete_confirmed: row.delete_confirmed,
             rebalance_asked: row.rebalance_asked,
             rebalance_done: row.rebalance_done,
             input_hash: row.input_hash,
@@ -156,12 +162,13 @@ impl Store {
         .await?;
         let id = sqlx::query_scalar!(
             r#"
-            INSERT INTO application (namespace, name, hub_uid, object_uid, generation, spec_hash, intent, revision, removal, rebalance_asked)
+            INSERT INTO application (namespace, name, hub_uid, object_uid, generation, spec_hash, intent, revision, rebalance_asked, delete_confirmed)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
             ON CONFLICT (namespace, name) DO UPDATE SET
               hub_uid = excluded.hub_uid, object_uid = excluded.object_uid, generation = excluded.generation,
               spec_hash = excluded.spec_hash, intent = excluded.intent, revision = excluded.revision,
-              removal = excluded.removal, rebalance_asked = excluded.rebalance_asked
+              removal = NULL, removal_since = NULL, rebalance_asked = excluded.rebalance_asked,
+              delete_confirmed = excluded.delete_confirmed
             RETURNING id"#,
             taken.key.namespace,
             taken.key.name,
@@ -171,8 +178,8 @@ impl Store {
             taken.spec_hash,
             taken.intent,
             taken.revision,
-            taken.removal.map(Removal::as_str),
             taken.rebalance_asked,
+            taken.delete_confirmed,
         )
         .fetch_one(&mut *transaction)
         .await?;
@@ -191,13 +198,27 @@ impl Store {
         Ok(id)
     }
 
-    /// Marks an application as being deleted, or changes what happens to its objects then.
-    pub async fn application_remove(&self, claim: &Claim, id: AppId, removal: Removal) -> Result<(), StoreError> {
+    /// Marks an application as being deleted, or changes what happens to its objects then, or which delete plan is
+    /// confirmed. The time it began stays.
+    pub async fn application_remove(
+        &self,
+        claim: &Claim,
+        id: AppId,
+        removal: Removal,
+        delete_confirmed: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         claim.check_in_txn(&mut transaction).await?;
-        sqlx::query!("UPDATE application SET removal = $2 WHERE id = $1", id, removal.as_str())
-            .execute(&mut *transaction)
-            .await?;
+        sqlx::query!(
+            r#"
+            UPDATE application SET removal = $2, delete_confirmed = $3, removal_since = coalesce(removal_since, now())
+            WHERE id = $1"#,
+            id,
+            removal.as_str(),
+            delete_confirmed
+        )
+        .execute(&mut *transaction)
+        .await?;
         Ok(transaction.commit().await?)
     }
 
@@ -229,7 +250,7 @@ impl Store {
         let rows = sqlx::query!(
             r#"
             SELECT id, namespace, name, hub_uid, object_uid, generation, spec_hash, intent, revision, removal,
-                   rebalance_asked, rebalance_done, input_hash, decision, decided_at AS "decided_at: Ts", decided_generation
+                   removal_since AS "removal_since: Ts", delete_confirmed, rebalance_asked, rebalance_done, input_hash, decision, decided_at AS "decided_at: Ts", decided_generation
             FROM application WHERE id = ANY($1) ORDER BY id"#,
             ids
         )
@@ -243,7 +264,7 @@ impl Store {
         let row = sqlx::query!(
             r#"
             SELECT id, namespace, name, hub_uid, object_uid, generation, spec_hash, intent, revision, removal,
-                   rebalance_asked, rebalance_done, input_hash, decision, decided_at AS "decided_at: Ts", decided_generation
+                   removal_since AS "removal_since: Ts", delete_confirmed, rebalance_asked, rebalance_done, input_hash, decision, decided_at AS "decided_at: Ts", decided_generation
             FROM application WHERE namespace = $1 AND name = $2"#,
             key.namespace,
             key.name
@@ -265,6 +286,17 @@ impl Store {
         Ok(sqlx::query_scalar!("SELECT id FROM application WHERE (decision ->> 'short')::boolean IS TRUE ORDER BY id")
             .fetch_all(&self.pool)
             .await?)
+    }
+
+    /// The different times after which applications are run elsewhere when their cluster is silent, in seconds.
+    pub async fn application_failover_times(&self) -> Result<Vec<i64>, StoreError> {
+        Ok(sqlx::query_scalar!(
+            r#"
+            SELECT DISTINCT (intent ->> 'failoverAfter')::bigint AS "seconds!" FROM application
+            WHERE intent ->> 'failoverAfter' IS NOT NULL ORDER BY 1"#
+        )
+        .fetch_all(&self.pool)
+        .await?)
     }
 
     /// Revisions of an application, the newest first.

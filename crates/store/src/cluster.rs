@@ -45,12 +45,36 @@ pub struct ClusterStatusRow {
     pub message: String,
     /// Last sign of life.
     pub as_of: Option<Timestamp>,
+    /// When whoever delivers there judged it last: a judgement that is old says nothing about now.
+    pub checked_at: Option<Timestamp>,
+    /// Since when it is not well; nothing while it is.
+    pub unhealthy_since: Option<Timestamp>,
+    /// The signals health is made of: a list of name, verdict and message.
+    pub signals: Value,
     /// Kubernetes version.
     pub version: Option<String>,
     /// Kinds that may be delivered: a list of texts.
     pub kinds: Value,
     /// Capacity per zone.
     pub capacity: Value,
+}
+
+impl ClusterStatusRow {
+    /// Before anything is known.
+    pub fn unknown() -> Self {
+        Self {
+            health: String::new(),
+            reason: String::new(),
+            message: String::new(),
+            as_of: None,
+            checked_at: None,
+            unhealthy_since: None,
+            signals: Value::Array(Vec::new()),
+            version: None,
+            kinds: Value::Array(Vec::new()),
+            capacity: Value::Array(Vec::new()),
+        }
+    }
 }
 
 impl Store {
@@ -132,20 +156,23 @@ impl Store {
             r#"
             SELECT c.name, c.object_uid, c.member_uid, c.generation, c.labels, c.spec, c.removal,
                    s.health AS "health?", s.reason AS "reason?", s.message AS "message?", s.as_of AS "as_of: Ts",
-                   s.version, s.kinds AS "kinds?", s.capacity AS "capacity?"
+                   s.checked_at AS "checked_at: Ts", s.unhealthy_since AS "unhealthy_since: Ts", s.signals AS "signals?", s.version, s.kinds AS "kinds?", s.capacity AS "capacity?"
             FROM cluster c LEFT JOIN cluster_status s ON s.cluster = c.name ORDER BY c.name"#
         )
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter()
             .map(|row| {
-                let status = match (row.health, row.reason, row.message, row.kinds, row.capacity) {
-                    (Some(health), Some(reason), Some(message), Some(kinds), Some(capacity)) => {
+                let status = match (row.health, row.reason, row.message, row.signals, row.kinds, row.capacity) {
+                    (Some(health), Some(reason), Some(message), Some(signals), Some(kinds), Some(capacity)) => {
                         Some(ClusterStatusRow {
                             health,
                             reason,
                             message,
                             as_of: row.as_of.map(Ts::to_jiff),
+                            checked_at: row.checked_at.map(Ts::to_jiff),
+                            unhealthy_since: row.unhealthy_since.map(Ts::to_jiff),
+                            signals,
                             version: row.version,
                             kinds,
                             capacity,
@@ -181,15 +208,19 @@ impl Store {
         claim.check_in_txn(&mut transaction).await?;
         sqlx::query!(
             r#"
-            INSERT INTO cluster_status (cluster, health, reason, message, as_of, version, kinds, capacity)
-            SELECT name, $2, $3, $4, $5, $6, $7, $8 FROM cluster WHERE name = $1
+            INSERT INTO cluster_status (cluster, health, reason, message, as_of, checked_at, unhealthy_since, signals, version, kinds, capacity)
+            SELECT name, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 FROM cluster WHERE name = $1
             ON CONFLICT (cluster) DO UPDATE SET health = excluded.health, reason = excluded.reason, message = excluded.message,
-              as_of = excluded.as_of, version = excluded.version, kinds = excluded.kinds, capacity = excluded.capacity"#,
+              as_of = excluded.as_of, checked_at = excluded.checked_at, unhealthy_since = excluded.unhealthy_since, signals = excluded.signals,
+              version = excluded.version, kinds = excluded.kinds, capacity = excluded.capacity"#,
             cluster,
             status.health,
             status.reason,
             status.message,
             status.as_of.map(Timestamp::to_sqlx) as _,
+            status.checked_at.map(Timestamp::to_sqlx) as _,
+            status.unhealthy_since.map(Timestamp::to_sqlx) as _,
+            status.signals,
             status.version,
             status.kinds,
             status.capacity,
@@ -199,13 +230,24 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
-    /// Remembers the last sign of life of a cluster.
-    pub async fn cluster_seen(&self, claim: &Claim, cluster: &str, as_of: Timestamp) -> Result<(), StoreError> {
+    /// Remembers when a cluster was judged last and, if it gave one, its last sign of life. Nothing else changed.
+    pub async fn cluster_seen(
+        &self,
+        claim: &Claim,
+        cluster: &str,
+        as_of: Option<Timestamp>,
+        checked_at: Timestamp,
+    ) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         claim.check_in_txn(&mut transaction).await?;
-        sqlx::query!("UPDATE cluster_status SET as_of = $2 WHERE cluster = $1", cluster, as_of.to_sqlx() as _)
-            .execute(&mut *transaction)
-            .await?;
+        sqlx::query!(
+            "UPDATE cluster_status SET as_of = coalesce($2, as_of), checked_at = $3 WHERE cluster = $1",
+            cluster,
+            as_of.map(Timestamp::to_sqlx) as _,
+            checked_at.to_sqlx() as _
+        )
+        .execute(&mut *transaction)
+        .await?;
         Ok(transaction.commit().await?)
     }
 

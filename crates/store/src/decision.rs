@@ -78,6 +78,8 @@ pub struct DecisionRow {
     pub changes: Vec<PlacementChange>,
     /// Objects that are gone, to be forgotten.
     pub forget: Vec<PlacementId>,
+    /// Deletes among the changes that count for the mass-delete guard: cluster and number of objects.
+    pub deletes: Vec<(String, i32)>,
     /// What the application holds from now on; untouched when left out.
     pub reservations: Option<Vec<ReservationRow>>,
 }
@@ -100,6 +102,7 @@ impl Store {
         touched.extend(change(&mut transaction, decisions).await?);
         forget(&mut transaction, decisions).await?;
         reserve(&mut transaction, decisions).await?;
+        crate::delete_window::count(&mut transaction, decisions).await?;
         log(&mut transaction, decisions).await?;
         transaction.commit().await?;
         Ok(touched)
@@ -152,7 +155,7 @@ impl Store {
     }
 }
 
-type Txn<'a> = sqlx::Transaction<'a, sqlx::Postgres>;
+pub(crate) type Txn<'a> = sqlx::Transaction<'a, sqlx::Postgres>;
 
 async fn insert(
     transaction: &mut Txn<'_>,

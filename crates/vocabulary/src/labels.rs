@@ -41,6 +41,8 @@ pub const AGGREGATE_TO_DEPLOY: &str = "fleet.meridian.io/aggregate-to-deploy";
 
 /// Annotation on an Application: hash of the delete plan a person confirms.
 pub const CONFIRM_DELETE: &str = "fleet.meridian.io/confirm-delete";
+/// Annotation on an Application whose origin is not that of the stored intent: hash of the spec a person accepts.
+pub const ACCEPT_INTENT: &str = "fleet.meridian.io/accept-intent";
 /// Annotation on an Application: hash of the rebalance plan a person asks for.
 pub const REBALANCE: &str = "fleet.meridian.io/rebalance";
 /// Annotation on a Cluster: UID of the member cluster (its kube-system namespace) that may take over the name.

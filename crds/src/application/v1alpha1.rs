@@ -68,6 +68,9 @@ pub struct ApplicationSpec {
     /// What happens to delivered objects when the Application is deleted.
     #[serde(default)]
     pub deletion: Deletion,
+    /// What happens to replicas in a cluster that went silent.
+    #[serde(default)]
+    pub failover: Failover,
 }
 
 /// One object of the application.
@@ -234,12 +237,78 @@ pub enum AdoptPolicy {
 }
 
 /// What happens to delivered objects when the Application is deleted.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Deletion {
     /// Delete the objects, or leave them running.
     #[serde(default)]
     pub policy: DeletionPolicy,
+    /// After this time a deletion that is not over says which cluster keeps it, such as `10m` or `1h30m`.
+    #[serde(default = "Deletion::default_deadline")]
+    #[schemars(length(min = 2, max = 16), pattern(r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"))]
+    pub deadline: String,
+}
+
+impl Deletion {
+    fn default_deadline() -> String {
+        "10m".to_owned()
+    }
+}
+
+impl Default for Deletion {
+    fn default() -> Self {
+        Self { policy: DeletionPolicy::default(), deadline: Self::default_deadline() }
+    }
+}
+
+/// What happens to replicas in a cluster that went silent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(crates(kube_core = "::kube_core"))]
+#[x_kube(validation = ("self.mode != 'Reschedule' || self.duplicates == 'Tolerate'", "mode Reschedule needs duplicates: Tolerate, because copies in the silent cluster may still run"))]
+pub struct Failover {
+    /// Wait for the cluster, or run the replicas elsewhere meanwhile.
+    #[serde(default)]
+    pub mode: FailoverMode,
+    /// How long the cluster must have been silent, such as `30s` or `5m`.
+    #[serde(default = "Failover::default_after")]
+    #[schemars(length(min = 2, max = 16), pattern(r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"))]
+    pub after: String,
+    /// Whether more copies than asked for may run while nobody knows what the silent cluster does.
+    #[serde(default)]
+    pub duplicates: Duplicates,
+}
+
+impl Failover {
+    fn default_after() -> String {
+        "5m".to_owned()
+    }
+}
+
+impl Default for Failover {
+    fn default() -> Self {
+        Self { mode: FailoverMode::default(), after: Self::default_after(), duplicates: Duplicates::default() }
+    }
+}
+
+/// What is done about replicas in a silent cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum FailoverMode {
+    /// Nothing moves.
+    #[default]
+    Hold,
+    /// They run elsewhere too, within capacity; nothing is deleted in the silent cluster.
+    Reschedule,
+}
+
+/// Whether a replica may run twice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Duplicates {
+    /// Never knowingly.
+    #[default]
+    Refuse,
+    /// While a cluster is silent and until its copies are removed after its return.
+    Tolerate,
 }
 
 /// Whether delivered objects go with the Application.
@@ -298,7 +367,8 @@ pub struct ApplicationStatus {
     /// Deletes that wait for a person: hash of the plan, to be given to `meridian app confirm-delete`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending_deletes: Option<PendingDeletes>,
-    /// Conditions: `Ready`, `Scheduled`, `ZoneSpreadSatisfied`, `RebalanceNeeded`, `Drifted`, `Reconciling`, `Stalled`.
+    /// Conditions: `Ready`, `Scheduled`, `ZoneSpreadSatisfied`, `RebalanceNeeded`, `Drifted`, `DeletionBlocked`,
+    /// `FailoverFrozen`, `Reconciling`, `Stalled`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }

@@ -135,7 +135,8 @@ pub struct ClusterStatus {
     /// Kinds that may be delivered there, as `group/version/Kind` (`version/Kind` for the core group).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kinds: Vec<String>,
-    /// Conditions: `Ready`, `Reachable`, `PermissionsSufficient`, `Cordoned`.
+    /// Conditions: `Ready`, and the signals it is made of: `Reachable`, `WatchFresh`, `NodesReady`; `PermissionsSufficient`,
+    /// `Cordoned`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }

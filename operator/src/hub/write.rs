@@ -17,6 +17,9 @@ pub(crate) enum HubError {
     /// Its identity could not be read.
     #[error("the hub's kube-system namespace could not be read")]
     Identity(#[source] Box<kube::Error>),
+    /// Whether a namespace or a kind is going could not be read.
+    #[error("whether the object's namespace or kind is being deleted could not be read")]
+    Sweep(#[source] Box<kube::Error>),
     /// A finalizer could not be set or dropped.
     #[error("the finalizer of {name} could not be written")]
     Finalizer {

@@ -1,6 +1,6 @@
 //! Applications: validated as a whole, then taken in as intent and revision.
 
-use crds::application::v1alpha1::DeletionPolicy;
+use crds::application::v1alpha1::{DeletionPolicy, FailoverMode};
 use crds::{Application, ApplicationSpec, PlacementSpec};
 use domain::intent::Intent;
 use domain::placement;
@@ -8,11 +8,11 @@ use domain::render::{self, Problem};
 use domain::stored_revision::RevisionBody;
 use kube::{Api, ResourceExt};
 use store::{ApplicationRow, ApplicationTaken, Hint, Removal};
-use vocabulary::{AppKey, hash_json, labels};
+use vocabulary::{AppKey, ContentHash, hash_json, labels};
 
 use super::provenance::{Provenance, Source, compare};
 use super::{Intake, IntakeError, Refusal};
-use crate::hub::{drop_finalizer, ensure_finalizer};
+use crate::hub::{drop_finalizer, ensure_finalizer, is_swept};
 
 /// Kind under which refusals are kept.
 pub(crate) const KIND: &str = "Application";
@@ -96,20 +96,28 @@ async fn remove(
     object: &Application,
     row: Option<ApplicationRow>,
 ) -> Result<(), IntakeError> {
-    let ours = object.finalizers().iter().any(|finalizer| finalizer == labels::FINALIZER);
-    let Some(row) = row else { return Ok(drop_finalizer(api, object).await?) };
-    if !ours || row.object_uid != object.uid().unwrap_or_default() {
+    // What was never taken in, or is not what was, goes without a trace: the fleet does not follow it.
+    let Some(row) = row.filter(|row| Some(&row.object_uid) == object.metadata.uid.as_ref()) else {
+        return Ok(drop_finalizer(api, object).await?);
+    };
+    if !object.finalizers().iter().any(|finalizer| finalizer == labels::FINALIZER) {
         return Ok(());
     }
+    let confirmed_whole = object.annotations().get(labels::CONFIRM_DELETE) == object.metadata.uid.as_ref();
     let removal = match object.spec.deletion.policy {
-        DeletionPolicy::Delete => Removal::Delete,
         DeletionPolicy::Orphan => Removal::Orphan,
+        DeletionPolicy::Delete if row.removal == Some(Removal::Delete) || confirmed_whole => Removal::Delete,
+        // Nobody asked for the application to go: its namespace or its kind goes.
+        DeletionPolicy::Delete if is_swept(&intake.hub, "applications", &row.key.namespace).await? => Removal::Orphan,
+        DeletionPolicy::Delete => Removal::Delete,
     };
-    if row.removal != Some(removal) {
-        intake.store.application_remove(&intake.claim, row.id, removal).await?;
+    let confirmed = confirmed(object, labels::CONFIRM_DELETE);
+    if row.removal != Some(removal) || row.delete_confirmed != confirmed {
+        intake.store.application_remove(&intake.claim, row.id, removal, confirmed.as_deref()).await?;
         tracing::info!(key = %row.key, ?removal, "application is being removed");
     }
     intake.hints.send(Hint::Decide(row.id));
+    intake.hints.send(Hint::Show(row.id));
     Ok(())
 }
 
@@ -132,15 +140,24 @@ fn wanted(
         generation: row.generation,
         spec_hash: &row.spec_hash,
     });
-    let provenance = compare(taken, shown);
-    if let Provenance::SourceLost(why) = provenance {
-        return Err(refuse(
-            "IntentSourceLost",
-            format!(
-                "{why}; members stay as they are. Restore the hub, or delete the row by removing the application on the original hub"
-            ),
-        ));
-    }
+    let provenance = match compare(taken, shown) {
+        // A person says that this is the intent now, naming exactly this content.
+        Provenance::SourceLost(_)
+            if confirmed(object, labels::ACCEPT_INTENT).as_deref() == Some(spec_hash.as_bytes()) =>
+        {
+            Provenance::Newer
+        }
+        Provenance::SourceLost(why) => {
+            let (namespace, name) = (&key.namespace, &key.name);
+            return Err(refuse(
+                "IntentSourceLost",
+                format!(
+                    "{why}; members stay as they are. If what stands here is what you want, run `meridian intake accept {name} -n {namespace}`"
+                ),
+            ));
+        }
+        provenance => provenance,
+    };
     let placement = placement_of(intake, key, &object.spec).map_err(|message| refuse("PolicyNotFound", message))?;
     let blueprint = render::blueprint(key, &object.spec).map_err(|problems| refuse("InvalidSpec", lines(&problems)))?;
     let replicas = object.spec.replicas.unwrap_or_default();
@@ -151,22 +168,30 @@ fn wanted(
     if !problems.is_empty() {
         return Err(refuse("InvalidSpec", problems.join("\n")));
     }
-    let rebalance_asked = object
-        .annotations()
-        .get(labels::REBALANCE)
-        .and_then(|text| text.parse::<vocabulary::ContentHash>().ok())
-        .map(|hash| hash.as_bytes().to_vec());
+    let rebalance_asked = confirmed(object, labels::REBALANCE);
+    let delete_confirmed = confirmed(object, labels::CONFIRM_DELETE);
+    let failover = &object.spec.failover;
     let intent = Intent {
         replicas,
         suspended: object.spec.suspended,
         placement,
         drift: object.spec.drift,
         adopt: object.spec.adopt,
+        failover_after: (failover.mode == FailoverMode::Reschedule)
+            .then(|| span("spec.failover.after", &failover.after))
+            .transpose()
+            .map_err(|message| refuse("InvalidSpec", message))?,
+        deletion_deadline: span("spec.deletion.deadline", &object.spec.deletion.deadline)
+            .map_err(|message| refuse("InvalidSpec", message))?,
     };
     let intent = serde_json::to_value(&intent).map_err(|error| refuse("Unreadable", error.to_string()))?;
     let unchanged = provenance == Provenance::Same
-        && row
-            .is_some_and(|row| row.intent == intent && row.rebalance_asked == rebalance_asked && row.removal.is_none());
+        && row.is_some_and(|row| {
+            row.intent == intent
+                && row.rebalance_asked == rebalance_asked
+                && row.delete_confirmed == delete_confirmed
+                && row.removal.is_none()
+        });
     if unchanged {
         return Ok(None);
     }
@@ -181,9 +206,20 @@ fn wanted(
         revision: blueprint.revision.as_bytes().to_vec(),
         payload: serde_json::to_vec(&payload).map_err(|error| refuse("Unreadable", error.to_string()))?,
         secret: blueprint.kinds.contains("v1/Secret"),
-        removal: None,
         rebalance_asked,
+        delete_confirmed,
     }))
+}
+
+/// What an annotation confirms, by the hash that names it.
+fn confirmed(object: &Application, annotation: &str) -> Option<Vec<u8>> {
+    let hash: ContentHash = object.annotations().get(annotation)?.parse().ok()?;
+    Some(hash.as_bytes().to_vec())
+}
+
+fn span(field: &str, text: &str) -> Result<i64, String> {
+    domain::intent::seconds(text)
+        .ok_or_else(|| format!("{field}: {text:?} is no span of time; write for example 30s, 5m or 1h30m"))
 }
 
 fn placement_of(intake: &Intake, key: &AppKey, spec: &ApplicationSpec) -> Result<PlacementSpec, String> {

@@ -6,7 +6,7 @@ use store::{CellTaken, Hint};
 use vocabulary::AppKey;
 
 use super::{Intake, IntakeError};
-use crate::hub::{drop_finalizer, ensure_finalizer};
+use crate::hub::{drop_finalizer, ensure_finalizer, is_swept};
 
 /// Brings the database up to what the hub shows of one cell.
 pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeError> {
@@ -14,6 +14,11 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
     let Some(object) = intake.view.cells.get(&key) else { return Ok(()) };
     let api = Api::<Cell>::all(intake.hub.clone());
     if object.metadata.deletion_timestamp.is_some() {
+        // A kind that goes says nothing about the cell: what is placed there stays.
+        if is_swept(&intake.hub, "cells", "").await? {
+            tracing::warn!(cell = key.name, "the Cell goes because its kind does; the cell stays as it was taken in");
+            return Ok(drop_finalizer(&api, &object).await?);
+        }
         intake.store.cell_forget(&intake.claim, &key.name).await?;
         intake.hints.send(Hint::Topology);
         return Ok(drop_finalizer(&api, &object).await?);

@@ -6,7 +6,7 @@ use store::{ClusterTaken, Hint, Removal};
 use vocabulary::{AppKey, labels};
 
 use super::{Intake, IntakeError, Refusal};
-use crate::hub::{drop_finalizer, ensure_finalizer};
+use crate::hub::{drop_finalizer, ensure_finalizer, is_swept};
 
 /// Kind under which refusals are kept.
 pub(crate) const KIND: &str = "Cluster";
@@ -20,6 +20,11 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
     let row = rows.iter().find(|row| row.taken.name == key.name);
     let removal = removal_of(&object);
     if removal.is_some() && row.is_none() {
+        return Ok(drop_finalizer(&api, &object).await?);
+    }
+    if removal == Some(Removal::Orphan) && is_swept(&intake.hub, "clusters", "").await? {
+        // A kind that goes says nothing about the member: it stays in the fleet as it was taken in.
+        tracing::warn!(cluster = key.name, "the Cluster goes because its kind does; the member stays in the fleet");
         return Ok(drop_finalizer(&api, &object).await?);
     }
     if removal.is_none() {

@@ -14,7 +14,7 @@ use store::StoreError;
 use vocabulary::AppKey;
 
 use super::status::{Facts, says_the_same};
-use super::{Project, ProjectError};
+use super::{Project, ProjectError, events};
 use crate::hub::write_status;
 use crate::intake::APPLICATION;
 
@@ -70,7 +70,9 @@ pub(super) async fn show(project: &Project, key: &AppKey) -> Result<(), ProjectE
         return Ok(());
     }
     let api = Api::<Application>::namespaced(project.hub.clone(), &key.namespace);
-    Ok(write_status(&api, &key.name, &wanted).await?)
+    write_status(&api, &key.name, &wanted).await?;
+    events::tell(&project.recorder, &*object, &shown.conditions, &wanted.conditions).await;
+    Ok(())
 }
 
 /// The topology, and the last sign of life of each cluster.

@@ -6,11 +6,11 @@ use crds::cluster::v1alpha1::{Amounts, ZoneCapacity};
 use crds::condition::{self, Status, condition};
 use crds::{Cluster, ClusterStatus};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::Api;
 use vocabulary::AppKey;
 
-use super::{Project, ProjectError};
+use super::{Project, ProjectError, events};
 use crate::hub::write_status;
 use crate::intake::CLUSTER;
 
@@ -58,7 +58,7 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
                 _ => Status::Unknown,
             };
             conditions.push(make(condition::READY, status, &known.reason, &known.message));
-            conditions.push(make(condition::REACHABLE, status, &known.reason, ""));
+            conditions.extend(signals(&known.signals, make));
             let enough = known.kinds.as_array().is_some_and(|kinds| !kinds.is_empty());
             let message = if enough { "" } else { "no kind may be delivered; see `meridian cluster permissions`" };
             conditions.push(make(condition::PERMISSIONS_SUFFICIENT, Status::from(enough), "Checked", message));
@@ -80,7 +80,26 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
     if says_the_same(&shown, &wanted) {
         return Ok(());
     }
-    Ok(write_status(&Api::<Cluster>::all(project.hub.clone()), name, &wanted).await?)
+    write_status(&Api::<Cluster>::all(project.hub.clone()), name, &wanted).await?;
+    events::tell(&project.recorder, &*object, &shown.conditions, &wanted.conditions).await;
+    Ok(())
+}
+
+/// The signals health is made of, each as a condition of its own.
+fn signals(stored: &serde_json::Value, make: impl Fn(&str, Status, &str, &str) -> Condition) -> Vec<Condition> {
+    let known = [condition::REACHABLE, condition::WATCH_FRESH, condition::NODES_READY];
+    let text = |signal: &serde_json::Value, field: &str| signal[field].as_str().unwrap_or_default().to_owned();
+    let all = stored.as_array().into_iter().flatten();
+    all.filter_map(|signal| {
+        let type_ = known.into_iter().find(|name| signal["name"] == **name)?;
+        let status = match signal["verdict"].as_str() {
+            Some("Pass") => Status::True,
+            Some("Fail") => Status::False,
+            _ => Status::Unknown,
+        };
+        Some(make(type_, status, &text(signal, "reason"), &text(signal, "message")))
+    })
+    .collect()
 }
 
 /// The API keeps whole seconds.

@@ -3,6 +3,8 @@
 mod application;
 mod cell;
 mod cluster;
+mod conditions;
+mod events;
 mod status;
 
 use std::collections::BTreeMap;
@@ -13,6 +15,7 @@ use jiff::SignedDuration;
 
 use futures::StreamExt;
 use kube::Client;
+use kube::runtime::events::Recorder;
 use runtime::queue::Queue;
 use store::{AppId, Hint, Hints, Store, StoreError};
 use tokio::sync::broadcast::error::RecvError;
@@ -43,6 +46,8 @@ pub(crate) struct Project {
     pub(crate) store: Store,
     pub(crate) hints: Hints,
     pub(crate) refusals: Refusals,
+    /// Writes events.
+    pub(crate) recorder: Recorder,
     /// When everything is looked at again although nothing was heard: also what turns facts stale in time.
     pub(crate) look_again: Duration,
     /// Facts older than this are stale.

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crds::application::v1alpha1::{ApplicationStatus, CellReplicas, ObjectStatus, RevisionRecord};
-use crds::condition::{self, Status, condition};
+use crds::condition;
 use domain::decision_record::DecisionRecord;
 use domain::intent::Intent;
 use domain::topology::Topology;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use store::{ApplicationRow, ObjectState, PlacementId, PlacementRow, RevisionRow, StatusRow, Wish};
-use vocabulary::ContentHash;
+use vocabulary::{ContentHash, Verdict};
 
 use crate::intake::Refusal;
 
@@ -41,12 +41,27 @@ pub(super) fn short(revision: &[u8]) -> String {
 }
 
 impl Facts<'_> {
-    fn record(&self) -> DecisionRecord {
+    pub(super) fn record(&self) -> DecisionRecord {
         self.row.decision.clone().and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default()
     }
 
-    fn is_stale(&self, cluster: &str) -> bool {
-        self.seen.get(cluster).is_none_or(|seen| self.now.duration_since(*seen) > self.stale_after)
+    /// What is known of a cluster is too old to count, or the cluster is not well.
+    pub(super) fn is_stale(&self, cluster: &str) -> bool {
+        let well = self.topology.clusters.get(cluster).is_some_and(|facts| facts.health == Verdict::Pass);
+        !well || self.seen.get(cluster).is_none_or(|seen| self.now.duration_since(*seen) > self.stale_after)
+    }
+
+    /// Since when nothing is known of a cluster, for people.
+    pub(super) fn silence(&self, cluster: &str) -> String {
+        let seen = self.seen.get(cluster).and_then(|seen| Timestamp::from_second(seen.as_second()).ok());
+        seen.map_or_else(|| format!("{cluster} (never seen)"), |seen| format!("{cluster} (last seen {seen})"))
+    }
+
+    /// Everything divided has left the cluster by decision, and the cluster does not answer: what may still run there
+    /// is surplus, and goes when it answers again.
+    pub(super) fn is_surplus(&self, cluster: &str) -> bool {
+        let mut divided = self.rows.iter().filter(|row| row.divided && row.cluster == cluster).peekable();
+        divided.peek().is_some() && self.is_stale(cluster) && divided.all(|row| row.target == 0)
     }
 
     /// The whole status.
@@ -71,7 +86,7 @@ impl Facts<'_> {
             objects,
             decision: self.row.decided_at.map(|_| decision),
             history: self.history(),
-            pending_deletes: None,
+            pending_deletes: record.pending.clone(),
             conditions: Vec::new(),
         };
         status.conditions = condition::merge(self.before, self.conditions(&status, &record));
@@ -107,7 +122,14 @@ impl Facts<'_> {
                 cell.message.clone_from(&status.message);
             }
             if cell.stale && cell.message.is_none() {
-                cell.message = Some(format!("cluster {} is silent; numbers are those last seen", row.cluster));
+                let silent = self.silence(&row.cluster);
+                cell.message = Some(if row.target == 0 && row.divided {
+                    format!(
+                        "surplus: cluster {silent} is silent and may still run it; it goes when the cluster answers"
+                    )
+                } else {
+                    format!("cluster {silent} is silent; numbers are those last seen")
+                });
             }
         }
         cells.into_values().collect()
@@ -169,143 +191,6 @@ impl Facts<'_> {
                 was_ready: revision.was_ready,
             })
             .collect()
-    }
-
-    fn conditions(&self, status: &ApplicationStatus, record: &DecisionRecord) -> Vec<Condition> {
-        let now = Time(self.now);
-        let make = |type_: &str, value: Status, reason: &str, message: String| {
-            condition(type_, value, reason, message, Some(self.generation), now.clone())
-        };
-        let mut conditions = Vec::new();
-        let scheduled = self.row.input_hash.is_some();
-        conditions.push(match (&self.refusal, &record.hold, scheduled) {
-            (Some(refusal), ..) => make(condition::SCHEDULED, Status::False, refusal.reason, refusal.message.clone()),
-            (None, _, false) => {
-                make(condition::SCHEDULED, Status::Unknown, "Pending", "no decision was made yet".to_owned())
-            }
-            (None, Some(why), _) => make(condition::SCHEDULED, Status::False, "Held", why.clone()),
-            (None, None, _) if record.decision.shortfall > 0 => make(
-                condition::SCHEDULED,
-                Status::False,
-                "Shortfall",
-                format!(
-                    "{} of {} replicas found no place: {}",
-                    record.decision.shortfall, record.wanted, record.decision.summary
-                ),
-            ),
-            _ => make(condition::SCHEDULED, Status::True, "Decided", record.decision.summary.clone()),
-        });
-        match &record.spread {
-            None => {}
-            Some(Ok(())) => {
-                conditions.push(make(condition::SPREAD_SATISFIED, Status::True, "Satisfied", String::new()));
-            }
-            Some(Err(why)) => {
-                conditions.push(make(condition::SPREAD_SATISFIED, Status::False, "Violated", why.clone()));
-            }
-        }
-        let moves = record.decision.rebalance;
-        if moves > 0 {
-            let message = format!(
-                "{moves} replicas would have to move; see `meridian rebalance {} --dry-run`",
-                self.row.key.name
-            );
-            conditions.push(make(condition::REBALANCE_NEEDED, Status::True, "PlacementUneven", message));
-        }
-        let drifted: Vec<String> = status
-            .objects
-            .iter()
-            .filter(|object| object.state == "Drifted")
-            .map(|object| format!("{} {} in {}: {}", object.kind, object.name, object.cluster, object.message))
-            .collect();
-        if !drifted.is_empty() {
-            conditions.push(make(condition::DRIFTED, Status::True, "ChangedInMember", drifted.join("; ")));
-        }
-        let trouble = Self::trouble(status);
-        let due = self.row.decided_generation < self.row.generation;
-        let working = trouble.is_none() && (due || !self.is_complete(status));
-        conditions.push(self.ready(status, record, trouble.as_deref(), &now));
-        let (reconciling, reason) = if working { (Status::True, "Working") } else { (Status::False, "Idle") };
-        conditions.push(make(condition::RECONCILING, reconciling, reason, String::new()));
-        let stalled = trouble.is_some() || self.refusal.is_some();
-        let message =
-            trouble.or_else(|| self.refusal.as_ref().map(|refusal| refusal.message.clone())).unwrap_or_default();
-        let reason = if stalled { "NeedsAPerson" } else { "Idle" };
-        conditions.push(make(condition::STALLED, Status::from(stalled), reason, message));
-        conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
-        conditions
-    }
-
-    /// What only a person can mend.
-    fn trouble(status: &ApplicationStatus) -> Option<String> {
-        let refused: Vec<String> = status
-            .objects
-            .iter()
-            .filter(|object| object.state == "Refused")
-            .map(|object| format!("{} {} in {}: {}", object.kind, object.name, object.cluster, object.message))
-            .collect();
-        (!refused.is_empty()).then(|| refused.join("; "))
-    }
-
-    /// Everything is delivered, worked out and available, by fresh facts.
-    fn is_complete(&self, status: &ApplicationStatus) -> bool {
-        let settled = self.rows.iter().filter(|row| row.wish == Wish::Present).all(|row| {
-            self.status.get(&row.id).is_some_and(|status| {
-                status.state == ObjectState::Applied
-                    && status.applied_epoch == row.plan_epoch
-                    && status.observed_epoch == row.plan_epoch
-                    && status.settled
-                    && row.revision == self.row.revision
-                    && row.floor <= row.target
-            }) && !self.is_stale(&row.cluster)
-        });
-        let leaving = self.rows.iter().any(|row| row.wish != Wish::Present);
-        settled && !leaving && status.available >= status.placed
-    }
-
-    fn ready(
-        &self,
-        status: &ApplicationStatus,
-        record: &DecisionRecord,
-        trouble: Option<&str>,
-        now: &Time,
-    ) -> Condition {
-        let make = |value, reason: &str, message: String| {
-            condition(condition::READY, value, reason, message, Some(self.generation), now.clone())
-        };
-        let stale: Vec<&str> =
-            status.cells.iter().filter(|cell| cell.stale).map(|cell| cell.cluster.as_str()).collect();
-        let numbers = format!("{} of {} replicas available", status.available, status.placed);
-        if let Some(refusal) = &self.refusal {
-            return make(Status::False, refusal.reason, refusal.message.clone());
-        }
-        if self.row.removal.is_some() {
-            return make(Status::False, "Removing", format!("{} objects are left", self.rows.len()));
-        }
-        if let Some(trouble) = trouble {
-            return make(Status::False, "Refused", trouble.to_owned());
-        }
-        if record.short {
-            let why =
-                record.hold.clone().unwrap_or_else(|| format!("{} replicas found no place", record.decision.shortfall));
-            return make(Status::False, "NotPlaced", why);
-        }
-        if self.is_complete(status) {
-            return make(Status::True, "Available", numbers);
-        }
-        if !stale.is_empty() {
-            // Unknown is neither ready nor broken.
-            return make(Status::Unknown, "Stale", format!("{numbers}; silent: {}", stale.join(", ")));
-        }
-        if let Some(object) = status.objects.iter().find(|object| object.state == "Failed") {
-            return make(
-                Status::False,
-                "DeliveryFailed",
-                format!("{} {} in {}: {}", object.kind, object.name, object.cluster, object.message),
-            );
-        }
-        let message = status.cells.iter().find_map(|cell| Some(format!("{}: {}", cell.cell, cell.message.as_ref()?)));
-        make(Status::False, "Progressing", message.map_or(numbers.clone(), |message| format!("{numbers}; {message}")))
     }
 }
 

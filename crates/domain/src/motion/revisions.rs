@@ -26,18 +26,23 @@ pub enum Rollout {
 }
 
 /// Chooses the next cell for a revision. One cell is in motion at a time, so the two of a pair never are together.
-/// Cells are taken in the order of their names.
+/// Cells are taken in the order of their names; those nothing is known of are passed over until they answer, so that a
+/// silent member holds nobody up. One that was told and then fell silent does: Unknown is not ready.
 pub fn advance(cells: &[CellRollout], revision: ContentHash) -> Rollout {
     let waiting: Vec<CellName> = cells
         .iter()
         .filter(|cell| cell.revision == revision && cell.settled != Verdict::Pass)
         .map(|cell| cell.cell.clone())
         .collect();
-    let next = cells.iter().filter(|cell| cell.revision != revision).map(|cell| &cell.cell).min();
-    match next {
-        None => Rollout::Done,
-        Some(_) if !waiting.is_empty() => Rollout::WaitFor(waiting),
+    let (silent, answering): (Vec<&CellRollout>, Vec<&CellRollout>) =
+        cells.iter().filter(|cell| cell.revision != revision).partition(|cell| cell.settled == Verdict::Unknown);
+    if !waiting.is_empty() && silent.len() + answering.len() > 0 {
+        return Rollout::WaitFor(waiting);
+    }
+    match answering.into_iter().map(|cell| &cell.cell).min() {
         Some(cell) => Rollout::Advance(cell.clone()),
+        None if silent.is_empty() => Rollout::Done,
+        None => Rollout::WaitFor(silent.into_iter().map(|cell| cell.cell.clone()).collect()),
     }
 }
 
@@ -57,6 +62,8 @@ mod tests {
             (vec![cell("a", new, Unknown), cell("b", old, Pass)], Rollout::WaitFor(vec![name("a")])),
             (vec![cell("a", new, Pass), cell("b", old, Fail)], Rollout::Advance(name("b"))),
             (vec![cell("a", new, Fail), cell("b", new, Pass)], Rollout::Done),
+            (vec![cell("a", old, Unknown), cell("b", old, Pass)], Rollout::Advance(name("b"))),
+            (vec![cell("a", old, Unknown), cell("b", new, Pass)], Rollout::WaitFor(vec![name("a")])),
         ] {
             assert_eq!(advance(&cells, new), expected, "{cells:?}");
         }

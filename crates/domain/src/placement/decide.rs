@@ -259,6 +259,7 @@ fn explain(
         targets,
         wanted: total + shortfall,
         shortfall,
+        waiting: verdict.waiting as i32,
         hold: verdict.hold,
         spread,
         rebalance_needed: moves,

@@ -129,10 +129,7 @@ fn verdict(request: &Request<'_>, cell: &CellFacts, cluster: &ClusterFacts, dire
             && directive.app.as_ref().is_none_or(|app| app == request.app)
     });
     if let Some(directive) = excluded {
-        return reject(
-            Rule::Excluded,
-            format!("directive {} of {} excludes it: {}", directive.id, directive.owner, directive.reason),
-        );
+        return reject(Rule::Excluded, format!("{} excludes it: {}", directive.title(), directive.reason));
     }
     if cluster.drain {
         return reject(

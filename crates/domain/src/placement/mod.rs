@@ -21,4 +21,4 @@ pub use decide::{decide, rebalance};
 pub use eligibility::{Eligibility, Rejection, Rule, eligible_cells};
 pub use hash::input_hash;
 pub use outcome::{CellExplanation, Outcome, Spread};
-pub use request::{Directive, DirectiveTarget, Effect, Held, Ledger, Request};
+pub use request::{Directive, DirectiveTarget, Effect, FAILOVER, Held, Ledger, Request};

@@ -16,6 +16,8 @@ pub struct Outcome {
     pub wanted: i32,
     /// Replicas that found no place.
     pub shortfall: i32,
+    /// Replicas that may not stay where they are and find no other place.
+    pub waiting: i32,
     /// Why the previous placement was kept; names the field and the remedy.
     pub hold: Option<String>,
     /// Whether spread constraints hold.

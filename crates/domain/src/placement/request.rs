@@ -107,6 +107,28 @@ pub struct Directive {
     pub reason: String,
 }
 
+/// Owner of the directives that stand for silent clusters; they are no rows and have no number.
+pub const FAILOVER: &str = "failover";
+
+impl Directive {
+    /// What keeps replicas away from a cluster that has been silent for too long, since a time as text.
+    pub fn failover(cluster: &ClusterName, since: &str) -> Self {
+        Self {
+            id: 0,
+            target: DirectiveTarget::Cluster { cluster: cluster.to_string() },
+            app: None,
+            effect: Effect::Exclude,
+            owner: FAILOVER.to_owned(),
+            reason: format!("cluster {cluster} has been silent since {since}"),
+        }
+    }
+
+    /// The directive as people call it.
+    pub(crate) fn title(&self) -> String {
+        if self.owner == FAILOVER { self.owner.clone() } else { format!("directive {} of {}", self.id, self.owner) }
+    }
+}
+
 /// The previous placement of one cell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {

@@ -201,7 +201,7 @@ impl<'a> Setting<'a> {
             let covered: Vec<usize> = (0..self.names.len())
                 .filter(|i| self.facts[*i].is_some_and(|facts| directive.target.covers(facts)))
                 .collect();
-            let name = format!("directive {} of {}", directive.id, directive.owner);
+            let name = directive.title();
             match directive.effect {
                 Effect::Exclude => {}
                 Effect::Pin { replicas } => {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::application::v1alpha1::{ApplicationSpec, Component, OverridePatch, OverrideRule, Scope};
+use crds::application::v1alpha1::{ApplicationSpec, Component, FailoverMode, OverridePatch, OverrideRule, Scope};
 use crds::cluster::v1alpha1::Amounts;
 use serde_json::{Value, json};
 use vocabulary::{AppKey, ContentHash};
@@ -37,6 +37,9 @@ pub fn blueprint(app: &AppKey, spec: &ApplicationSpec) -> Result<Blueprint, Vec<
             "no component is Divided, so nothing takes it; remove it, or set scope: Divided on one workload".to_owned(),
         ),
         _ => {}
+    }
+    if spec.failover.mode == FailoverMode::Reschedule {
+        draft.check_reschedule();
     }
     draft.finish(&spec.components, &spec.overrides)
 }
@@ -256,6 +259,31 @@ impl Draft {
             }
         }
         self.problems.extend(found);
+    }
+
+    /// Only what has no identity and no disk of its own may run twice for a time.
+    fn check_reschedule(&mut self) {
+        let bound = |plan: &ComponentPlan| {
+            let pods = kinds::pod_template_path(&plan.api_version, &plan.kind, &plan.template)?;
+            let volumes = kinds::at(&plan.template, pods)?.pointer("/spec/volumes")?.as_array()?;
+            volumes
+                .iter()
+                .any(|volume| volume.get("persistentVolumeClaim").is_some())
+                .then_some("mounts a volume claim")
+        };
+        let why =
+            |plan: &ComponentPlan| (plan.kind == "StatefulSet").then_some("is a StatefulSet").or_else(|| bound(plan));
+        let found: Vec<String> = self
+            .known()
+            .filter_map(|(_, plan)| Some(format!("component {} {}", plan.name, why(plan)?)))
+            .chain(self.divided().is_none().then(|| "no component is Divided".to_owned()).filter(|_| self.complete()))
+            .collect();
+        for reason in found {
+            self.say(
+                "spec.failover.mode".to_owned(),
+                format!("Reschedule would run it in two places at once, and {reason}; set mode: Hold"),
+            );
+        }
     }
 
     fn check_overrides(&mut self, components: &[Component], rules: &[OverrideRule]) {

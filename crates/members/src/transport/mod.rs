@@ -156,6 +156,11 @@ impl Transport {
     /// Opens a watch; the body has no time-out here.
     pub(crate) async fn open(&self, call: &Call) -> Result<Incoming, MemberError> {
         self.admit()?;
+        self.open_anyway(call).await
+    }
+
+    /// Opens a watch whatever the breaker says.
+    pub(crate) async fn open_anyway(&self, call: &Call) -> Result<Incoming, MemberError> {
         let after = self.limits.request_timeout;
         let opening = async {
             let response = self.respond(Lane::Watch, call).await?;

@@ -1,0 +1,166 @@
+//! The mass-delete guard: what would delete too much at once waits until a person confirms exactly that. Pure.
+
+use std::collections::BTreeMap;
+
+use crds::application::v1alpha1::PendingDeletes;
+use domain::motion::{app_limit, cluster_limit};
+use domain::render;
+use store::{DeleteWindow, PlacementId, PlacementRow, Wish};
+use vocabulary::{ContentHash, hash_json};
+
+use crate::gather::AppFacts;
+use crate::plan::AppPlan;
+use crate::rows::change_of;
+use crate::world::World;
+
+/// Objects named at most.
+const NAMED: usize = 50;
+
+/// What of an application's changes is a delete.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Deletes {
+    /// Rows that go, and that the limits count.
+    going: Vec<PlacementRow>,
+    /// Rows that are to be there before the decision.
+    present: i64,
+    /// The application itself goes.
+    removing: bool,
+    confirmed: Option<Vec<u8>>,
+    /// Cells that a confirmed rebalance left.
+    previewed: Vec<String>,
+}
+
+impl Deletes {
+    pub(crate) fn of(facts: &AppFacts) -> Self {
+        Self {
+            going: Vec::new(),
+            present: facts.rows.iter().filter(|row| row.wish == Wish::Present).count() as i64,
+            removing: facts.row.removal.is_some(),
+            confirmed: facts.row.delete_confirmed.clone(),
+            previewed: Vec::new(),
+        }
+    }
+
+    /// Cells whose emptying was previewed by a person.
+    pub(crate) fn preview(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.previewed.extend(cells);
+    }
+
+    /// A row goes by this wish. Only deletes count, and of them neither what is never deleted nor what leaves because a
+    /// person moved it away.
+    pub(crate) fn consider(&mut self, world: &World, row: &PlacementRow, wish: Wish) {
+        let by_a_person = world.is_drained(&row.cluster) || self.previewed.contains(&row.cell);
+        if wish == Wish::Delete && row.wish == Wish::Present && !by_a_person && !render::is_never_deleted(&row.object) {
+            self.going.push(row.clone());
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.going.is_empty()
+    }
+
+    fn per_cluster(&self) -> BTreeMap<String, i64> {
+        let mut counts = BTreeMap::new();
+        for row in &self.going {
+            *counts.entry(row.cluster.clone()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// The limit that would be passed.
+    fn excess(&self, app: store::AppId, window: &DeleteWindow) -> Option<String> {
+        let count = |map: &BTreeMap<String, i64>, cluster: &str| map.get(cluster).copied().unwrap_or(0);
+        for (cluster, going) in self.per_cluster() {
+            let lately = count(&window.of_cluster, &cluster);
+            let limit = cluster_limit(count(&window.present, &cluster) + lately);
+            if lately + going > limit {
+                return Some(format!(
+                    "{} deletes in cluster {cluster} within a short time, more than the {limit} that go without a word",
+                    lately + going
+                ));
+            }
+        }
+        let lately = window.of_app.get(&app).copied().unwrap_or(0);
+        let (all, going) = (self.present + lately, self.going.len() as i64 + lately);
+        let limit = app_limit(all).filter(|limit| !self.removing && going > *limit)?;
+        Some(format!(
+            "{going} of the application's {all} objects would go, more than the {limit} that go without a word"
+        ))
+    }
+
+    /// Names exactly what would go.
+    fn plan(&self) -> ContentHash {
+        let mut objects: Vec<(&str, &str, &str, &str, &str)> = self
+            .going
+            .iter()
+            .map(|row| {
+                let object = &row.object;
+                (
+                    row.cluster.as_str(),
+                    object.api_version.as_str(),
+                    object.kind.as_str(),
+                    object.namespace.as_str(),
+                    object.name.as_str(),
+                )
+            })
+            .collect();
+        objects.sort_unstable();
+        hash_json(&objects).expect("a list of texts is JSON")
+    }
+
+    fn pending(&self, reason: String) -> PendingDeletes {
+        let mut objects: Vec<String> =
+            self.going.iter().map(|row| format!("{}: {} {}", row.cluster, row.object.kind, row.object.name)).collect();
+        objects.sort_unstable();
+        objects.truncate(NAMED);
+        PendingDeletes { plan: self.plan().to_string(), objects, count: self.going.len() as i32, reason }
+    }
+
+    fn is_confirmed(&self) -> bool {
+        self.confirmed.as_deref() == Some(self.plan().as_bytes())
+    }
+}
+
+/// Lets the deletes of a batch through, or keeps them back; each application sees what those before it delete. What goes
+/// through is counted in the returned lists, one for each plan.
+pub(crate) fn hold(plans: &mut [AppPlan], mut window: DeleteWindow) -> Vec<Vec<(String, i32)>> {
+    plans
+        .iter_mut()
+        .map(|plan| {
+            let deletes = std::mem::take(&mut plan.deletes);
+            let excess = deletes.excess(plan.app, &window).filter(|_| !deletes.is_confirmed());
+            if let Some(reason) = excess {
+                keep(plan, &deletes);
+                record(plan, Some(deletes.pending(reason)));
+                return Vec::new();
+            }
+            record(plan, None);
+            let counts = deletes.per_cluster();
+            for (cluster, count) in &counts {
+                *window.of_cluster.entry(cluster.clone()).or_default() += count;
+                *window.present.entry(cluster.clone()).or_default() -= count;
+            }
+            *window.of_app.entry(plan.app).or_default() += deletes.going.len() as i64;
+            counts.into_iter().map(|(cluster, count)| (cluster, count as i32)).collect()
+        })
+        .collect()
+}
+
+/// Objects that wait stay as they are. Of a workload that left its cell only the empty object waits: its numbers are
+/// motion's business.
+fn keep(plan: &mut AppPlan, deletes: &Deletes) {
+    let row_of = |id: PlacementId| deletes.going.iter().find(|row| row.id == id);
+    plan.changes.retain_mut(|change| {
+        let Some(row) = row_of(change.id) else { return true };
+        change.wish = Wish::Present;
+        row.divided && !deletes.removing && *change != change_of(row)
+    });
+}
+
+fn record(plan: &mut AppPlan, pending: Option<PendingDeletes>) {
+    let (_, standing) = plan.record.as_ref().unwrap_or(&plan.standing);
+    if standing.pending != pending {
+        let (_, record) = plan.record.get_or_insert_with(|| plan.standing.clone());
+        record.pending = pending;
+    }
+}

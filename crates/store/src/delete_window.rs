@@ -1,0 +1,78 @@
+//! The sliding window of deletes: what the mass-delete guard counts by.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+
+use crate::decision::Txn;
+use crate::{AppId, DecisionRow, Store, StoreError};
+
+/// Rows are kept so long, whatever window is asked for.
+const KEPT_SECONDS: f64 = 86_400.0;
+
+/// Deletes of a window, and the objects there are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeleteWindow {
+    /// Objects deleted within the window, per cluster.
+    pub of_cluster: BTreeMap<String, i64>,
+    /// Objects deleted within the window, per application.
+    pub of_app: BTreeMap<AppId, i64>,
+    /// Objects that are to be there, per cluster.
+    pub present: BTreeMap<String, i64>,
+}
+
+impl Store {
+    /// What was deleted lately, and what is there.
+    pub async fn delete_window(&self, window: SignedDuration) -> Result<DeleteWindow, StoreError> {
+        let deleted = sqlx::query!(
+            r#"
+            SELECT app, cluster, sum(objects)::bigint AS "objects!" FROM delete_window
+            WHERE at > now() - make_interval(secs => $1) GROUP BY app, cluster"#,
+            window.as_secs_f64()
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let present = sqlx::query!(
+            r#"SELECT cluster, count(*) AS "objects!" FROM placement WHERE wish = 'Present' GROUP BY cluster"#
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut all = DeleteWindow {
+            present: present.into_iter().map(|row| (row.cluster, row.objects)).collect(),
+            ..DeleteWindow::default()
+        };
+        for row in deleted {
+            *all.of_cluster.entry(row.cluster).or_default() += row.objects;
+            *all.of_app.entry(row.app).or_default() += row.objects;
+        }
+        Ok(all)
+    }
+}
+
+/// Counts the deletes of decisions, in their own transaction.
+pub(crate) async fn count(transaction: &mut Txn<'_>, decisions: &[DecisionRow]) -> Result<(), StoreError> {
+    let rows: Vec<(AppId, &str, i32)> = decisions
+        .iter()
+        .flat_map(|decision| decision.deletes.iter().map(|(cluster, count)| (decision.app, cluster.as_str(), *count)))
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let apps: Vec<i64> = rows.iter().map(|row| row.0).collect();
+    let clusters: Vec<&str> = rows.iter().map(|row| row.1).collect();
+    let objects: Vec<i32> = rows.iter().map(|row| row.2).collect();
+    sqlx::query!(
+        r#"
+        INSERT INTO delete_window (app, cluster, objects)
+        SELECT * FROM unnest($1::bigint[], $2::text[], $3::int[])"#,
+        &apps,
+        &clusters as _,
+        &objects
+    )
+    .execute(&mut **transaction)
+    .await?;
+    sqlx::query!("DELETE FROM delete_window WHERE at < now() - make_interval(secs => $1)", KEPT_SECONDS)
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! Events: one for each transition of a condition that a person wants to hear of, and none besides.
+
+use crds::condition::{DELETION_BLOCKED, DRIFTED, FAILOVER_FROZEN, READY, REBALANCE_NEEDED, STALLED, Status};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Resource;
+use kube::runtime::events::{Event, EventType, Recorder};
+
+/// Conditions that are bad news when they come.
+const TROUBLES: [&str; 5] = [STALLED, DELETION_BLOCKED, FAILOVER_FROZEN, DRIFTED, REBALANCE_NEEDED];
+/// Longest note; the API takes less than 1 KiB.
+const NOTE_MAX: usize = 1000;
+
+/// What is told of a change of conditions. `Ready` is told when it comes and when it goes; that it is not there yet is
+/// no news. Reasons are those of the conditions.
+pub(super) fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Event> {
+    let status = |conditions: &[Condition], type_: &str| {
+        conditions.iter().find(|condition| condition.type_ == type_).map(|condition| condition.status.clone())
+    };
+    let is = |status: &Option<String>, wanted: Status| status.as_deref() == Some(wanted.as_str());
+    after
+        .iter()
+        .filter_map(|now| {
+            let was = status(before, &now.type_);
+            let holds = now.status == Status::True.as_str();
+            let type_ = match now.type_.as_str() {
+                READY if holds && !is(&was, Status::True) => EventType::Normal,
+                READY if !holds && is(&was, Status::True) => EventType::Warning,
+                trouble if TROUBLES.contains(&trouble) && holds && !is(&was, Status::True) => EventType::Warning,
+                _ => return None,
+            };
+            let note: String = now.message.chars().take(NOTE_MAX / 4).collect();
+            Some(Event {
+                type_,
+                reason: now.reason.clone(),
+                note: (!note.is_empty()).then_some(note),
+                action: now.type_.clone(),
+                secondary: None,
+            })
+        })
+        .collect()
+}
+
+/// Tells the transitions of an object. An event that cannot be written is no reason to write status again.
+pub(super) async fn tell<K>(recorder: &Recorder, object: &K, before: &[Condition], after: &[Condition])
+where
+    K: Resource,
+    K::DynamicType: Default,
+{
+    for event in transitions(before, after) {
+        if let Err(error) = recorder.publish(&event, &object.object_ref(&K::DynamicType::default())).await {
+            tracing::warn!(error = crate::error_chain(&error), reason = event.reason, "an event was not written");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crds::condition::condition;
+    use jiff::Timestamp;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+
+    #[test]
+    fn each_transition_is_told_once_and_nothing_else() {
+        let one = |type_: &str, status: Status, reason: &str| {
+            condition(type_, status, reason, "", None, Time(Timestamp::UNIX_EPOCH))
+        };
+        let ready = |status: Status, reason: &str| one(READY, status, reason);
+        let stalled = |status: Status| one(STALLED, status, "NeedsAPerson");
+        for (before, after, told) in [
+            (vec![], vec![ready(Status::Unknown, "Pending")], vec![]),
+            (vec![ready(Status::Unknown, "Pending")], vec![ready(Status::False, "Progressing")], vec![]),
+            (vec![ready(Status::False, "Progressing")], vec![ready(Status::True, "Available")], vec!["Available"]),
+            (vec![ready(Status::True, "Available")], vec![ready(Status::True, "Available")], vec![]),
+            (vec![ready(Status::True, "Available")], vec![ready(Status::Unknown, "Stale")], vec!["Stale"]),
+            (vec![ready(Status::Unknown, "Stale")], vec![ready(Status::False, "Progressing")], vec![]),
+            (vec![], vec![stalled(Status::True)], vec!["NeedsAPerson"]),
+            (vec![stalled(Status::True)], vec![stalled(Status::False)], vec![]),
+            (vec![stalled(Status::True)], vec![stalled(Status::True)], vec![]),
+        ] {
+            let reasons: Vec<String> = transitions(&before, &after).into_iter().map(|event| event.reason).collect();
+            assert_eq!(reasons, told, "{before:?} to {after:?}");
+        }
+    }
+}
