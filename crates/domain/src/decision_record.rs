@@ -6,7 +6,10 @@ use crds::application::v1alpha1::{CellDecision, Decision, ObjectStatus, PendingD
 use serde::{Deserialize, Serialize};
 use vocabulary::{ContentHash, hash_json};
 
-use crate::placement::{Eligibility, Outcome, Spread};
+use crate::placement::{Eligibility, InputDigest, Outcome, Spread};
+
+/// Changes shown at most.
+const CHANGES_SHOWN: usize = 16;
 
 /// A decision as stored with its application.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +38,9 @@ pub struct DecisionRecord {
     /// Objects that could not be given a row, each with the remedy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<ObjectStatus>,
+    /// What it was made from.
+    #[serde(default)]
+    pub inputs: InputDigest,
     /// As shown in status, without the time.
     pub decision: Decision,
 }
@@ -60,8 +66,10 @@ impl DecisionRecord {
             frozen: None,
             previewed: BTreeSet::new(),
             problems: Vec::new(),
+            inputs: InputDigest::default(),
             decision: Decision {
                 at: None,
+                changed: Vec::new(),
                 input_hash: input_hash.to_string(),
                 summary,
                 shortfall: outcome.shortfall,
@@ -83,6 +91,21 @@ impl DecisionRecord {
                     .collect(),
             },
         }
+    }
+}
+
+impl DecisionRecord {
+    /// Remembers what it was made from, and says what of that changed since the record before.
+    #[must_use]
+    pub fn made_from(mut self, inputs: InputDigest, before: &Self) -> Self {
+        let mut changed = inputs.changes_since(&before.inputs);
+        if changed.is_empty() {
+            changed.clone_from(&before.decision.changed);
+        }
+        changed.truncate(CHANGES_SHOWN);
+        self.decision.changed = changed;
+        self.inputs = inputs;
+        self
     }
 }
 

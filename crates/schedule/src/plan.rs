@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::decision_record::{DecisionRecord, rebalance_plan};
 use domain::health::Failover;
 use domain::motion::{CellRollout, Rollout, advance};
-use domain::placement::{self, Directive, Eligibility, Held, Request, Rule};
+use domain::placement::{self, Directive, Eligibility, Held, InputDigest, Request, Rule};
 use domain::stored_revision::StoredRevision;
 use store::{AppId, PlacementChange, PlacementId, PlacementRow, Removal, ReservationRow, Wish};
 use vocabulary::{AppKey, CellName, ContentHash, ObjectKey, Verdict};
@@ -201,7 +201,8 @@ fn numbers(
         }
         targets.clone_from(&outcome.targets);
         let offer = (outcome.rebalance_needed > 0).then_some(&rebalanced);
-        let mut record = DecisionRecord::of(&outcome, hash, offer);
+        let inputs = InputDigest::of(&request, &world.topology, &directives);
+        let mut record = DecisionRecord::of(&outcome, hash, offer).made_from(inputs, &standing);
         record.problems.clone_from(&standing.problems);
         record.pending.clone_from(&standing.pending);
         record.frozen.clone_from(&failover.frozen);
@@ -283,6 +284,7 @@ fn undivided(
     record.decision.input_hash = hash.to_string();
     record.decision.summary = format!("nothing is divided: present in {} of {} cells", cells.len(), eligible.len());
     record.short = cells.is_empty();
+    record = record.made_from(InputDigest::of(request, &world.topology, directives), &plan.standing.1);
     record.problems.clone_from(&plan.standing.1.problems);
     record.pending.clone_from(&plan.standing.1.pending);
     // Which cells held it before changes with every look; that alone is no new decision.

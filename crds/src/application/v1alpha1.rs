@@ -437,6 +437,9 @@ pub struct Decision {
     pub input_hash: String,
     /// Sentence: what was decided and why.
     pub summary: String,
+    /// Inputs that changed since the decision before, at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<String>,
     /// Replicas that found no place.
     #[serde(default)]
     pub shortfall: i32,

@@ -1,0 +1,112 @@
+//! What a decision was made from, short enough to be kept, so that the next one can say what changed.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use vocabulary::{ContentHash, Verdict, hash_json};
+
+use super::request::{Directive, Request};
+use crate::topology::{ClusterFacts, Topology};
+
+/// Inputs in digest. Clusters are named only where something keeps replicas away, so that it stays small.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct InputDigest {
+    replicas: i32,
+    policy: Option<ContentHash>,
+    pod: String,
+    kinds: BTreeSet<String>,
+    unhealthy: BTreeSet<String>,
+    closed: BTreeSet<String>,
+    clusters: Option<ContentHash>,
+    cells: Option<ContentHash>,
+    directives: BTreeSet<String>,
+}
+
+impl InputDigest {
+    /// Digests what [`super::input_hash`] hashes.
+    pub fn of(request: &Request<'_>, topology: &Topology, directives: &[Directive]) -> Self {
+        let named = |keep: fn(&ClusterFacts) -> bool| -> BTreeSet<String> {
+            topology.clusters.values().filter(|cluster| keep(cluster)).map(|cluster| cluster.name.to_string()).collect()
+        };
+        // What is told by name elsewhere is left out, so that it is told once.
+        let standing: Vec<_> = topology
+            .clusters
+            .values()
+            .map(|cluster| (&cluster.name, &cluster.region, &cluster.zones, &cluster.taints, cluster.deploys))
+            .collect();
+        let ours = directives.iter().filter(|one| one.app.as_ref().is_none_or(|app| app == request.app));
+        Self {
+            replicas: request.replicas,
+            policy: hash_json(request.spec).ok(),
+            pod: format!("{}m/{}Mi", request.pod.cpu_milli, request.pod.memory_mi),
+            kinds: request.kinds.clone(),
+            unhealthy: named(|cluster| cluster.health != Verdict::Pass),
+            closed: named(|cluster| cluster.cordoned),
+            clusters: hash_json(&standing).ok(),
+            cells: hash_json(&topology.cells).ok(),
+            directives: ours.map(|one| format!("{}: {}", one.title(), one.reason)).collect(),
+        }
+    }
+
+    /// What differs from the inputs of the decision before, a sentence each. Nothing when none was made before.
+    pub fn changes_since(&self, before: &Self) -> Vec<String> {
+        if before.policy.is_none() {
+            return Vec::new();
+        }
+        let mut changes = Vec::new();
+        if self.replicas != before.replicas {
+            changes.push(format!("replicas {} → {}", before.replicas, self.replicas));
+        }
+        if self.pod != before.pod {
+            changes.push(format!("a replica asks for {} (before {})", self.pod, before.pod));
+        }
+        if self.policy != before.policy {
+            changes.push("the placement policy changed".to_owned());
+        }
+        if self.kinds != before.kinds {
+            changes.push("the kinds of components changed".to_owned());
+        }
+        let mut told = |now: &BTreeSet<String>, then: &BTreeSet<String>, came: &str, went: &str| {
+            changes.extend(now.difference(then).map(|name| format!("{name} {came}")));
+            changes.extend(then.difference(now).map(|name| format!("{name} {went}")));
+        };
+        told(&self.unhealthy, &before.unhealthy, "is not well", "is well again");
+        told(&self.closed, &before.closed, "takes no new replicas", "takes new replicas again");
+        told(&self.directives, &before.directives, "holds now", "holds no longer");
+        if self.clusters != before.clusters {
+            changes.push("clusters joined or left, or their region, zones, taints or profiles changed".to_owned());
+        } else if self.cells != before.cells {
+            changes.push("declared cells or their labels changed".to_owned());
+        }
+        changes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_difference_is_told_once() {
+        let before = InputDigest {
+            replicas: 12,
+            policy: Some(ContentHash::of(b"p")),
+            pod: "100m/64Mi".to_owned(),
+            unhealthy: ["b".to_owned()].into(),
+            ..InputDigest::default()
+        };
+        let after = InputDigest {
+            replicas: 20,
+            unhealthy: ["c".to_owned()].into(),
+            closed: ["a".to_owned()].into(),
+            ..before.clone()
+        };
+        assert_eq!(before.changes_since(&before), Vec::<String>::new());
+        assert_eq!(
+            after.changes_since(&before),
+            ["replicas 12 → 20", "c is not well", "b is well again", "a takes no new replicas"]
+        );
+        assert_eq!(after.changes_since(&InputDigest::default()), Vec::<String>::new(), "nothing was decided before");
+    }
+}
