@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::{Database, Run};
 use crate::credentials::Credentials;
 use crate::deliverers::Deliverers;
+use crate::intake::IntakeMetrics;
 use crate::leader::Leader;
 use crate::registry::Feeder;
 
@@ -78,6 +79,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
         key: Arc::clone(&key),
         hints: hints.clone(),
         metrics: ScheduleMetrics::new(&metrics),
+        intake_metrics: IntakeMetrics::new(&metrics),
         credentials: Credentials {
             store: store.clone(),
             key: Arc::clone(&key),

@@ -18,7 +18,7 @@ use vocabulary::SYSTEM_NAMESPACE;
 
 use crate::credentials::Credentials;
 use crate::hub::{follow, read_identity};
-use crate::intake::{HubView, Intake, Refusals};
+use crate::intake::{HubView, Intake, IntakeMetrics, Refusals};
 use crate::project::Project;
 
 /// Name of the lease.
@@ -36,6 +36,7 @@ pub(crate) struct Leader {
     pub(crate) key: Arc<EnvelopeKey>,
     pub(crate) hints: Hints,
     pub(crate) metrics: ScheduleMetrics,
+    pub(crate) intake_metrics: IntakeMetrics,
     pub(crate) credentials: Credentials,
     pub(crate) schedule_times: ScheduleTimes,
 }
@@ -145,6 +146,7 @@ impl Leader {
             claim,
             hints: self.hints,
             refusals,
+            metrics: self.intake_metrics,
         };
         intake.run(token).await
     }

@@ -5,6 +5,7 @@ use domain::render::{self, RenderInput};
 use domain::topology::{CellFacts, Topology};
 use jiff::Timestamp;
 use members::{ApiKind, ApplyOptions, MemberError, Preconditions};
+use runtime::crash::{Side, point};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -140,7 +141,7 @@ async fn attempt(session: &Session, entry: &Entry, live: Option<&Live>) -> Resul
             let kind = session.kind(&entry.row.object)?;
             let object = &entry.row.object;
             let remove = session.member().remove(&kind, &object.namespace, &object.name, fence, &uid);
-            let result = measured(session, remove).await;
+            let result = measured(session, "delete", remove).await;
             Ok(Some(after_leaving(entry, result, ObjectState::Deleting)?))
         }
         Step::Release { uid, resource_version } => {
@@ -148,7 +149,7 @@ async fn attempt(session: &Session, entry: &Entry, live: Option<&Live>) -> Resul
             let only_if = Preconditions { uid: Some(uid), resource_version: Some(resource_version) };
             let object = &entry.row.object;
             let release = session.member().release(&kind, &object.namespace, &object.name, fence, &only_if);
-            let result = measured(session, async { release.await.map(|_| ()) }).await;
+            let result = measured(session, "release", async { release.await.map(|_| ()) }).await;
             Ok(Some(after_leaving(entry, result, ObjectState::Released)?))
         }
     }
@@ -202,7 +203,8 @@ async fn apply(
         adopt_or_refuse(session, entry, app, object, &kind).await?;
     }
     let options = ApplyOptions { force: true, dry_run: false };
-    let stored = measured(session, session.member().apply(&kind, &key.namespace, &key.name, object, options)).await?;
+    let stored =
+        measured(session, "apply", session.member().apply(&kind, &key.namespace, &key.name, object, options)).await?;
     let fields = render::our_fields(&stored);
     let status = StatusRow {
         state: ObjectState::Applied,
@@ -300,12 +302,21 @@ fn after_leaving(entry: &Entry, result: Result<(), MemberError>, state: ObjectSt
     Ok(StatusRow { state, message, changed_at: Timestamp::now(), ..entry.status.clone() })
 }
 
-async fn measured<T>(session: &Session, call: impl Future<Output = Result<T, MemberError>>) -> Result<T, MemberError> {
+/// Writes to members, as `runtime::crash` names them.
+pub const MEMBER_WRITES: [&str; 3] = ["apply", "delete", "release"];
+
+async fn measured<T>(
+    session: &Session,
+    write: &'static str,
+    call: impl Future<Output = Result<T, MemberError>>,
+) -> Result<T, MemberError> {
     let (metrics, label) = (&session.delivery().metrics, session.label());
     metrics.planned.get_or_create(&label).inc();
     let begun = Instant::now();
     metrics.sent.get_or_create(&label).inc();
+    point(write, Side::Before);
     let result = call.await;
+    point(write, Side::After);
     metrics.seconds.get_or_create(&label).observe(begun.elapsed().as_secs_f64());
     if result.is_ok() {
         metrics.applied.get_or_create(&label).inc();

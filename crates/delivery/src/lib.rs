@@ -27,6 +27,7 @@ use members::Registry;
 use store::seal::EnvelopeKey;
 use store::{Hints, Store};
 
+pub use act::MEMBER_WRITES;
 pub use cluster::{DeliveryError, run};
 pub use metrics::DeliveryMetrics;
 

@@ -1,5 +1,7 @@
 //! Applications: validated as a whole, then taken in as intent and revision.
 
+use std::collections::BTreeSet;
+
 use crds::application::v1alpha1::{DeletionPolicy, FailoverMode};
 use crds::{Application, ApplicationSpec, PlacementSpec};
 use domain::intent::Intent;
@@ -21,7 +23,7 @@ pub(crate) const KIND: &str = "Application";
 pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeError> {
     let row = intake.store.application_get(&key).await?;
     let Some(object) = intake.view.applications.get(&key) else {
-        absent(intake, &key, row.as_ref());
+        absent(intake, &key);
         return Ok(());
     };
     let api = Api::<Application>::namespaced(intake.hub.clone(), &key.namespace);
@@ -72,22 +74,39 @@ fn show(intake: &Intake, row: Option<&ApplicationRow>, key: &AppKey) {
 }
 
 /// Not on the hub: nothing changes. One that cannot be read is there, and says so.
-fn absent(intake: &Intake, key: &AppKey, row: Option<&ApplicationRow>) {
-    if let Some(reason) = intake.view.applications.unreadable(key) {
-        let refusal = Refusal {
-            reason: "Unreadable",
-            message: format!("the object cannot be read: {reason}; correct it, or update Meridian's CRDs"),
-            generation: 0,
-        };
-        if intake.refusals.set(KIND, key, Some(refusal)) {
-            tracing::warn!(%key, reason, "application cannot be read");
-        }
-    } else if let Some(row) = row
-        && row.removal.is_none()
-        && intake.view.applications.is_complete()
-    {
-        tracing::warn!(%key, "application is absent on the hub without having been deleted; members stay as they are");
+fn absent(intake: &Intake, key: &AppKey) {
+    let Some(reason) = intake.view.applications.unreadable(key) else { return };
+    let refusal = Refusal {
+        reason: "Unreadable",
+        message: format!("the object cannot be read: {reason}; correct it, or update Meridian's CRDs"),
+        generation: 0,
+    };
+    if intake.refusals.set(KIND, key, Some(refusal)) {
+        tracing::warn!(%key, reason, "application cannot be read");
     }
+}
+
+/// Applications that were taken in and are not on the hub although nobody deleted them. Members stay as they are; only a
+/// person can say what is meant.
+pub(super) async fn count_absent(intake: &Intake, known: &mut BTreeSet<AppKey>) -> Result<(), IntakeError> {
+    if !intake.view.applications.is_complete() {
+        return Ok(());
+    }
+    let there = |key: &AppKey| {
+        intake.view.applications.get(key).is_some() || intake.view.applications.unreadable(key).is_some()
+    };
+    let absent: BTreeSet<AppKey> =
+        intake.store.application_keys().await?.into_iter().map(|(_, key)| key).filter(|key| !there(key)).collect();
+    for key in absent.difference(known) {
+        tracing::warn!(
+            %key,
+            "application is absent on the hub and was not deleted; members stay as they are. Apply it again and run \
+             `meridian intake accept`; to remove it, delete it then"
+        );
+    }
+    intake.metrics.absent.set(absent.len() as i64);
+    *known = absent;
+    Ok(())
 }
 
 async fn remove(

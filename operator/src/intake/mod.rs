@@ -6,9 +6,11 @@ mod application;
 mod cell;
 mod cluster;
 mod credential;
+mod metrics;
 mod provenance;
 mod refusals;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +25,7 @@ use vocabulary::AppKey;
 
 pub(crate) use application::KIND as APPLICATION;
 pub(crate) use cluster::KIND as CLUSTER;
+pub(crate) use metrics::IntakeMetrics;
 pub(crate) use refusals::{Refusal, Refusals};
 
 use crate::hub::{HubError, Objects};
@@ -31,6 +34,8 @@ use crate::hub::{HubError, Objects};
 const WORKERS: usize = 8;
 /// When everything is looked at again although nothing was heard.
 const LOOK_AGAIN: Duration = Duration::from_mins(5);
+/// Between two looks for what is missing on the hub: a deletion is seen, an absence is not.
+const LOOK_FOR_ABSENT: Duration = Duration::from_secs(15);
 
 /// Everything the hub holds of us, and the queues of what changed.
 #[derive(Debug, Clone, Default)]
@@ -59,6 +64,7 @@ pub(crate) struct Intake {
     pub(crate) claim: Claim,
     pub(crate) hints: Hints,
     pub(crate) refusals: Refusals,
+    pub(crate) metrics: IntakeMetrics,
 }
 
 /// Why an object was not taken in this time. It is tried again.
@@ -89,27 +95,34 @@ impl Intake {
                 }),
             )
         };
-        tokio::pin!(work);
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                _ = &mut work => return Ok(()),
-                _ = again.tick() => self.look_again(),
-                hint = hints.recv() => match hint.as_deref() {
-                    Ok(Hint::Forgotten { namespace, name }) => {
-                        let key = AppKey { namespace: namespace.clone(), name: name.clone() };
-                        if namespace.is_empty() { self.view.changed_clusters.push(key) } else { self.view.changed_applications.push(key) }
-                    }
-                    Ok(Hint::Vacated) => {
-                        let leaving = |key: &AppKey| self.view.clusters.get(key).is_some_and(|object| object.metadata.deletion_timestamp.is_some());
-                        self.view.changed_clusters.extend(self.view.clusters.keys().into_iter().filter(leaving));
-                    }
-                    Ok(Hint::Everything) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => self.look_again(),
-                    Ok(_) => {}
-                    Err(tokio::sync::broadcast::error::RecvError::Closed) => return Ok(()),
-                },
+        // Both are polled at all times: work in progress may hold the connection that listening waits for.
+        let listen = async {
+            let mut missing = tokio::time::interval(LOOK_FOR_ABSENT);
+            let mut absent = BTreeSet::new();
+            loop {
+                tokio::select! {
+                    _ = again.tick() => self.look_again(),
+                    _ = missing.tick() => if let Err(error) = application::count_absent(&self, &mut absent).await {
+                        tracing::warn!(error = crate::error_chain(&error), "what is missing on the hub was not counted");
+                    },
+                    hint = hints.recv() => match hint.as_deref() {
+                        Ok(Hint::Forgotten { namespace, name }) => {
+                            let key = AppKey { namespace: namespace.clone(), name: name.clone() };
+                            if namespace.is_empty() { self.view.changed_clusters.push(key) } else { self.view.changed_applications.push(key) }
+                        }
+                        Ok(Hint::Vacated) => {
+                            let leaving = |key: &AppKey| self.view.clusters.get(key).is_some_and(|object| object.metadata.deletion_timestamp.is_some());
+                            self.view.changed_clusters.extend(self.view.clusters.keys().into_iter().filter(leaving));
+                        }
+                        Ok(Hint::Everything) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => self.look_again(),
+                        Ok(_) => {}
+                        Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+                    },
+                }
             }
-        }
+        };
+        tokio::select! { () = shutdown.cancelled() => {}, _ = work => {}, () = listen => {} }
+        Ok(())
     }
 
     fn look_again(&self) {
@@ -134,6 +147,7 @@ impl Intake {
                         Ok(()) => queue.finish(&key),
                         Err(error) => {
                             let failures = queue.fail(&key);
+                            self.metrics.retries.inc();
                             tracing::warn!(%key, failures, error = crate::error_chain(&error), "intake failed; it will be repeated");
                         }
                     }
