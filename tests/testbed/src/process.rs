@@ -56,6 +56,13 @@ impl Process {
         self
     }
 
+    /// Adds one argument as it is.
+    #[must_use]
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(OsString::from(argument));
+        self
+    }
+
     /// Sets a variable of its environment.
     #[must_use]
     pub fn environment(mut self, name: &str, value: &str) -> Self {
