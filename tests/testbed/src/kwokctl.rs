@@ -1,6 +1,7 @@
 //! A cluster that this bed did not make: kwokctl makes it, as a person would.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -70,6 +71,21 @@ impl KwokCluster {
         .await
         .map_err(|error| error.context(cluster.process.log_tail(3000)))?;
         Ok(cluster)
+    }
+
+    /// Runs kubectl against it; its standard output.
+    ///
+    /// # Errors
+    /// When it ends with another code than 0; with what it said.
+    pub fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let output = Command::new(tools()?.join("kubectl"))
+            .arg("--kubeconfig")
+            .arg(self.kubeconfig())
+            .args(arguments)
+            .output()?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "kubectl {}: {error}", arguments.join(" "));
+        Ok(String::from_utf8(output.stdout)?)
     }
 
     /// Kubeconfig that kwokctl wrote.

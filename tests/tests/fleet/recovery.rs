@@ -52,3 +52,27 @@ pub(crate) async fn a_lost_database_is_told_and_survived(fleet: &mut Fleet) -> a
     }
     Ok(())
 }
+
+pub(crate) async fn an_operator_that_starts_without_its_database_says_so_and_recovers(
+    fleet: &mut Fleet,
+) -> anyhow::Result<()> {
+    fleet.operator()?.process.end()?;
+    fleet.bed.postgres.primary.end()?;
+    fleet.operator()?.process.start()?;
+    let pid = fleet.operator()?.process.pid();
+    eventually("it runs, and readiness names the database", SOON, async || {
+        ensure!(fleet.probe("/healthz")?.contains("200"), "it is not well");
+        let answer = fleet.probe("/readyz")?;
+        ensure!(answer.contains("503") && answer.contains("database"), "{answer}");
+        Ok(Some(()))
+    })
+    .await?;
+    fleet.bed.postgres.primary.start()?;
+    fleet.bed.postgres.answers().await?;
+    eventually("ready", SOON, async || Ok(fleet.probe("/readyz")?.contains("200").then_some(()))).await?;
+    namespace(fleet, "late")?;
+    fleet.apply("hub", &web("late", "web", 3))?;
+    fleet.ready("late", "web").await?;
+    ensure!(fleet.operator()?.process.pid() == pid, "it is the same process");
+    Ok(())
+}
