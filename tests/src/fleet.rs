@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use crds::Application;
 use kube::{Api, Client};
 use serde_json::Value;
-use testbed::{Bed, Gateway, Link, MemberSpec, eventually};
+use testbed::{AuditEvent, Bed, Gateway, Link, MemberSpec, eventually};
 
 use crate::operator::{Operator, Times};
 
@@ -217,18 +217,23 @@ impl Fleet {
         self.operators.first().context("the fleet has no operator")?.probe(path)
     }
 
-    /// Writes Meridian made to members so far, by their own audit logs: cluster, verb and object.
-    pub fn member_writes(&self) -> Vec<String> {
-        let ours = |event: &testbed::AuditEvent| {
+    /// Writes Meridian made to members so far, by their own audit logs, with the member's name.
+    pub fn member_events(&self) -> Vec<(String, AuditEvent)> {
+        let ours = |event: &AuditEvent| {
             event.is_write()
                 && event.user.starts_with("system:serviceaccount:meridian-system:")
                 && !matches!(event.resource.as_str(), "serviceaccounts/token" | "selfsubjectrulesreviews")
         };
         let of = |(cluster, member): (&String, &testbed::Plane)| {
-            let told = |event: testbed::AuditEvent| ours(&event).then(|| format!("{cluster}: {event:?}"));
-            member.audit().events().into_iter().filter_map(told).collect::<Vec<_>>()
+            let events = member.audit().events().into_iter().filter(ours);
+            events.map(|event| (cluster.clone(), event)).collect::<Vec<_>>()
         };
         self.bed.members.iter().flat_map(of).collect()
+    }
+
+    /// The same as text: cluster, verb and object.
+    pub fn member_writes(&self) -> Vec<String> {
+        self.member_events().into_iter().map(|(cluster, event)| format!("{cluster}: {event:?}")).collect()
     }
 
     /// A client of a member or the hub.

@@ -31,9 +31,11 @@ pub struct Version {
     pub uid: String,
     /// It was deleted.
     pub gone: bool,
-    /// `spec.replicas`, 0 where there are none.
-    pub replicas: i64,
-    /// `status.availableReplicas`, 0 where there are none.
+    /// `spec.replicas`, 0 where there are none or the object is gone.
+    pub told: i64,
+    /// What it is told differs from the version before.
+    pub is_order: bool,
+    /// `status.availableReplicas`, 0 where there are none or the object is gone.
     pub available: i64,
 }
 
@@ -71,6 +73,19 @@ impl History {
         self.versions.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The last version of each object, by member and name.
+    pub fn now(&self) -> BTreeMap<(String, String), Version> {
+        let named = |version: Version| ((version.cluster.clone(), version.name.clone()), version);
+        self.versions().into_iter().map(named).collect()
+    }
+
+    /// What was recorded so far of the objects of one name.
+    #[must_use]
+    pub fn of(&self, name: &str) -> Self {
+        let versions = self.versions().into_iter().filter(|version| version.name == name).collect();
+        Self { versions: Arc::new(Mutex::new(versions)), tasks: Vec::new() }
+    }
+
     /// Every object was told numbers that only rise.
     ///
     /// # Errors
@@ -90,8 +105,7 @@ impl History {
     fn replicas(&self, allowed: impl Fn(i64, i64) -> bool, what: &str) -> anyhow::Result<()> {
         let mut told: BTreeMap<(String, String), Vec<i64>> = BTreeMap::new();
         for version in self.versions() {
-            let replicas = if version.gone { 0 } else { version.replicas };
-            told.entry((version.cluster, version.name)).or_default().push(replicas);
+            told.entry((version.cluster, version.name)).or_default().push(version.told);
         }
         for ((cluster, name), mut numbers) in told {
             numbers.dedup();
@@ -120,8 +134,7 @@ impl History {
             Ok(())
         };
         for version in versions {
-            let available = if version.gone { 0 } else { version.available };
-            now.insert((version.cluster, version.name), available);
+            now.insert((version.cluster, version.name), version.available);
             let sum: i64 = now.values().sum();
             // The first list of each member arrives by itself.
             begun |= sum >= wanted;
@@ -163,14 +176,21 @@ async fn record(
     listed: watch::Sender<bool>,
 ) {
     let add = |object: &DynamicObject, gone: bool| {
-        let number = |pointer: &str| object.data.pointer(pointer).and_then(serde_json::Value::as_i64).unwrap_or(0);
-        versions.lock().unwrap_or_else(PoisonError::into_inner).push(Version {
+        let number = |pointer: &str| {
+            object.data.pointer(pointer).and_then(serde_json::Value::as_i64).filter(|_| !gone).unwrap_or(0)
+        };
+        let (name, told) = (object.name_any(), number("/spec/replicas"));
+        let mut versions = versions.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = versions.iter().rfind(|before: &&Version| before.cluster == cluster && before.name == name);
+        let is_order = before.is_none_or(|before| before.told != told);
+        versions.push(Version {
             at: Instant::now(),
             cluster: cluster.clone(),
-            name: object.name_any(),
+            name,
             uid: object.uid().unwrap_or_default(),
             gone,
-            replicas: number("/spec/replicas"),
+            told,
+            is_order,
             available: number("/status/availableReplicas"),
         });
     };

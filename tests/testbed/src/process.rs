@@ -177,6 +177,18 @@ impl Process {
         String::from_utf8_lossy(&log[log.len().saturating_sub(bytes)..]).into_owned()
     }
 
+    /// Bytes logged so far.
+    pub fn log_length(&self) -> u64 {
+        std::fs::metadata(&self.log).map(|metadata| metadata.len()).unwrap_or(0)
+    }
+
+    /// What it logged after so many bytes.
+    pub fn log_since(&self, bytes: u64) -> String {
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        let from = usize::try_from(bytes).unwrap_or(usize::MAX).min(log.len());
+        String::from_utf8_lossy(&log[from..]).into_owned()
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name

@@ -7,16 +7,20 @@
 mod bad_input;
 mod clusters;
 mod deletion;
+mod intent;
 mod kinds;
 mod motion;
 mod ownership;
 mod placement;
 mod recovery;
+mod silence;
+mod takeover;
 
 use std::process::ExitCode;
 
 use acceptance::scenario::{Act, run};
-use acceptance::{FleetPlan, scenarios};
+use acceptance::{FleetPlan, Times, scenarios};
+use testbed::MemberSpec;
 
 fn main() -> ExitCode {
     let usual = scenarios![
@@ -44,5 +48,53 @@ fn main() -> ExitCode {
         clusters::a_cluster_made_by_kwokctl_joins_is_replaced_and_leaves,
         clusters::a_removed_cluster_takes_its_workloads_along_when_asked,
     ];
-    run(vec![Act { name: "usual", plan: FleetPlan::usual(), scenarios: usual }])
+    let disturbed = scenarios![
+        silence::a_frozen_member_is_noticed_and_slows_nobody,
+        silence::a_black_holed_link_is_noticed_and_slows_nobody,
+        silence::hanging_watches_are_noticed_and_slow_nobody,
+        silence::a_minute_of_429_is_noticed_and_slows_nobody,
+        silence::a_lost_zone_moves_and_half_the_fleet_does_not,
+        silence::a_deletion_says_which_silent_cluster_keeps_it,
+    ];
+    let pair_scenarios = scenarios![
+        takeover::a_frozen_leader_that_wakes_writes_nothing,
+        takeover::killed_operators_take_over_from_each_other,
+        takeover::a_scale_up_survives_a_database_that_is_gone_for_a_while,
+        takeover::what_was_accepted_is_delivered_while_the_hub_is_down,
+        takeover::a_member_restored_from_an_older_snapshot_is_put_right,
+        takeover::an_object_deleted_behind_our_back_is_made_again_once,
+        intent::an_edit_that_prunes_much_waits_for_a_person,
+        intent::a_namespace_that_goes_leaves_the_fleet_as_it_is,
+        intent::a_hub_restored_from_an_older_snapshot_moves_nothing,
+        intent::a_kind_that_goes_from_the_hub_leaves_the_fleet_as_it_is,
+        intent::a_hub_rebuilt_empty_moves_nothing,
+    ];
+    run(vec![
+        Act { name: "usual", plan: FleetPlan::usual(), scenarios: usual },
+        Act { name: "disturbed", plan: disturbable(), scenarios: disturbed },
+        Act { name: "pair", plan: pair(), scenarios: pair_scenarios },
+    ])
+}
+
+/// Four members, two of them in one zone, and everything between the operator and the rest can be disturbed.
+fn disturbable() -> FleetPlan {
+    let member = MemberSpec::new;
+    FleetPlan {
+        members: vec![
+            member("north-a", "north", &["n1"]),
+            member("north-b", "north", &["n1"]),
+            member("south-a", "south", &["s1"]),
+            member("south-b", "south", &["s2"]),
+        ],
+        operators: 1,
+        faults: true,
+        // Silence and its probes are the operator's own defaults: their figures are promised.
+        times: Times { recovery: Some(3.0), delete_window: Some(20.0), ..Times::default() },
+    }
+}
+
+/// The usual members and two operators, and everything between them and the rest can be disturbed.
+fn pair() -> FleetPlan {
+    let times = Times { recovery: Some(1.0), ..Times::default() };
+    FleetPlan { operators: 2, faults: true, times, ..FleetPlan::usual() }
 }
