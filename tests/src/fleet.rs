@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use crds::Application;
 use kube::{Api, Client};
 use serde_json::Value;
-use testbed::{AuditEvent, Bed, Gateway, Link, MemberSpec, eventually};
+use testbed::{AuditEvent, Bed, Gateway, GatewayMode, Link, LinkMode, MemberSpec, eventually};
 
 use crate::operator::{Operator, Times};
 
@@ -130,13 +130,37 @@ impl Fleet {
         self.ways.get(member).with_context(|| format!("no way to {member} can be disturbed"))
     }
 
-    /// Something went wrong: logs and data stay, and the operators' last words are printed.
+    /// Something went wrong: logs and data stay, the operators' last words are printed, and what was disturbed is put
+    /// right as far as that is possible, so that the next scenario does not suffer from it.
     pub fn failed(&mut self) {
         self.bed.keep();
         for operator in &self.operators {
             eprintln!("last words of {}:\n{}", operator.process.name(), operator.process.log_tail(4000));
         }
         eprintln!("logs and data stay in {}", self.bed.folder().display());
+        for way in self.ways.values() {
+            way.link.set(LinkMode::Open);
+            way.gateway.set(GatewayMode::Pass);
+        }
+        for link in self.operators.iter().flat_map(|operator| operator.database.iter().chain(&operator.hub)) {
+            link.set(LinkMode::Open);
+        }
+        let planes = std::iter::once(&mut self.bed.hub).chain(self.bed.members.values_mut());
+        let processes = planes.flat_map(testbed::Plane::processes_mut);
+        let processes = processes.chain([&mut self.bed.postgres.primary]);
+        let processes = processes.chain(self.bed.etcds.values_mut().map(|etcd| &mut etcd.process));
+        for process in processes.chain(self.operators.iter_mut().map(|operator| &mut operator.process)) {
+            // A process that runs is not hurt by being told to go on.
+            let put_right = if process.is_alive() { process.resume() } else { process.start_again() };
+            if let Err(error) = put_right {
+                eprintln!("{error:#}");
+            }
+        }
+        for member in &self.plan.members {
+            if let Err(error) = self.meridian(&["cluster", "uncordon", &member.name]) {
+                eprintln!("{error:#}");
+            }
+        }
     }
 
     /// Joins a member through the command line.

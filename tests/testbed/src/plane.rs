@@ -178,6 +178,11 @@ impl Plane {
         self.processes.iter().map(|(_, process)| process)
     }
 
+    /// All its servers, to be handled.
+    pub fn processes_mut(&mut self) -> impl Iterator<Item = &mut Process> {
+        self.processes.iter_mut().map(|(_, process)| process)
+    }
+
     /// Waits until the API server says that it is ready.
     ///
     /// # Errors

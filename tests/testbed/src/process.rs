@@ -115,6 +115,16 @@ impl Process {
         Ok(())
     }
 
+    /// Starts it after it has ended, by itself or not.
+    ///
+    /// # Errors
+    /// When it runs, or cannot be started.
+    pub fn start_again(&mut self) -> anyhow::Result<()> {
+        ensure!(!self.is_alive(), "{} runs already", self.name);
+        self.ended();
+        self.start()
+    }
+
     /// Its process id while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.running.as_ref().map(|running| running.pid)

@@ -72,7 +72,8 @@ const REFUSED_AT_ONCE: &[Case] = &[
     (
         "a template of 2 MiB",
         |app| {
-            app["spec"]["components"][0]["template"]["metadata"]["annotations"] = json!({"note": "x".repeat(2 << 20)})
+            let large = json!({"name": "large", "template": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "large"}, "data": {"x": "x".repeat(2 << 20)}}});
+            app["spec"]["components"].as_array_mut().unwrap().push(large);
         },
         &["too large"],
     ),

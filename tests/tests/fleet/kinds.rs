@@ -1,7 +1,7 @@
 //! Every kind of component.
 
 use acceptance::manifests::{MEMBERS, app, deployment, namespace, web};
-use acceptance::{Fleet, History, SOON, condition};
+use acceptance::{Fleet, History, SOON, condition, desired};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use testbed::eventually;
@@ -112,8 +112,16 @@ pub(crate) async fn a_job_that_runs_once_is_not_run_again_when_its_cluster_is_dr
         Ok((job["status"]["succeeded"] == 1).then_some(()))
     })
     .await?;
-    fleet.meridian(&["cluster", "drain", home, "--wait", "--timeout", "60s"])?;
-    fleet.ready("once", "web").await?;
+    fleet.meridian(&["cluster", "drain", home])?;
+    fleet
+        .app_until("once", "web", "the workload has left", |app| {
+            !desired(app).contains(home) && app.status.as_ref().is_some_and(|status| status.available == 6)
+        })
+        .await?;
+    eventually("nothing of the workload is left behind", SOON, async || {
+        Ok(fleet.get(home, "deployment", "once", "web")?.is_none().then_some(()))
+    })
+    .await?;
     let again = runs(fleet)?;
     fleet.meridian(&["cluster", "uncordon", home])?;
     ensure!(again == first, "it ran in {again:?}");
