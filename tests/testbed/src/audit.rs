@@ -28,6 +28,18 @@ impl AuditEvent {
     }
 }
 
+impl AuditEvent {
+    /// It made an object that was not there: server-side apply is a patch, and answers 201 then.
+    pub fn is_creation(&self) -> bool {
+        matches!(self.verb.as_str(), "create" | "patch" | "update") && self.code == 201
+    }
+
+    /// It took an object away, or asked for that.
+    pub fn is_deletion(&self) -> bool {
+        matches!(self.verb.as_str(), "delete" | "deletecollection") && self.is_write()
+    }
+}
+
 /// The log of one API server.
 #[derive(Debug, Clone)]
 pub struct AuditLog {

@@ -8,7 +8,7 @@ use futures::future::try_join_all;
 
 use crate::plane::Plane;
 use crate::postgres::Postgres;
-use crate::process::{Process, free_ports};
+use crate::store::{EtcdStore, Snapshot};
 use crate::tools::tools;
 
 /// A member cluster to be.
@@ -120,13 +120,11 @@ impl BedBuilder {
         let stores = if self.own_etcd { names.clone() } else { vec!["shared".to_owned()] };
         let mut etcds = BTreeMap::new();
         for store in stores {
-            let [port, peer] = free_ports()?;
-            let mut etcd = etcd(&tools, &folder, &store, port, peer);
-            etcd.start()?;
-            etcds.insert(store, (port, etcd));
+            let etcd = EtcdStore::start(&tools, &folder, &store)?;
+            etcds.insert(store, etcd);
         }
         let port_of =
-            |name: &str| etcds.get(name).or_else(|| etcds.get("shared")).map(|(port, _)| *port).context("an etcd");
+            |name: &str| etcds.get(name).or_else(|| etcds.get("shared")).map(EtcdStore::port).context("an etcd");
         let mut starts = Vec::new();
         for name in &names {
             let member = self.members.iter().find(|member| member.name == *name);
@@ -136,18 +134,8 @@ impl BedBuilder {
         let mut members: BTreeMap<String, Plane> =
             planes.into_iter().map(|plane| (plane.name().to_owned(), plane)).collect();
         let hub = members.remove("hub").context("the hub was started")?;
-        let etcds = etcds.into_iter().map(|(name, (_, etcd))| (name, etcd)).collect();
         Ok(Bed { postgres, hub, members, etcds, folder, keep })
     }
-}
-
-fn etcd(tools: &Path, folder: &Path, name: &str, port: u16, peer: u16) -> Process {
-    Process::new(&format!("etcd-{name}"), &tools.join("etcd"), folder).arguments(&format!(
-        "--name n --data-dir {} --listen-client-urls http://127.0.0.1:{port} --advertise-client-urls http://127.0.0.1:{port} \
-         --listen-peer-urls http://127.0.0.1:{peer} --initial-advertise-peer-urls http://127.0.0.1:{peer} \
-         --initial-cluster n=http://127.0.0.1:{peer} --unsafe-no-fsync --quota-backend-bytes=2147483648 --log-level=error",
-        folder.join(format!("etcd-{name}")).display()
-    ))
 }
 
 fn temporary_folder() -> anyhow::Result<PathBuf> {
@@ -167,7 +155,7 @@ pub struct Bed {
     /// Members by name.
     pub members: BTreeMap<String, Plane>,
     /// Stores by the name of their plane, or `shared`.
-    pub etcds: BTreeMap<String, Process>,
+    pub etcds: BTreeMap<String, EtcdStore>,
     folder: PathBuf,
     keep: bool,
 }
@@ -189,6 +177,48 @@ impl Bed {
     /// When there is none of that name.
     pub fn member(&self, name: &str) -> anyhow::Result<&Plane> {
         self.members.get(name).with_context(|| format!("there is no member {name}"))
+    }
+
+    /// The hub, or a member.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn plane_mut(&mut self, name: &str) -> anyhow::Result<&mut Plane> {
+        if name == "hub" { Ok(&mut self.hub) } else { self.member_mut(name) }
+    }
+
+    /// Keeps a copy of everything a plane holds.
+    ///
+    /// # Errors
+    /// When the plane has no etcd of its own, or it cannot be copied.
+    pub async fn snapshot(&mut self, plane: &str, name: &str) -> anyhow::Result<Snapshot> {
+        let snapshot = self.etcd_mut(plane)?.snapshot(name)?;
+        self.plane_mut(plane)?.ready().await?;
+        Ok(snapshot)
+    }
+
+    /// Takes a plane back to a snapshot, or to nothing at all, and waits until it works. Its keys stay, so its clients
+    /// still know it.
+    ///
+    /// # Errors
+    /// When the plane has no etcd of its own, or does not come back.
+    pub async fn restore(&mut self, plane: &str, snapshot: Option<&Snapshot>) -> anyhow::Result<()> {
+        self.plane_mut(plane)?.stop_all()?;
+        self.etcd_mut(plane)?.restore(snapshot)?;
+        self.plane_mut(plane)?.start_all().await
+    }
+
+    /// A plane's own etcd.
+    ///
+    /// # Errors
+    /// When the bed was not built with [`BedBuilder::own_etcd`].
+    pub fn etcd_mut(&mut self, plane: &str) -> anyhow::Result<&mut EtcdStore> {
+        self.etcds.get_mut(plane).with_context(|| format!("{plane} has no etcd of its own"))
+    }
+
+    /// Logs and data stay when the bed ends.
+    pub fn keep(&mut self) {
+        self.keep = true;
     }
 
     /// A member whose servers are to be handled.

@@ -5,17 +5,25 @@
 
 mod audit;
 mod bed;
+mod gateway;
+mod kwokctl;
+mod link;
 mod pki;
 mod plane;
 mod postgres;
 mod process;
+mod store;
 mod tools;
 mod wait;
 
 pub use audit::{AuditEvent, AuditLog};
 pub use bed::{Bed, BedBuilder, MemberSpec};
+pub use gateway::{Gateway, GatewayMode};
+pub use kwokctl::KwokCluster;
+pub use link::{Link, LinkMode};
 pub use plane::{Plane, PlaneProcess};
 pub use postgres::Postgres;
 pub use process::{Process, free_ports};
+pub use store::{EtcdStore, Snapshot};
 pub use tools::{postgres_tools, tools};
 pub use wait::eventually;

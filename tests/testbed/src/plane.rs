@@ -124,6 +124,11 @@ impl Plane {
         &self.name
     }
 
+    /// Port of its API server.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// URL of its API server.
     pub fn server_url(&self) -> String {
         format!("https://127.0.0.1:{}", self.port)
@@ -171,6 +176,11 @@ impl Plane {
     /// All its servers.
     pub fn processes(&self) -> impl Iterator<Item = &Process> {
         self.processes.iter().map(|(_, process)| process)
+    }
+
+    /// All its servers, to be handled.
+    pub fn processes_mut(&mut self) -> impl Iterator<Item = &mut Process> {
+        self.processes.iter_mut().map(|(_, process)| process)
     }
 
     /// Waits until the API server says that it is ready.
@@ -244,6 +254,21 @@ fn is_ready(node: &Node) -> bool {
 }
 
 impl Plane {
+    /// Ends its servers for a while, those that use the API server first.
+    pub(crate) fn stop_all(&mut self) -> anyhow::Result<()> {
+        let running = self.processes.iter_mut().rev().filter(|(_, process)| process.is_alive());
+        running.map(|(_, process)| process).try_for_each(Process::kill)
+    }
+
+    /// Starts its servers again.
+    pub(crate) async fn start_all(&mut self) -> anyhow::Result<()> {
+        self.process(PlaneProcess::Api)?.start()?;
+        self.ready().await?;
+        let others = self.processes.iter_mut().filter(|(which, _)| *which != PlaneProcess::Api);
+        others.map(|(_, process)| process).try_for_each(Process::start)?;
+        self.settled(0).await
+    }
+
     /// Ends its servers.
     pub(crate) fn end(&mut self) {
         self.processes.clear();

@@ -67,6 +67,11 @@ impl Postgres {
         Ok(postgres)
     }
 
+    /// Port of the primary.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// URL of the database `meridian` on the primary.
     pub fn url(&self) -> String {
         self.database_url("meridian")

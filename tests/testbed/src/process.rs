@@ -56,6 +56,13 @@ impl Process {
         self
     }
 
+    /// Adds one argument as it is.
+    #[must_use]
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(OsString::from(argument));
+        self
+    }
+
     /// Sets a variable of its environment.
     #[must_use]
     pub fn environment(mut self, name: &str, value: &str) -> Self {
@@ -106,6 +113,16 @@ impl Process {
         let pid = line.trim().parse().with_context(|| format!("{}: its process id", self.name))?;
         self.running = Some(Running { supervisor, pid });
         Ok(())
+    }
+
+    /// Starts it after it has ended, by itself or not.
+    ///
+    /// # Errors
+    /// When it runs, or cannot be started.
+    pub fn start_again(&mut self) -> anyhow::Result<()> {
+        ensure!(!self.is_alive(), "{} runs already", self.name);
+        self.ended();
+        self.start()
     }
 
     /// Its process id while it runs.
@@ -168,6 +185,18 @@ impl Process {
     pub fn log_tail(&self, bytes: usize) -> String {
         let log = std::fs::read(&self.log).unwrap_or_default();
         String::from_utf8_lossy(&log[log.len().saturating_sub(bytes)..]).into_owned()
+    }
+
+    /// Bytes logged so far.
+    pub fn log_length(&self) -> u64 {
+        std::fs::metadata(&self.log).map(|metadata| metadata.len()).unwrap_or(0)
+    }
+
+    /// What it logged after so many bytes.
+    pub fn log_since(&self, bytes: u64) -> String {
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        let from = usize::try_from(bytes).unwrap_or(usize::MAX).min(log.len());
+        String::from_utf8_lossy(&log[from..]).into_owned()
     }
 
     /// Its name.

@@ -51,7 +51,7 @@ async fn a_bed_runs_pods_counts_requests_survives_faults_and_leaves_nothing() {
 
     let pids: Vec<u32> = member
         .processes()
-        .chain(bed.etcds.values())
+        .chain(bed.etcds.values().map(|etcd| &etcd.process))
         .chain([&bed.postgres.primary])
         .filter_map(testbed::Process::pid)
         .collect();

@@ -1,0 +1,350 @@
+//! An installed Meridian: operators, command line and joined members on a bed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use crds::Application;
+use kube::{Api, Client};
+use serde_json::Value;
+use testbed::{AuditEvent, Bed, Gateway, GatewayMode, Link, LinkMode, MemberSpec, eventually};
+
+use crate::operator::{Operator, Times};
+
+/// Longest time for anything the tests wait for.
+pub const SOON: Duration = Duration::from_mins(1);
+
+/// What a fleet is made of.
+#[derive(Debug, Clone)]
+pub struct FleetPlan {
+    /// Members, all joined.
+    pub members: Vec<MemberSpec>,
+    /// Operators that run at once.
+    pub operators: usize,
+    /// Every connection of an operator goes through what can be disturbed, and every plane has an etcd of its own.
+    pub faults: bool,
+    /// What operators are told about time.
+    pub times: Times,
+}
+
+impl FleetPlan {
+    /// Three members in two regions and three zones, and one operator that reaches everything directly.
+    pub fn usual() -> Self {
+        Self { members: MemberSpec::usual(), operators: 1, faults: false, times: Times::default() }
+    }
+}
+
+/// The way of the operators to one member: a link, then a gateway.
+#[derive(Debug)]
+pub struct Way {
+    /// Bytes pass here.
+    pub link: Link,
+    /// Requests pass here.
+    pub gateway: Gateway,
+}
+
+/// A fleet that was installed and joined.
+pub struct Fleet {
+    /// The operators' processes; they end before what they stand on.
+    pub operators: Vec<Operator>,
+    /// Ways to members, where the plan asks for faults.
+    pub ways: BTreeMap<String, Way>,
+    /// Servers under it.
+    pub bed: Bed,
+    /// What it was made by.
+    pub plan: FleetPlan,
+    programs: PathBuf,
+}
+
+impl Fleet {
+    /// Starts everything a plan asks for and joins its members.
+    ///
+    /// # Errors
+    /// When a step does not succeed.
+    pub async fn start(plan: &FleetPlan) -> anyhow::Result<Self> {
+        let builder = Bed::builder().members(plan.members.clone());
+        let bed = if plan.faults { builder.own_etcd() } else { builder }.start().await?;
+        let programs = programs()?;
+        std::fs::write(bed.folder().join("envelope.key"), "5a".repeat(32))?;
+        let migrated = Command::new(programs.join("meridian-operator"))
+            .args(["migrate", "--database-url", &bed.postgres.url()])
+            .output()?;
+        ensure!(migrated.status.success(), "migrate: {}", String::from_utf8_lossy(&migrated.stdout));
+        let mut fleet = Self { operators: Vec::new(), ways: BTreeMap::new(), bed, plan: plan.clone(), programs };
+        fleet.install()?;
+        if plan.faults {
+            for member in &plan.members {
+                let plane = fleet.bed.member(&member.name)?;
+                let gateway = Gateway::before(plane).await?;
+                let link = Link::to(gateway.port()).await?;
+                fleet.ways.insert(member.name.clone(), Way { link, gateway });
+            }
+        }
+        for _ in 0..plan.operators {
+            fleet.add_operator().await?;
+        }
+        for member in &plan.members {
+            fleet.join(member)?;
+        }
+        Ok(fleet)
+    }
+
+    /// Brings Meridian's kinds to the hub.
+    ///
+    /// # Errors
+    /// When the hub refuses them.
+    pub fn install(&self) -> anyhow::Result<()> {
+        let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/manifests");
+        self.kubectl("hub", &["apply", "--server-side", "-f", &manifests.display().to_string()])?;
+        self.kubectl("hub", &["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]).map(drop)
+    }
+
+    /// Starts one operator more.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub async fn add_operator(&mut self) -> anyhow::Result<&mut Operator> {
+        let number = self.operators.len();
+        let program = self.programs.join("meridian-operator");
+        let mut operator = Operator::new(number, &program, &self.bed, self.plan.times, self.plan.faults).await?;
+        operator.process.start()?;
+        self.operators.push(operator);
+        self.operators.last_mut().context("it was just added")
+    }
+
+    /// The first operator, of most fleets the only one.
+    ///
+    /// # Errors
+    /// When the fleet has none.
+    pub fn operator(&mut self) -> anyhow::Result<&mut Operator> {
+        self.operators.first_mut().context("the fleet has no operator")
+    }
+
+    /// The way of the operators to a member.
+    ///
+    /// # Errors
+    /// When its plan did not ask for faults, or there is no such member.
+    pub fn way(&self, member: &str) -> anyhow::Result<&Way> {
+        self.ways.get(member).with_context(|| format!("no way to {member} can be disturbed"))
+    }
+
+    /// Something went wrong: logs and data stay, the operators' last words are printed, and what was disturbed is put
+    /// right as far as that is possible, so that the next scenario does not suffer from it.
+    pub fn failed(&mut self) {
+        self.bed.keep();
+        for operator in &self.operators {
+            eprintln!("last words of {}:\n{}", operator.process.name(), operator.process.log_tail(4000));
+        }
+        eprintln!("logs and data stay in {}", self.bed.folder().display());
+        for way in self.ways.values() {
+            way.link.set(LinkMode::Open);
+            way.gateway.set(GatewayMode::Pass);
+        }
+        for link in self.operators.iter().flat_map(|operator| operator.database.iter().chain(&operator.hub)) {
+            link.set(LinkMode::Open);
+        }
+        let planes = std::iter::once(&mut self.bed.hub).chain(self.bed.members.values_mut());
+        let processes = planes.flat_map(testbed::Plane::processes_mut);
+        let processes = processes.chain([&mut self.bed.postgres.primary]);
+        let processes = processes.chain(self.bed.etcds.values_mut().map(|etcd| &mut etcd.process));
+        for process in processes.chain(self.operators.iter_mut().map(|operator| &mut operator.process)) {
+            // A process that runs is not hurt by being told to go on.
+            let put_right = if process.is_alive() { process.resume() } else { process.start_again() };
+            if let Err(error) = put_right {
+                eprintln!("{error:#}");
+            }
+        }
+        for member in &self.plan.members {
+            if let Err(error) = self.meridian(&["cluster", "uncordon", &member.name]) {
+                eprintln!("{error:#}");
+            }
+        }
+    }
+
+    /// Joins a member through the command line.
+    ///
+    /// # Errors
+    /// When it is refused, or not ready in time.
+    pub fn join(&self, member: &MemberSpec) -> anyhow::Result<()> {
+        let kubeconfig = self.bed.member(&member.name)?.kubeconfig().display().to_string();
+        let zones = member.zones.join(",");
+        let mut arguments = vec!["cluster", "join", &member.name, "--kubeconfig", &kubeconfig];
+        arguments.extend(["--region", &member.region, "--zone", &zones]);
+        let server = self.ways.get(&member.name).map(|way| way.link.https());
+        if let Some(server) = &server {
+            arguments.extend(["--server", server]);
+        }
+        self.meridian(&arguments).map(drop)
+    }
+
+    /// Runs the command line against the hub; its standard output.
+    ///
+    /// # Errors
+    /// When it ends with another code than 0; with what it said.
+    pub fn meridian(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        said("meridian", arguments, self.try_meridian(arguments)?)
+    }
+
+    /// Runs the command line against the hub, whatever comes of it.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn try_meridian(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+        let mut command = Command::new(self.programs.join("meridian"));
+        Ok(command.args(arguments).env("KUBECONFIG", self.bed.hub.kubeconfig()).output()?)
+    }
+
+    /// Runs kubectl against the hub or a member; its standard output.
+    ///
+    /// # Errors
+    /// When it ends with another code than 0; with what it said.
+    pub fn kubectl(&self, plane: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        said("kubectl", arguments, self.try_kubectl(plane, arguments)?)
+    }
+
+    /// Runs kubectl, whatever comes of it.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn try_kubectl(&self, plane: &str, arguments: &[&str]) -> anyhow::Result<Output> {
+        let kubeconfig = if plane == "hub" { self.bed.hub.kubeconfig() } else { self.bed.member(plane)?.kubeconfig() };
+        let mut command = Command::new(testbed::tools()?.join("kubectl"));
+        Ok(command.arg("--kubeconfig").arg(kubeconfig).args(arguments).output()?)
+    }
+
+    /// Applies a manifest to the hub or a member.
+    ///
+    /// # Errors
+    /// When it is refused; with the API server's message.
+    pub fn apply(&self, plane: &str, manifest: &Value) -> anyhow::Result<()> {
+        let outcome = self.try_apply(plane, manifest)?;
+        said("kubectl", &["apply"], outcome).map(drop)
+    }
+
+    /// Applies a manifest, whatever comes of it.
+    ///
+    /// # Errors
+    /// When kubectl cannot be run.
+    pub fn try_apply(&self, plane: &str, manifest: &Value) -> anyhow::Result<Output> {
+        let file = self.bed.folder().join("manifest.json");
+        std::fs::write(&file, serde_json::to_vec(manifest)?)?;
+        self.try_kubectl(plane, &["apply", "--server-side", "--force-conflicts", "-f", &file.display().to_string()])
+    }
+
+    /// What the first operator answers on its probes port: status line, headers and body.
+    ///
+    /// # Errors
+    /// When nobody listens.
+    pub fn probe(&self, path: &str) -> anyhow::Result<String> {
+        self.operators.first().context("the fleet has no operator")?.probe(path)
+    }
+
+    /// Writes Meridian made to members so far, by their own audit logs, with the member's name.
+    pub fn member_events(&self) -> Vec<(String, AuditEvent)> {
+        let ours = |event: &AuditEvent| {
+            event.is_write()
+                && event.user.starts_with("system:serviceaccount:meridian-system:")
+                && !matches!(event.resource.as_str(), "serviceaccounts/token" | "selfsubjectrulesreviews")
+        };
+        let of = |(cluster, member): (&String, &testbed::Plane)| {
+            let events = member.audit().events().into_iter().filter(ours);
+            events.map(|event| (cluster.clone(), event)).collect::<Vec<_>>()
+        };
+        self.bed.members.iter().flat_map(of).collect()
+    }
+
+    /// The same as text: cluster, verb and object.
+    pub fn member_writes(&self) -> Vec<String> {
+        self.member_events().into_iter().map(|(cluster, event)| format!("{cluster}: {event:?}")).collect()
+    }
+
+    /// A client of a member or the hub.
+    ///
+    /// # Errors
+    /// When there is no such plane.
+    pub async fn client(&self, plane: &str) -> anyhow::Result<Client> {
+        if plane == "hub" { self.bed.hub.client().await } else { self.bed.member(plane)?.client().await }
+    }
+
+    /// Reads an object as kubectl prints it; nothing when it is not there.
+    ///
+    /// # Errors
+    /// When kubectl fails for another reason.
+    pub fn get(&self, plane: &str, kind: &str, namespace: &str, name: &str) -> anyhow::Result<Option<Value>> {
+        let text = self.kubectl(
+            plane,
+            &["get", kind, name, "-n", namespace, "-o", "json", "--ignore-not-found", "--show-managed-fields"],
+        )?;
+        if text.trim().is_empty() { Ok(None) } else { Ok(Some(serde_json::from_str(&text)?)) }
+    }
+
+    /// Waits until an Application's own status says of its present spec what is wanted.
+    ///
+    /// # Errors
+    /// When it does not in time; with the status as it was last.
+    pub async fn app_until(
+        &self,
+        namespace: &str,
+        name: &str,
+        what: &str,
+        wanted: impl Fn(&Application) -> bool,
+    ) -> anyhow::Result<Application> {
+        let apps: Api<Application> = Api::namespaced(self.client("hub").await?, namespace);
+        eventually(&format!("{namespace}/{name}: {what}"), SOON, async || {
+            let app = apps.get(name).await?;
+            let current = app.status.as_ref().and_then(|status| status.observed_generation) == app.metadata.generation;
+            if current && wanted(&app) {
+                return Ok(Some(app));
+            }
+            anyhow::bail!("{}", serde_json::to_string_pretty(&app.status)?)
+        })
+        .await
+    }
+
+    /// Waits until an Application is ready.
+    ///
+    /// # Errors
+    /// When it is not in time; with its status.
+    pub async fn ready(&self, namespace: &str, name: &str) -> anyhow::Result<Application> {
+        self.app_until(namespace, name, "ready", |app| {
+            condition(app, "Ready").is_some_and(|(status, _)| status == "True")
+        })
+        .await
+    }
+}
+
+/// Status and message of a condition.
+pub fn condition<'a>(app: &'a Application, type_: &str) -> Option<(&'a str, &'a str)> {
+    let conditions = &app.status.as_ref()?.conditions;
+    let condition = conditions.iter().find(|condition| condition.type_ == type_)?;
+    Some((&condition.status, &condition.message))
+}
+
+/// Replicas decided per cell, by name: `north-a=4 north-b=4`.
+pub fn desired(app: &Application) -> String {
+    let cells = app.status.as_ref().map(|status| status.cells.as_slice()).unwrap_or_default();
+    let held = cells.iter().filter(|cell| cell.desired > 0);
+    held.map(|cell| format!("{}={}", cell.cell, cell.desired)).collect::<Vec<_>>().join(" ")
+}
+
+fn said(program: &str, arguments: &[&str], output: Output) -> anyhow::Result<String> {
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{program} {}: {}: {error}", arguments.join(" "), output.status);
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Folder of the built programs: the one this test was built into.
+fn programs() -> anyhow::Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let folder = test.parent().and_then(Path::parent).context("the test lies in target/…/deps")?;
+    let missing = ["meridian", "meridian-operator"].iter().find(|program| !folder.join(program).exists());
+    ensure!(
+        missing.is_none(),
+        "{} has no {}; run `make test`, which builds it",
+        folder.display(),
+        missing.unwrap_or(&"")
+    );
+    Ok(folder.to_owned())
+}

@@ -1,0 +1,166 @@
+//! Clusters join, change their credential, are replaced and leave.
+
+use acceptance::manifests::{namespace, web};
+use acceptance::{Fleet, SOON, condition, desired};
+use anyhow::{Context, ensure};
+use serde_json::json;
+use testbed::{KwokCluster, eventually};
+
+/// What a command that must be refused said.
+fn refused(fleet: &Fleet, arguments: &[&str]) -> anyhow::Result<String> {
+    let output = fleet.try_meridian(arguments)?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.code() == Some(5), "{}: {}: {said}", arguments.join(" "), output.status);
+    Ok(said)
+}
+
+pub(crate) async fn one_cluster_has_one_name_and_one_name_is_one_cluster(fleet: &mut Fleet) -> anyhow::Result<()> {
+    let kubeconfig =
+        |member: &str| Ok::<_, anyhow::Error>(fleet.bed.member(member)?.kubeconfig().display().to_string());
+    let (north, south) = (kubeconfig("north-a")?, kubeconfig("south-a")?);
+    let said =
+        refused(fleet, &["cluster", "join", "second", "--kubeconfig", &north, "--region", "north", "--zone", "n1"])?;
+    ensure!(said.contains("joined as north-a already") && said.contains("cluster remove north-a"), "{said}");
+    let said = refused(fleet, &["cluster", "update-credential", "north-a", "--kubeconfig", &south])?;
+    ensure!(said.contains("not the cluster that joined as north-a"), "{said}");
+
+    // The hub itself refuses too, whoever writes there.
+    let mut twin: serde_json::Value =
+        serde_json::from_str(&fleet.kubectl("hub", &["get", "mcl", "north-a", "-o", "json"])?)?;
+    twin["metadata"] = json!({"name": "twin"});
+    fleet.apply("hub", &twin)?;
+    let said = eventually("the twin is refused", SOON, async || {
+        let shown = fleet.kubectl("hub", &["get", "mcl", "twin", "-o", "json"])?;
+        let shown: serde_json::Value = serde_json::from_str(&shown)?;
+        let conditions = shown["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        Ok(conditions.into_iter().find(|one| one["type"] == "Ready" && one["reason"] == "SameCluster"))
+    })
+    .await?;
+    let message = said["message"].as_str().unwrap_or_default();
+    ensure!(message.contains("north-a") && message.contains("remove one of the two names"), "{message}");
+    fleet.kubectl("hub", &["delete", "mcl", "twin", "--timeout=30s"]).map(drop)
+}
+
+pub(crate) async fn joining_again_updates_and_an_unreachable_member_is_refused(
+    fleet: &mut Fleet,
+) -> anyhow::Result<()> {
+    let kubeconfig = fleet.bed.member("south-a")?.kubeconfig().display().to_string();
+    let zones = |fleet: &Fleet| fleet.kubectl("hub", &["get", "mcl", "south-a", "-o", "jsonpath={.spec.zones}"]);
+    fleet.meridian(&["cluster", "join", "south-a", "--kubeconfig", &kubeconfig, "--zone", "s1,s2"])?;
+    ensure!(zones(fleet)? == r#"["s1","s2"]"#, "{}", zones(fleet)?);
+    fleet.meridian(&["cluster", "join", "south-a", "--kubeconfig", &kubeconfig, "--zone", "s1"])?;
+    ensure!(zones(fleet)? == r#"["s1"]"#, "{}", zones(fleet)?);
+
+    let [nobody] = testbed::free_ports()?;
+    let plane = fleet.bed.member("south-a")?;
+    let text =
+        std::fs::read_to_string(&kubeconfig)?.replace(&plane.server_url(), &format!("https://127.0.0.1:{nobody}"));
+    let file = fleet.bed.folder().join("nobody.kubeconfig");
+    std::fs::write(&file, text)?;
+    let file = file.display().to_string();
+    let said = refused(fleet, &["cluster", "join", "nobody", "--kubeconfig", &file, "--region", "x", "--zone", "x"])?;
+    ensure!(said.contains(&nobody.to_string()), "{said}");
+    ensure!(fleet.try_kubectl("hub", &["get", "mcl", "nobody"])?.status.code() != Some(0), "nothing entered the fleet");
+    Ok(())
+}
+
+pub(crate) async fn a_revoked_credential_is_told_and_mended_without_a_restart(fleet: &mut Fleet) -> anyhow::Result<()> {
+    namespace(fleet, "revoked")?;
+    fleet.apply("hub", &web("revoked", "web", 6))?;
+    fleet.ready("revoked", "web").await?;
+    let pid = fleet.operator()?.process.pid();
+    // A token dies with its service account.
+    let account = ["serviceaccount", "meridian", "-n", "meridian-system"];
+    fleet.kubectl("north-b", &[&["delete"], account.as_slice()].concat())?;
+    let cluster = |fleet: &Fleet| -> anyhow::Result<(String, String)> {
+        let shown = fleet.kubectl("hub", &["get", "mcl", "north-b", "-o", "json"])?;
+        let shown: serde_json::Value = serde_json::from_str(&shown)?;
+        let conditions = shown["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let ready = conditions.into_iter().find(|one| one["type"] == "Ready").context("a condition")?;
+        let text = |field: &str| ready[field].as_str().unwrap_or_default().to_owned();
+        Ok((text("status"), format!("{}: {}", text("reason"), text("message"))))
+    };
+    let told = eventually("the cluster says so, with the remedy", SOON, async || {
+        let (ready, why) = cluster(fleet)?;
+        ensure!(ready != "True" && why.contains("update-credential north-b"), "{ready}: {why}");
+        Ok(Some(why))
+    })
+    .await?;
+    let kubeconfig = fleet.bed.member("north-b")?.kubeconfig().display().to_string();
+    // The account is part of what join installs; a fresh credential alone needs it there.
+    fleet.kubectl("north-b", &["create", "serviceaccount", "meridian", "-n", "meridian-system"])?;
+    fleet.meridian(&["cluster", "update-credential", "north-b", "--kubeconfig", &kubeconfig])?;
+    eventually("the cluster is ready again", SOON, async || {
+        let (ready, why) = cluster(fleet)?;
+        ensure!(ready == "True", "{ready}: {why}, after {told}");
+        Ok(Some(()))
+    })
+    .await?;
+    acceptance::manifests::patch(fleet, "revoked", "web", &json!({"spec": {"replicas": 9}}))?;
+    let grown = fleet.ready("revoked", "web").await?;
+    ensure!(desired(&grown) == "north-a=3 north-b=3 south-a=3", "{}", desired(&grown));
+    ensure!(fleet.operator()?.process.pid() == pid, "it is the same process");
+    // What was made by hand is made whole by joining again.
+    let member = fleet.plan.members[1].clone();
+    fleet.join(&member)
+}
+
+/// Clusters that this bed did not make: one joins, another takes its place, which leaves again.
+pub(crate) async fn a_cluster_made_by_kwokctl_joins_is_replaced_and_leaves(fleet: &mut Fleet) -> anyhow::Result<()> {
+    namespace(fleet, "guest")?;
+    let first = KwokCluster::start(fleet.bed.folder(), "first").await?;
+    let kubeconfig = first.kubeconfig().display().to_string();
+    let place = ["--region", "west", "--zone", "w1"];
+    fleet.meridian(&[&["cluster", "join", "guest", "--kubeconfig", &kubeconfig], place.as_slice()].concat())?;
+    let mut manifest = web("guest", "web", 2);
+    manifest["spec"]["placement"] = json!({"cells": {"matchLabels": {"fleet.meridian.io/cluster": "guest"}}});
+    fleet.apply("hub", &manifest)?;
+    fleet.ready("guest", "web").await?;
+    let available = |cluster: &KwokCluster| {
+        let path = "jsonpath={.status.availableReplicas}";
+        cluster.kubectl(&["get", "deployment", "web", "-n", "guest", "-o", path, "--ignore-not-found"])
+    };
+    ensure!(available(&first)? == "2", "{}", available(&first)?);
+    drop(first);
+
+    let second = KwokCluster::start(fleet.bed.folder(), "second").await?;
+    let kubeconfig = second.kubeconfig().display().to_string();
+    let said = refused(fleet, &["cluster", "join", "guest", "--kubeconfig", &kubeconfig])?;
+    ensure!(said.contains("kube-system UID") && said.contains("meridian cluster replace guest"), "{said}");
+    ensure!(available(&second)?.is_empty(), "a refused cluster is not touched");
+    fleet.meridian(&["cluster", "replace", "guest", "--kubeconfig", &kubeconfig, "--yes"])?;
+    eventually("everything placed there is delivered to the new one", SOON, async || {
+        Ok((available(&second)? == "2").then_some(()))
+    })
+    .await?;
+    fleet.ready("guest", "web").await?;
+
+    fleet.meridian(&["cluster", "remove", "guest", "--yes", "--timeout", "60s"])?;
+    ensure!(available(&second)? == "2", "what was delivered runs on");
+    let left = second.kubectl(&["get", "deployment", "web", "-n", "guest", "-o", "jsonpath={.metadata.labels}"])?;
+    ensure!(!left.contains("fleet.meridian.io/managed"), "and belongs to nobody: {left}");
+    Ok(())
+}
+
+pub(crate) async fn a_removed_cluster_takes_its_workloads_along_when_asked(fleet: &mut Fleet) -> anyhow::Result<()> {
+    namespace(fleet, "leaving")?;
+    fleet.apply("hub", &web("leaving", "web", 6))?;
+    let before = fleet.ready("leaving", "web").await?;
+    ensure!(desired(&before) == "north-a=2 north-b=2 south-a=2", "{}", desired(&before));
+    let history =
+        acceptance::History::follow(fleet, &acceptance::manifests::MEMBERS, "apps/v1/Deployment", "leaving").await?;
+    fleet.meridian(&["cluster", "remove", "north-b", "--delete-workloads", "--yes", "--timeout", "60s"])?;
+    let after = fleet
+        .app_until("leaving", "web", "moved", |app| {
+            desired(app) == "north-a=3 south-a=3" && condition(app, "Ready").is_some_and(|(ready, _)| ready == "True")
+        })
+        .await?;
+    history.available_at_least(6)?;
+    ensure!(fleet.get("north-b", "deployment", "leaving", "web")?.is_none(), "it is deleted there");
+    // It may come back, as a stranger: nothing moves to it by itself.
+    let member = fleet.plan.members[1].clone();
+    fleet.join(&member)?;
+    fleet.app_until("leaving", "web", "told of a rebalance", |app| condition(app, "RebalanceNeeded").is_some()).await?;
+    ensure!(desired(&after) == "north-a=3 south-a=3");
+    Ok(())
+}

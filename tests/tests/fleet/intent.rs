@@ -1,0 +1,189 @@
+//! What a person wants is lost or looks lost: the fleet stays, and the condition says how to go on.
+
+use acceptance::manifests::{MEMBERS, app, deployment, namespace, patch, web};
+use acceptance::{Fleet, SOON, condition};
+use anyhow::{Context, ensure};
+use crds::Application;
+use kube::Api;
+use serde_json::{Value, json};
+use testbed::eventually;
+
+/// Deletes of a namespace's objects by Meridian so far, in all members.
+fn deletes(fleet: &Fleet, namespace: &str) -> usize {
+    let events = fleet.member_events();
+    events.iter().filter(|(_, event)| event.is_deletion() && event.namespace == namespace).count()
+}
+
+fn creations(fleet: &Fleet, namespace: &str) -> usize {
+    let events = fleet.member_events();
+    events.iter().filter(|(_, event)| event.is_creation() && event.namespace == namespace).count()
+}
+
+/// Replicas the members are told to run of a Deployment `web`, by their own objects.
+fn told(fleet: &Fleet, namespace: &str) -> anyhow::Result<i64> {
+    let mut sum = 0;
+    for member in MEMBERS {
+        let object = fleet.get(member, "deployment", namespace, "web")?;
+        sum += object.and_then(|object| object["spec"]["replicas"].as_i64()).unwrap_or(0);
+    }
+    Ok(sum)
+}
+
+/// Says that what stands on the hub is meant, as `meridian intake accept` does.
+async fn accept(fleet: &Fleet, namespace: &str, name: &str) -> anyhow::Result<()> {
+    let apps: Api<Application> = Api::namespaced(fleet.client("hub").await?, namespace);
+    let hash = vocabulary::hash_json(&apps.get(name).await?.spec)?.to_string();
+    patch(fleet, namespace, name, &json!({"metadata": {"annotations": {"fleet.meridian.io/accept-intent": hash}}}))
+}
+
+async fn source_lost(fleet: &Fleet, namespace: &str, name: &str) -> anyhow::Result<()> {
+    let apps: Api<Application> = Api::namespaced(fleet.client("hub").await?, namespace);
+    let message = eventually("its source is lost", SOON, async || {
+        let conditions = apps.get(name).await?.status.map(|status| status.conditions).unwrap_or_default();
+        let ready = conditions.into_iter().find(|one| one.type_ == "Ready");
+        let lost = ready.filter(|ready| ready.status == "False" && ready.reason == "IntentSourceLost");
+        Ok(lost.map(|ready| ready.message))
+    })
+    .await?;
+    let remedy = format!("meridian intake accept {name} -n {namespace}");
+    ensure!(message.contains("members stay as they are") && message.contains(&remedy), "{message}");
+    Ok(())
+}
+
+pub(crate) async fn an_edit_that_prunes_much_waits_for_a_person(fleet: &mut Fleet) -> anyhow::Result<()> {
+    namespace(fleet, "prune")?;
+    let mut components = vec![json!({"name": "server", "template": deployment("web", "web:1")})];
+    components.extend((0..9).map(|number| {
+        let name = format!("part-{number}");
+        json!({"name": name, "template": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"k": "v"}}})
+    }));
+    let only = json!({"cells": {"matchLabels": {"fleet.meridian.io/cluster": "north-a"}}});
+    let manifest = |count: usize| {
+        app("prune", "web", json!({"replicas": 2, "components": components[..count], "placement": only}))
+    };
+    fleet.apply("hub", &manifest(10))?;
+    fleet.ready("prune", "web").await?;
+
+    fleet.apply("hub", &manifest(6))?;
+    let blocked = fleet
+        .app_until("prune", "web", "deletes wait", |app| {
+            condition(app, "DeletionBlocked").is_some_and(|(status, _)| status == "True")
+        })
+        .await?;
+    let conditions = &blocked.status.as_ref().context("a status")?.conditions;
+    ensure!(conditions.iter().any(|one| one.type_ == "DeletionBlocked" && one.reason == "MassDelete"));
+    let pending = blocked.status.as_ref().and_then(|status| status.pending_deletes.clone()).context("what waits")?;
+    ensure!(pending.count == 4 && pending.objects.len() == 4, "{pending:?}");
+    ensure!(pending.objects.contains(&"north-a: ConfigMap part-5".to_owned()), "{pending:?}");
+    let (_, message) = condition(&blocked, "DeletionBlocked").context("a condition")?;
+    ensure!(message.contains("app confirm-delete web -n prune --plan") && message.contains(&pending.plan), "{message}");
+    ensure!(deletes(fleet, "prune") == 0, "nothing is deleted without a word");
+
+    // Another plan's hash confirms nothing.
+    let confirm = |plan: &str| json!({"metadata": {"annotations": {"fleet.meridian.io/confirm-delete": plan}}});
+    patch(fleet, "prune", "web", &confirm(&"0".repeat(pending.plan.len())))?;
+    fleet.operator()?.process.end()?;
+    fleet.operator()?.process.start()?;
+    eventually("a restarted operator is ready", SOON, async || {
+        Ok(fleet.probe("/readyz")?.contains("200").then_some(()))
+    })
+    .await?;
+    fleet
+        .app_until("prune", "web", "deletes still wait after a restart", |app| {
+            condition(app, "DeletionBlocked").is_some_and(|(status, _)| status == "True")
+        })
+        .await?;
+    ensure!(deletes(fleet, "prune") == 0, "a restart or a wrong hash confirms nothing");
+    patch(fleet, "prune", "web", &confirm(&pending.plan))?;
+    fleet.ready("prune", "web").await?;
+    for number in 0..9 {
+        let there = fleet.get("north-a", "configmap", "prune", &format!("part-{number}"))?.is_some();
+        ensure!(there == (number < 5), "part-{number}");
+    }
+    fleet.meridian(&["app", "delete", "web", "-n", "prune", "--yes", "--timeout", "60s"]).map(drop)
+}
+
+pub(crate) async fn a_namespace_that_goes_leaves_the_fleet_as_it_is(fleet: &mut Fleet) -> anyhow::Result<()> {
+    namespace(fleet, "swept")?;
+    fleet.apply("hub", &web("swept", "web", 6))?;
+    fleet.ready("swept", "web").await?;
+    fleet.kubectl("hub", &["delete", "namespace", "swept", "--timeout=60s"])?;
+    ensure!(told(fleet, "swept")? == 6 && deletes(fleet, "swept") == 0, "the fleet follows a namespace that goes");
+    let left = fleet.get("north-a", "deployment", "swept", "web")?.context("it runs on")?;
+    ensure!(left["metadata"]["labels"]["fleet.meridian.io/managed"].is_null(), "and belongs to nobody");
+    Ok(())
+}
+
+pub(crate) async fn a_hub_restored_from_an_older_snapshot_moves_nothing(fleet: &mut Fleet) -> anyhow::Result<()> {
+    namespace(fleet, "restored")?;
+    fleet.apply("hub", &web("restored", "web", 6))?;
+    fleet.ready("restored", "web").await?;
+    let snapshot = fleet.bed.snapshot("hub", "older").await?;
+    patch(fleet, "restored", "web", &json!({"spec": {"replicas": 9}}))?;
+    fleet.ready("restored", "web").await?;
+    namespace(fleet, "younger")?;
+    fleet.apply("hub", &web("younger", "web", 3))?;
+    fleet.ready("younger", "web").await?;
+
+    fleet.bed.restore("hub", Some(&snapshot)).await?;
+    source_lost(fleet, "restored", "web").await?;
+    ensure!(told(fleet, "restored")? == 9, "an older spec is no order");
+    ensure!(told(fleet, "younger")? == 3, "an absent object is no delete");
+    ensure!(deletes(fleet, "restored") + deletes(fleet, "younger") == 0);
+
+    accept(fleet, "restored", "web").await?;
+    fleet.ready("restored", "web").await?;
+    ensure!(told(fleet, "restored")? == 6, "an accepted spec is one");
+    // What is declared anew under an old name is another object; a person says that it is meant.
+    namespace(fleet, "younger")?;
+    fleet.apply("hub", &web("younger", "web", 3))?;
+    source_lost(fleet, "younger", "web").await?;
+    let before = creations(fleet, "younger");
+    accept(fleet, "younger", "web").await?;
+    fleet.ready("younger", "web").await?;
+    ensure!(creations(fleet, "younger") == before, "what runs is kept, not made again");
+    Ok(())
+}
+
+pub(crate) async fn a_kind_that_goes_from_the_hub_leaves_the_fleet_as_it_is(fleet: &mut Fleet) -> anyhow::Result<()> {
+    namespace(fleet, "kind")?;
+    fleet.apply("hub", &web("kind", "web", 6))?;
+    fleet.ready("kind", "web").await?;
+    fleet.kubectl("hub", &["delete", "crd", "applications.fleet.meridian.io", "--timeout=60s"])?;
+    ensure!(told(fleet, "kind")? == 6 && deletes(fleet, "kind") == 0, "the fleet follows a kind that goes");
+    fleet.install()?;
+    let mut manifest = web("kind", "web", 6);
+    manifest["spec"]["adopt"] = json!("Always");
+    fleet.apply("hub", &manifest)?;
+    fleet.ready("kind", "web").await?;
+    ensure!(told(fleet, "kind")? == 6 && deletes(fleet, "kind") == 0);
+    fleet.meridian(&["app", "delete", "web", "-n", "kind", "--yes", "--timeout", "60s"]).map(drop)
+}
+
+/// Last of all: the hub forgets everybody.
+pub(crate) async fn a_hub_rebuilt_empty_moves_nothing(fleet: &mut Fleet) -> anyhow::Result<()> {
+    namespace(fleet, "rebuilt")?;
+    let mut manifest = web("rebuilt", "web", 6);
+    fleet.apply("hub", &manifest)?;
+    fleet.ready("rebuilt", "web").await?;
+    let (created, deleted) = (creations(fleet, "rebuilt"), deletes(fleet, "rebuilt"));
+    fleet.bed.restore("hub", None).await?;
+    fleet.install()?;
+    for member in fleet.plan.members.clone() {
+        fleet.join(&member)?;
+    }
+    ensure!(told(fleet, "rebuilt")? == 6, "an empty hub is no order");
+    namespace(fleet, "rebuilt")?;
+    manifest["spec"]["replicas"] = json!(9);
+    fleet.apply("hub", &manifest)?;
+    source_lost(fleet, "rebuilt", "web").await?;
+    ensure!(told(fleet, "rebuilt")? == 6);
+    accept(fleet, "rebuilt", "web").await?;
+    fleet.ready("rebuilt", "web").await?;
+    ensure!(told(fleet, "rebuilt")? == 9, "an accepted spec is an order");
+    let now = (creations(fleet, "rebuilt"), deletes(fleet, "rebuilt"));
+    ensure!(now == (created, deleted), "what runs is kept: {now:?} instead of {:?}", (created, deleted));
+    let rows: Value = json!(fleet.bed.postgres.query("select count(*) from application where namespace = 'rebuilt'")?);
+    ensure!(rows == "1", "{rows} rows of one application");
+    Ok(())
+}

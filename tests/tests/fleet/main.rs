@@ -1,0 +1,100 @@
+//! What Meridian is for, on real control planes: join, place, deliver, observe, move, and survive.
+//!
+//! A program of its own instead of tests of the usual harness: scenarios share fleets, because a fleet costs many
+//! processes and half a minute. Each scenario has a namespace of its own. To run some by parts of their names:
+//! `cargo test -p acceptance --test fleet -- drain`, or `MERIDIAN_SCENARIOS=drain,scale`.
+
+mod bad_input;
+mod clusters;
+mod deletion;
+mod intent;
+mod kinds;
+mod motion;
+mod ownership;
+mod placement;
+mod recovery;
+mod silence;
+mod takeover;
+
+use std::process::ExitCode;
+
+use acceptance::scenario::{Act, run};
+use acceptance::{FleetPlan, Times, scenarios};
+use testbed::MemberSpec;
+
+fn main() -> ExitCode {
+    let usual = scenarios![
+        placement::examples_are_placed_by_zone_and_explained,
+        placement::an_override_shows_only_where_it_selects,
+        placement::two_cells_on_one_cluster_make_two_workloads,
+        motion::scaling_never_moves_a_cell_the_wrong_way,
+        motion::a_revision_goes_cell_by_cell,
+        motion::drain_is_never_below_desired_and_nothing_moves_back,
+        ownership::drift_is_reported_or_put_back_and_foreign_fields_stay,
+        ownership::adoption_is_refused_with_the_owners_name_or_taken,
+        kinds::every_kind_of_component_behaves_as_written,
+        kinds::a_job_that_runs_once_is_not_run_again_when_its_cluster_is_drained,
+        kinds::a_kind_of_the_members_own_passes_whole_once_it_is_granted,
+        bad_input::bad_input_names_the_field_and_the_remedy,
+        bad_input::a_spread_that_cannot_be_is_held_with_the_remedy,
+        bad_input::an_object_that_two_applications_want_belongs_to_the_first,
+        deletion::deleting_an_application_removes_what_it_delivered,
+        recovery::a_killed_operator_goes_on_and_writes_nothing_twice,
+        recovery::a_lost_database_is_told_and_survived,
+        recovery::an_operator_that_starts_without_its_database_says_so_and_recovers,
+        clusters::one_cluster_has_one_name_and_one_name_is_one_cluster,
+        clusters::joining_again_updates_and_an_unreachable_member_is_refused,
+        clusters::a_revoked_credential_is_told_and_mended_without_a_restart,
+        clusters::a_cluster_made_by_kwokctl_joins_is_replaced_and_leaves,
+        clusters::a_removed_cluster_takes_its_workloads_along_when_asked,
+    ];
+    let disturbed = scenarios![
+        silence::a_frozen_member_is_noticed_and_slows_nobody,
+        silence::a_black_holed_link_is_noticed_and_slows_nobody,
+        silence::hanging_watches_are_noticed_and_slow_nobody,
+        silence::a_minute_of_429_is_noticed_and_slows_nobody,
+        silence::a_lost_zone_moves_and_half_the_fleet_does_not,
+        silence::a_deletion_says_which_silent_cluster_keeps_it,
+    ];
+    let pair_scenarios = scenarios![
+        takeover::a_frozen_leader_that_wakes_writes_nothing,
+        takeover::killed_operators_take_over_from_each_other,
+        takeover::a_scale_up_survives_a_database_that_is_gone_for_a_while,
+        takeover::what_was_accepted_is_delivered_while_the_hub_is_down,
+        takeover::a_member_restored_from_an_older_snapshot_is_put_right,
+        takeover::an_object_deleted_behind_our_back_is_made_again_once,
+        intent::an_edit_that_prunes_much_waits_for_a_person,
+        intent::a_namespace_that_goes_leaves_the_fleet_as_it_is,
+        intent::a_hub_restored_from_an_older_snapshot_moves_nothing,
+        intent::a_kind_that_goes_from_the_hub_leaves_the_fleet_as_it_is,
+        intent::a_hub_rebuilt_empty_moves_nothing,
+    ];
+    run(vec![
+        Act { name: "usual", plan: FleetPlan::usual(), scenarios: usual },
+        Act { name: "disturbed", plan: disturbable(), scenarios: disturbed },
+        Act { name: "pair", plan: pair(), scenarios: pair_scenarios },
+    ])
+}
+
+/// Four members, two of them in one zone, and everything between the operator and the rest can be disturbed.
+fn disturbable() -> FleetPlan {
+    let member = MemberSpec::new;
+    FleetPlan {
+        members: vec![
+            member("north-a", "north", &["n1"]),
+            member("north-b", "north", &["n1"]),
+            member("south-a", "south", &["s1"]),
+            member("south-b", "south", &["s2"]),
+        ],
+        operators: 1,
+        faults: true,
+        // Silence and its probes are the operator's own defaults: their figures are promised.
+        times: Times { recovery: Some(3.0), delete_window: Some(20.0), ..Times::default() },
+    }
+}
+
+/// The usual members and two operators, and everything between them and the rest can be disturbed.
+fn pair() -> FleetPlan {
+    let times = Times { recovery: Some(1.0), ..Times::default() };
+    FleetPlan { operators: 2, faults: true, times, ..FleetPlan::usual() }
+}

@@ -1,0 +1,61 @@
+//! What is there already, and what others change.
+
+use acceptance::manifests::{namespace, patch, web};
+use acceptance::{Fleet, SOON, condition};
+use anyhow::{Context, ensure};
+use serde_json::json;
+use testbed::eventually;
+
+pub(crate) async fn drift_is_reported_or_put_back_and_foreign_fields_stay(fleet: &mut Fleet) -> anyhow::Result<()> {
+    namespace(fleet, "drift")?;
+    fleet.apply("hub", &web("drift", "web", 3))?;
+    fleet.ready("drift", "web").await?;
+    let edit = json!([{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "web:hand"},
+        {"op": "add", "path": "/metadata/annotations/team.example.org~1owner", "value": "orders"}]);
+    fleet.kubectl(
+        "north-a",
+        &["patch", "deployment", "web", "-n", "drift", "--type", "json", "-p", &edit.to_string()],
+    )?;
+    let drifted = fleet.app_until("drift", "web", "drifted", |app| condition(app, "Drifted").is_some()).await?;
+    let (_, message) = condition(&drifted, "Drifted").context("a condition")?;
+    ensure!(message.contains("north-a") && message.contains("image"), "{message}");
+    patch(fleet, "drift", "web", &json!({"spec": {"drift": "Enforce"}}))?;
+    eventually("the image is put back", SOON, async || {
+        let object = fleet.get("north-a", "deployment", "drift", "web")?.context("delivered")?;
+        let image = &object["spec"]["template"]["spec"]["containers"][0]["image"];
+        Ok((image == "web:1" && object["metadata"]["annotations"]["team.example.org/owner"] == "orders").then_some(()))
+    })
+    .await?;
+    fleet.app_until("drift", "web", "not drifted", |app| condition(app, "Drifted").is_none()).await?;
+    Ok(())
+}
+
+pub(crate) async fn adoption_is_refused_with_the_owners_name_or_taken(fleet: &mut Fleet) -> anyhow::Result<()> {
+    namespace(fleet, "adopt")?;
+    let there = json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "adopt"}},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web", "namespace": "adopt"}, "data": {"by": "hand"}},
+    ]});
+    fleet.apply("south-a", &there)?;
+    let mut manifest = web("adopt", "web", 3);
+    manifest["spec"]["components"].as_array_mut().context("components")?.push(json!({
+        "name": "config", "template": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web"}, "data": {"by": "meridian"}}}));
+    fleet.apply("hub", &manifest)?;
+    let refused = fleet
+        .app_until("adopt", "web", "refused", |app| {
+            condition(app, "Stalled").is_some_and(|(stalled, _)| stalled == "True")
+        })
+        .await?;
+    let (_, message) = condition(&refused, "Stalled").context("a condition")?;
+    ensure!(
+        message.contains("south-a") && message.contains("field manager kubectl") && message.contains("spec.adopt"),
+        "{message}"
+    );
+    let kept = fleet.get("south-a", "configmap", "adopt", "web")?.context("still there")?;
+    ensure!(kept["data"]["by"] == "hand", "a refused object is not touched");
+    patch(fleet, "adopt", "web", &json!({"spec": {"adopt": "Always"}}))?;
+    fleet.ready("adopt", "web").await?;
+    let taken = fleet.get("south-a", "configmap", "adopt", "web")?.context("still there")?;
+    ensure!(taken["data"]["by"] == "meridian");
+    Ok(())
+}

@@ -1,0 +1,312 @@
+//! A member is silent, in each of the ways in which that happens.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use acceptance::manifests::{namespace, web};
+use acceptance::{Fleet, History, SOON, condition, desired};
+use anyhow::{Context, ensure};
+use crds::Application;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use testbed::{GatewayMode, LinkMode, PlaneProcess, eventually};
+
+const DEPLOYMENTS: &str = "apps/v1/Deployment";
+/// The member that is silent, and the others.
+const VICTIM: &str = "north-b";
+const OTHERS: [&str; 3] = ["north-a", "south-a", "south-b"];
+/// Silence is noticed by then, with the operator's own defaults.
+const NOTICED: Duration = Duration::from_secs(15);
+/// Single edits that are timed; the median counts.
+const EDITS: i32 = 5;
+/// What two measurements of the same thing differ by on a busy machine.
+const NOISE: Duration = Duration::from_millis(150);
+
+/// How a member falls silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Silence {
+    Frozen,
+    BlackHole,
+    WatchesHeld,
+    Throttled,
+}
+
+impl Silence {
+    fn begin(self, fleet: &mut Fleet, member: &str) -> anyhow::Result<()> {
+        match self {
+            Self::Frozen => fleet.bed.member_mut(member)?.process(PlaneProcess::Api)?.pause()?,
+            Self::BlackHole => fleet.way(member)?.link.set(LinkMode::BlackHole),
+            Self::WatchesHeld => fleet.way(member)?.gateway.set(GatewayMode::HoldWatches),
+            Self::Throttled => fleet.way(member)?.gateway.set(GatewayMode::Throttle(Duration::from_secs(1))),
+        }
+        Ok(())
+    }
+
+    fn end(self, fleet: &mut Fleet, member: &str) -> anyhow::Result<()> {
+        match self {
+            Self::Frozen => fleet.bed.member_mut(member)?.process(PlaneProcess::Api)?.resume()?,
+            Self::BlackHole => fleet.way(member)?.link.set(LinkMode::Open),
+            Self::WatchesHeld | Self::Throttled => fleet.way(member)?.gateway.set(GatewayMode::Pass),
+        }
+        Ok(())
+    }
+
+    /// What the Cluster may give as reason.
+    fn reasons(self) -> &'static [&'static str] {
+        match self {
+            Self::Frozen | Self::BlackHole => &["Silent", "Unreachable", "TimedOut", "WatchStale"],
+            Self::WatchesHeld => &["WatchStale"],
+            Self::Throttled => &["Throttled"],
+        }
+    }
+}
+
+/// Status, reason and message of a Cluster's `Ready`, and the time its facts are of.
+fn cluster_ready(fleet: &Fleet, cluster: &str) -> anyhow::Result<(String, String, String, String)> {
+    let shown: serde_json::Value =
+        serde_json::from_str(&fleet.kubectl("hub", &["get", "mcl", cluster, "-o", "json"])?)?;
+    let conditions = shown["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let ready = conditions.into_iter().find(|one| one["type"] == "Ready").context("a condition")?;
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    Ok((text(&ready["status"]), text(&ready["reason"]), text(&ready["message"]), text(&shown["status"]["asOf"])))
+}
+
+async fn cluster_until(fleet: &Fleet, cluster: &str, status: &str) -> anyhow::Result<(String, String)> {
+    eventually(&format!("{cluster} is {status}"), SOON, async || {
+        let (ready, reason, message, _) = cluster_ready(fleet, cluster)?;
+        ensure!(ready == status, "{ready}: {reason}: {message}");
+        Ok(Some((reason, message)))
+    })
+    .await
+}
+
+/// An Application whose lost replicas are run elsewhere after a silence of 5 s.
+fn reschedules(namespace: &str, name: &str, replicas: i32) -> serde_json::Value {
+    let mut manifest = web(namespace, name, replicas);
+    manifest["spec"]["placement"] = json!({});
+    manifest["spec"]["failover"] = json!({"mode": "Reschedule", "after": "5s", "duplicates": "Tolerate"});
+    manifest
+}
+
+fn by_cluster(app: &Application) -> BTreeMap<String, i32> {
+    let cells = app.status.iter().flat_map(|status| &status.cells);
+    cells.filter(|cell| cell.desired > 0).map(|cell| (cell.cluster.clone(), cell.desired)).collect()
+}
+
+/// How long single edits take until all members that are meant have them.
+async fn median_edit(fleet: &Fleet, namespace: &str, first: i32) -> anyhow::Result<Duration> {
+    let history = History::follow(fleet, &OTHERS, DEPLOYMENTS, namespace).await?;
+    let apps: Api<Application> = Api::namespaced(fleet.client("hub").await?, namespace);
+    let mut took = Vec::new();
+    for step in 1..=EDITS {
+        let replicas = first + step * OTHERS.len() as i32;
+        let begun = Instant::now();
+        let change = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        apps.patch("others", &PatchParams::default(), &change).await?;
+        let seen = eventually("all members are told", SOON, async || {
+            let now = history.now();
+            let others = || now.values().filter(|version| version.name == "others");
+            let told: i64 = others().map(|version| version.told).sum();
+            let last = history.versions().into_iter().rfind(|version| version.name == "others" && version.is_order);
+            ensure!(told == i64::from(replicas), "{told} instead of {replicas}");
+            Ok(last.map(|version| version.at))
+        })
+        .await?;
+        took.push(seen.duration_since(begun));
+        fleet.ready(namespace, "others").await?;
+    }
+    took.sort();
+    Ok(took[took.len() / 2])
+}
+
+async fn a_silence(fleet: &mut Fleet, silence: Silence, space: &str) -> anyhow::Result<()> {
+    namespace(fleet, space)?;
+    let mut holds = web(space, "holds", 8);
+    holds["spec"]["placement"] = json!({});
+    let mut others = web(space, "others", 3);
+    others["spec"]["placement"] = json!({"cells": {"matchExpressions": [
+        {"key": "fleet.meridian.io/cluster", "operator": "NotIn", "values": [VICTIM]}]}});
+    for manifest in [&holds, &others, &reschedules(space, "moves", 8)] {
+        fleet.apply("hub", manifest)?;
+    }
+    for name in ["holds", "others", "moves"] {
+        fleet.ready(space, name).await?;
+    }
+    let undisturbed = median_edit(fleet, space, 3).await?;
+    let before = by_cluster(&fleet.ready(space, "holds").await?);
+    let deletes_before = deletes(fleet, space)?;
+
+    silence.begin(fleet, VICTIM)?;
+    let begun = Instant::now();
+    let (reason, message) = cluster_until(fleet, VICTIM, "Unknown").await?;
+    let noticed = begun.elapsed();
+    ensure!(noticed <= NOTICED, "{silence:?} is noticed after {noticed:?} only");
+    ensure!(silence.reasons().contains(&reason.as_str()), "{silence:?} is told as {reason}: {message}");
+    let (.., as_of) = cluster_ready(fleet, VICTIM)?;
+    for other in OTHERS {
+        let (ready, reason, message, _) = cluster_ready(fleet, other)?;
+        ensure!(ready == "True", "{other} suffers from it: {ready}: {reason}: {message}");
+    }
+    let disturbed = median_edit(fleet, space, 3 + EDITS * OTHERS.len() as i32).await?;
+    ensure!(
+        disturbed <= undisturbed.mul_f64(1.5) + NOISE,
+        "the others are slowed down: {disturbed:?} instead of {undisturbed:?}"
+    );
+
+    // Hold: nothing moves, what is stale is told apart, with its age.
+    let held = fleet
+        .app_until(space, "holds", "tells what is stale", |app| {
+            app.status.as_ref().is_some_and(|status| status.stale_ready == before[VICTIM])
+        })
+        .await?;
+    let status = held.status.as_ref().context("a status")?;
+    ensure!(status.ready == 8 - before[VICTIM], "stale numbers are counted: {status:?}");
+    ensure!(by_cluster(&held) == before, "something moved: {:?}", by_cluster(&held));
+    let (ready, message) = condition(&held, "Ready").context("a condition")?;
+    ensure!(ready == "Unknown" && message.contains(VICTIM), "{ready}: {message}");
+    let (.., later) = cluster_ready(fleet, VICTIM)?;
+    ensure!(later == as_of, "the age of the facts is {later} and was {as_of}");
+
+    // Reschedule: what is lost appears elsewhere, is counted once, and nothing is deleted where nobody looks.
+    let moved = fleet
+        .app_until(space, "moves", "the lost replicas run elsewhere", |app| {
+            let status = app.status.clone().unwrap_or_default();
+            assert!(status.ready <= 8, "a copy is counted twice: {status:?}");
+            let elsewhere: i32 =
+                by_cluster(app).iter().filter(|(cluster, _)| *cluster != VICTIM).map(|(_, desired)| desired).sum();
+            elsewhere == 8 && status.available == 8
+        })
+        .await?;
+    let plan = desired_elsewhere(&moved);
+    ensure!(deletes(fleet, space)? == deletes_before, "something was deleted while a member is silent");
+
+    let history = History::follow(fleet, &OTHERS, DEPLOYMENTS, space).await?;
+    silence.end(fleet, VICTIM)?;
+    cluster_until(fleet, VICTIM, "True").await?;
+    fleet.ready(space, "holds").await?;
+    let returned = fleet.ready(space, "moves").await?;
+    eventually("the surplus is gone", SOON, async || {
+        Ok(fleet.get(VICTIM, "deployment", space, "moves")?.is_none().then_some(()))
+    })
+    .await?;
+    history.of("moves").available_at_least(8)?;
+    ensure!(desired_elsewhere(&returned) == plan, "it moved back: {}", desired(&returned));
+    let settled = fleet.ready(space, "moves").await?;
+    ensure!(desired_elsewhere(&settled) == plan && by_cluster(&settled).get(VICTIM).is_none(), "{}", desired(&settled));
+    ensure!(by_cluster(&fleet.ready(space, "holds").await?) == before);
+    leave(fleet, space, &["holds", "others", "moves"])
+}
+
+fn desired_elsewhere(app: &Application) -> BTreeMap<String, i32> {
+    by_cluster(app).into_iter().filter(|(cluster, _)| cluster != VICTIM).collect()
+}
+
+/// Deletes of a namespace's objects by Meridian so far, in all members.
+fn deletes(fleet: &Fleet, namespace: &str) -> anyhow::Result<usize> {
+    let writes = fleet.member_events();
+    Ok(writes.iter().filter(|(_, event)| event.is_deletion() && event.namespace == namespace).count())
+}
+
+fn leave(fleet: &Fleet, namespace: &str, names: &[&str]) -> anyhow::Result<()> {
+    names.iter().try_for_each(|name| {
+        fleet.meridian(&["app", "delete", name, "-n", namespace, "--yes", "--timeout", "60s"]).map(drop)
+    })
+}
+
+pub(crate) async fn a_frozen_member_is_noticed_and_slows_nobody(fleet: &mut Fleet) -> anyhow::Result<()> {
+    a_silence(fleet, Silence::Frozen, "frozen").await
+}
+
+pub(crate) async fn a_black_holed_link_is_noticed_and_slows_nobody(fleet: &mut Fleet) -> anyhow::Result<()> {
+    a_silence(fleet, Silence::BlackHole, "black-hole").await
+}
+
+pub(crate) async fn hanging_watches_are_noticed_and_slow_nobody(fleet: &mut Fleet) -> anyhow::Result<()> {
+    a_silence(fleet, Silence::WatchesHeld, "watches").await
+}
+
+pub(crate) async fn a_minute_of_429_is_noticed_and_slows_nobody(fleet: &mut Fleet) -> anyhow::Result<()> {
+    a_silence(fleet, Silence::Throttled, "throttled").await
+}
+
+pub(crate) async fn a_lost_zone_moves_and_half_the_fleet_does_not(fleet: &mut Fleet) -> anyhow::Result<()> {
+    namespace(fleet, "breaker")?;
+    fleet.apply("hub", &reschedules("breaker", "moves", 8))?;
+    fleet.ready("breaker", "moves").await?;
+    let open = |fleet: &Fleet| fleet.operators[0].metric("meridian_failover_breaker_open");
+
+    let zone = ["north-a", "north-b"];
+    for member in zone {
+        Silence::BlackHole.begin(fleet, member)?;
+    }
+    fleet
+        .app_until("breaker", "moves", "all replicas run in the south", |app| {
+            assert!(condition(app, "FailoverFrozen").is_none_or(|(status, _)| status != "True"), "{:?}", app.status);
+            let south: i32 =
+                by_cluster(app).iter().filter(|(cluster, _)| cluster.starts_with("south")).map(|(_, n)| n).sum();
+            south == 8 && app.status.as_ref().is_some_and(|status| status.available == 8)
+        })
+        .await?;
+    ensure!(open(fleet)? == 0.0, "a lost zone is what failover is for");
+    for member in zone {
+        Silence::BlackHole.end(fleet, member)?;
+        cluster_until(fleet, member, "True").await?;
+    }
+    let calm = fleet.ready("breaker", "moves").await?;
+    leave(fleet, "breaker", &["moves"])?;
+    drop(calm);
+
+    fleet.apply("hub", &reschedules("breaker", "again", 8))?;
+    let before = by_cluster(&fleet.ready("breaker", "again").await?);
+    let half = ["north-a", "south-a"];
+    for member in half {
+        Silence::BlackHole.begin(fleet, member)?;
+    }
+    let frozen = fleet
+        .app_until("breaker", "again", "moves are frozen", |app| {
+            assert!(by_cluster(app) == before, "something moved: {:?}", by_cluster(app));
+            condition(app, "FailoverFrozen").is_some_and(|(status, _)| status == "True")
+        })
+        .await?;
+    let (_, message) = condition(&frozen, "FailoverFrozen").context("a condition")?;
+    ensure!(half.iter().all(|member| message.contains(member)), "{message}");
+    eventually("the metric says so", SOON, async || Ok((open(fleet)? == 1.0).then_some(()))).await?;
+    for member in half {
+        Silence::BlackHole.end(fleet, member)?;
+        cluster_until(fleet, member, "True").await?;
+    }
+    let after = fleet
+        .app_until("breaker", "again", "free and ready again", |app| {
+            condition(app, "FailoverFrozen").is_none_or(|(status, _)| status != "True")
+                && condition(app, "Ready").is_some_and(|(status, _)| status == "True")
+        })
+        .await?;
+    ensure!(by_cluster(&after) == before, "nothing moved: {:?}", by_cluster(&after));
+    leave(fleet, "breaker", &["again"])
+}
+
+pub(crate) async fn a_deletion_says_which_silent_cluster_keeps_it(fleet: &mut Fleet) -> anyhow::Result<()> {
+    namespace(fleet, "deadline")?;
+    let mut manifest = web("deadline", "web", 8);
+    manifest["spec"]["placement"] = json!({});
+    manifest["spec"]["deletion"] = json!({"deadline": "3s"});
+    fleet.apply("hub", &manifest)?;
+    fleet.ready("deadline", "web").await?;
+    Silence::BlackHole.begin(fleet, VICTIM)?;
+    cluster_until(fleet, VICTIM, "Unknown").await?;
+    fleet.kubectl("hub", &["delete", "mapp", "web", "-n", "deadline", "--wait=false"])?;
+    let apps: Api<Application> = Api::namespaced(fleet.client("hub").await?, "deadline");
+    let message = eventually("the deletion is blocked by a silent cluster", SOON, async || {
+        let app = apps.get("web").await?;
+        let conditions = app.status.map(|status| status.conditions).unwrap_or_default();
+        let blocked = conditions.into_iter().find(|one| one.type_ == "DeletionBlocked" && one.status == "True");
+        Ok(blocked.filter(|blocked| blocked.reason == "ClusterSilent").map(|blocked| blocked.message))
+    })
+    .await?;
+    ensure!(message.contains(VICTIM) && message.contains("cluster remove"), "{message}");
+    Silence::BlackHole.end(fleet, VICTIM)?;
+    eventually("the deletion is over", SOON, async || Ok(apps.get_opt("web").await?.is_none().then_some(()))).await?;
+    ensure!(fleet.get(VICTIM, "deployment", "deadline", "web")?.is_none(), "it is deleted there too");
+    Ok(())
+}

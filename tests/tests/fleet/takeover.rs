@@ -1,0 +1,185 @@
+//! Operators, the database, the hub or a member fail in the middle of work: nothing is lost and nothing is done twice.
+
+use std::time::Duration;
+
+use acceptance::manifests::{MEMBERS, cells, namespace, patch, web};
+use acceptance::{Fleet, History, SOON, desired};
+use anyhow::{Context, ensure};
+use serde_json::json;
+use testbed::{PlaneProcess, eventually};
+
+const DEPLOYMENTS: &str = "apps/v1/Deployment";
+
+/// Name of the operator that holds the lease of the leader.
+fn leader(fleet: &Fleet) -> anyhow::Result<String> {
+    fleet.bed.postgres.query("select coalesce(max(holder), '') from lease where name = 'leader' and expires_at > now()")
+}
+
+pub(crate) async fn a_frozen_leader_that_wakes_writes_nothing(fleet: &mut Fleet) -> anyhow::Result<()> {
+    namespace(fleet, "leader")?;
+    fleet.apply("hub", &web("leader", "web", 6))?;
+    fleet.ready("leader", "web").await?;
+    let first = leader(fleet)?;
+    let place = fleet.operators.iter().position(|operator| operator.identity == first).context("a leader")?;
+    let log = fleet.operators[place].process.log_length();
+    fleet.operators[place].process.pause()?;
+    // In the middle of a change, so that the frozen one has work in hand.
+    patch(fleet, "leader", "web", &json!({"spec": {"replicas": 12}}))?;
+    eventually("the other one leads", SOON, async || {
+        let now = leader(fleet)?;
+        Ok((!now.is_empty() && now != first).then_some(()))
+    })
+    .await?;
+    fleet.ready("leader", "web").await?;
+    // Three leases.
+    tokio::time::sleep(Duration::from_secs_f64(3.0 * fleet.plan.times.lease)).await;
+    patch(fleet, "leader", "web", &json!({"spec": {"replicas": 15}}))?;
+    let settled = fleet.ready("leader", "web").await?;
+    let history = History::follow(fleet, &MEMBERS, DEPLOYMENTS, "leader").await?;
+    let written = fleet.member_events().len();
+    fleet.operators[place].process.resume()?;
+    eventually("it notices that it lost its leases", SOON, async || {
+        let said = fleet.operators[place].process.log_since(log);
+        Ok((said.contains("lease") || said.contains("Fenced") || said.contains("fenced")).then_some(()))
+    })
+    .await?;
+    // Both work on: what the one that woke had in hand would be written by now.
+    patch(fleet, "leader", "web", &json!({"spec": {"replicas": 18}}))?;
+    let grown = fleet.ready("leader", "web").await?;
+    ensure!(cells(&grown).values().sum::<i32>() == 18, "{}", desired(&grown));
+    history.replicas_never_fall()?;
+    let changed = cells(&settled).iter().filter(|(cell, replicas)| cells(&grown).get(*cell) != Some(replicas)).count();
+    let writes = fleet.member_events().len() - written;
+    ensure!(writes == changed, "{changed} objects changed and {writes} writes were made");
+    fleet.meridian(&["app", "delete", "web", "-n", "leader", "--yes", "--timeout", "60s"]).map(drop)
+}
+
+/// Two operators, and each is killed in turn in the middle of a change.
+pub(crate) async fn killed_operators_take_over_from_each_other(fleet: &mut Fleet) -> anyhow::Result<()> {
+    namespace(fleet, "turns")?;
+    fleet.apply("hub", &web("turns", "web", 6))?;
+    fleet.ready("turns", "web").await?;
+    let history = History::follow(fleet, &MEMBERS, DEPLOYMENTS, "turns").await?;
+    for turn in 0..4 {
+        let operator = turn % fleet.operators.len();
+        patch(fleet, "turns", "web", &json!({"spec": {"replicas": 9 + 3 * turn}}))?;
+        fleet.operators[operator].process.kill()?;
+        let grown = fleet.ready("turns", "web").await?;
+        ensure!(cells(&grown).values().sum::<i32>() == 9 + 3 * turn as i32, "{}", desired(&grown));
+        fleet.operators[operator].process.start()?;
+    }
+    history.replicas_never_fall()?;
+    history.available_at_least(6)?;
+    for member in MEMBERS {
+        ensure!(history.lives(member, "web") == 1, "{member}: it is one object all the time");
+    }
+    fleet.meridian(&["app", "delete", "web", "-n", "turns", "--yes", "--timeout", "60s"]).map(drop)
+}
+
+pub(crate) async fn a_scale_up_survives_a_database_that_is_gone_for_a_while(fleet: &mut Fleet) -> anyhow::Result<()> {
+    namespace(fleet, "database")?;
+    fleet.apply("hub", &web("database", "web", 6))?;
+    fleet.ready("database", "web").await?;
+    let history = History::follow(fleet, &MEMBERS, DEPLOYMENTS, "database").await?;
+    patch(fleet, "database", "web", &json!({"spec": {"replicas": 30}}))?;
+    // Immediately, as a crash would: commits are cut off in the middle.
+    fleet.bed.postgres.primary.kill()?;
+    eventually("readiness says so", SOON, async || Ok(fleet.probe("/readyz")?.contains("503").then_some(()))).await?;
+    fleet.bed.postgres.primary.start()?;
+    fleet.bed.postgres.answers().await?;
+    let grown = fleet.ready("database", "web").await?;
+    ensure!(cells(&grown).values().sum::<i32>() == 30, "{}", desired(&grown));
+    history.replicas_never_fall()?;
+    history.available_at_least(6)?;
+    for member in MEMBERS {
+        ensure!(history.lives(member, "web") == 1, "{member}: it is one object all the time");
+    }
+    fleet.meridian(&["app", "delete", "web", "-n", "database", "--yes", "--timeout", "60s"]).map(drop)
+}
+
+pub(crate) async fn what_was_accepted_is_delivered_while_the_hub_is_down(fleet: &mut Fleet) -> anyhow::Result<()> {
+    namespace(fleet, "hub-down")?;
+    fleet.apply("hub", &web("hub-down", "web", 6))?;
+    fleet.ready("hub-down", "web").await?;
+    // Members are out of reach while the change is accepted, and the hub is down when they are back.
+    let ways = |mode| fleet.ways.values().for_each(|way| way.link.set(mode));
+    ways(testbed::LinkMode::BlackHole);
+    patch(fleet, "hub-down", "web", &json!({"spec": {"replicas": 12}}))?;
+    eventually("the change is accepted and decided", SOON, async || {
+        let targets = fleet.bed.postgres.query(
+            "select coalesce(sum(p.target), 0) from placement p join application a on a.id = p.app where a.namespace = 'hub-down' and p.divided",
+        )?;
+        Ok((targets == "12").then_some(()))
+    })
+    .await?;
+    fleet.bed.hub.process(PlaneProcess::Api)?.kill()?;
+    fleet.bed.etcd_mut("hub")?.process.kill()?;
+    let ways = |mode| fleet.ways.values().for_each(|way| way.link.set(mode));
+    ways(testbed::LinkMode::Open);
+    eventually("it is delivered and available without a hub", SOON, async || {
+        let mut available = 0;
+        for member in MEMBERS {
+            let object = fleet.get(member, "deployment", "hub-down", "web")?.context("delivered")?;
+            available += object["status"]["availableReplicas"].as_i64().unwrap_or(0);
+        }
+        ensure!(available == 12, "{available} are available");
+        Ok(Some(()))
+    })
+    .await?;
+    fleet.bed.etcd_mut("hub")?.process.start()?;
+    fleet.bed.hub.process(PlaneProcess::Api)?.start()?;
+    fleet.bed.hub.ready().await?;
+    let after = fleet.ready("hub-down", "web").await?;
+    ensure!(cells(&after).values().sum::<i32>() == 12, "{}", desired(&after));
+    fleet.meridian(&["app", "delete", "web", "-n", "hub-down", "--yes", "--timeout", "60s"]).map(drop)
+}
+
+pub(crate) async fn a_member_restored_from_an_older_snapshot_is_put_right(fleet: &mut Fleet) -> anyhow::Result<()> {
+    namespace(fleet, "member")?;
+    fleet.apply("hub", &web("member", "web", 6))?;
+    fleet.ready("member", "web").await?;
+    let snapshot = fleet.bed.snapshot("south-a", "older").await?;
+    patch(fleet, "member", "web", &json!({"spec": {"replicas": 12}}))?;
+    fleet.ready("member", "web").await?;
+    let uid = |fleet: &Fleet| -> anyhow::Result<String> {
+        let object = fleet.get("south-a", "deployment", "member", "web")?.context("delivered")?;
+        Ok(object["metadata"]["uid"].to_string())
+    };
+    let (object, creations) = (uid(fleet)?, created(fleet, "south-a", "member"));
+    fleet.bed.restore("south-a", Some(&snapshot)).await?;
+    eventually("it is told the present number again", SOON, async || {
+        let object = fleet.get("south-a", "deployment", "member", "web")?.context("restored")?;
+        ensure!(object["spec"]["replicas"] == 4, "{}", object["spec"]["replicas"]);
+        Ok(Some(()))
+    })
+    .await?;
+    fleet.ready("member", "web").await?;
+    ensure!(uid(fleet)? == object, "it is the same object");
+    ensure!(created(fleet, "south-a", "member") == creations, "nothing is made again");
+    fleet.meridian(&["app", "delete", "web", "-n", "member", "--yes", "--timeout", "60s"]).map(drop)
+}
+
+pub(crate) async fn an_object_deleted_behind_our_back_is_made_again_once(fleet: &mut Fleet) -> anyhow::Result<()> {
+    namespace(fleet, "behind")?;
+    fleet.apply("hub", &web("behind", "web", 6))?;
+    fleet.ready("behind", "web").await?;
+    let history = History::follow(fleet, &["south-a"], DEPLOYMENTS, "behind").await?;
+    let before = created(fleet, "south-a", "behind");
+    fleet.kubectl("south-a", &["delete", "deployment", "web", "-n", "behind"])?;
+    eventually("it is there again", SOON, async || {
+        let object = fleet.get("south-a", "deployment", "behind", "web")?.context("not yet")?;
+        Ok((object["status"]["availableReplicas"] == 2).then_some(()))
+    })
+    .await?;
+    fleet.ready("behind", "web").await?;
+    ensure!(history.lives("south-a", "web") == 2, "the one before and the one after");
+    ensure!(created(fleet, "south-a", "behind") == before + 1, "it was made once");
+    fleet.meridian(&["app", "delete", "web", "-n", "behind", "--yes", "--timeout", "60s"]).map(drop)
+}
+
+/// Objects Meridian made in a namespace of a member so far, by the member's own log.
+fn created(fleet: &Fleet, member: &str, namespace: &str) -> usize {
+    let events = fleet.member_events();
+    let made = events.iter().filter(|(cluster, event)| cluster == member && event.namespace == namespace);
+    made.filter(|(_, event)| event.is_creation()).count()
+}
