@@ -140,8 +140,10 @@ fn standing(world: &World, facts: &AppFacts) -> AppPlan {
     if let Some(next) = next_cell(world, facts, &places) {
         places.revisions.insert(next, facts.wanted);
     }
-    let objects =
+    let mut objects =
         desired(&world.topology, &places, facts.wanted, &facts.revisions, &facts.rows, facts.intent.suspended);
+    // A cluster that is being removed keeps what runs there and gets nothing, also when there is no other place.
+    objects.retain(|object| !world.is_abandoned(object.cluster.as_str()));
     reconcile(world, facts, &objects, &failover, &mut plan);
     reserve(world, facts, &objects, &mut plan);
     if plan.is_empty() && is_ready(world, facts, &places) {

@@ -61,8 +61,7 @@ pub(crate) fn reconcile(
         let over = status.is_some_and(|status| status.state.is_over());
         let floor = floors.get(&row.id).copied().unwrap_or(row.floor);
         let mut next = change_of(row);
-        // A cluster that is being removed keeps what runs there, also when there is no other place for it.
-        match wanted.get(&row.id).filter(|_| !world.is_abandoned(&row.cluster)) {
+        match wanted.get(&row.id) {
             Some(object) => {
                 if row.wish != Wish::Present && over {
                     // What was there is gone; the same object is wanted again: a new row begins from nothing.
