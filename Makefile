@@ -35,6 +35,10 @@ test: prepare ## Run the whole suite
 	cargo build --locked --workspace --bins
 	cargo test --locked --workspace
 
+.PHONY: sim
+sim: ## Prove what placement promises over a hundred times the usual number of random fleets and histories
+	PROPTEST_CASES=6400 cargo test --release --locked -p domain --test placement
+
 .PHONY: lint
 lint: ## Check format, lints and generated files
 	cargo fmt --all --check

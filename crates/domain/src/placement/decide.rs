@@ -8,7 +8,7 @@ use vocabulary::CellName;
 use super::eligibility::Eligibility;
 use super::outcome::{CellExplanation, Outcome, Spread};
 use super::request::{Directive, Held, Ledger, Request};
-use super::seats::Seating;
+use super::seats::{Respect, Seat, Seating};
 use super::setting::Setting;
 use crate::topology::Topology;
 
@@ -36,7 +36,19 @@ pub fn decide(
     } else {
         difference(&before, wanted, &mut verdict)
     };
-    let moves = moves_of_rebalance(request, &setting, &after, wanted, verdict.hold.is_some());
+    let moves = if verdict.hold.is_some() {
+        0
+    } else if after.seats == setting.held {
+        moves_of_rebalance(request, &setting, &after, wanted)
+    } else {
+        let bound = |name: &CellName| previous.get(name).map_or(0, |held| held.bound);
+        let seated = setting.names.iter().zip(&after.seats).filter(|(_, seats)| **seats > 0);
+        let previous =
+            seated.map(|(name, seats)| (name.clone(), Held { target: *seats as i32, bound: bound(name) })).collect();
+        let next = Setting::new(request, topology, directives, &previous, ledger);
+        let standing = Seating::new(&next.seats, &next.groups, &next.spread, next.held.clone());
+        moves_of_rebalance(request, &next, &standing, wanted)
+    };
     explain(request, &setting, &after, wanted, verdict, moves)
 }
 
@@ -52,7 +64,7 @@ pub fn rebalance(
     let setting = Setting::new(request, topology, directives, previous, ledger);
     let wanted = i64::from(request.replicas.max(0));
     let mut verdict = Reached::default();
-    let after = rebalanced(&setting, wanted, &mut verdict);
+    let after = rebalanced(request, &setting, wanted, &mut verdict);
     explain(request, &setting, &after, wanted, verdict, 0)
 }
 
@@ -60,7 +72,6 @@ pub fn rebalance(
 #[derive(Debug, Default)]
 struct Reached {
     hold: Option<String>,
-    waiting: i64,
 }
 
 fn empty<'a>(setting: &'a Setting<'_>) -> Seating<'a> {
@@ -69,64 +80,84 @@ fn empty<'a>(setting: &'a Setting<'_>) -> Seating<'a> {
 
 fn fresh<'a>(setting: &'a Setting<'_>, wanted: i64, verdict: &mut Reached) -> Seating<'a> {
     let mut seating = empty(setting);
-    grow(&mut seating, wanted);
-    if strict(setting)
-        && let Some(why) = seating.uneven(wanted).or_else(|| blocked(&seating, wanted))
-    {
+    let nothing = seating.seats.clone();
+    grow(&mut seating, wanted, &nothing);
+    if let Some(why) = seating.uneven(wanted, Respect::Binding).or_else(|| blocked(&seating, wanted)) {
         verdict.hold = Some(format!("{why}; add domains or capacity, or set whenUnsatisfiable: BestEffort"));
         return empty(setting);
     }
     seating
 }
 
-/// A constraint must hold, or nothing more is placed.
-fn strict(setting: &Setting<'_>) -> bool {
-    setting.spread.iter().any(|spread| !spread.best_effort)
-}
-
 /// Evenness alone keeps replicas from being placed.
 fn blocked(seating: &Seating<'_>, wanted: i64) -> Option<String> {
-    (!seating.enough(wanted) && seating.next(true).is_none() && seating.next(false).is_some()).then(|| {
-        let names: Vec<&str> = seating.spread.iter().map(|spread| spread.name.as_str()).collect();
-        format!("{} replicas find no place that keeps {} even", wanted - seating.total().min(wanted), names.join(", "))
-    })
+    (seating.total() < wanted && seating.next(Respect::Binding).is_none() && seating.next(Respect::Nothing).is_some())
+        .then(|| {
+            let binding = seating.spread.iter().filter(|spread| !spread.best_effort);
+            let names: Vec<&str> = binding.map(|spread| spread.name.as_str()).collect();
+            let left = wanted - seating.total();
+            format!("{left} replicas find no place that keeps {} even", names.join(", "))
+        })
 }
 
-/// Gives seats until there are enough, or nobody can take one.
-fn grow(seating: &mut Seating<'_>, wanted: i64) {
-    let relaxed = seating.spread.iter().all(|spread| spread.best_effort);
+/// Gives seats until there are enough, or nobody can take one. A seat over `base` that made nothing better is given
+/// back.
+fn grow(seating: &mut Seating<'_>, wanted: i64, base: &[i64]) {
     let most = wanted.saturating_mul(2 + seating.spread.len() as i64 * 8).max(64);
     while !seating.enough(wanted) && seating.total() < most {
-        let next = seating.next(true).or_else(|| if relaxed { seating.next(false) } else { None });
-        let Some(cell) = next else { return };
+        let Some(cell) = seating.next(Respect::All).or_else(|| seating.next(Respect::Binding)) else { break };
         seating.shift(cell, 1);
+    }
+    give_back(seating, wanted, base);
+}
+
+/// Gives back what is not needed, down to `base`.
+fn give_back(seating: &mut Seating<'_>, wanted: i64, base: &[i64]) {
+    while let Some(cell) = seating.previous(wanted, base) {
+        seating.shift(cell, -1);
     }
 }
 
 fn difference<'a>(before: &Seating<'a>, wanted: i64, verdict: &mut Reached) -> Seating<'a> {
     let mut after = before.clone();
-    // Fewer: what may not stay goes first, so that it need not be moved.
-    while after.total() > 0 && after.enough(wanted) {
-        let Some(cell) = after.previous(wanted) else { break };
-        after.shift(cell, -1);
+    // Fewer: what may not stay goes first, so that it need not be moved. A seat that is not needed but for which no
+    // lower number is the reason stays: it runs.
+    if after.survivors() > wanted {
+        let nothing = vec![0; after.seats.len()];
+        give_back(&mut after, wanted, &nothing);
+    } else if let Some(useful) = after.useful(wanted) {
+        let nothing = vec![0; after.seats.len()];
+        while after.total() > useful {
+            let Some(cell) = after.previous(wanted, &nothing) else { break };
+            after.shift(cell, -1);
+        }
     }
+    // What stays, whatever comes.
+    let base: Vec<i64> =
+        after.seats.iter().zip(after.cells).map(|(seats, cell)| if cell.leaving { 0 } else { *seats }).collect();
     // What may not stay moves as far as there is room; evenness steers it and does not stop it.
     let leaving: Vec<usize> = (0..after.seats.len()).filter(|cell| after.cells[*cell].leaving).collect();
     for cell in leaving {
         while after.seats[cell] > 0 {
             after.shift(cell, -1);
-            if let Some(to) = after.next(true).or_else(|| after.next(false)) {
+            let respects = [Respect::All, Respect::Binding, Respect::Nothing];
+            if let Some(to) = respects.into_iter().find_map(|respect| after.next(respect)) {
                 after.shift(to, 1)
             } else {
                 after.shift(cell, 1);
-                verdict.waiting += after.seats[cell];
                 break;
             }
         }
     }
+    // Spread over other domains, fewer may do: what moved and is not needed does not move.
+    if after.survivors() > wanted {
+        give_back(&mut after, wanted, &base);
+    }
+    let base = after.seats.clone();
     let placed = after.clone();
-    grow(&mut after, wanted);
-    if let Some(why) = blocked(&after, wanted).filter(|_| before.spread.iter().any(|spread| !spread.best_effort)) {
+    grow(&mut after, wanted, &base);
+    let lost = || after.uneven(wanted, Respect::Binding).filter(|_| after.is_exposed(wanted));
+    if let Some(why) = blocked(&after, wanted).or_else(lost) {
         verdict.hold =
             Some(format!("{why}; what runs stays. Add domains or capacity, or set whenUnsatisfiable: BestEffort"));
         return placed;
@@ -134,64 +165,58 @@ fn difference<'a>(before: &Seating<'a>, wanted: i64, verdict: &mut Reached) -> S
     after
 }
 
-/// Cells that are closed but keep what they have stay as they are; all others are filled anew.
-fn rebalanced<'a>(setting: &'a Setting<'_>, wanted: i64, verdict: &mut Reached) -> Seating<'a> {
-    let kept: Vec<i64> = (0..setting.seats.len())
-        .map(|cell| if setting.seats[cell].open || setting.seats[cell].leaving { 0 } else { setting.held[cell] })
-        .collect();
-    let mut seating = Seating::new(&setting.seats, &setting.groups, &setting.spread, kept);
-    grow(&mut seating, wanted);
-    let relaxed = strict(setting) && (seating.uneven(wanted).is_some() || blocked(&seating, wanted).is_some());
-    if relaxed || !seating.enough(wanted) {
-        // It would not be better than what runs.
-        verdict.hold = Some("no placement of the running replicas satisfies every constraint".to_owned());
-        return Seating::new(&setting.seats, &setting.groups, &setting.spread, setting.held.clone());
-    }
-    seating
-}
+/// Rounds of a rebalance. Each one gains, so there are few; a limit keeps a mistake from going on for ever.
+const ROUNDS: usize = 16;
 
-fn moves_of_rebalance(
-    request: &Request<'_>,
-    setting: &Setting<'_>,
-    after: &Seating<'_>,
-    wanted: i64,
-    held: bool,
-) -> i32 {
+/// As good as a fresh placement: what is reached when no further round moves anything.
+fn rebalanced<'a>(request: &Request<'_>, setting: &'a Setting<'_>, wanted: i64, verdict: &mut Reached) -> Seating<'a> {
     // Weights by capacity change with every pod: only a broken constraint is worth a move.
-    let by_capacity = request.spec.weights.mode == WeightMode::Capacity;
-    let broken = after.uneven(wanted).is_some() || over_limit(after);
-    if after.total() == 0 || held || by_capacity && !broken {
-        return 0;
+    let weighed = request.spec.weights.mode != WeightMode::Capacity;
+    let mut cells = setting.seats.clone();
+    for round in 0..ROUNDS {
+        let held: Vec<i64> = cells.iter().map(|cell| cell.held).collect();
+        let better = better(&cells, setting, wanted, weighed);
+        if round == 0 && better.is_none() {
+            verdict.hold = Some("no placement of the running replicas would be better".to_owned());
+        }
+        let Some(better) = better.filter(|better| *better != held) else { break };
+        for (cell, seats) in cells.iter_mut().zip(better) {
+            cell.held = seats;
+        }
     }
-    // As if the decision were in force: moves are counted from there.
-    let mut standing = Setting {
-        names: setting.names.clone(),
-        facts: setting.facts.clone(),
-        verdicts: setting.verdicts.clone(),
-        held: after.seats.clone(),
-        capacity: setting.capacity.clone(),
-        seats: setting.seats.clone(),
-        groups: setting.groups.clone(),
-        spread: setting.spread.clone(),
-        notes: Vec::new(),
-    };
-    for (seat, held) in standing.seats.iter_mut().zip(&after.seats) {
-        seat.held = *held;
-    }
-    let mut verdict = Reached::default();
-    let best = rebalanced(&standing, wanted, &mut verdict);
-    if verdict.hold.is_some() {
-        return 0;
-    }
-    after.seats.iter().zip(&best.seats).map(|(now, then)| (now - then).max(0)).sum::<i64>() as i32
+    let seats = cells.iter().map(|cell| cell.held).collect();
+    Seating::new(&setting.seats, &setting.groups, &setting.spread, seats)
 }
 
-fn over_limit(after: &Seating<'_>) -> bool {
-    after
-        .groups
-        .iter()
-        .enumerate()
-        .any(|(index, group)| after.sum(index) > group.max || group.open && after.sum(index) < group.min)
+/// One round: cells that are closed but keep what they have stay as they are, all others are filled anew, and every
+/// move without a gain is taken back. Nothing where that satisfies less.
+fn better(cells: &[Seat], setting: &Setting<'_>, wanted: i64, weighed: bool) -> Option<Vec<i64>> {
+    let seated = |seats| Seating::new(cells, &setting.groups, &setting.spread, seats);
+    let standing = seated(cells.iter().map(|cell| cell.held).collect());
+    let faults = standing.faults(wanted);
+    if !weighed && faults == 0 {
+        return Some(standing.seats);
+    }
+    let kept: Vec<i64> = cells.iter().map(|cell| if cell.open || cell.leaving { 0 } else { cell.held }).collect();
+    let mut seating = seated(kept.clone());
+    grow(&mut seating, wanted, &kept);
+    let unsatisfied = seating.uneven(wanted, Respect::Binding).is_some() || blocked(&seating, wanted).is_some();
+    let mended = if weighed { seating.faults(wanted) <= faults } else { seating.faults(wanted) < faults };
+    if unsatisfied || !seating.enough(wanted) || !mended {
+        return None;
+    }
+    seating.undo_idle_moves(&standing.seats, wanted, weighed);
+    Some(seating.seats)
+}
+
+/// Replicas a rebalance would move once the decision is in force.
+fn moves_of_rebalance(request: &Request<'_>, setting: &Setting<'_>, standing: &Seating<'_>, wanted: i64) -> i32 {
+    let mut verdict = Reached::default();
+    let best = rebalanced(request, setting, wanted, &mut verdict);
+    if standing.total() == 0 || verdict.hold.is_some() {
+        return 0;
+    }
+    standing.seats.iter().zip(&best.seats).map(|(now, then)| (now - then).max(0)).sum::<i64>() as i32
 }
 
 fn explain(
@@ -244,14 +269,16 @@ fn explain(
     let spread = if setting.spread.is_empty() {
         Spread::NotAsked
     } else {
-        match verdict.hold.clone().filter(|_| after.total() == 0).or_else(|| after.uneven(wanted)) {
+        match verdict.hold.clone().filter(|_| after.total() == 0).or_else(|| after.uneven(wanted, Respect::All)) {
             None => Spread::Satisfied,
             Some(why) => Spread::Violated(why),
         }
     };
     let shortfall = if after.enough(wanted) { 0 } else { missing(after, wanted) };
-    if verdict.waiting > 0 {
-        notes.push(format!("{} replicas wait for capacity where they may not stay", verdict.waiting));
+    let waiting: i64 =
+        setting.seats.iter().zip(&after.seats).filter(|(seat, _)| seat.leaving).map(|(_, seats)| seats).sum();
+    if waiting > 0 {
+        notes.push(format!("{waiting} replicas wait for capacity where they may not stay"));
     }
     let total = after.total() as i32;
     let summary = summary(request, &targets, &cells, total, shortfall, verdict.hold.as_deref());
@@ -259,7 +286,7 @@ fn explain(
         targets,
         wanted: total + shortfall,
         shortfall,
-        waiting: verdict.waiting as i32,
+        waiting: waiting as i32,
         hold: verdict.hold,
         spread,
         rebalance_needed: moves,
@@ -271,14 +298,7 @@ fn explain(
 
 /// Replicas that are missing until there are enough, survivors of a loss included.
 fn missing(after: &Seating<'_>, wanted: i64) -> i32 {
-    let survivors = after.spread.iter().filter_map(|spread| {
-        let losses = spread.survive?;
-        let mut sums: Vec<i64> = spread.domains.iter().map(|domain| after.sum(*domain)).collect();
-        sums.sort_unstable_by(|a, b| b.cmp(a));
-        Some(after.total() - sums.iter().take(losses).sum::<i64>())
-    });
-    let least = survivors.chain([after.total()]).min().unwrap_or(0);
-    (wanted - least).max(0) as i32
+    (wanted - after.survivors()).max(0) as i32
 }
 
 fn summary(

@@ -6,7 +6,7 @@ use crds::placement_policy::v1alpha1::Topology as Level;
 use serde::{Deserialize, Serialize};
 use vocabulary::{CellName, Verdict};
 
-use super::request::{Directive, Effect, Request};
+use super::request::{Directive, Effect, Held, Request};
 use crate::topology::{CellFacts, ClusterFacts, Topology};
 
 /// Whether a cell may take replicas.
@@ -96,11 +96,21 @@ impl Rule {
     }
 }
 
-/// The verdict on every cell, for an application.
+/// The verdict on every cell, for an application that is placed nowhere yet.
 pub fn eligible_cells(
     request: &Request<'_>,
     topology: &Topology,
     directives: &[Directive],
+) -> BTreeMap<CellName, Eligibility> {
+    eligible_beside(request, topology, directives, &BTreeMap::new())
+}
+
+/// The verdict on every cell, beside what is placed already.
+pub(crate) fn eligible_beside(
+    request: &Request<'_>,
+    topology: &Topology,
+    directives: &[Directive],
+    previous: &BTreeMap<CellName, Held>,
 ) -> BTreeMap<CellName, Eligibility> {
     let verdict = |cell: &CellFacts| match topology.clusters.get(&cell.cluster) {
         Some(cluster) => verdict(request, cell, cluster, directives),
@@ -109,7 +119,7 @@ pub fn eligible_cells(
     let mut verdicts: BTreeMap<CellName, Eligibility> =
         topology.cells.values().map(|cell| (cell.name.clone(), verdict(cell))).collect();
     if request.spec.separate_pairs {
-        reject_pairs(topology, &mut verdicts);
+        reject_pairs(topology, previous, &mut verdicts);
     }
     verdicts
 }
@@ -123,12 +133,12 @@ fn verdict(request: &Request<'_>, cell: &CellFacts, cluster: &ClusterFacts, dire
     if request.spec.cells.as_ref().is_some_and(|selector| !selector.matches(&cell.labels)) {
         return reject(Rule::NotSelected, "spec.placement.cells does not select it".to_owned());
     }
-    let excluded = directives.iter().find(|directive| {
+    let excluding = directives.iter().filter(|directive| {
         directive.effect == Effect::Exclude
             && directive.target.covers(cell)
             && directive.app.as_ref().is_none_or(|app| app == request.app)
     });
-    if let Some(directive) = excluded {
+    if let Some(directive) = excluding.min_by_key(|directive| (directive.id, &directive.owner, &directive.reason)) {
         return reject(Rule::Excluded, format!("{} excludes it: {}", directive.title(), directive.reason));
     }
     if cluster.drain {
@@ -202,22 +212,30 @@ fn verdict(request: &Request<'_>, cell: &CellFacts, cluster: &ClusterFacts, dire
     Eligibility::Eligible
 }
 
-/// Of a unit's pair in one zone only the first eligible by name takes replicas.
-fn reject_pairs(topology: &Topology, verdicts: &mut BTreeMap<CellName, Eligibility>) {
-    let mut first: BTreeMap<(&str, &str, &[String]), &CellName> = BTreeMap::new();
-    for cell in topology.cells.values() {
-        let (Some(unit), Some(_)) = (&cell.unit, cell.pair) else { continue };
-        if !verdicts.get(&cell.name).is_some_and(Eligibility::is_eligible) {
-            continue;
-        }
-        let place = (unit.as_str(), cell.region.as_str(), cell.zones.as_slice());
-        match first.get(&place) {
-            None => {
-                first.insert(place, &cell.name);
+/// Of a unit's pair in one zone only one half takes replicas: the one that holds some, else the first by name.
+fn reject_pairs(
+    topology: &Topology,
+    previous: &BTreeMap<CellName, Held>,
+    verdicts: &mut BTreeMap<CellName, Eligibility>,
+) {
+    let mut taken: BTreeMap<(&str, &str, &[String]), &CellFacts> = BTreeMap::new();
+    for holders in [true, false] {
+        for cell in topology.cells.values() {
+            let (Some(unit), Some(_), Some(verdict)) = (&cell.unit, cell.pair, verdicts.get(&cell.name)) else {
+                continue;
+            };
+            let holds = previous.get(&cell.name).is_some_and(|held| held.target > 0);
+            let counts = if holders { holds && verdict.keeps_running() } else { verdict.is_eligible() };
+            if !counts {
+                continue;
             }
-            Some(other) => {
+            let eligible = verdict.is_eligible();
+            let place = (unit.as_str(), cell.region.as_str(), cell.zones.as_slice());
+            let first = taken.entry(place).or_insert(cell);
+            if first.pair != cell.pair && eligible {
                 let message = format!(
-                    "{other} is the other half of unit {unit} in zone {}; put the halves in different zones",
+                    "{} is the other half of unit {unit} in zone {}; put the halves in different zones",
+                    first.name,
                     cell.zone_text()
                 );
                 verdicts.insert(cell.name.clone(), reject(Rule::PairConflict, message));

@@ -52,6 +52,27 @@ pub(crate) struct Evenness {
     pub(crate) name: String,
 }
 
+/// Which spread constraints a new seat has to respect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Respect {
+    /// All of them.
+    All,
+    /// Those that hold everything back when they cannot be kept.
+    Binding,
+    /// None: the seat has to go somewhere.
+    Nothing,
+}
+
+impl Respect {
+    fn includes(self, spread: &Evenness) -> bool {
+        match self {
+            Self::All => true,
+            Self::Binding => !spread.best_effort,
+            Self::Nothing => false,
+        }
+    }
+}
+
 /// Seats of all cells, and the sums of all groups.
 #[derive(Debug, Clone)]
 pub(crate) struct Seating<'a> {
@@ -93,11 +114,28 @@ impl<'a> Seating<'a> {
 
     /// Enough seats for `wanted`, also after the losses that are to be survived.
     pub(crate) fn enough(&self, wanted: i64) -> bool {
-        self.spread
-            .iter()
-            .filter_map(|spread| Some((spread, spread.survive?)))
-            .all(|(spread, losses)| self.total - self.largest(spread, losses) >= wanted)
-            && self.total >= wanted
+        self.survivors() >= wanted
+    }
+
+    /// Seats that are left after the worst of the losses that are to be survived; all where none is.
+    pub(crate) fn survivors(&self) -> i64 {
+        let after = |spread: &Evenness| Some(self.left(spread, spread.survive?));
+        self.spread.iter().filter_map(after).chain([self.total]).min().unwrap_or(self.total)
+    }
+
+    /// Most seats that are of use where a loss of as many domains as there are is to be survived, which no number can:
+    /// what it would take with one domain more. Nothing where every loss can be survived.
+    pub(crate) fn useful(&self, wanted: i64) -> Option<i64> {
+        let lives = |domain: &&usize| self.groups[**domain].open || self.sums[**domain] > 0;
+        let vain =
+            |spread: &Evenness| spread.survive.filter(|losses| spread.domains.iter().filter(lives).count() <= *losses);
+        self.spread.iter().filter_map(vain).max().map(|losses| wanted * (losses as i64 + 1))
+    }
+
+    /// Seats that are left after the loss of the so many largest domains. Seats that lie in no one domain may be lost
+    /// with any, and do not count.
+    fn left(&self, spread: &Evenness, losses: usize) -> i64 {
+        spread.domains.iter().map(|domain| self.sums[*domain]).sum::<i64>() - self.largest(spread, losses)
     }
 
     /// Seats of the so many largest domains together.
@@ -105,6 +143,15 @@ impl<'a> Seating<'a> {
         let mut sums: Vec<i64> = spread.domains.iter().map(|domain| self.sums[*domain]).collect();
         sums.sort_unstable_by(|a, b| b.cmp(a));
         sums.iter().take(losses).sum()
+    }
+
+    /// A loss that must be survived would leave too few.
+    pub(crate) fn is_exposed(&self, wanted: i64) -> bool {
+        self.spread
+            .iter()
+            .filter(|spread| !spread.best_effort)
+            .filter_map(|spread| Some((spread, spread.survive?)))
+            .any(|(spread, losses)| self.left(spread, losses) < wanted)
     }
 
     /// The group that keeps a cell from taking a seat.
@@ -117,10 +164,10 @@ impl<'a> Seating<'a> {
     }
 
     /// Whether one seat more in a domain keeps the evenness asked for. A seat in the smallest domain always does.
-    fn stays_even(&self, cell: usize) -> bool {
+    fn stays_even(&self, cell: usize, respect: Respect) -> bool {
         self.cells[cell].groups.iter().all(|group| {
             let Some(spread) = self.groups[*group].spread.map(|index| &self.spread[index]) else { return true };
-            let Some(skew) = spread.max_skew else { return true };
+            let Some(skew) = spread.max_skew.filter(|_| respect.includes(spread)) else { return true };
             self.sums[*group] + 1 - self.smallest(spread) <= skew
         })
     }
@@ -136,15 +183,15 @@ impl<'a> Seating<'a> {
             .unwrap_or(0)
     }
 
-    /// The cell that takes the next seat. `strict` keeps the evenness asked for.
-    pub(crate) fn next(&self, strict: bool) -> Option<usize> {
+    /// The cell that takes the next seat.
+    pub(crate) fn next(&self, respect: Respect) -> Option<usize> {
         let may = |cell: usize| {
             let seat = &self.cells[cell];
             seat.open
                 && seat.share.is_none_or(|share| self.seats[cell] < share)
                 && (seat.weight > 0 || seat.share.is_some() || self.is_below_min(cell))
                 && self.full(cell).is_none()
-                && (!strict || self.stays_even(cell))
+                && self.stays_even(cell, respect)
         };
         (0..self.cells.len()).filter(|cell| may(*cell)).min_by(|a, b| self.order(*a, *b))
     }
@@ -206,15 +253,21 @@ impl<'a> Seating<'a> {
         (weight(a) * divisor(b)).cmp(&(weight(b) * divisor(a)))
     }
 
-    /// The cell that gives a seat back, so that what is left is still enough. Seats that cannot be counted on go first:
-    /// those of leaving cells, then of cells that take none.
-    pub(crate) fn previous(&self, wanted: i64) -> Option<usize> {
-        let mut order: Vec<usize> = (0..self.cells.len()).filter(|cell| self.seats[*cell] > 0).collect();
+    /// The cell that gives a seat back, so that what is left is still enough, or as near to it as before. Seats that
+    /// cannot be counted on go first: those of leaving cells, then of cells that take none. No cell goes below `base`.
+    pub(crate) fn previous(&self, wanted: i64, base: &[i64]) -> Option<usize> {
+        if self.total <= wanted {
+            return None;
+        }
+        let mut order: Vec<usize> = (0..self.cells.len()).filter(|cell| self.seats[*cell] > base[*cell]).collect();
         order.sort_by(|a, b| self.reverse_order(*a, *b));
+        let least = self.survivors().min(wanted);
+        let mut after = self.clone();
         order.into_iter().find(|cell| {
-            let mut after = self.clone();
             after.shift(*cell, -1);
-            after.enough(wanted)
+            let still = after.survivors() >= least;
+            after.shift(*cell, 1);
+            still
         })
     }
 
@@ -268,36 +321,107 @@ impl<'a> Seating<'a> {
             .unwrap_or(0)
     }
 
-    /// The first spread constraint that does not hold.
-    pub(crate) fn uneven(&self, wanted: i64) -> Option<String> {
-        self.spread.iter().find_map(|spread| {
-            let open: Vec<i64> = spread
-                .domains
-                .iter()
-                .filter(|domain| self.groups[**domain].open)
-                .map(|domain| self.sums[*domain])
-                .collect();
-            let largest = spread.domains.iter().map(|domain| self.sums[*domain]).max().unwrap_or(0);
-            let skew = largest - open.iter().min().copied().unwrap_or(largest);
-            let used = spread.domains.iter().filter(|domain| self.sums[**domain] > 0).count() as i64;
-            let name = &spread.name;
-            if let Some(most) = spread.max_skew
-                && skew > most
-            {
-                return Some(format!("{name}.maxSkew is {most}, the difference is {skew}"));
+    /// The first of the spread constraints that does not hold.
+    pub(crate) fn uneven(&self, wanted: i64, respect: Respect) -> Option<String> {
+        self.spread.iter().filter(|spread| respect.includes(spread)).find_map(|spread| {
+            let (name, state) = (&spread.name, self.state(spread, wanted));
+            if state.skew_over > 0 {
+                let most = spread.max_skew.unwrap_or_default();
+                return Some(format!("{name}.maxSkew is {most}, the difference is {}", most + state.skew_over));
             }
-            if used < spread.min_domains.min(self.total.max(wanted.min(1))) {
+            if state.domains_missing > 0 {
+                let used = spread.domains.iter().filter(|domain| self.sums[**domain] > 0).count();
                 return Some(format!("{name}.minDomains is {}, {used} hold replicas", spread.min_domains));
             }
-            if let Some(losses) = spread.survive {
-                let left = self.total - self.largest(spread, losses);
-                if left < wanted {
-                    return Some(format!(
-                        "{name}.surviveLoss: {left} of {wanted} replicas would be left after the loss of {losses}"
-                    ));
-                }
-            }
-            None
+            let losses = spread.survive.filter(|_| state.survivors_missing > 0)?;
+            Some(format!(
+                "{name}.surviveLoss: {} of {wanted} replicas would be left after the loss of {losses}",
+                wanted - state.survivors_missing
+            ))
         })
     }
+
+    /// How far one spread constraint is from holding.
+    fn state(&self, spread: &Evenness, wanted: i64) -> SpreadState {
+        let sums = || spread.domains.iter().map(|domain| self.sums[*domain]);
+        let open = spread.domains.iter().filter(|domain| self.groups[**domain].open).map(|domain| self.sums[*domain]);
+        let largest = sums().max().unwrap_or(0);
+        let skew = largest - open.min().unwrap_or(largest);
+        let used = sums().filter(|sum| *sum > 0).count() as i64;
+        SpreadState {
+            skew_over: spread.max_skew.map_or(0, |most| (skew - most).max(0)),
+            domains_missing: (spread.min_domains.min(self.total.max(wanted.min(1))) - used).max(0),
+            survivors_missing: spread.survive.map_or(0, |losses| (wanted - self.left(spread, losses)).max(0)),
+        }
+    }
+
+    /// How far everything that a move could mend is from holding; 0 when all holds.
+    pub(crate) fn faults(&self, wanted: i64) -> i64 {
+        let bounds = self.groups.iter().zip(&self.sums).map(|(group, sum)| {
+            let missing = if group.open { (group.min - sum).max(0) } else { 0 };
+            (sum - group.max).max(0) + missing
+        });
+        let spreads = self.spread.iter().map(|spread| {
+            let state = self.state(spread, wanted);
+            state.skew_over + state.domains_missing + state.survivors_missing
+        });
+        bounds.chain(spreads).sum()
+    }
+
+    /// Takes back, one by one, moves that gain nothing: the seat is as good where it was. `weighed` says whether
+    /// weights are worth a move.
+    pub(crate) fn undo_idle_moves(&mut self, before: &[i64], wanted: i64, weighed: bool) {
+        while let Some((from, to)) = self.idle_move(before, wanted, weighed) {
+            self.shift(from, -1);
+            self.shift(to, 1);
+        }
+    }
+
+    fn idle_move(&self, before: &[i64], wanted: i64, weighed: bool) -> Option<(usize, usize)> {
+        let moved =
+            |sign: i64| (0..self.cells.len()).filter(move |cell| (self.seats[*cell] - before[*cell]).signum() == sign);
+        let faults = self.faults(wanted);
+        let mut after = self.clone();
+        for from in moved(1) {
+            for to in moved(-1).filter(|to| self.cells[*to].open && !self.is_better(from, *to, weighed)) {
+                after.shift(from, -1);
+                after.shift(to, 1);
+                let no_worse = after.faults(wanted) <= faults && after.survivors() >= self.survivors().min(wanted);
+                after.shift(to, -1);
+                after.shift(from, 1);
+                if no_worse {
+                    return Some((from, to));
+                }
+            }
+        }
+        None
+    }
+
+    /// A seat of `here` would be worse in `there`: by shares, then tiers, then weights.
+    fn is_better(&self, here: usize, there: usize, weighed: bool) -> bool {
+        let (a, b) = (&self.cells[here], &self.cells[there]);
+        // What a share asks for comes before what it does not, and that before what it forbids.
+        let rank = |share: Option<i64>, seats: i64| match share {
+            Some(share) if seats <= share => 0,
+            None => 1,
+            Some(_) => 2,
+        };
+        let key = |cell: &Seat, seats: i64| (rank(cell.share, seats), cell.weight <= 0, cell.tier);
+        match key(a, self.seats[here]).cmp(&key(b, self.seats[there] + 1)) {
+            Ordering::Less => true,
+            Ordering::Greater => false,
+            Ordering::Equal => {
+                let quotient = |cell: &Seat, seats: i64| (i128::from(cell.weight.max(1)), i128::from(2 * seats - 1));
+                let (here, there) = (quotient(a, self.seats[here]), quotient(b, self.seats[there] + 1));
+                weighed && here.0 * there.1 > there.0 * here.1
+            }
+        }
+    }
+}
+
+/// How far a spread constraint is from holding; all 0 when it holds.
+struct SpreadState {
+    skew_over: i64,
+    domains_missing: i64,
+    survivors_missing: i64,
 }

@@ -7,7 +7,7 @@ use vocabulary::CellName;
 
 use super::capacity::{PLENTY, fits};
 use super::check::{Share, parse_share};
-use super::eligibility::{Eligibility, eligible_cells};
+use super::eligibility::{Eligibility, eligible_beside};
 use super::request::{Directive, Effect, Held, Ledger, Request};
 use super::seats::{Evenness, Group, Seat};
 use crate::topology::{CellFacts, Topology};
@@ -47,7 +47,7 @@ impl<'a> Setting<'a> {
         previous: &BTreeMap<CellName, Held>,
         ledger: &Ledger,
     ) -> Self {
-        let verdicts = eligible_cells(request, topology, directives);
+        let verdicts = eligible_beside(request, topology, directives, previous);
         // A cell that is gone from the topology keeps what was decided: its replicas are not known to be gone.
         let mut names: Vec<CellName> = topology.cells.keys().cloned().collect();
         names.extend(previous.keys().filter(|name| !topology.cells.contains_key(*name)).cloned());
@@ -91,7 +91,7 @@ impl<'a> Setting<'a> {
         }
     }
 
-    /// Cells that share zones of a cluster share its capacity.
+    /// Cells that share zones of a cluster share its capacity; a cell that spans zones shares with every cell in them.
     fn capacities(
         &mut self,
         request: &Request<'_>,
@@ -105,13 +105,17 @@ impl<'a> Setting<'a> {
                 pools.entry((facts.cluster.to_string(), facts.zones.clone())).or_default().push(i);
             }
         }
-        for ((cluster, zones), members) in pools {
+        for ((cluster, zones), own) in &pools {
             let Some(facts) = topology.clusters.get(cluster.as_str()) else { continue };
+            let within =
+                |(other, some): &(String, Vec<String>)| other == cluster && some.iter().all(|z| zones.contains(z));
+            let members: Vec<usize> =
+                pools.iter().filter(|(pool, _)| within(pool)).flat_map(|(_, members)| members.clone()).collect();
             let bound: i64 =
                 members.iter().filter_map(|i| previous.get(&self.names[*i])).map(|held| i64::from(held.bound)).sum();
             let running: i64 = members.iter().map(|i| self.held[*i]).sum();
-            let fits = fits(facts, &zones, ledger, request.pod, bound).max(running);
-            for i in &members {
+            let fits = fits(facts, zones, ledger, request.pod, bound).max(running);
+            for i in own {
                 self.capacity[*i] = fits - running + self.held[*i];
             }
             self.add_group(format!("capacity of {cluster} in {}", zones.join("+")), &members, fits, 0, None);

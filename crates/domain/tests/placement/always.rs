@@ -1,0 +1,191 @@
+//! What holds for every decision, worked out anew from the world and the numbers alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crds::placement_policy::v1alpha1::Topology as Level;
+use domain::placement::{Effect, Outcome, Spread};
+use domain::topology::CellFacts;
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+use vocabulary::CellName;
+
+use super::fleet::{Placement, World, in_zone, of, standing, sum};
+
+type Checked = Result<(), TestCaseError>;
+
+/// Everything that holds of a decision, whatever came before.
+pub(crate) fn check(world: &World, before: &Placement, outcome: &Outcome) -> Checked {
+    exact_sum_or_named_shortfall(world, outcome)?;
+    hard_limits_hold(world, before, outcome)?;
+    only_eligible_cells_gain(before, outcome)?;
+    spread_is_satisfied_or_reported(world, before, outcome)?;
+    nothing_to_choose_from_holds_what_is_placed(world, before, outcome)?;
+    independent_of_order_and_idempotent(world, before, outcome)
+}
+
+/// Domains of a level and what they hold: of cells that may take replicas or held some.
+pub(crate) fn domains(
+    world: &World,
+    before: &Placement,
+    outcome: &Outcome,
+    level: Level,
+) -> BTreeMap<String, (i32, bool)> {
+    let topology = world.topology(before, false);
+    let mut domains: BTreeMap<String, (i32, bool)> = BTreeMap::new();
+    for cell in &outcome.cells {
+        let facts = &topology.cells[&cell.cell];
+        let open = cell.eligibility.is_eligible();
+        if let Some(key) = domain(level, facts).filter(|_| open || cell.before > 0) {
+            let entry = domains.entry(key).or_default();
+            entry.0 += cell.target;
+            entry.1 |= open;
+        }
+    }
+    domains
+}
+
+fn domain(level: Level, cell: &CellFacts) -> Option<String> {
+    match level {
+        Level::Region => Some(cell.region.clone()),
+        Level::Zone => (cell.zones.len() == 1).then(|| format!("{}/{}", cell.region, cell.zones[0])),
+        Level::Cluster => Some(cell.cluster.to_string()),
+        Level::Cell => Some(cell.name.to_string()),
+    }
+}
+
+/// What is left after the worst loss of so many domains: every loss is tried.
+pub(crate) fn left_after_any_loss(domains: &[i32], total: i32, losses: usize) -> i32 {
+    fn worst(domains: &[i32], losses: usize) -> i32 {
+        if losses == 0 {
+            return 0;
+        }
+        (0..domains.len()).map(|i| domains[i] + worst(&domains[i + 1..], losses - 1)).max().unwrap_or(0)
+    }
+    total - worst(domains, losses)
+}
+
+fn exact_sum_or_named_shortfall(world: &World, outcome: &Outcome) -> Checked {
+    let placed = sum(&outcome.targets);
+    prop_assert_eq!(placed + outcome.shortfall, outcome.wanted);
+    prop_assert_eq!(outcome.shortfall > 0, outcome.summary.contains("found no place"));
+    let survives = world.spec.spread.iter().any(|spread| spread.survive_loss.is_some());
+    if !survives || world.replicas == 0 {
+        prop_assert_eq!(placed + outcome.shortfall, world.replicas);
+    } else {
+        prop_assert!(placed + outcome.shortfall >= world.replicas);
+    }
+    Ok(())
+}
+
+fn hard_limits_hold(world: &World, before: &Placement, outcome: &Outcome) -> Checked {
+    let after = &outcome.targets;
+    let topology = world.topology(before, false);
+    for (i, site) in world.sites.iter().enumerate() {
+        let whole = |placed: &Placement| (0..site.zones.len()).map(|zone| in_zone(i, site, zone, placed)).sum::<i64>();
+        let room: i64 = site.zones.iter().map(|(_, room)| room).sum();
+        prop_assert!(whole(after) <= room.max(whole(before)), "capacity of {i}: {room}, {before:?} {after:?}");
+        for (zone, (_, room)) in site.zones.iter().enumerate() {
+            let declared: Vec<CellName> = topology
+                .cells
+                .values()
+                .filter(|cell| cell.declared && cell.cluster.as_str() == super::fleet::name(i))
+                .filter(|cell| cell.zones == [format!("z{}", site.zones[zone].0)])
+                .map(|cell| cell.name.clone())
+                .collect();
+            let there = |placed: &Placement| declared.iter().map(|cell| i64::from(of(placed, cell))).sum::<i64>();
+            prop_assert!(there(after) <= (*room).max(there(before)), "capacity of {i} in zone {zone}");
+        }
+    }
+    let bound = |name: String, max: i32, covers: &dyn Fn(&CellFacts) -> bool| {
+        let cells: Vec<&CellFacts> = topology.cells.values().filter(|cell| covers(cell)).collect();
+        let there = |placed: &Placement| cells.iter().map(|cell| of(placed, &cell.name)).sum::<i32>();
+        prop_assert!(there(after) <= max.max(there(before)), "{name}: {max}, {before:?} {after:?}");
+        Ok(())
+    };
+    for limit in &world.spec.limits {
+        let Some(max) = limit.max else { continue };
+        let keys: BTreeSet<String> = topology.cells.values().filter_map(|cell| domain(limit.topology, cell)).collect();
+        for key in keys {
+            bound(format!("{limit:?} of {key}"), max, &|cell| domain(limit.topology, cell).as_ref() == Some(&key))?;
+        }
+    }
+    for directive in &world.directives {
+        if let Effect::Pin { replicas: max } | Effect::Max { replicas: max } = directive.effect {
+            bound(format!("{directive:?}"), max, &|cell| directive.target.covers(cell))?;
+        }
+    }
+    if world.spec.separate_pairs {
+        for cell in topology.cells.values().filter(|cell| of(after, &cell.name) > of(before, &cell.name)) {
+            let other = topology.cells.values().find(|other| {
+                cell.unit.is_some() && other.unit == cell.unit && (&other.region, &other.zones) == (&cell.region, &cell.zones)
+                    && other.pair.is_some() && cell.pair.is_some() && other.pair != cell.pair && of(after, &other.name) > 0
+                    // One that waits to leave is no place to count on.
+                    && outcome.cells.iter().any(|there| there.cell == other.name && there.eligibility.keeps_running())
+            });
+            prop_assert!(other.is_none(), "{} takes replicas beside its other half {other:?}", cell.name);
+        }
+    }
+    Ok(())
+}
+
+fn only_eligible_cells_gain(before: &Placement, outcome: &Outcome) -> Checked {
+    for cell in outcome.cells.iter().filter(|cell| !cell.eligibility.is_eligible()) {
+        prop_assert!(cell.target <= of(before, &cell.cell), "{cell:?}");
+    }
+    Ok(())
+}
+
+/// The constraints that do not hold and how far, by brute force.
+pub(crate) fn violations(world: &World, before: &Placement, outcome: &Outcome) -> Vec<(String, i32)> {
+    let mut found = Vec::new();
+    for (i, spread) in world.spec.spread.iter().enumerate() {
+        let domains = domains(world, before, outcome, spread.topology);
+        let numbers: Vec<i32> = domains.values().map(|(number, _)| *number).collect();
+        let largest = numbers.iter().max().copied().unwrap_or(0);
+        let smallest = domains.values().filter(|(_, open)| *open).map(|(number, _)| *number).min().unwrap_or(largest);
+        if let Some(over) = spread.max_skew.map(|skew| largest - smallest - skew).filter(|over| *over > 0) {
+            found.push((format!("spread[{i}].maxSkew"), over));
+        }
+        let used = numbers.iter().filter(|number| **number > 0).count() as i32;
+        let placed = sum(&outcome.targets).max(world.replicas.min(1));
+        if let Some(missing) = spread.min_domains.map(|min| min.min(placed) - used).filter(|missing| *missing > 0) {
+            found.push((format!("spread[{i}].minDomains"), missing));
+        }
+        if let Some(survive) = spread.survive_loss.as_ref().filter(|_| world.replicas > 0) {
+            // Replicas that lie in no one domain are not counted on.
+            let left = left_after_any_loss(&numbers, numbers.iter().sum(), survive.domains as usize);
+            if left < world.replicas {
+                found.push((format!("spread[{i}].surviveLoss"), world.replicas - left));
+            }
+        }
+    }
+    found
+}
+
+fn spread_is_satisfied_or_reported(world: &World, before: &Placement, outcome: &Outcome) -> Checked {
+    let violations = violations(world, before, outcome);
+    match &outcome.spread {
+        Spread::NotAsked => prop_assert!(world.spec.spread.is_empty()),
+        Spread::Satisfied => prop_assert!(violations.is_empty(), "{violations:?} of {outcome:?}"),
+        // When nothing is placed at all, why that is so stands in the place of what would be violated.
+        Spread::Violated(why) => {
+            prop_assert!(!violations.is_empty() || outcome.hold.is_some() && sum(&outcome.targets) == 0, "{why}");
+        }
+    }
+    Ok(())
+}
+
+fn nothing_to_choose_from_holds_what_is_placed(world: &World, before: &Placement, outcome: &Outcome) -> Checked {
+    if outcome.cells.iter().all(|cell| !cell.eligibility.is_eligible()) && world.replicas >= sum(before) {
+        prop_assert_eq!(&standing(outcome), before);
+    }
+    Ok(())
+}
+
+fn independent_of_order_and_idempotent(world: &World, before: &Placement, outcome: &Outcome) -> Checked {
+    prop_assert_eq!(outcome, &world.decide_turned(before), "the order of inputs decides");
+    let after = standing(outcome);
+    let again = world.decide(&after);
+    prop_assert_eq!(&after, &standing(&again), "deciding again moves: {} then {}", outcome.summary, again.summary);
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Worked examples with their numbers; those of `docs/placement.md` stand here too.
+
+use domain::placement::{Directive, DirectiveTarget, Effect, Rule, Spread};
+use serde_json::json;
+
+use super::fleet::{Placement, Site, World, policy, site, standing};
+
+fn numbers(placed: &Placement) -> Vec<i32> {
+    placed.values().copied().collect()
+}
+
+fn three() -> Vec<Site> {
+    vec![site(0, 1, 100), site(0, 2, 100), site(1, 1, 100)]
+}
+
+#[test]
+fn policies_divide_as_documented() {
+    let survive = json!({ "spread": [{ "topology": "Zone", "surviveLoss": { "domains": 1, "by": "Overprovision" } }] });
+    for (case, spec, replicas, expected) in [
+        (
+            "twelve over three zones",
+            json!({ "spread": [{ "topology": "Zone", "maxSkew": 1, "minDomains": 2 }] }),
+            12,
+            vec![4, 4, 4],
+        ),
+        ("any zone may be lost", survive, 12, vec![6, 6, 6]),
+        ("no policy at all", json!({}), 7, vec![3, 2, 2]),
+        ("shares, then even", json!({ "shares": { "c00": 6, "c01": "25%" } }), 12, vec![6, 3, 3]),
+        (
+            "static weights",
+            json!({ "weights": { "mode": "Static", "static": { "c00": 3, "c01": 1, "c02": 2 } } }),
+            12,
+            vec![6, 2, 4],
+        ),
+        (
+            "at most five",
+            json!({ "limits": [{ "topology": "Cluster", "max": 5 }], "shares": { "c00": 5 } }),
+            12,
+            vec![5, 4, 3],
+        ),
+    ] {
+        assert_eq!(numbers(&World::new(three(), policy(spec), replicas).fresh().targets), expected, "{case}");
+    }
+}
+
+#[test]
+fn growing_and_shrinking_change_only_the_difference() {
+    let mut world =
+        World::new(three(), policy(json!({ "spread": [{ "topology": "Zone", "maxSkew": 1, "minDomains": 2 }] })), 12);
+    let mut placed = standing(&world.fresh());
+    for (replicas, expected) in [(20, [7, 7, 6]), (7, [3, 2, 2])] {
+        world.replicas = replicas;
+        placed = standing(&world.decide(&placed));
+        assert_eq!(numbers(&placed), expected);
+    }
+}
+
+#[test]
+fn what_finds_no_place_is_named() {
+    let short = World::new(vec![site(0, 1, 3), site(0, 2, 3)], policy(json!({})), 10).fresh();
+    assert_eq!((numbers(&short.targets), short.shortfall), (vec![3, 3], 4));
+}
+
+#[test]
+fn an_excluded_place_is_left_and_a_pin_holds() {
+    let directive = |effect| Directive {
+        id: 1,
+        target: DirectiveTarget::Cluster { cluster: "c01".to_owned() },
+        app: None,
+        effect,
+        owner: "somebody".to_owned(),
+        reason: "a test".to_owned(),
+    };
+    let mut world = World::new(three(), policy(json!({})), 12);
+    let before = standing(&world.fresh());
+    world.directives = vec![directive(Effect::Exclude)];
+    assert_eq!(numbers(&world.decide(&before).targets), [6, 0, 6]);
+    world.directives = vec![directive(Effect::Pin { replicas: 2 })];
+    assert_eq!(numbers(&world.fresh().targets), [5, 2, 5]);
+}
+
+/// A constraint that is best effort never holds replicas back, also beside one that does.
+#[test]
+fn only_a_binding_constraint_holds() {
+    let spec = policy(json!({ "spread": [
+        { "topology": "Zone", "maxSkew": 1, "whenUnsatisfiable": "BestEffort" },
+        { "topology": "Region", "maxSkew": 20 },
+    ] }));
+    let outcome = World::new(vec![site(0, 1, 2), site(0, 2, 100), site(1, 1, 100)], spec, 20).fresh();
+    assert_eq!((outcome.hold.clone(), outcome.targets.values().sum::<i32>()), (None, 20));
+    assert!(matches!(outcome.spread, Spread::Violated(_)), "{outcome:?}");
+}
+
+/// Replicas that would not survive the loss either are not run for it.
+#[test]
+fn a_loss_that_cannot_be_survived_costs_nothing() {
+    let spec = policy(json!({ "spread": [{ "topology": "Zone", "whenUnsatisfiable": "BestEffort",
+        "surviveLoss": { "domains": 1, "by": "Overprovision" } }] }));
+    let outcome = World::new(vec![site(0, 1, 10), site(0, 2, 3), site(1, 1, 3)], spec, 7).fresh();
+    assert_eq!((numbers(&outcome.targets), outcome.shortfall), (vec![3, 3, 3], 1));
+    assert!(matches!(outcome.spread, Spread::Violated(_)));
+}
+
+/// The half of a pair that holds replicas keeps its zone, whatever the names are and also while it takes none.
+#[test]
+fn the_half_that_holds_replicas_keeps_the_zone() {
+    let cells = |half: char| vec![(0, Some((0, Some(half))))];
+    let mut world = World::new(
+        vec![
+            Site { cordoned: true, cells: cells('B'), ..site(0, 1, 9) },
+            Site { cells: cells('A'), ..site(0, 1, 9) },
+            site(0, 2, 9),
+        ],
+        policy(json!({ "separatePairs": true })),
+        8,
+    );
+    for cordoned in [true, false] {
+        world.sites[0].cordoned = cordoned;
+        let placed: Placement = [("c00x0".parse().unwrap(), 4)].into();
+        let outcome = world.decide(&placed);
+        let other = outcome.cells.iter().find(|cell| cell.cell.as_str() == "c01x0").unwrap();
+        assert!(
+            matches!(&other.eligibility, domain::placement::Eligibility::Rejected(why) if why.rule == Rule::PairConflict),
+            "{other:?}"
+        );
+        assert_eq!(other.target, 0);
+    }
+}
+
+/// A loss of every zone there is cannot be made good for: a lower number is still followed, to what would make it good
+/// with one zone more.
+#[test]
+fn a_loss_of_all_there_is_does_not_keep_what_is_of_no_use() {
+    let spec = policy(json!({ "spread": [{ "topology": "Zone", "whenUnsatisfiable": "BestEffort",
+        "surviveLoss": { "domains": 1, "by": "Overprovision" } }] }));
+    let mut world = World::new(vec![site(0, 1, 10)], spec, 6);
+    let before = standing(&world.fresh());
+    assert_eq!(numbers(&before), [6]);
+    world.replicas = 1;
+    assert_eq!(numbers(&world.decide(&before).targets), [2]);
+}
+
+/// Seats that became dispensable because others came are no reason to lower a cell: only a lower number is.
+#[test]
+fn what_runs_is_not_given_up_because_more_came() {
+    let spec =
+        policy(json!({ "spread": [{ "topology": "Zone", "surviveLoss": { "domains": 1, "by": "Overprovision" } }] }));
+    let mut world = World::new(three(), spec, 6);
+    let placed: Placement = [("c00".parse().unwrap(), 6)].into();
+    let grown = standing(&world.decide(&placed));
+    assert_eq!(numbers(&grown), [6, 3, 3]);
+    assert_eq!(standing(&world.decide(&grown)), grown);
+    world.replicas = 4;
+    assert_eq!(numbers(&world.decide(&grown).targets), [2, 2, 2]);
+}
