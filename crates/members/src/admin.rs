@@ -9,6 +9,13 @@ use std::time::Duration;
 use base64::Engine;
 use kube::config::{Cluster, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use serde_json::Value;
+
+use crate::api_kind::{ApiKind, encode};
+use crate::install::{InstallError, send};
+
+/// Objects asked for at once.
+const PAGE: u32 = 500;
 
 /// A person's access to a cluster and what Meridian needs to reach it later.
 #[derive(Clone)]
@@ -106,6 +113,46 @@ pub async fn load(path: &Path, context: Option<&str>) -> Result<AdminAccess, Adm
         proxy_url: cluster.proxy_url,
         context,
     })
+}
+
+/// One object, with the person's own credential; nothing when it does not exist.
+pub async fn read(
+    access: &AdminAccess,
+    kind: &ApiKind,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Value>, InstallError> {
+    let request = http::Request::get(kind.object_path(namespace, name)).body(Vec::new());
+    match send(&access.client, &format!("read {} {name}", kind.kind), request).await {
+        Err(error) if error.is_not_found() => Ok(None),
+        answer => answer.map(Some),
+    }
+}
+
+/// Objects of a namespace, with the person's own credential, by label selector; in pages. Items carry their kind.
+pub async fn list(
+    access: &AdminAccess,
+    kind: &ApiKind,
+    namespace: &str,
+    selector: &str,
+) -> Result<Vec<Value>, InstallError> {
+    let (what, path) = (format!("list {}", kind.plural), kind.namespace_path(namespace));
+    let (mut items, mut token) = (Vec::new(), String::new());
+    loop {
+        let query = format!("{path}?limit={PAGE}&labelSelector={}&continue={}", encode(selector), encode(&token));
+        let mut page = send(&access.client, &what, http::Request::get(query).body(Vec::new())).await?;
+        if let Value::Array(found) = page["items"].take() {
+            items.extend(found.into_iter().map(|mut item| {
+                item["apiVersion"] = kind.api_version().into();
+                item["kind"] = kind.kind.clone().into();
+                item
+            }));
+        }
+        token = page["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
+        if token.is_empty() {
+            return Ok(items);
+        }
+    }
 }
 
 fn choose(kubeconfig: &Kubeconfig, wanted: Option<&str>) -> Result<(String, Cluster), String> {

@@ -72,6 +72,11 @@ impl ApiKind {
         format!("{}/{}", self.root(), self.plural)
     }
 
+    /// Path of the collection in one namespace.
+    pub(crate) fn namespace_path(&self, namespace: &str) -> String {
+        format!("{}/namespaces/{}/{}", self.root(), encode(namespace), self.plural)
+    }
+
     /// Path of one object. Names are percent-encoded, so that a name can never reach another path.
     pub(crate) fn object_path(&self, namespace: &str, name: &str) -> String {
         let (root, plural, name) = (self.root(), &self.plural, encode(name));

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use crate::api_kind::ApiKind;
 use crate::error::MemberError;
+use crate::install::{InstallError, send};
 use crate::member::Member;
 use crate::transport::Call;
 
@@ -43,6 +44,10 @@ struct Resource {
     scope: String,
     #[serde(default)]
     verbs: Vec<String>,
+    #[serde(default)]
+    singular_resource: String,
+    #[serde(default)]
+    short_names: Vec<String>,
     response_kind: Option<Kind>,
 }
 
@@ -58,13 +63,47 @@ impl Member {
         let call = |path: &str| Call { accept: AGGREGATED, ..Call::get(path) };
         let (core, groups) = (call("/api"), call("/apis"));
         let (core, groups) = tokio::try_join!(self.transport.call(&core), self.transport.call(&groups))?;
-        let mut kinds = kinds(self.json(&core)?);
-        kinds.extend(self::kinds(self.json(&groups)?));
-        Ok(kinds)
+        let served = named(self.json(&core)?).into_iter().chain(named(self.json(&groups)?));
+        Ok(served.map(|served| served.kind).collect())
     }
 }
 
-fn kinds(list: GroupList) -> Vec<ApiKind> {
+/// A kind as a member serves it, with the words people use for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServedKind {
+    /// The kind.
+    pub kind: ApiKind,
+    /// Plural, singular and short names, in lower case.
+    pub words: Vec<String>,
+}
+
+impl ServedKind {
+    /// Whether a person means it by `deploy`, `Deployment`, `deployments.apps` or `deployments.v1.apps`.
+    pub fn is_called(&self, text: &str) -> bool {
+        let text = text.to_lowercase();
+        let (word, place) = text.split_once('.').unwrap_or((&text, ""));
+        let ApiKind { group, version, kind, .. } = &self.kind;
+        let called = self.words.iter().any(|known| known == word) || kind.to_lowercase() == word;
+        called && (place.is_empty() || place == *group || place == format!("{version}.{group}"))
+    }
+}
+
+/// Every kind of every version that a cluster serves, the preferred version of a group first, with the joining
+/// person's own credentials.
+pub async fn served_kinds(client: &kube::Client) -> Result<Vec<ServedKind>, InstallError> {
+    let mut all = Vec::new();
+    for path in ["/api", "/apis"] {
+        let what = "read which kinds the cluster serves";
+        let request = http::Request::get(path).header(http::header::ACCEPT, AGGREGATED).body(Vec::new());
+        let answer = send(client, what, request).await?;
+        let list = serde_json::from_value(answer)
+            .map_err(|error| InstallError::Answer { what: what.into(), message: error.to_string() })?;
+        all.extend(named(list));
+    }
+    Ok(all)
+}
+
+fn named(list: GroupList) -> Vec<ServedKind> {
     let mut kinds = Vec::new();
     for group in list.items {
         for version in group.versions {
@@ -72,13 +111,18 @@ fn kinds(list: GroupList) -> Vec<ApiKind> {
                 let Some(kind) = resource.response_kind else {
                     continue;
                 };
-                kinds.push(ApiKind {
-                    group: group.metadata.name.clone(),
-                    version: version.version.clone(),
-                    kind: kind.kind,
-                    plural: resource.plural,
-                    namespaced: resource.scope == "Namespaced",
-                    verbs: resource.verbs,
+                let words =
+                    [resource.plural.clone(), resource.singular_resource].into_iter().chain(resource.short_names);
+                kinds.push(ServedKind {
+                    words: words.filter(|word| !word.is_empty()).collect(),
+                    kind: ApiKind {
+                        group: group.metadata.name.clone(),
+                        version: version.version.clone(),
+                        kind: kind.kind,
+                        plural: resource.plural,
+                        namespaced: resource.scope == "Namespaced",
+                        verbs: resource.verbs,
+                    },
                 });
             }
         }
@@ -94,12 +138,25 @@ mod tests {
     fn aggregated_discovery_becomes_kinds() {
         let list = r#"{"kind":"APIGroupDiscoveryList","items":[{"metadata":{"name":"apps"},"versions":[{"version":"v1","resources":[
             {"resource":"deployments","responseKind":{"group":"","version":"","kind":"Deployment"},"scope":"Namespaced","verbs":["get","list"],
+             "singularResource":"deployment","shortNames":["deploy"],
              "subresources":[{"subresource":"scale","responseKind":{"kind":"Scale"}}]},
             {"resource":"odd","scope":"Cluster"}]}]},{"metadata":{"name":"stale.io"},"versions":[{"version":"v1","freshness":"Stale"}]}]}"#;
-        let kinds = kinds(serde_json::from_str(list).unwrap());
+        let kinds = named(serde_json::from_str(list).unwrap());
         assert_eq!(kinds.len(), 1);
-        assert_eq!(kinds[0].api_version(), "apps/v1");
-        assert_eq!((kinds[0].plural.as_str(), kinds[0].namespaced), ("deployments", true));
-        assert_eq!(kinds[0].verbs, ["get", "list"]);
+        let kind = &kinds[0].kind;
+        assert_eq!(kind.api_version(), "apps/v1");
+        assert_eq!((kind.plural.as_str(), kind.namespaced), ("deployments", true));
+        assert_eq!(kind.verbs, ["get", "list"]);
+        for (text, means) in [
+            ("deploy", true),
+            ("Deployment", true),
+            ("deployments.apps", true),
+            ("deployments.v1.apps", true),
+            ("deployments.v1beta1.apps", false),
+            ("deployments.extensions", false),
+            ("pods", false),
+        ] {
+            assert_eq!(kinds[0].is_called(text), means, "{text}");
+        }
     }
 }

@@ -23,6 +23,7 @@ mod write;
 pub use access::{IssuedToken, KindAccess};
 pub use api_kind::ApiKind;
 pub use config::{Limits, MemberConfig};
+pub use discovery::{ServedKind, served_kinds};
 pub use error::MemberError;
 pub use member::{Member, ServerVersion};
 pub use registry::Registry;

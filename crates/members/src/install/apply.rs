@@ -57,7 +57,7 @@ impl InstallError {
     }
 
     /// Whether the API server says the object does not exist.
-    pub(super) fn is_not_found(&self) -> bool {
+    pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 404))
     }
 }
@@ -181,7 +181,7 @@ pub(super) async fn fetch(client: &Client, manifest: &Value) -> Result<Option<Va
     }
 }
 
-pub(super) async fn send(
+pub(crate) async fn send(
     client: &Client,
     what: &str,
     request: Result<Request<Vec<u8>>, http::Error>,

@@ -4,6 +4,7 @@
 
 mod apply;
 mod policy;
+mod rights;
 mod roles;
 mod verify;
 
@@ -13,8 +14,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use vocabulary::SYSTEM_NAMESPACE;
 
+pub(crate) use apply::send;
 pub use apply::{Change, InstallError, Report, apply, uninstall};
 pub use policy::POLICY_NAME;
+pub use rights::{Right, granting_role, needed, our_rights, to_deliver};
 pub use roles::deliverable_kinds;
 pub use verify::{Issue, issue_token, kube_system_uid, server_version, verify};
 

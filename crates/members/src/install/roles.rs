@@ -6,7 +6,7 @@ use vocabulary::{MEMBER_SERVICE_ACCOUNT, SYSTEM_NAMESPACE, labels};
 use super::{INSTALLATION, OWN_LABELS, Profile};
 use crate::api_kind::ApiKind;
 
-const DELIVER: [&str; 6] = ["get", "list", "watch", "create", "patch", "delete"];
+pub(super) const DELIVER: [&str; 6] = ["get", "list", "watch", "create", "patch", "delete"];
 const LOOK: [&str; 3] = ["get", "list", "watch"];
 
 /// API group, version and its (kind, plural) pairs.
@@ -50,7 +50,7 @@ pub fn deliverable_kinds() -> Vec<ApiKind> {
     KINDS.iter().flat_map(of).collect()
 }
 
-fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Value {
+pub(super) fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Value {
     json!({"apiGroups": [group], "resources": resources, "verbs": verbs})
 }
 
