@@ -60,9 +60,12 @@ pub(crate) enum Command {
     /// Member clusters: join, look, cordon, drain, remove
     #[command(subcommand)]
     Cluster(ClusterCommand),
-    /// Applications: look, wait, delete
+    /// Applications: look, wait, import, delete
     #[command(subcommand)]
     App(AppCommand),
+    /// Which objects of the hub count
+    #[command(subcommand)]
+    Intake(IntakeCommand),
     /// Why things are as they are
     #[command(subcommand)]
     Explain(ExplainCommand),
@@ -141,12 +144,43 @@ pub(crate) enum ClusterCommand {
         #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
         wait: Duration,
     },
-    /// Print the rights of profiles as YAML
-    Permissions {
-        /// Profiles to print [default: all]
-        #[arg(long, value_enum, value_delimiter = ',', value_name = "PROFILE")]
-        profile: Vec<ProfileArg>,
-    },
+    /// What a member grants us against what is needed; without CLUSTER, the rights of profiles as YAML
+    Permissions(PermissionsArgs),
+}
+
+/// `meridian cluster permissions`
+#[derive(Debug, Args)]
+pub(crate) struct PermissionsArgs {
+    /// Name of the cluster to ask
+    #[arg(value_name = "CLUSTER", requires = "kubeconfig", conflicts_with = "profile")]
+    pub(crate) name: Option<ClusterName>,
+    /// Kubeconfig of the member, with the right to ask what others may do there
+    #[arg(long, value_name = "FILE", requires = "name")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Context of the member in that kubeconfig [default: its current context]
+    #[arg(long, value_name = "NAME", requires = "name")]
+    pub(crate) context: Option<String>,
+    /// Profiles to print [default: all]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PROFILE")]
+    pub(crate) profile: Vec<ProfileArg>,
+    /// A kind that is to be delivered too, such as apps/v1/Deployment; repeat for more
+    #[arg(long, value_name = "GROUP/VERSION/KIND", requires = "name")]
+    pub(crate) kind: Vec<String>,
+    /// An Application whose kinds are to be delivered
+    #[arg(long, value_name = "APP", requires = "name")]
+    pub(crate) app: Option<String>,
+    /// Namespace of that Application [default: that of the hub context]
+    #[arg(short, long, requires = "app")]
+    pub(crate) namespace: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputFlag,
+}
+
+impl PermissionsArgs {
+    /// How the member is reached.
+    pub(crate) fn member(&self) -> Option<MemberFlags> {
+        self.kubeconfig.clone().map(|kubeconfig| MemberFlags { kubeconfig, context: self.context.clone() })
+    }
 }
 
 /// How a person reaches a member, with their own credentials.
@@ -301,6 +335,90 @@ pub(crate) enum AppCommand {
         #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time)]
         timeout: Duration,
     },
+    /// Allow deletes that wait because they are many. Ends with 4 when only asked what waits
+    ConfirmDelete {
+        #[command(flatten)]
+        app: AppArg,
+        /// Hash of the plan, as shown without it
+        #[arg(long, value_name = "HASH")]
+        plan: Option<String>,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+        #[command(flatten)]
+        output: OutputFlag,
+    },
+    /// Make an Application from what runs in a member; nothing moves and nothing restarts
+    Import(ImportArgs),
+}
+
+/// `meridian app import`
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// Name of the Application to make
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Namespace of the objects, and of the Application [default: that of the hub context]
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+    /// Cluster of the fleet in which the objects are
+    #[arg(long, value_name = "CLUSTER")]
+    pub(crate) cluster: ClusterName,
+    #[command(flatten)]
+    pub(crate) member: MemberFlags,
+    /// Objects as KIND/NAME, such as deploy/web; a KIND alone goes with --selector
+    #[arg(value_name = "KIND/NAME", required_unless_present = "selector")]
+    pub(crate) objects: Vec<String>,
+    /// Objects with these labels; of every kind Meridian delivers where no KIND is given
+    #[arg(short = 'l', long)]
+    pub(crate) selector: Option<String>,
+    /// Print the Application and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print the Application in this form and change nothing
+    #[arg(short, long, value_enum, value_name = "FORM")]
+    pub(crate) output: Option<ManifestForm>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+/// The form of a manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ManifestForm {
+    /// YAML.
+    Yaml,
+    /// JSON.
+    Json,
+}
+
+/// `meridian intake …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum IntakeCommand {
+    /// Take an Application in whose source was lost: its object on the hub counts again
+    Accept(AcceptArgs),
+}
+
+/// `meridian intake accept`
+#[derive(Debug, Args)]
+pub(crate) struct AcceptArgs {
+    /// Name of the Application
+    #[arg(value_name = "APP", required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) app: Option<String>,
+    /// Namespace of the Application [default: that of the hub context]
+    #[arg(short, long, conflicts_with = "all")]
+    pub(crate) namespace: Option<String>,
+    /// Every Application of every namespace that waits for it
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Say what would change and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputFlag,
 }
 
 /// `meridian explain …`
@@ -399,6 +517,13 @@ mod tests {
             "meridian what-if -A",
             "meridian what-if catalog -A --lose zone=n1",
             "meridian what-if catalog -f x.yaml --replicas 3",
+            "meridian cluster permissions north",
+            "meridian cluster permissions --kind apps/v1/Deployment",
+            "meridian cluster permissions north --kubeconfig f --profile deploy",
+            "meridian app import shop --cluster north deploy/web",
+            "meridian app import shop --cluster north --kubeconfig f",
+            "meridian intake accept",
+            "meridian intake accept shop --all",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
@@ -416,6 +541,14 @@ mod tests {
             "meridian what-if -A --lose region=north",
             "meridian rebalance catalog --dry-run",
             "meridian completion zsh",
+            "meridian cluster permissions --profile deploy",
+            "meridian cluster permissions north --kubeconfig f --kind example.org/v1/Widget --app shop -n shop -o json",
+            "meridian app import shop -n shop --cluster north --kubeconfig f --context n deploy/web cm/web --dry-run",
+            "meridian app import shop --cluster north --kubeconfig f -l app=web -o json",
+            "meridian app confirm-delete shop -n shop",
+            "meridian app confirm-delete shop --plan 0123456789abcdef0123456789abcdef --yes",
+            "meridian intake accept shop -n shop --dry-run",
+            "meridian intake accept --all --yes",
         ] {
             if let Err(error) = Cli::try_parse_from(line.split(' ')) {
                 panic!("{line}: {error}");

@@ -10,6 +10,7 @@ Exit codes:
   1  failed
   2  wrong usage, or input that is not valid
   3  the time given with --timeout or --wait is over; what was started goes on
+  4  a person has to confirm first; the command that does it is printed
   5  not found, not allowed, or refused
 
 Environment:
@@ -29,6 +30,9 @@ pub(crate) enum Failure {
     /// We stopped waiting; nothing was cancelled.
     #[error("{0}")]
     TimedOut(String),
+    /// Nothing more happens until a person confirms; names the command.
+    #[error("{0}")]
+    Waits(String),
     /// No such object.
     #[error("{0}")]
     NotFound(String),
@@ -48,6 +52,7 @@ impl Failure {
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
             Self::TimedOut(_) => 3,
+            Self::Waits(_) => 4,
             Self::NotFound(_) | Self::Refused(_) => 5,
         }
     }
@@ -127,6 +132,7 @@ mod tests {
             Failure::Failed(String::new()),
             Failure::Usage(String::new()),
             Failure::TimedOut(String::new()),
+            Failure::Waits(String::new()),
             Failure::NotFound(String::new()),
             Failure::Refused(String::new()),
         ] {

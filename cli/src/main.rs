@@ -6,6 +6,7 @@ mod cluster;
 mod documents;
 mod failure;
 mod hub;
+mod intake;
 mod output;
 mod plan;
 mod progress;
@@ -39,6 +40,7 @@ async fn run(cli: Cli, progress: Progress) -> Result<(), Failure> {
     match cli.command {
         Command::Cluster(command) => cluster::run(command, hub, progress).await,
         Command::App(command) => app::run(command, hub, progress).await,
+        Command::Intake(command) => intake::run(command, hub, progress).await,
         Command::Explain(command) => plan::explain::run(command, hub, progress).await,
         Command::WhatIf(args) => plan::what_if::run(args, hub, progress).await,
         Command::Rebalance(args) => plan::rebalance::run(args, hub, progress).await,

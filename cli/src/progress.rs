@@ -4,6 +4,8 @@ use std::io::{IsTerminal, Write};
 
 use jiff::Timestamp;
 
+use crate::failure::Failure;
+
 /// Tells steps as they happen.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Progress {
@@ -57,6 +59,21 @@ impl Progress {
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer)?;
         Ok(answer.trim().to_owned())
+    }
+
+    /// Goes on only when a person agrees, or has said so with `--yes`.
+    pub(crate) fn consent(self, yes: bool, question: &str) -> Result<(), Failure> {
+        if yes {
+            return Ok(());
+        }
+        if !self.interactive() {
+            return Err(Failure::Usage("this needs a confirmation and nobody can be asked here; add --yes".to_owned()));
+        }
+        let answer = Self::ask(&format!("{question} [y/N]")).map_err(|error| Failure::Failed(error.to_string()))?;
+        if answer.eq_ignore_ascii_case("y") || answer.eq_ignore_ascii_case("yes") {
+            return Ok(());
+        }
+        Err(Failure::Refused("not confirmed; nothing was changed".to_owned()))
     }
 
     fn line(self, mark: &str, color: &str, text: &str) {

@@ -1,6 +1,8 @@
 //! `meridian app …`
 
+mod confirm;
 mod delete;
+mod import;
 mod look;
 mod status;
 
@@ -26,6 +28,10 @@ pub(crate) async fn run(
         AppCommand::Status { app, wait, timeout, output } => {
             status::run(&app, wait.then_some(timeout), output.output, &hub, progress).await
         }
+        AppCommand::ConfirmDelete { app, plan, yes, output } => {
+            confirm::run(&app, plan.as_deref(), yes, output.output, &hub, progress).await
+        }
+        AppCommand::Import(args) => import::run(&args, hub, progress).await,
         AppCommand::Delete { app, yes, timeout } => delete::run(&app, yes, timeout, &hub, progress).await,
     }
 }

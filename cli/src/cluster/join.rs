@@ -36,19 +36,41 @@ pub(super) fn profile(profile: ProfileArg) -> Profile {
     }
 }
 
+/// The profile as the hub's object names it.
+pub(super) fn profile_of(profile: crds::cluster::v1alpha1::Profile) -> Profile {
+    match profile {
+        crds::cluster::v1alpha1::Profile::Observe => Profile::Observe,
+        crds::cluster::v1alpha1::Profile::Deploy => Profile::Deploy,
+    }
+}
+
 /// A member as met with the joining person's credentials.
-struct Met {
-    access: AdminAccess,
+pub(crate) struct Met {
+    pub(crate) access: AdminAccess,
     version: String,
     uid: String,
 }
 
-async fn meet(flags: &MemberFlags, progress: Progress) -> Result<Met, Failure> {
+/// Refuses a kubeconfig that leads to another cluster than the one that joined under the name.
+pub(crate) fn is_the_cluster(cluster: &Cluster, met: &Met) -> Result<(), Failure> {
+    if cluster.spec.uid == met.uid {
+        return Ok(());
+    }
+    Err(Failure::Refused(format!(
+        "this is not the cluster that joined as {} (kube-system UID {} instead of {}); give the kubeconfig of that cluster",
+        cluster.metadata.name.as_deref().unwrap_or_default(),
+        met.uid,
+        cluster.spec.uid
+    )))
+}
+
+/// Reaches a member with a person's own credentials and reads who it is.
+pub(crate) async fn meet(flags: &MemberFlags, progress: Progress) -> Result<Met, Failure> {
     let access = admin::load(&flags.kubeconfig, flags.context.as_deref())
         .await
         .map_err(|error| Failure::Usage(chain(&error)))?;
     let refused = |error: install::InstallError| {
-        Failure::Refused(format!("{} does not let us join it: {}", access.server, chain(&error)))
+        Failure::Refused(format!("{} does not let us in: {}", access.server, chain(&error)))
     };
     let version = install::server_version(&access.client).await.map_err(refused)?;
     let uid = install::kube_system_uid(&access.client).await.map_err(refused)?;
@@ -108,15 +130,7 @@ pub(super) async fn replace(args: ReplaceArgs, hub: &Hub, progress: Progress) ->
         );
         super::leave::confirm(args.yes, &question, args.name.as_str(), progress)?;
     }
-    let profiles: Vec<Profile> = existing
-        .spec
-        .profiles
-        .iter()
-        .map(|profile| match profile {
-            crds::cluster::v1alpha1::Profile::Observe => Profile::Observe,
-            crds::cluster::v1alpha1::Profile::Deploy => Profile::Deploy,
-        })
-        .collect();
+    let profiles: Vec<Profile> = existing.spec.profiles.iter().map(|profile| profile_of(*profile)).collect();
     let spec = json!({
         "region": existing.spec.region, "zones": existing.spec.zones, "uid": met.uid, "profiles": existing.spec.profiles,
         "connection": connection(&met.access, args.server.as_deref()),
@@ -136,12 +150,7 @@ pub(super) async fn update_credential(
 ) -> Result<(), Failure> {
     let cluster = hub.cluster(name.as_str()).await?;
     let met = meet(member, progress).await?;
-    if cluster.spec.uid != met.uid {
-        return Err(Failure::Refused(format!(
-            "this is not the cluster that joined as {name} (kube-system UID {} instead of {}); give the kubeconfig of that cluster",
-            met.uid, cluster.spec.uid
-        )));
-    }
+    is_the_cluster(&cluster, &met)?;
     hand_over(name, &met.access, hub, progress).await?;
     wait_ready(name, hub, wait, cluster.metadata.generation, progress).await
 }

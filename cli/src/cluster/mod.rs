@@ -1,15 +1,15 @@
 //! `meridian cluster …`
 
-mod join;
+pub(crate) mod join;
 mod leave;
 mod look;
+mod permissions;
 mod standing;
 
 use crate::args::ClusterCommand;
 use crate::failure::Failure;
 use crate::hub::Hub;
 use crate::progress::Progress;
-use crate::shell::emit;
 
 /// Runs one command.
 pub(crate) async fn run(
@@ -31,11 +31,6 @@ pub(crate) async fn run(
             standing::drain(&name, wait.then_some(timeout), &hub().await?, progress).await
         }
         ClusterCommand::Remove(args) => leave::remove(args, &hub().await?, progress).await,
-        ClusterCommand::Permissions { profile } => {
-            let all = members::install::Profile::ALL.to_vec();
-            let asked: Vec<_> = profile.into_iter().map(join::profile).collect();
-            let profiles = if asked.is_empty() { all } else { asked };
-            emit(&profiles.into_iter().map(members::install::permissions_yaml).collect::<String>())
-        }
+        ClusterCommand::Permissions(args) => permissions::run(args, hub, progress).await,
     }
 }

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use crds::application::v1alpha1::Scope;
 use crds::cluster::v1alpha1::{Amounts, Shape, ZoneCapacity};
 use crds::{Application, Cluster, PlacementPolicy, PlacementSpec, condition};
-use domain::placement::{self, Directive, Held, Ledger, Outcome, Request};
+use domain::placement::{self, Directive, Eligibility, Held, Ledger, Outcome, Request};
 use domain::render;
 use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
 use domain::topology::Topology;
@@ -20,7 +21,7 @@ use crate::hub::Hub;
 const PLENTY: Amounts = Amounts { cpu_milli: 1_000_000_000, memory_mi: 1_000_000_000, pods: 1_000_000 };
 
 /// Everything decisions are made from.
-pub(super) struct Fleet {
+pub(crate) struct Fleet {
     pub(super) topology: Topology,
     pub(super) apps: Vec<Application>,
     pub(super) remarks: Vec<String>,
@@ -38,13 +39,60 @@ impl Fleet {
             return Ok((Self::of(Documents::read(from)?, true), None));
         }
         let hub = hub().await?;
+        Ok((Self::of_hub(&hub).await?, Some(hub)))
+    }
+
+    /// Reads the hub.
+    pub(crate) async fn of_hub(hub: &Hub) -> Result<Self, Failure> {
         let documents = Documents {
             clusters: hub.all_clusters().await?,
             cells: hub.all_cells().await?,
             apps: hub.all_apps(None, None).await?,
             policies: hub.all_policies().await?,
         };
-        Ok((Self::of(documents, false), Some(hub)))
+        Ok(Self::of(documents, false))
+    }
+
+    /// Whether a new Application would have all its replicas in a cluster that declares no cells, and if not, why.
+    pub(crate) fn decides_for(&self, app: &Application, cluster: &str) -> Result<(), Failure> {
+        let key = key(app);
+        let blueprint =
+            render::blueprint(&key, &app.spec).map_err(|_| Failure::Failed(format!("{key} is not valid")))?;
+        let spec = self.policy(app)?;
+        let replicas = app.spec.replicas.unwrap_or_default();
+        let pod = blueprint.divided.map(|index| blueprint.components[index].pod).unwrap_or_default();
+        let request = Request { app: &key, replicas, spec: &spec, pod, kinds: &blueprint.kinds };
+        let per_cell = |component: &render::ComponentPlan| matches!(component.scope, Scope::Divided | Scope::PerCell);
+        if self.topology.cells.get(cluster).is_some_and(|cell| cell.superseded) {
+            if blueprint.components.iter().any(per_cell) {
+                return Err(Failure::Refused(format!(
+                    "cluster {cluster} declares cells: workloads placed by cells are named NAME-CELL, so what runs could not be taken over and would run twice; declare cells after the import"
+                )));
+            }
+            return Ok(());
+        }
+        if let Some(Eligibility::Rejected(rejection)) =
+            placement::eligible_cells(&request, &self.topology, &[]).get(cluster)
+        {
+            return Err(Failure::Refused(format!(
+                "cluster {cluster} takes nothing now: {}: {}",
+                rejection.rule.as_str(),
+                rejection.message
+            )));
+        }
+        if blueprint.divided.is_none() {
+            return Ok(());
+        }
+        let outcome = self.question(app)?.decide(&self.topology, &[]);
+        let placed = outcome.targets.get(cluster).copied().unwrap_or(0);
+        if placed == replicas {
+            return Ok(());
+        }
+        Err(Failure::Refused(format!(
+            "only {placed} of {replicas} replicas fit into {cluster} by what is free there: until they are taken over, those that run count as somebody else's. Make room for {} more, or scale down first. {}",
+            replicas - placed,
+            outcome.summary
+        )))
     }
 
     fn of(documents: Documents, from_files: bool) -> Self {

@@ -2,7 +2,7 @@
 //! on files.
 
 pub(crate) mod explain;
-mod fleet;
+pub(crate) mod fleet;
 pub(crate) mod rebalance;
 mod tables;
 pub(crate) mod what_if;

@@ -37,16 +37,7 @@ pub(crate) async fn run(
         progress.hint(format!("{moves} replicas would move; run it without --dry-run to do it (plan {plan})"));
         return Ok(());
     }
-    if !args.yes {
-        if !progress.interactive() {
-            return Err(Failure::Usage("this needs a confirmation and nobody can be asked here; add --yes".to_owned()));
-        }
-        let answer = Progress::ask(&format!("Move {moves} replicas of {}? [y/N]", key(object)))
-            .map_err(|error| Failure::Failed(error.to_string()))?;
-        if !answer.eq_ignore_ascii_case("y") {
-            return Err(Failure::Refused("not confirmed; nothing was changed".to_owned()));
-        }
-    }
+    progress.consent(args.yes, &format!("Move {moves} replicas of {}?", key(object)))?;
     hub.annotate_app(&namespace, &args.app.name, labels::REBALANCE, &plan).await?;
     progress.done(format!("asked for plan {plan}: each replica leaves when its successor is available elsewhere"));
     progress.hint(format!("`meridian app status {} -n {namespace} --wait` follows it", args.app.name));

@@ -1,0 +1,119 @@
+//! `meridian app confirm-delete`: deletes that wait because they are many.
+
+use crds::application::v1alpha1::PendingDeletes;
+use vocabulary::labels;
+
+use crate::args::AppArg;
+use crate::failure::Failure;
+use crate::hub::Hub;
+use crate::output::{Format, structured};
+use crate::progress::Progress;
+use crate::shell::emit;
+
+/// What a person decides about.
+#[derive(Debug, PartialEq)]
+enum Course<'a> {
+    /// Nothing waits.
+    Nothing,
+    /// Only show it.
+    Show(&'a PendingDeletes),
+    /// The plan named is the one that waits.
+    Confirm(&'a PendingDeletes),
+}
+
+fn course<'a>(pending: Option<&'a PendingDeletes>, plan: Option<&str>, what: &str) -> Result<Course<'a>, Failure> {
+    match (pending, plan) {
+        (None, None) => Ok(Course::Nothing),
+        (None, Some(_)) => Err(Failure::Refused(format!("{what}: no delete waits for a confirmation"))),
+        (Some(pending), None) => Ok(Course::Show(pending)),
+        (Some(pending), Some(plan)) if pending.plan == plan => Ok(Course::Confirm(pending)),
+        (Some(pending), Some(plan)) => Err(Failure::Refused(format!(
+            "{what}: plan {plan} is not what waits now; it is {}. Look at it and confirm that one",
+            pending.plan
+        ))),
+    }
+}
+
+/// `meridian app confirm-delete`
+pub(super) async fn run(
+    app: &AppArg,
+    plan: Option<&str>,
+    yes: bool,
+    format: Format,
+    hub: &Hub,
+    progress: Progress,
+) -> Result<(), Failure> {
+    let namespace = hub.namespace(app.namespace.as_deref());
+    let status = hub.app(&namespace, &app.name).await?.status.unwrap_or_default();
+    let what = format!("application {namespace}/{}", app.name);
+    if let Some(text) = structured(format, &status.pending_deletes)? {
+        emit(&text)?;
+    } else if let Some(pending) = &status.pending_deletes {
+        emit(&table(pending))?;
+    }
+    match course(status.pending_deletes.as_ref(), plan, &what)? {
+        Course::Nothing => {
+            progress.done(format!("{what}: no delete waits for a confirmation"));
+            Ok(())
+        }
+        Course::Show(pending) => Err(waits(&namespace, &app.name, pending)),
+        Course::Confirm(pending) => {
+            let objects = counted(pending);
+            progress.consent(yes, &format!("Delete {objects} of {what} in the members?"))?;
+            hub.annotate_app(&namespace, &app.name, labels::CONFIRM_DELETE, &pending.plan).await?;
+            progress.done(format!("confirmed plan {}: {objects} are deleted", pending.plan));
+            progress.hint(format!("`meridian app status {} -n {namespace}` follows it", app.name));
+            Ok(())
+        }
+    }
+}
+
+fn counted(pending: &PendingDeletes) -> String {
+    if pending.count == 1 { "1 object".to_owned() } else { format!("{} objects", pending.count) }
+}
+
+/// What would go, and why it waits.
+pub(super) fn table(pending: &PendingDeletes) -> String {
+    let mut text = format!("Plan {}: {} would be deleted\n", pending.plan, counted(pending));
+    for object in &pending.objects {
+        text.push_str(&format!("  {object}\n"));
+    }
+    let shown = i32::try_from(pending.objects.len()).unwrap_or(i32::MAX);
+    if shown < pending.count {
+        text.push_str(&format!("  and {} more\n", pending.count - shown));
+    }
+    text.push_str(&format!("Why it waits: {}\n", pending.reason));
+    text
+}
+
+/// How a command ends while deletes wait.
+pub(super) fn waits(namespace: &str, name: &str, pending: &PendingDeletes) -> Failure {
+    Failure::Waits(format!(
+        "application {namespace}/{name}: {} wait for a confirmation; `meridian app confirm-delete {name} -n {namespace} --plan {}` deletes them",
+        counted(pending),
+        pending.plan
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_plan_that_was_shown_is_confirmed() {
+        let pending = PendingDeletes {
+            plan: "a1".to_owned(),
+            objects: vec!["north: ConfigMap web".to_owned()],
+            count: 3,
+            reason: "3 of 5 objects".to_owned(),
+        };
+        assert_eq!(course(None, None, "x").unwrap(), Course::Nothing);
+        assert_eq!(course(Some(&pending), None, "x").unwrap(), Course::Show(&pending));
+        assert_eq!(course(Some(&pending), Some("a1"), "x").unwrap(), Course::Confirm(&pending));
+        let stale = course(Some(&pending), Some("b2"), "x").unwrap_err().to_string();
+        assert!(stale.contains("b2 is not what waits now; it is a1"), "{stale}");
+        assert!(matches!(course(None, Some("a1"), "x"), Err(Failure::Refused(_))));
+        let shown = table(&pending);
+        assert!(shown.contains("north: ConfigMap web") && shown.contains("and 2 more"), "{shown}");
+    }
+}
