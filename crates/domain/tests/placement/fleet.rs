@@ -18,14 +18,17 @@ pub(crate) const POD: Amounts = Amounts { cpu_milli: 100, memory_mi: 64, pods: 1
 /// Where replicas are, by the name of the cell.
 pub(crate) type Placement = BTreeMap<CellName, i32>;
 
+/// A declared cell: its zone by its place in the list of the cluster's, its unit and its half of a pair.
+pub(crate) type SiteCell = (usize, Option<(u8, Option<char>)>);
+
 /// A cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct Site {
     pub(crate) region: u8,
     /// Zones, each with pods it has room for.
     pub(crate) zones: Vec<(u8, i64)>,
-    /// Declared cells: zone by its place in the list, unit and half of a pair.
-    pub(crate) cells: Vec<(usize, Option<(u8, Option<char>)>)>,
+    /// Declared cells.
+    pub(crate) cells: Vec<SiteCell>,
     pub(crate) taint: Option<u8>,
     pub(crate) drain: bool,
     pub(crate) cordoned: bool,
@@ -144,7 +147,7 @@ pub(crate) fn name(number: usize) -> String {
 }
 
 fn cells(number: usize, site: &Site) -> Vec<StoredCell> {
-    let cell = |(i, (zone, unit)): (usize, &(usize, Option<(u8, Option<char>)>))| {
+    let cell = |(i, (zone, unit)): (usize, &SiteCell)| {
         let (zone, _) = site.zones[zone % site.zones.len()];
         let mut spec = json!({ "cluster": name(number), "zone": format!("z{zone}") });
         if let Some((unit, half)) = unit {
