@@ -66,20 +66,17 @@ fn change(app: &Application) -> Result<Option<Change>, Failure> {
 }
 
 async fn accept(args: &AcceptArgs, hub: &Hub, progress: Progress) -> Result<(), Failure> {
-    let changes = match &args.app {
-        Some(name) => {
-            let namespace = hub.namespace(args.namespace.as_deref());
-            let found = change(&hub.app(&namespace, name).await?)?;
-            vec![found.ok_or_else(|| {
-                Failure::Refused(format!(
-                    "application {namespace}/{name} is not waiting to be accepted: its condition Ready does not say {SOURCE_LOST}"
-                ))
-            })?]
-        }
-        None => {
-            let apps = hub.all_apps(None, None).await?;
-            apps.iter().filter_map(|app| change(app).transpose()).collect::<Result<Vec<_>, _>>()?
-        }
+    let changes = if let Some(name) = &args.app {
+        let namespace = hub.namespace(args.namespace.as_deref());
+        let found = change(&hub.app(&namespace, name).await?)?.ok_or_else(|| {
+            Failure::Refused(format!(
+                "application {namespace}/{name} is not waiting to be accepted: its condition Ready does not say {SOURCE_LOST}"
+            ))
+        })?;
+        vec![found]
+    } else {
+        let apps = hub.all_apps(None, None).await?;
+        apps.iter().filter_map(|app| change(app).transpose()).collect::<Result<Vec<_>, _>>()?
     };
     emit(&structured(args.output.output, &changes)?.unwrap_or_else(|| table(&changes)))?;
     if changes.is_empty() {

@@ -148,7 +148,7 @@ pub async fn list(
                 item
             }));
         }
-        token = page["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
+        page["metadata"]["continue"].as_str().unwrap_or_default().clone_into(&mut token);
         if token.is_empty() {
             return Ok(items);
         }

@@ -44,8 +44,8 @@ struct Resource {
     scope: String,
     #[serde(default)]
     verbs: Vec<String>,
-    #[serde(default)]
-    singular_resource: String,
+    #[serde(default, rename = "singularResource")]
+    singular: String,
     #[serde(default)]
     short_names: Vec<String>,
     response_kind: Option<Kind>,
@@ -111,8 +111,7 @@ fn named(list: GroupList) -> Vec<ServedKind> {
                 let Some(kind) = resource.response_kind else {
                     continue;
                 };
-                let words =
-                    [resource.plural.clone(), resource.singular_resource].into_iter().chain(resource.short_names);
+                let words = [resource.plural.clone(), resource.singular].into_iter().chain(resource.short_names);
                 kinds.push(ServedKind {
                     words: words.filter(|word| !word.is_empty()).collect(),
                     kind: ApiKind {

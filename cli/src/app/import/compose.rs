@@ -41,10 +41,9 @@ pub(super) fn compose(source: &Source<'_>) -> Composed {
         let mut template = template_of(object);
         let mut component = json!({ "name": name });
         let scales = is_scalable(object);
-        if divided == Some(i) || is_autoscaled(object, source.autoscaled) {
-            if let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) {
-                spec.shift_remove("replicas");
-            }
+        let number_is_elsewhere = divided == Some(i) || is_autoscaled(object, source.autoscaled);
+        if let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut).filter(|_| number_is_elsewhere) {
+            spec.shift_remove("replicas");
         }
         let title = format!("{} {}", text(&object["kind"]), text(&object["metadata"]["name"]));
         let scope = match text(&object["kind"]) {
