@@ -53,6 +53,9 @@ pub(crate) async fn run(
             age(last.at.as_ref(), Timestamp::now()),
             last.summary
         ));
+        for cause in &last.changed {
+            text.push_str(&format!("  because: {cause}\n"));
+        }
     }
     emit(&text)
 }

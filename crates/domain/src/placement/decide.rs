@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crds::placement_policy::v1alpha1::WeightMode;
 use vocabulary::CellName;
 
 use super::eligibility::Eligibility;
 use super::outcome::{CellExplanation, Outcome, Spread};
+use super::rebalance::{moves_of_rebalance, rebalanced};
 use super::request::{Directive, Held, Ledger, Request};
-use super::seats::{Respect, Seat, Seating};
+use super::seats::{Respect, Seating};
 use super::setting::Setting;
 use crate::topology::Topology;
 
@@ -30,13 +30,10 @@ pub fn decide(
     let setting = Setting::new(request, topology, directives, previous, ledger);
     let wanted = i64::from(request.replicas.max(0));
     let before = Seating::new(&setting.seats, &setting.groups, &setting.spread, setting.held.clone());
-    let mut verdict = Reached::default();
-    let after = if before.total() == 0 {
-        fresh(&setting, wanted, &mut verdict)
-    } else {
-        difference(&before, wanted, &mut verdict)
-    };
-    let moves = if verdict.hold.is_some() {
+    let mut hold = None;
+    let after =
+        if before.total() == 0 { fresh(&setting, wanted, &mut hold) } else { difference(&before, wanted, &mut hold) };
+    let moves = if hold.is_some() {
         0
     } else if after.seats == setting.held {
         moves_of_rebalance(request, &setting, &after, wanted)
@@ -49,7 +46,7 @@ pub fn decide(
         let standing = Seating::new(&next.seats, &next.groups, &next.spread, next.held.clone());
         moves_of_rebalance(request, &next, &standing, wanted)
     };
-    explain(request, &setting, &after, wanted, verdict, moves)
+    explain(request, &setting, &after, wanted, hold, moves)
 }
 
 /// What a rebalance would make of the previous placement: as good as a fresh one, moving no replica without a gain.
@@ -63,34 +60,28 @@ pub fn rebalance(
 ) -> Outcome {
     let setting = Setting::new(request, topology, directives, previous, ledger);
     let wanted = i64::from(request.replicas.max(0));
-    let mut verdict = Reached::default();
-    let after = rebalanced(request, &setting, wanted, &mut verdict);
-    explain(request, &setting, &after, wanted, verdict, 0)
-}
-
-/// What was reached besides the seats.
-#[derive(Debug, Default)]
-struct Reached {
-    hold: Option<String>,
+    let mut hold = None;
+    let after = rebalanced(request, &setting, wanted, &mut hold);
+    explain(request, &setting, &after, wanted, hold, 0)
 }
 
 fn empty<'a>(setting: &'a Setting<'_>) -> Seating<'a> {
     Seating::new(&setting.seats, &setting.groups, &setting.spread, vec![0; setting.seats.len()])
 }
 
-fn fresh<'a>(setting: &'a Setting<'_>, wanted: i64, verdict: &mut Reached) -> Seating<'a> {
+fn fresh<'a>(setting: &'a Setting<'_>, wanted: i64, hold: &mut Option<String>) -> Seating<'a> {
     let mut seating = empty(setting);
     let nothing = seating.seats.clone();
     grow(&mut seating, wanted, &nothing);
     if let Some(why) = seating.uneven(wanted, Respect::Binding).or_else(|| blocked(&seating, wanted)) {
-        verdict.hold = Some(format!("{why}; add domains or capacity, or set whenUnsatisfiable: BestEffort"));
+        *hold = Some(format!("{why}; add domains or capacity, or set whenUnsatisfiable: BestEffort"));
         return empty(setting);
     }
     seating
 }
 
 /// Evenness alone keeps replicas from being placed.
-fn blocked(seating: &Seating<'_>, wanted: i64) -> Option<String> {
+pub(super) fn blocked(seating: &Seating<'_>, wanted: i64) -> Option<String> {
     (seating.total() < wanted && seating.next(Respect::Binding).is_none() && seating.next(Respect::Nothing).is_some())
         .then(|| {
             let binding = seating.spread.iter().filter(|spread| !spread.best_effort);
@@ -102,7 +93,7 @@ fn blocked(seating: &Seating<'_>, wanted: i64) -> Option<String> {
 
 /// Gives seats until there are enough, or nobody can take one. A seat over `base` that made nothing better is given
 /// back.
-fn grow(seating: &mut Seating<'_>, wanted: i64, base: &[i64]) {
+pub(super) fn grow(seating: &mut Seating<'_>, wanted: i64, base: &[i64]) {
     let most = wanted.saturating_mul(2 + seating.spread.len() as i64 * 8).max(64);
     while !seating.enough(wanted) && seating.total() < most {
         let Some(cell) = seating.next(Respect::All).or_else(|| seating.next(Respect::Binding)) else { break };
@@ -118,7 +109,7 @@ fn give_back(seating: &mut Seating<'_>, wanted: i64, base: &[i64]) {
     }
 }
 
-fn difference<'a>(before: &Seating<'a>, wanted: i64, verdict: &mut Reached) -> Seating<'a> {
+fn difference<'a>(before: &Seating<'a>, wanted: i64, hold: &mut Option<String>) -> Seating<'a> {
     let mut after = before.clone();
     // Fewer: what may not stay goes first, so that it need not be moved. A seat that is not needed but for which no
     // lower number is the reason stays: it runs.
@@ -158,65 +149,10 @@ fn difference<'a>(before: &Seating<'a>, wanted: i64, verdict: &mut Reached) -> S
     grow(&mut after, wanted, &base);
     let lost = || after.uneven(wanted, Respect::Binding).filter(|_| after.is_exposed(wanted));
     if let Some(why) = blocked(&after, wanted).or_else(lost) {
-        verdict.hold =
-            Some(format!("{why}; what runs stays. Add domains or capacity, or set whenUnsatisfiable: BestEffort"));
+        *hold = Some(format!("{why}; what runs stays. Add domains or capacity, or set whenUnsatisfiable: BestEffort"));
         return placed;
     }
     after
-}
-
-/// Rounds of a rebalance. Each one gains, so there are few; a limit keeps a mistake from going on for ever.
-const ROUNDS: usize = 16;
-
-/// As good as a fresh placement: what is reached when no further round moves anything.
-fn rebalanced<'a>(request: &Request<'_>, setting: &'a Setting<'_>, wanted: i64, verdict: &mut Reached) -> Seating<'a> {
-    // Weights by capacity change with every pod: only a broken constraint is worth a move.
-    let weighed = request.spec.weights.mode != WeightMode::Capacity;
-    let mut cells = setting.seats.clone();
-    for round in 0..ROUNDS {
-        let held: Vec<i64> = cells.iter().map(|cell| cell.held).collect();
-        let better = better(&cells, setting, wanted, weighed);
-        if round == 0 && better.is_none() {
-            verdict.hold = Some("no placement of the running replicas would be better".to_owned());
-        }
-        let Some(better) = better.filter(|better| *better != held) else { break };
-        for (cell, seats) in cells.iter_mut().zip(better) {
-            cell.held = seats;
-        }
-    }
-    let seats = cells.iter().map(|cell| cell.held).collect();
-    Seating::new(&setting.seats, &setting.groups, &setting.spread, seats)
-}
-
-/// One round: cells that are closed but keep what they have stay as they are, all others are filled anew, and every
-/// move without a gain is taken back. Nothing where that satisfies less.
-fn better(cells: &[Seat], setting: &Setting<'_>, wanted: i64, weighed: bool) -> Option<Vec<i64>> {
-    let seated = |seats| Seating::new(cells, &setting.groups, &setting.spread, seats);
-    let standing = seated(cells.iter().map(|cell| cell.held).collect());
-    let faults = standing.faults(wanted);
-    if !weighed && faults == 0 {
-        return Some(standing.seats);
-    }
-    let kept: Vec<i64> = cells.iter().map(|cell| if cell.open || cell.leaving { 0 } else { cell.held }).collect();
-    let mut seating = seated(kept.clone());
-    grow(&mut seating, wanted, &kept);
-    let unsatisfied = seating.uneven(wanted, Respect::Binding).is_some() || blocked(&seating, wanted).is_some();
-    let mended = if weighed { seating.faults(wanted) <= faults } else { seating.faults(wanted) < faults };
-    if unsatisfied || !seating.enough(wanted) || !mended {
-        return None;
-    }
-    seating.undo_idle_moves(&standing.seats, wanted, weighed);
-    Some(seating.seats)
-}
-
-/// Replicas a rebalance would move once the decision is in force.
-fn moves_of_rebalance(request: &Request<'_>, setting: &Setting<'_>, standing: &Seating<'_>, wanted: i64) -> i32 {
-    let mut verdict = Reached::default();
-    let best = rebalanced(request, setting, wanted, &mut verdict);
-    if standing.total() == 0 || verdict.hold.is_some() {
-        return 0;
-    }
-    standing.seats.iter().zip(&best.seats).map(|(now, then)| (now - then).max(0)).sum::<i64>() as i32
 }
 
 fn explain(
@@ -224,7 +160,7 @@ fn explain(
     setting: &Setting<'_>,
     after: &Seating<'_>,
     wanted: i64,
-    verdict: Reached,
+    hold: Option<String>,
     moves: i32,
 ) -> Outcome {
     let mut targets = BTreeMap::new();
@@ -269,7 +205,7 @@ fn explain(
     let spread = if setting.spread.is_empty() {
         Spread::NotAsked
     } else {
-        match verdict.hold.clone().filter(|_| after.total() == 0).or_else(|| after.uneven(wanted, Respect::All)) {
+        match hold.clone().filter(|_| after.total() == 0).or_else(|| after.uneven(wanted, Respect::All)) {
             None => Spread::Satisfied,
             Some(why) => Spread::Violated(why),
         }
@@ -281,13 +217,13 @@ fn explain(
         notes.push(format!("{waiting} replicas wait for capacity where they may not stay"));
     }
     let total = after.total() as i32;
-    let summary = summary(request, &targets, &cells, total, shortfall, verdict.hold.as_deref());
+    let summary = summary(request, &targets, &cells, total, shortfall, hold.as_deref());
     Outcome {
         targets,
         wanted: total + shortfall,
         shortfall,
         waiting: waiting as i32,
-        hold: verdict.hold,
+        hold,
         spread,
         rebalance_needed: moves,
         notes,

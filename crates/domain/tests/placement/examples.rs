@@ -153,3 +153,29 @@ fn what_runs_is_not_given_up_because_more_came() {
     world.replicas = 4;
     assert_eq!(numbers(&world.decide(&grown).targets), [2, 2, 2]);
 }
+
+/// The worked example of `docs/placement.md`, number by number.
+#[test]
+fn the_worked_example_of_the_documentation() {
+    let even = json!({ "spread": [{ "topology": "Zone", "maxSkew": 1, "minDomains": 2 }] });
+    let mut world = World::new(three(), policy(even), 12);
+    let mut placed = standing(&world.fresh());
+    assert_eq!(numbers(&placed), [4, 4, 4]);
+    let mut next = |world: &World, expected: [i32; 3], rebalance: i32| {
+        let outcome = world.decide(&placed);
+        placed = standing(&outcome);
+        let cells = ["c00", "c01", "c02"].map(|cell| placed.get(cell).copied().unwrap_or(0));
+        assert_eq!((cells, outcome.rebalance_needed), (expected, rebalance), "{}", outcome.summary);
+    };
+    world.replicas = 20;
+    next(&world, [7, 7, 6], 0);
+    world.replicas = 12;
+    next(&world, [4, 4, 4], 0);
+    world.sites[1].drain = true;
+    next(&world, [6, 0, 6], 0);
+    world.sites[1].drain = false;
+    next(&world, [6, 0, 6], 4);
+    world.replicas = 14;
+    next(&world, [6, 2, 6], 2);
+    assert_eq!(numbers(&world.rebalance(&placed).targets), [5, 4, 5]);
+}
