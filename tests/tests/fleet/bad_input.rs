@@ -72,7 +72,7 @@ const REFUSED_AT_ONCE: &[Case] = &[
     (
         "a template of 2 MiB",
         |app| {
-            let large = json!({"name": "large", "template": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "large"}, "data": {"x": "x".repeat(2 << 20)}}});
+            let large = json!({"name": "large", "template": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "large"}, "data": {"x": "x".repeat(2_000_000)}}});
             app["spec"]["components"].as_array_mut().unwrap().push(large);
         },
         &["too large"],
