@@ -100,7 +100,7 @@ pub(crate) async fn an_edit_that_prunes_much_waits_for_a_person(fleet: &mut Flee
         let there = fleet.get("north-a", "configmap", "prune", &format!("part-{number}"))?.is_some();
         ensure!(there == (number < 5), "part-{number}");
     }
-    fleet.meridian(&["app", "delete", "web", "-n", "prune", "--yes", "--timeout", "60s"]).map(drop)
+    Ok(())
 }
 
 pub(crate) async fn a_namespace_that_goes_leaves_the_fleet_as_it_is(fleet: &mut Fleet) -> anyhow::Result<()> {
