@@ -86,6 +86,10 @@ impl Session {
             Hint::Topology => self.read_topology().await?,
             Hint::Member(cluster) if cluster == self.name() => {
                 let same = self.delivery().registry.get(self.cluster()).is_some_and(|member| member.is(self.member()));
+                if same {
+                    // It was joined again or its credential is new: it may grant more, or less, than before.
+                    self.rediscover().await;
+                }
                 return Ok(!same);
             }
             Hint::Everything => {

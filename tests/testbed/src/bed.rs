@@ -8,7 +8,7 @@ use futures::future::try_join_all;
 
 use crate::plane::Plane;
 use crate::postgres::Postgres;
-use crate::store::{EtcdStore, Snapshot};
+use crate::store::{EtcdStore, Revisions, Snapshot};
 use crate::tools::tools;
 
 /// A member cluster to be.
@@ -202,9 +202,14 @@ impl Bed {
     ///
     /// # Errors
     /// When the plane has no etcd of its own, or does not come back.
-    pub async fn restore(&mut self, plane: &str, snapshot: Option<&Snapshot>) -> anyhow::Result<()> {
+    pub async fn restore(
+        &mut self,
+        plane: &str,
+        snapshot: Option<&Snapshot>,
+        revisions: Revisions,
+    ) -> anyhow::Result<()> {
         self.plane_mut(plane)?.stop_all()?;
-        self.etcd_mut(plane)?.restore(snapshot)?;
+        self.etcd_mut(plane)?.restore(snapshot, revisions)?;
         self.plane_mut(plane)?.start_all().await
     }
 

@@ -24,6 +24,6 @@ pub use link::{Link, LinkMode};
 pub use plane::{Plane, PlaneProcess};
 pub use postgres::Postgres;
 pub use process::{Process, free_ports};
-pub use store::{EtcdStore, Snapshot};
+pub use store::{EtcdStore, Revisions, Snapshot};
 pub use tools::{postgres_tools, tools};
 pub use wait::eventually;

@@ -24,6 +24,19 @@ pub struct Snapshot {
     file: PathBuf,
 }
 
+/// What becomes of revisions when a snapshot is restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revisions {
+    /// They go on far above everything that was ever handed out, and what lies below is compacted: every client notices.
+    /// So etcd's own instructions say it is to be done.
+    Bumped,
+    /// They go back. A client that knows a later one waits until it is reached again, and hears nothing until then.
+    GoBack,
+}
+
+/// How far revisions are raised: more than anybody writes between two snapshots.
+const BUMP: &str = "1000000000";
+
 impl EtcdStore {
     pub(crate) fn start(tools: &Path, folder: &Path, name: &str) -> anyhow::Result<Self> {
         let [port, peer] = free_ports()?;
@@ -60,15 +73,20 @@ impl EtcdStore {
     ///
     /// # Errors
     /// When the snapshot cannot be restored.
-    pub(crate) fn restore(&mut self, snapshot: Option<&Snapshot>) -> anyhow::Result<()> {
+    pub(crate) fn restore(&mut self, snapshot: Option<&Snapshot>, revisions: Revisions) -> anyhow::Result<()> {
         if self.process.is_alive() {
             self.process.stop()?;
         }
         std::fs::remove_dir_all(&self.data)?;
         if let Some(snapshot) = snapshot {
             let peer = format!("http://127.0.0.1:{}", self.peer);
+            let bump: &[&str] = match revisions {
+                Revisions::Bumped => &["--bump-revision", BUMP, "--mark-compacted"],
+                Revisions::GoBack => &[],
+            };
             let restored = Command::new(self.tools.join("etcdutl"))
                 .args(["snapshot", "restore", "--skip-hash-check", "--name", "n"])
+                .args(bump)
                 .args(["--initial-cluster", &format!("n={peer}"), "--initial-advertise-peer-urls", &peer])
                 .arg("--data-dir")
                 .arg(&self.data)

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ListParams, PostParams, WatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
-use testbed::{Bed, Gateway, GatewayMode, Plane};
+use testbed::{Bed, Gateway, GatewayMode, Plane, Revisions};
 
 /// Much longer than an event needs to arrive.
 const SILENCE: Duration = Duration::from_millis(500);
@@ -88,8 +88,8 @@ async fn a_gateway_disturbs_by_request_and_a_plane_goes_back_in_time() {
     let snapshot = bed.snapshot("hub", "before").await.unwrap();
     let maps: Api<ConfigMap> = Api::namespaced(bed.hub.client().await.unwrap(), "default");
     maps.create(&PostParams::default(), &config_map("later")).await.unwrap();
-    bed.restore("hub", Some(&snapshot)).await.unwrap();
+    bed.restore("hub", Some(&snapshot), Revisions::GoBack).await.unwrap();
     assert!(maps.get_opt("a").await.unwrap().is_some() && maps.get_opt("later").await.unwrap().is_none());
-    bed.restore("hub", None).await.unwrap();
+    bed.restore("hub", None, Revisions::GoBack).await.unwrap();
     assert!(maps.get_opt("a").await.unwrap().is_none(), "the plane is empty");
 }

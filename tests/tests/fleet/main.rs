@@ -62,10 +62,12 @@ fn main() -> ExitCode {
         takeover::a_scale_up_survives_a_database_that_is_gone_for_a_while,
         takeover::what_was_accepted_is_delivered_while_the_hub_is_down,
         takeover::a_member_restored_from_an_older_snapshot_is_put_right,
+        takeover::a_member_restored_with_revisions_that_go_back_is_put_right => "noticing that a member went back in time",
         takeover::an_object_deleted_behind_our_back_is_made_again_once,
         intent::an_edit_that_prunes_much_waits_for_a_person,
         intent::a_namespace_that_goes_leaves_the_fleet_as_it_is,
         intent::a_hub_restored_from_an_older_snapshot_moves_nothing,
+        intent::a_hub_restored_with_revisions_that_go_back_moves_nothing => "noticing that the hub went back in time",
         intent::a_kind_that_goes_from_the_hub_leaves_the_fleet_as_it_is,
         intent::a_hub_rebuilt_empty_moves_nothing,
     ];
@@ -95,6 +97,6 @@ fn disturbable() -> FleetPlan {
 
 /// The usual members and two operators, and everything between them and the rest can be disturbed.
 fn pair() -> FleetPlan {
-    let times = Times { recovery: Some(1.0), ..Times::default() };
+    let times = Times { recovery: Some(1.0), delete_window: Some(10.0), ..Times::default() };
     FleetPlan { operators: 2, faults: true, times, ..FleetPlan::usual() }
 }

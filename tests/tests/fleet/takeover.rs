@@ -6,7 +6,7 @@ use acceptance::manifests::{MEMBERS, cells, namespace, patch, web};
 use acceptance::{Fleet, History, SOON, desired};
 use anyhow::{Context, ensure};
 use serde_json::json;
-use testbed::{PlaneProcess, eventually};
+use testbed::{PlaneProcess, Revisions, eventually};
 
 const DEPLOYMENTS: &str = "apps/v1/Deployment";
 
@@ -135,28 +135,39 @@ pub(crate) async fn what_was_accepted_is_delivered_while_the_hub_is_down(fleet: 
 }
 
 pub(crate) async fn a_member_restored_from_an_older_snapshot_is_put_right(fleet: &mut Fleet) -> anyhow::Result<()> {
-    namespace(fleet, "member")?;
-    fleet.apply("hub", &web("member", "web", 6))?;
-    fleet.ready("member", "web").await?;
-    let snapshot = fleet.bed.snapshot("south-a", "older").await?;
-    patch(fleet, "member", "web", &json!({"spec": {"replicas": 12}}))?;
-    fleet.ready("member", "web").await?;
+    a_member_restored(fleet, Revisions::Bumped, "member").await
+}
+
+/// As somebody restores it who does not read etcd's instructions.
+pub(crate) async fn a_member_restored_with_revisions_that_go_back_is_put_right(
+    fleet: &mut Fleet,
+) -> anyhow::Result<()> {
+    a_member_restored(fleet, Revisions::GoBack, "went-back").await
+}
+
+async fn a_member_restored(fleet: &mut Fleet, revisions: Revisions, space: &str) -> anyhow::Result<()> {
+    namespace(fleet, space)?;
+    fleet.apply("hub", &web(space, "web", 6))?;
+    fleet.ready(space, "web").await?;
+    let snapshot = fleet.bed.snapshot("south-a", space).await?;
+    patch(fleet, space, "web", &json!({"spec": {"replicas": 12}}))?;
+    fleet.ready(space, "web").await?;
     let uid = |fleet: &Fleet| -> anyhow::Result<String> {
-        let object = fleet.get("south-a", "deployment", "member", "web")?.context("delivered")?;
+        let object = fleet.get("south-a", "deployment", space, "web")?.context("delivered")?;
         Ok(object["metadata"]["uid"].to_string())
     };
-    let (object, creations) = (uid(fleet)?, created(fleet, "south-a", "member"));
-    fleet.bed.restore("south-a", Some(&snapshot)).await?;
+    let (object, creations) = (uid(fleet)?, created(fleet, "south-a", space));
+    fleet.bed.restore("south-a", Some(&snapshot), revisions).await?;
     eventually("it is told the present number again", SOON, async || {
-        let object = fleet.get("south-a", "deployment", "member", "web")?.context("restored")?;
+        let object = fleet.get("south-a", "deployment", space, "web")?.context("restored")?;
         ensure!(object["spec"]["replicas"] == 4, "{}", object["spec"]["replicas"]);
         Ok(Some(()))
     })
     .await?;
-    fleet.ready("member", "web").await?;
+    fleet.ready(space, "web").await?;
     ensure!(uid(fleet)? == object, "it is the same object");
-    ensure!(created(fleet, "south-a", "member") == creations, "nothing is made again");
-    fleet.meridian(&["app", "delete", "web", "-n", "member", "--yes", "--timeout", "60s"]).map(drop)
+    ensure!(created(fleet, "south-a", space) == creations, "nothing is made again");
+    fleet.meridian(&["app", "delete", "web", "-n", space, "--yes", "--timeout", "60s"]).map(drop)
 }
 
 pub(crate) async fn an_object_deleted_behind_our_back_is_made_again_once(fleet: &mut Fleet) -> anyhow::Result<()> {
