@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use kube::Client;
@@ -12,6 +12,8 @@ use crate::processes::{Group, argument};
 use crate::witness::Witness;
 
 const SOON: Duration = Duration::from_mins(2);
+/// Without a decision or a write for so long the operator rests.
+const RESTS: Duration = Duration::from_secs(1);
 
 /// Names of the members.
 pub(crate) const MEMBERS: [&str; 3] = ["m1", "m2", "m3"];
@@ -130,12 +132,18 @@ impl Installation {
         Ok(text.lines().filter_map(of).sum())
     }
 
-    /// Waits until the operator has nothing left to decide or to deliver.
-    pub(crate) async fn idle(&self) -> anyhow::Result<()> {
+    /// Waits until the operator has decided nothing new and written nothing to a member for a second;
+    /// since when.
+    pub(crate) async fn idle(&self) -> anyhow::Result<Instant> {
+        let mut last = (f64::NAN, f64::NAN);
+        let mut since = Instant::now();
         eventually("nothing is left to do", SOON, async || {
-            let left =
-                self.counter("meridian_schedule_queue_depth")? + self.counter("meridian_delivery_queue_depth")?;
-            Ok((left == 0.0).then_some(()))
+            let now =
+                (self.counter("meridian_schedule_decisions_total")?, self.counter("meridian_delivery_applied_total")?);
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+            Ok((since.elapsed() > RESTS).then_some(since))
         })
         .await
     }

@@ -72,5 +72,5 @@ pub(super) async fn run(bed: &mut Installation, scale: &Scale, figures: &mut Fig
     // Whatever the hung member missed arrives.
     let last = 1 + ((count - 1) % 2) as i32;
     latency::shown(&witness, CALM, |seen| seen.replicas == last).await?;
-    bed.idle().await
+    bed.idle().await.map(drop)
 }

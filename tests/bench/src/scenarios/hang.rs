@@ -24,7 +24,7 @@ pub(super) async fn run(bed: &mut Installation, figures: &mut Figures) -> anyhow
     let before = Sums::of(&apps).await?;
     let begun = Instant::now();
     bed.member_api(hung)?.pause()?;
-    let outcome = away(bed, &clusters, &apps, &before, begun, figures).await;
+    let outcome = away(&clusters, &apps, &before, begun, figures).await;
     let marks: Vec<Mark> = bed.bed.members.values().map(Mark::now).collect();
     let back = Instant::now();
     bed.member_api(hung)?.resume()?;
@@ -48,7 +48,6 @@ pub(super) async fn run(bed: &mut Installation, figures: &mut Figures) -> anyhow
 }
 
 async fn away(
-    bed: &Installation,
     clusters: &Api<Cluster>,
     apps: &Api<Application>,
     before: &Sums,
@@ -64,8 +63,6 @@ async fn away(
     // Fresh and stale replicas are shown apart, so what is counted as ready can never exceed what runs.
     figures.add("hang.counted_ready_above_desired", f64::from((during.ready + during.stale - before.desired).max(0)));
     figures.add("hang.shown_stale", f64::from(during.stale));
-    let others_ready = bed.counter("meridian_schedule_queue_depth")?;
-    figures.add("hang.decisions_waiting", others_ready);
     Ok(())
 }
 

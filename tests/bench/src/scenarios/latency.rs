@@ -77,7 +77,7 @@ pub(super) async fn bring(
     let object = load::application(NAMESPACE, name, MEMBERS.len() as i32)?;
     api.create(&kube::api::PostParams::default(), &object).await?;
     shown(witness, name, |seen| seen.available.is_some()).await?;
-    bed.idle().await
+    bed.idle().await.map(drop)
 }
 
 /// Waits until every member shows something of an Application's Deployment; when the last one did.

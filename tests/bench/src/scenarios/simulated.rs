@@ -88,8 +88,9 @@ async fn restart(mut bed: Simulated, members: usize, placements: usize, figures:
     let pid = bed.installation.operator.pid().context("it runs")?;
     bed.followed(members, since).await?;
     figures.add(&format!("{name}.followed_s"), started.elapsed().as_secs_f64());
-    bed.installation.idle().await?;
-    figures.add(&format!("{name}.quiet_s"), started.elapsed().as_secs_f64());
+    let followed = Instant::now();
+    let quiet = bed.installation.idle().await?.max(followed);
+    figures.add(&format!("{name}.quiet_s"), (quiet - started).as_secs_f64());
     figures.add(&format!("{name}.load"), processes::load());
     let group = [processes::Group { name: "operator".to_owned(), pid }];
     figures.add(&format!("{name}.cpu_s"), processes::cpu(&group).values().sum());
