@@ -150,26 +150,26 @@ impl Store {
         key: &EnvelopeKey,
     ) -> Result<AppId, StoreError> {
         let payload = Payload::pack(&taken.payload, taken.secret, key)?;
-        let mut transaction = self.pool.begin().await?;
-        claim.check_in_txn(&mut transaction).await?;
-        sqlx::query!(
-            "INSERT INTO payload (hash, sealed, body) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-            payload.hash,
-            payload.sealed,
-            payload.body
-        )
-        .execute(&mut *transaction)
-        .await?;
-        let id = sqlx::query_scalar!(
+        // One statement, and so one transaction: the claim is checked and held in it as in every other.
+        let row = sqlx::query!(
             r#"
-            INSERT INTO application (namespace, name, hub_uid, object_uid, generation, spec_hash, intent, revision, rebalance_asked, delete_confirmed)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-            ON CONFLICT (namespace, name) DO UPDATE SET
-              hub_uid = excluded.hub_uid, object_uid = excluded.object_uid, generation = excluded.generation,
-              spec_hash = excluded.spec_hash, intent = excluded.intent, revision = excluded.revision,
-              removal = NULL, removal_since = NULL, rebalance_asked = excluded.rebalance_asked,
-              delete_confirmed = excluded.delete_confirmed
-            RETURNING id"#,
+            WITH claim AS MATERIALIZED (
+              SELECT 1 FROM lease WHERE name = $11 AND epoch = $12 AND expires_at > now() FOR SHARE
+            ), body AS (
+              INSERT INTO payload (hash, sealed, body) SELECT $13, $14, $15 FROM claim ON CONFLICT DO NOTHING
+            ), taken AS (
+              INSERT INTO application (namespace, name, hub_uid, object_uid, generation, spec_hash, intent, revision, rebalance_asked, delete_confirmed)
+              SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 FROM claim
+              ON CONFLICT (namespace, name) DO UPDATE SET
+                hub_uid = excluded.hub_uid, object_uid = excluded.object_uid, generation = excluded.generation,
+                spec_hash = excluded.spec_hash, intent = excluded.intent, revision = excluded.revision,
+                removal = NULL, removal_since = NULL, rebalance_asked = excluded.rebalance_asked,
+                delete_confirmed = excluded.delete_confirmed
+              RETURNING id
+            )
+            INSERT INTO app_revision (app, revision, payload) SELECT id, $8, $13 FROM taken
+            ON CONFLICT (app, revision) DO UPDATE SET payload = excluded.payload
+            RETURNING app, (SELECT count(*) FROM app_revision k WHERE k.app = app_revision.app) AS "kept!""#,
             taken.key.namespace,
             taken.key.name,
             taken.hub_uid,
@@ -180,22 +180,23 @@ impl Store {
             taken.revision,
             taken.rebalance_asked,
             taken.delete_confirmed,
+            claim.lease,
+            claim.epoch,
+            payload.hash,
+            payload.sealed,
+            payload.body,
         )
-        .fetch_one(&mut *transaction)
-        .await?;
-        sqlx::query!(
-            r#"
-            INSERT INTO app_revision (app, revision, payload) VALUES ($1, $2, $3)
-            ON CONFLICT (app, revision) DO UPDATE SET payload = excluded.payload"#,
-            id,
-            taken.revision,
-            payload.hash
-        )
-        .execute(&mut *transaction)
-        .await?;
-        collect_revisions(&mut transaction, id).await?;
-        transaction.commit().await?;
-        Ok(id)
+        .fetch_optional(&self.pool)
+        .await?
+        .ok_or_else(|| StoreError::Fenced { lease: claim.lease.clone(), epoch: claim.epoch })?;
+        // Counted before this one came.
+        if row.kept >= REVISIONS_KEPT {
+            let mut transaction = self.pool.begin().await?;
+            claim.check_in_txn(&mut transaction).await?;
+            collect_revisions(&mut transaction, row.app).await?;
+            transaction.commit().await?;
+        }
+        Ok(row.app)
     }
 
     /// Marks an application as being deleted, or changes what happens to its objects then, or which delete plan is
@@ -318,20 +319,28 @@ impl Store {
             .collect())
     }
 
-    /// Remembers that a revision was fully ready once. Returns whether that was news.
-    pub async fn revision_was_ready(&self, claim: &Claim, app: AppId, revision: &[u8]) -> Result<bool, StoreError> {
+    /// Remembers that revisions were fully ready once. Returns the applications for which that was news.
+    pub async fn revisions_were_ready(
+        &self,
+        claim: &Claim,
+        ready: &[(AppId, Vec<u8>)],
+    ) -> Result<Vec<AppId>, StoreError> {
+        let (apps, revisions): (Vec<AppId>, Vec<&[u8]>) =
+            ready.iter().map(|(app, revision)| (*app, revision.as_slice())).unzip();
         let mut transaction = self.pool.begin().await?;
         claim.check_in_txn(&mut transaction).await?;
-        let news = sqlx::query!(
-            "UPDATE app_revision SET was_ready = true WHERE app = $1 AND revision = $2 AND NOT was_ready",
-            app,
-            revision
+        let news = sqlx::query_scalar!(
+            r#"
+            UPDATE app_revision r SET was_ready = true FROM unnest($1::bigint[], $2::bytea[]) AS n (app, revision)
+            WHERE r.app = n.app AND r.revision = n.revision AND NOT r.was_ready
+            RETURNING r.app"#,
+            &apps,
+            &revisions as _,
         )
-        .execute(&mut *transaction)
-        .await?
-        .rows_affected();
+        .fetch_all(&mut *transaction)
+        .await?;
         transaction.commit().await?;
-        Ok(news == 1)
+        Ok(news)
     }
 }
 
