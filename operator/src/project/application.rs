@@ -1,12 +1,10 @@
 //! Shows one Application.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use crds::condition::{self, Status, condition};
 use crds::{Application, ApplicationStatus};
 use domain::intent::Intent;
-use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
-use domain::topology::Topology;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
@@ -28,11 +26,13 @@ pub(super) async fn show(project: &Project, key: &AppKey) -> Result<(), ProjectE
         // Status speaks of the generation the placement follows, so nobody takes an older state for the newer spec's.
         let generation = if refusal.is_some() { generation } else { row.decided_generation };
         let apps = [row.id];
-        let rows = project.store.placement_list(&apps).await?;
-        let status: HashMap<_, _> =
-            project.store.status_list(&apps).await?.into_iter().map(|status| (status.placement, status)).collect();
-        let revisions = project.store.revision_list(row.id).await?;
-        let (topology, seen) = fleet(project).await?;
+        let (rows, status, revisions, fleet) = tokio::try_join!(
+            project.store.placement_list(&apps),
+            project.store.status_list(&apps),
+            project.store.revision_list(row.id),
+            project.fleet.view(&project.store),
+        )?;
+        let status: HashMap<_, _> = status.into_iter().map(|status| (status.placement, status)).collect();
         let intent: Intent = serde_json::from_value(row.intent.clone())
             .map_err(|error| StoreError::Corrupt { what: "application.intent", reason: error.to_string() })?;
         Facts {
@@ -41,8 +41,8 @@ pub(super) async fn show(project: &Project, key: &AppKey) -> Result<(), ProjectE
             rows: &rows,
             status: &status,
             revisions: &revisions,
-            topology: &topology,
-            seen: &seen,
+            topology: &fleet.topology,
+            seen: &fleet.seen,
             refusal,
             before: &shown.conditions,
             generation,
@@ -73,28 +73,4 @@ pub(super) async fn show(project: &Project, key: &AppKey) -> Result<(), ProjectE
     write_status(&api, &key.name, &wanted).await?;
     events::tell(&project.recorder, &*object, &shown.conditions, &wanted.conditions).await;
     Ok(())
-}
-
-/// The topology, and the last sign of life of each cluster.
-async fn fleet(project: &Project) -> Result<(Topology, BTreeMap<String, Timestamp>), StoreError> {
-    let clusters = project.store.cluster_list().await?;
-    let seen = clusters.iter().filter_map(|row| Some((row.taken.name.clone(), row.status.as_ref()?.as_of?))).collect();
-    let clusters = clusters
-        .into_iter()
-        .map(|row| StoredCluster {
-            name: row.taken.name,
-            labels: row.taken.labels,
-            spec: row.taken.spec,
-            leaving: row.taken.removal.is_some(),
-            health: row.status.map(|status| status.health),
-            kinds: serde_json::Value::Null,
-            capacity: serde_json::Value::Null,
-        })
-        .collect();
-    let cells = project.store.cell_list().await?;
-    let cells = cells
-        .into_iter()
-        .filter_map(|row| Some(StoredCell { name: row.name, labels: row.labels, spec: row.spec? }))
-        .collect();
-    Ok((topology_from_rows(clusters, cells).0, seen))
 }

@@ -5,11 +5,12 @@ mod cell;
 mod cluster;
 mod conditions;
 mod events;
+mod fleet;
 mod status;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 
@@ -24,11 +25,14 @@ use vocabulary::AppKey;
 
 use crate::hub::HubError;
 use crate::intake::{HubView, Refusals};
+pub(crate) use fleet::Fleet;
 
 /// Objects written at once.
 const WORKERS: usize = 8;
 /// Changes that follow each other this fast are shown together.
 const GATHER: Duration = Duration::from_millis(30);
+/// Between two looks at one application's status: what happens faster is shown together.
+const PACE: Duration = Duration::from_millis(400);
 
 /// What is shown next.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -44,6 +48,7 @@ pub(crate) struct Project {
     pub(crate) hub: Client,
     pub(crate) view: HubView,
     pub(crate) store: Store,
+    pub(crate) fleet: Fleet,
     pub(crate) hints: Hints,
     pub(crate) refusals: Refusals,
     /// Writes events.
@@ -70,6 +75,7 @@ impl Project {
     pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), StoreError> {
         let queue: Queue<Shown> = Queue::default();
         let names = Names::default();
+        let looked: Mutex<HashMap<AppKey, Instant>> = Mutex::default();
         let mut hints = self.hints.subscribe();
         let mut again = tokio::time::interval(self.look_again);
         let work = async {
@@ -78,9 +84,16 @@ impl Project {
                 .for_each_concurrent(WORKERS, |shown| {
                     let queue = &queue;
                     let project = &self;
+                    let looked = &looked;
                     async move {
                         let outcome = match &shown {
-                            Shown::Application(key) => application::show(project, key).await,
+                            Shown::Application(key) => {
+                                looked
+                                    .lock()
+                                    .unwrap_or_else(PoisonError::into_inner)
+                                    .insert(key.clone(), Instant::now());
+                                application::show(project, key).await
+                            }
                             Shown::Cluster(name) => cluster::show(project, name).await,
                             Shown::Cell(name) => cell::show(project, name).await,
                         };
@@ -107,7 +120,10 @@ impl Project {
                     hint = hints.recv() => match hint.as_deref() {
                         Ok(Hint::Show(app) | Hint::Observed(app)) => {
                             if let Some(key) = self.name_of(&names, *app).await {
-                                queue.push_after(Shown::Application(key), GATHER);
+                                let mut looked = looked.lock().unwrap_or_else(PoisonError::into_inner);
+                                looked.retain(|_, at| at.elapsed() < PACE);
+                                let rest = looked.get(&key).map_or(GATHER, |at| GATHER.max(PACE.saturating_sub(at.elapsed())));
+                                queue.push_after(Shown::Application(key), rest);
                             }
                         }
                         Ok(Hint::Refused { namespace, name }) => {
