@@ -275,6 +275,24 @@ impl Store {
         row.map(|row| application_row!(row)).transpose()
     }
 
+    /// Some applications, by name. Unknown names are left out.
+    pub async fn application_get_many(&self, keys: &[AppKey]) -> Result<Vec<ApplicationRow>, StoreError> {
+        let namespaces: Vec<&str> = keys.iter().map(|key| key.namespace.as_str()).collect();
+        let names: Vec<&str> = keys.iter().map(|key| key.name.as_str()).collect();
+        let rows = sqlx::query!(
+            r#"
+            SELECT id, a.namespace, a.name, hub_uid, object_uid, generation, spec_hash, intent, revision, removal,
+                   removal_since AS "removal_since: Ts", delete_confirmed, rebalance_asked, rebalance_done, input_hash, decision, decided_at AS "decided_at: Ts", decided_generation
+            FROM unnest($1::text[], $2::text[]) AS w (namespace, name)
+            JOIN application a ON a.namespace = w.namespace AND a.name = w.name"#,
+            &namespaces as _,
+            &names as _,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(|row| application_row!(row)).collect()
+    }
+
     /// Ids and names of all applications.
     pub async fn application_keys(&self) -> Result<Vec<(AppId, AppKey)>, StoreError> {
         let rows =
@@ -300,21 +318,25 @@ impl Store {
         .await?)
     }
 
-    /// Revisions of an application, the newest first.
-    pub async fn revision_list(&self, app: AppId) -> Result<Vec<RevisionRow>, StoreError> {
+    /// Revisions of some applications, the newest first.
+    pub async fn revision_list(&self, apps: &[AppId]) -> Result<Vec<(AppId, RevisionRow)>, StoreError> {
         let rows = sqlx::query!(
-            r#"SELECT revision, taken_at AS "taken_at: Ts", was_ready FROM app_revision WHERE app = $1 ORDER BY taken_at DESC LIMIT $2"#,
-            app,
+            r#"
+            SELECT r.app, r.revision, r.taken_at AS "taken_at: Ts", r.was_ready
+            FROM unnest($1::bigint[]) AS w (app)
+            CROSS JOIN LATERAL (SELECT * FROM app_revision k WHERE k.app = w.app ORDER BY k.taken_at DESC LIMIT $2) AS r
+            ORDER BY r.app, r.taken_at DESC"#,
+            apps,
             REVISIONS_KEPT
         )
         .fetch_all(&self.pool)
         .await?;
         Ok(rows
             .into_iter()
-            .map(|row| RevisionRow {
-                revision: row.revision,
-                taken_at: row.taken_at.to_jiff(),
-                was_ready: row.was_ready,
+            .map(|row| {
+                let revision =
+                    RevisionRow { revision: row.revision, taken_at: row.taken_at.to_jiff(), was_ready: row.was_ready };
+                (row.app, revision)
             })
             .collect())
     }
