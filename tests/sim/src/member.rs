@@ -44,7 +44,7 @@ impl Refusal {
 pub struct Applied {
     /// Name of the object.
     pub name: String,
-    /// Plan epoch of its fence.
+    /// Its fence.
     pub fence: String,
     /// When it was stored.
     pub at: SystemTime,
@@ -319,7 +319,14 @@ fn fence_rises(object: &Value, new: &Value) -> Result<(), Refusal> {
     let fence = |object: &Value| object["metadata"]["annotations"][labels::FENCE].as_str().map(str::to_owned);
     match (fence(object), fence(new)) {
         (Some(before), Some(now)) if now < before => {
-            Err(Refusal::new(422, "Invalid", format!("stale write: fence {now} is below {before}")))
+            Err(Refusal::new(
+                422,
+                "Invalid",
+                format!(
+                    "ValidatingAdmissionPolicy '{}' denied request: stale write: fence {now} is below {before}",
+                    members::install::POLICY_NAME
+                ),
+            ))
         }
         _ => Ok(()),
     }

@@ -1,6 +1,6 @@
 //! Simulated members: one change to many of them, and a cold restart over all of them. The hub and the database are real.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -25,13 +25,15 @@ const ZONES: usize = 3;
 const SYSTEM: &str = "meridian-system";
 
 pub(super) async fn run(scale: &Scale, figures: &mut Figures) -> anyhow::Result<()> {
-    for members in &scale.change_members {
-        let bed = Simulated::start(*members).await?;
-        changes(&bed, *members, scale, figures).await?;
-    }
-    for members in &scale.restart_members {
-        let bed = Simulated::start(*members).await?;
-        restart(bed, *members, scale.restart_placements, figures).await?;
+    let sizes: BTreeSet<usize> = scale.change_members.iter().chain(&scale.restart_members).copied().collect();
+    for members in sizes {
+        let bed = Simulated::start(members).await?;
+        if scale.change_members.contains(&members) {
+            changes(&bed, members, scale, figures).await?;
+        }
+        if scale.restart_members.contains(&members) {
+            restart(bed, members, scale.restart_placements, figures).await?;
+        }
     }
     Ok(())
 }
@@ -40,15 +42,15 @@ pub(super) async fn run(scale: &Scale, figures: &mut Figures) -> anyhow::Result<
 async fn changes(bed: &Simulated, members: usize, scale: &Scale, figures: &mut Figures) -> anyhow::Result<()> {
     let hub = bed.installation.hub().await?;
     let api = Api::<Application>::namespaced(hub, NAMESPACE);
-    let name = load::name(0);
-    api.create(&PostParams::default(), &load::application(NAMESPACE, &name, members as i32)?).await?;
+    let name = "changed";
+    api.create(&PostParams::default(), &load::application(NAMESPACE, name, members as i32)?).await?;
     bed.placed(members).await?;
     bed.installation.idle().await?;
     bed.writes()?;
     let mut times = Vec::new();
     for change in 0..CHANGES.min(scale.edits) {
         let begun = SystemTime::now();
-        load::scale(&api, &name, ((change + 2) * members) as i32).await?;
+        load::scale(&api, name, ((change + 2) * members) as i32).await?;
         let mut shown: BTreeMap<String, u64> = BTreeMap::new();
         eventually("all members are written to", LONGEST, async || {
             for (member, at) in bed.writes()? {
