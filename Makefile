@@ -39,6 +39,11 @@ test: prepare ## Run the whole suite
 sim: ## Prove what placement promises over a hundred times the usual number of random fleets and histories
 	PROPTEST_CASES=6400 cargo test --release --locked -p domain --test placement
 
+.PHONY: bench
+bench: prepare ## Measure, and write docs/figures.md; BENCH="placement latency" for some parts, BENCH_SHORT=1 for a look
+	cargo build --locked --release -p operator -p meridian -p sim -p bench
+	"$(TARGET)/release/bench" $(BENCH)
+
 .PHONY: lint
 lint: ## Check format, lints and generated files
 	cargo fmt --all --check

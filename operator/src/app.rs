@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use delivery::{Delivery, DeliveryMetrics, DeliveryTimes};
+use delivery::{Delivery, DeliveryMetrics, DeliveryTimes, Revisions};
 use jiff::SignedDuration;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use members::Registry;
@@ -61,7 +61,8 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
     let registry = Registry::default();
     let delivery = Delivery {
         store: store.clone(),
-        key: Arc::clone(&key),
+        revisions: Arc::new(Revisions::new(store.clone(), Arc::clone(&key))),
+        fleet: Arc::default(),
         hints: hints.clone(),
         registry: registry.clone(),
         times: DeliveryTimes {

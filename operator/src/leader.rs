@@ -19,7 +19,7 @@ use vocabulary::SYSTEM_NAMESPACE;
 use crate::credentials::Credentials;
 use crate::hub::{follow, read_identity};
 use crate::intake::{HubView, Intake, IntakeMetrics, Refusals};
-use crate::project::Project;
+use crate::project::{Fleet, Project};
 
 /// Name of the lease.
 pub(crate) const LEASE: &str = "leader";
@@ -104,6 +104,7 @@ impl Leader {
             hub: hub.clone(),
             view: view.clone(),
             store: self.store.clone(),
+            fleet: Fleet::default(),
             hints: self.hints.clone(),
             refusals: refusals.clone(),
             recorder: Recorder::new(

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crds::ClusterSpec;
 use crds::cluster::v1alpha1::Connection;
+use jiff::Timestamp;
 use members::{Limits, Member, MemberConfig, Registry};
 use secrecy::ExposeSecret;
 use store::seal::EnvelopeKey;
@@ -31,6 +32,7 @@ struct Known {
     connection: Connection,
     member_uid: String,
     token: String,
+    expires_at: Timestamp,
 }
 
 impl Feeder {
@@ -57,6 +59,7 @@ impl Feeder {
 
     async fn feed(&self, known: &mut BTreeMap<ClusterName, Known>) -> Result<(), StoreError> {
         let rows = self.store.cluster_list().await?;
+        let expiries: BTreeMap<String, Timestamp> = self.store.credential_expiries().await?.into_iter().collect();
         let mut present = Vec::new();
         for row in rows {
             let Ok(name) = row.taken.name.parse::<ClusterName>() else { continue };
@@ -65,6 +68,14 @@ impl Feeder {
                 continue;
             };
             present.push(name.clone());
+            let same = known
+                .get(&name)
+                .filter(|known| known.connection == spec.connection && known.member_uid == row.taken.member_uid);
+            // A credential never changes without ending at another time; opening every one each time would cost.
+            let current = same.is_some_and(|known| expiries.get(name.as_str()) == Some(&known.expires_at));
+            if current || !expiries.contains_key(name.as_str()) {
+                continue;
+            }
             let credential = match self.store.credential_get(name.as_str(), &self.key).await {
                 Ok(Some(credential)) => credential,
                 Ok(None) => continue,
@@ -75,11 +86,8 @@ impl Feeder {
                 Err(error) => return Err(error),
             };
             let token = credential.token.expose_secret().to_owned();
-            let same = known
-                .get(&name)
-                .filter(|known| known.connection == spec.connection && known.member_uid == row.taken.member_uid);
             match (same, self.registry.get(&name)) {
-                (Some(same), _) if same.token == token => continue,
+                (Some(same), _) if same.token == token && same.expires_at == credential.expires_at => continue,
                 (Some(_), Some(member)) => {
                     if let Err(error) = member.set_token(&credential.token) {
                         tracing::warn!(cluster = %name, %error, "the new credential cannot be used");
@@ -105,7 +113,15 @@ impl Feeder {
                     }
                 }
             }
-            known.insert(name.clone(), Known { connection: spec.connection, member_uid: row.taken.member_uid, token });
+            known.insert(
+                name.clone(),
+                Known {
+                    connection: spec.connection,
+                    member_uid: row.taken.member_uid,
+                    token,
+                    expires_at: credential.expires_at,
+                },
+            );
             self.hints.send(Hint::Member(name.to_string()));
         }
         known.retain(|name, _| {

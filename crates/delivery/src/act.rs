@@ -112,8 +112,8 @@ pub(crate) async fn work(session: &Session, id: PlacementId) -> bool {
 }
 
 async fn attempt(session: &Session, entry: &Entry, live: Option<&Live>) -> Result<Option<StatusRow>, ActError> {
-    let topology = session.topology();
-    let cell = cell_of(&topology, entry)?;
+    let fleet = session.fleet();
+    let cell = cell_of(&fleet.topology, entry)?;
     let fence = session.fence(entry);
     let app = session.revisions().app(entry.row.app).await?;
     let rendered = if entry.row.wish == Wish::Present {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use crds::cluster::v1alpha1::Amounts;
 use jiff::Timestamp;
 use serde_json::Value;
 use store::{AppId, ObjectState, PlacementId, PlacementRow, StatusRow, Wish};
@@ -16,6 +17,8 @@ pub(crate) struct Entry {
     pub(crate) status: StatusRow,
     /// Fields we owned after the last apply in this process; names what drifted.
     pub(crate) applied_fields: Option<Value>,
+    /// What one pod asks for, and the revision that says so.
+    pub(crate) pod: Option<(Vec<u8>, Amounts)>,
 }
 
 /// Group and kind of an API object; versions of one kind are the same objects.
@@ -36,6 +39,8 @@ pub(crate) struct Board {
     by_app: HashMap<AppId, BTreeSet<PlacementId>>,
     live: HashMap<ObjectId, Live>,
     synced: HashSet<GroupKind>,
+    /// Kinds rows are or were of, each in the version of the latest.
+    kinds: HashMap<GroupKind, String>,
 }
 
 impl Board {
@@ -49,13 +54,17 @@ impl Board {
             }
         }
         for row in rows {
-            self.by_object.insert(object_id(&row.object), row.id);
+            let id = object_id(&row.object);
+            if self.kinds.get(&id.0) != Some(&row.object.api_version) {
+                self.kinds.insert(id.0.clone(), row.object.api_version.clone());
+            }
+            self.by_object.insert(id, row.id);
             self.by_app.entry(row.app).or_default().insert(row.id);
             if let Some(entry) = self.entries.get_mut(&row.id) {
                 entry.row = row;
             } else {
                 let status = StatusRow::unknown(row.id, now);
-                self.entries.insert(row.id, Entry { row, status, applied_fields: None });
+                self.entries.insert(row.id, Entry { row, status, applied_fields: None, pod: None });
             }
         }
         present.into_iter().collect()
@@ -135,12 +144,9 @@ impl Board {
         self.live.keys().filter(|id| !self.by_object.contains_key(*id)).count()
     }
 
-    /// Kinds the rows are of.
-    pub(crate) fn kinds(&self) -> HashMap<GroupKind, String> {
-        self.entries
-            .values()
-            .map(|entry| (object_id(&entry.row.object).0, entry.row.object.api_version.clone()))
-            .collect()
+    /// Kinds the rows are or were of, with their versions.
+    pub(crate) fn kinds(&self) -> &HashMap<GroupKind, String> {
+        &self.kinds
     }
 
     /// Rows of the same application that must be dealt with before this one: lower ranks first when things arrive,

@@ -99,7 +99,7 @@ pub async fn run(
 }
 
 pub(crate) async fn registered(delivery: &Delivery, name: &str) -> Result<Option<ClusterRow>, StoreError> {
-    Ok(delivery.store.cluster_list().await?.into_iter().find(|row| row.taken.name == name))
+    delivery.store.cluster_get(name).await
 }
 
 /// Writes that a member cannot be used. What was known of it stays, with its age.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crds::cluster::v1alpha1::Amounts;
 use members::WatchEvent;
 use store::{ClusterStatusRow, Hint, PlacementId, StoreError};
 use tokio::time::Instant;
@@ -67,11 +68,11 @@ impl Session {
     }
 
     /// Acts on a hint. True when the session must begin anew: the connection changed.
-    async fn hear(&self, hint: &Hint) -> Result<bool, StoreError> {
-        match hint {
+    async fn hear(&self, hint: &Arc<Hint>) -> Result<bool, StoreError> {
+        match hint.as_ref() {
             Hint::Deliver(cluster, ids) if cluster == self.name() => self.read_rows(Some(ids)).await?,
             Hint::Decide(app) => {
-                self.revisions().app_changed(*app);
+                self.revisions().app_changed(*app, hint);
                 let ids: Vec<PlacementId> = self.board().of_app(*app).map(|entry| entry.row.id).collect();
                 for id in &ids {
                     // A refusal may have become void: adoption may be allowed now.
@@ -113,7 +114,8 @@ impl Session {
     }
 
     async fn write_pulse(&self, pulse: &mut Pulse, watched: &mut Watched) -> Result<(), StoreError> {
-        let zones = self.topology().clusters.get(self.cluster()).map(|facts| facts.zones.clone()).unwrap_or_default();
+        let zones =
+            self.fleet().topology.clusters.get(self.cluster()).map(|facts| facts.zones.clone()).unwrap_or_default();
         let capacity = watched.census.capacity(&zones, self.ours().await);
         let contact = self.contact();
         pulse.nodes(watched.census.ready_nodes());
@@ -150,23 +152,23 @@ impl Session {
     }
 
     /// What pods of delivered workloads ask for in all.
-    async fn ours(&self) -> crds::cluster::v1alpha1::Amounts {
-        let running: Vec<(store::AppId, Vec<u8>, String, i32)> = self
-            .board()
-            .entries
-            .values()
-            .filter(|entry| entry.status.replicas > 0)
-            .map(|entry| {
-                let revision = entry.status.applied_revision.clone().unwrap_or_else(|| entry.row.revision.clone());
-                (entry.row.app, revision, entry.row.component.clone(), entry.status.replicas)
-            })
-            .collect();
-        let mut sum = crds::cluster::v1alpha1::Amounts::default();
-        for (app, revision, component, replicas) in running {
+    async fn ours(&self) -> Amounts {
+        let mut sum = Amounts::default();
+        let mut unknown = Vec::new();
+        for entry in self.board().entries.values().filter(|entry| entry.status.replicas > 0) {
+            let revision = entry.status.applied_revision.as_ref().unwrap_or(&entry.row.revision);
+            match &entry.pod {
+                Some((known, pod)) if known == revision => add(&mut sum, *pod, i64::from(entry.status.replicas)),
+                _ => unknown.push((entry.row.id, entry.row.app, revision.clone(), entry.row.component.clone())),
+            }
+        }
+        for (id, app, bytes, component) in unknown {
             let Ok(facts) = self.revisions().app(app).await else { continue };
-            let Ok(revision) = self.revisions().revision(app, &facts.key, &revision).await else { continue };
-            if let Some(component) = revision.blueprint.components.iter().find(|known| known.name == component) {
-                add(&mut sum, component.pod, i64::from(replicas));
+            let Ok(revision) = self.revisions().revision(app, &facts.key, &bytes).await else { continue };
+            let found = revision.blueprint.components.iter().find(|known| known.name == component);
+            if let (Some(found), Some(entry)) = (found, self.board().entries.get_mut(&id)) {
+                add(&mut sum, found.pod, i64::from(entry.status.replicas));
+                entry.pod = Some((bytes, found.pod));
             }
         }
         sum

@@ -9,6 +9,7 @@ mod board;
 mod capacity;
 mod cluster;
 mod contact;
+mod fleet;
 mod follow;
 mod live;
 mod metrics;
@@ -24,20 +25,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use members::Registry;
-use store::seal::EnvelopeKey;
 use store::{Hints, Store};
 
 pub use act::MEMBER_WRITES;
 pub use cluster::{DeliveryError, run};
+pub use fleet::Fleet;
 pub use metrics::DeliveryMetrics;
+pub use revisions::Revisions;
 
 /// What delivery works with. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Delivery {
     /// Database.
     pub store: Store,
-    /// Opens sealed payloads.
-    pub key: Arc<EnvelopeKey>,
+    /// What was read of applications and their revisions.
+    pub revisions: Arc<Revisions>,
+    /// What was read of the fleet.
+    pub fleet: Arc<Fleet>,
     /// Hints in and out.
     pub hints: Hints,
     /// Members this process can talk to.

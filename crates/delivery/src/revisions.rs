@@ -1,12 +1,13 @@
 //! What delivery needs to know of applications and their revisions, cached over the store.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::intent::Intent;
 use domain::stored_revision::StoredRevision;
 use store::seal::EnvelopeKey;
-use store::{AppId, ParsedRevisions, Store, StoreError};
+use store::{AppId, Hint, ParsedRevisions, Store, StoreError};
+use tokio::sync::OnceCell;
 use vocabulary::AppKey;
 
 /// What delivery needs to know of an application.
@@ -16,12 +17,19 @@ pub(crate) struct AppFacts {
     pub(crate) intent: Arc<Intent>,
 }
 
-/// Caches over the store.
+/// Caches over the store, shared by the deliverers of all clusters: what one has read the others need not.
 #[derive(Debug)]
-pub(crate) struct Revisions {
+pub struct Revisions {
     store: Store,
     parsed: ParsedRevisions<StoredRevision>,
-    apps: Mutex<HashMap<AppId, AppFacts>>,
+    apps: Mutex<HashMap<AppId, Slot>>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    facts: Arc<OnceCell<AppFacts>>,
+    /// The hint that said last that the intent changed. Every deliverer hears it; the first makes room.
+    stale_since: Option<Arc<Hint>>,
 }
 
 /// Why a revision cannot be had.
@@ -36,30 +44,47 @@ pub(crate) enum RevisionError {
 }
 
 impl Revisions {
-    pub(crate) fn new(store: Store, key: Arc<EnvelopeKey>) -> Self {
+    /// Empty caches.
+    pub fn new(store: Store, key: Arc<EnvelopeKey>) -> Self {
         Self { store: store.clone(), parsed: ParsedRevisions::new(store, key), apps: Mutex::default() }
     }
 
+    fn apps(&self) -> MutexGuard<'_, HashMap<AppId, Slot>> {
+        self.apps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Forgets what is known of an application: its intent changed.
-    pub(crate) fn app_changed(&self, app: AppId) {
-        self.apps.lock().unwrap_or_else(PoisonError::into_inner).remove(&app);
+    pub(crate) fn app_changed(&self, app: AppId, hint: &Arc<Hint>) {
+        let mut apps = self.apps();
+        let slot = apps.entry(app).or_default();
+        if slot.stale_since.as_ref().is_none_or(|known| !Arc::ptr_eq(known, hint)) {
+            // Whoever reads into the old cell began before the change and is alone with what it finds.
+            *slot = Slot { facts: Arc::default(), stale_since: Some(Arc::clone(hint)) };
+        }
     }
 
     /// Forgets all intents.
     pub(crate) fn all_changed(&self) {
-        self.apps.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.apps().clear();
     }
 
     pub(crate) async fn app(&self, app: AppId) -> Result<AppFacts, RevisionError> {
-        if let Some(facts) = self.apps.lock().unwrap_or_else(PoisonError::into_inner).get(&app) {
-            return Ok(facts.clone());
+        let cell = Arc::clone(&self.apps().entry(app).or_default().facts);
+        let read = async || {
+            let row = self.store.application_list(&[app]).await?.pop().ok_or(RevisionError::Missing)?;
+            let intent =
+                serde_json::from_value(row.intent).map_err(|error| RevisionError::Unreadable(error.to_string()))?;
+            Ok(AppFacts { key: row.key, intent: Arc::new(intent) })
+        };
+        match cell.get_or_try_init(read).await {
+            Ok(facts) => Ok(facts.clone()),
+            Err(error) => {
+                if matches!(error, RevisionError::Missing) {
+                    self.apps().remove(&app);
+                }
+                Err(error)
+            }
         }
-        let row = self.store.application_list(&[app]).await?.pop().ok_or(RevisionError::Missing)?;
-        let intent =
-            serde_json::from_value(row.intent).map_err(|error| RevisionError::Unreadable(error.to_string()))?;
-        let facts = AppFacts { key: row.key, intent: Arc::new(intent) };
-        self.apps.lock().unwrap_or_else(PoisonError::into_inner).insert(app, facts.clone());
-        Ok(facts)
     }
 
     pub(crate) async fn revision(

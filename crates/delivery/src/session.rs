@@ -5,8 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use domain::render::Blueprint;
-use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
-use domain::topology::Topology;
 use jiff::Timestamp;
 use members::{ApiKind, Member, MemberError};
 use runtime::queue::Queue;
@@ -18,6 +16,7 @@ use vocabulary::{ClusterName, Fence, ObjectKey};
 use crate::act;
 use crate::board::{Board, Entry};
 use crate::contact::Contact;
+use crate::fleet::FleetView;
 use crate::live::Live;
 use crate::metrics::{ClusterLabel, FailureLabel};
 use crate::revisions::Revisions;
@@ -39,10 +38,8 @@ struct Inner {
     member: Member,
     contact: ArcSwap<Contact>,
     generation: u32,
-    topology: ArcSwap<Topology>,
-    authorities: ArcSwap<BTreeMap<String, u32>>,
+    fleet: ArcSwap<FleetView>,
     board: Mutex<Board>,
-    revisions: Revisions,
     queue: Queue<PlacementId>,
     sink: Sink,
     namespaces: Mutex<BTreeSet<String>>,
@@ -57,7 +54,6 @@ impl Session {
         claim: Claim,
     ) -> Result<Self, StoreError> {
         let generation = delivery.store.identity_generation().await?;
-        let revisions = Revisions::new(delivery.store.clone(), Arc::clone(&delivery.key));
         let session = Self(Arc::new(Inner {
             delivery,
             cluster,
@@ -65,10 +61,8 @@ impl Session {
             member,
             contact: ArcSwap::from_pointee(contact),
             generation,
-            topology: ArcSwap::from_pointee(Topology::default()),
-            authorities: ArcSwap::from_pointee(BTreeMap::new()),
+            fleet: ArcSwap::from_pointee(FleetView::default()),
             board: Mutex::default(),
-            revisions,
             queue: Queue::default(),
             sink: Sink::default(),
             namespaces: Mutex::default(),
@@ -114,11 +108,11 @@ impl Session {
     }
 
     pub(crate) fn revisions(&self) -> &Revisions {
-        &self.0.revisions
+        &self.0.delivery.revisions
     }
 
-    pub(crate) fn topology(&self) -> Arc<Topology> {
-        self.0.topology.load_full()
+    pub(crate) fn fleet(&self) -> Arc<FleetView> {
+        self.0.fleet.load_full()
     }
 
     pub(crate) fn board(&self) -> MutexGuard<'_, Board> {
@@ -143,8 +137,8 @@ impl Session {
 
     /// The fence an entry's object is to carry.
     pub(crate) fn fence(&self, entry: &Entry) -> Fence {
-        let authorities = self.0.authorities.load();
-        let authority = authorities.get(&entry.row.cell).copied().unwrap_or(1);
+        let fleet = self.0.fleet.load();
+        let authority = fleet.authorities.get(&entry.row.cell).copied().unwrap_or(1);
         Fence { generation: self.0.generation, authority, plan: entry.row.plan_epoch }
     }
 
@@ -213,25 +207,8 @@ impl Session {
     }
 
     pub(crate) async fn read_topology(&self) -> Result<(), StoreError> {
-        let store = &self.delivery().store;
-        let clusters = store.cluster_list().await?.into_iter().map(|row| StoredCluster {
-            name: row.taken.name,
-            labels: row.taken.labels,
-            spec: row.taken.spec,
-            leaving: row.taken.removal.is_some(),
-            health: None,
-            kinds: Value::Null,
-            capacity: Value::Null,
-        });
-        let rows = store.cell_list().await?;
-        let authorities = rows.iter().map(|row| (row.name.clone(), row.authority)).collect();
-        let cells = rows
-            .into_iter()
-            .filter_map(|row| Some(StoredCell { name: row.name, labels: row.labels, spec: row.spec? }))
-            .collect();
-        let (topology, _) = topology_from_rows(clusters.collect(), cells);
-        self.0.topology.store(Arc::new(topology));
-        self.0.authorities.store(Arc::new(authorities));
+        let delivery = self.delivery();
+        self.0.fleet.store(delivery.fleet.now(&delivery.store).await?);
         Ok(())
     }
 

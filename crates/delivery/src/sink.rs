@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use store::{AppId, Claim, Hint, Hints, PlacementId, StatusRow, Store, StoreError};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Changes that follow each other this fast travel together.
-const GATHER: Duration = Duration::from_millis(4);
+/// Changes that follow each other this fast travel together; the first after a rest travels alone.
+const GATHER: Duration = Duration::from_millis(8);
 /// Rows of one statement.
 const BATCH: usize = 500;
 const RETRY: Duration = Duration::from_millis(500);
@@ -57,9 +58,11 @@ impl Sink {
         hints: &Hints,
         shutdown: CancellationToken,
     ) -> Result<(), StoreError> {
+        let mut rested = Instant::now();
         loop {
             tokio::select! { () = shutdown.cancelled() => return Ok(()), () = self.wake.notified() => {} }
-            tokio::time::sleep(GATHER).await;
+            tokio::time::sleep_until(rested).await;
+            rested = Instant::now() + GATHER;
             let rows = self.take();
             if rows.is_empty() {
                 continue;

@@ -46,10 +46,13 @@ impl Watched {
 
     /// Begins to watch kinds that rows are of and that are not watched yet.
     pub(crate) fn cover(&mut self, session: &Session) {
-        let wanted = session.board().kinds();
-        if wanted.keys().all(|kind| self.kinds.contains(kind)) {
-            return;
-        }
+        let wanted = {
+            let board = session.board();
+            if board.kinds().keys().all(|kind| self.kinds.contains(kind)) {
+                return;
+            }
+            board.kinds().clone()
+        };
         for kind in session.contact().watchable(&wanted) {
             if self.kinds.insert((kind.group.clone(), kind.kind.clone())) {
                 let source = Arc::new(Source::Objects(kind.clone()));

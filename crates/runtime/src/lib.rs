@@ -5,4 +5,5 @@ pub mod logging;
 pub mod metrics;
 pub mod probes;
 pub mod queue;
+pub mod shared_read;
 pub mod supervise;

@@ -49,14 +49,11 @@ pub(crate) async fn apply(
             }
         }
     }
+    remember_ready(schedule, &plans).await?;
     for plan in &plans {
-        if let Some(revision) = &plan.ready
-            && schedule.store.revision_was_ready(&schedule.claim, plan.app, revision).await?
-        {
-            schedule.hints.send(Hint::Show(plan.app));
-        }
         if plan.over && schedule.store.application_forget(&schedule.claim, plan.app).await? {
             tracing::info!(application = %plan.key, "application is gone");
+            schedule.known_ready().remove(&plan.app);
             schedule.hints.send(Hint::Forgotten { namespace: plan.key.namespace.clone(), name: plan.key.name.clone() });
         }
         if !plan.forget.is_empty() {
@@ -64,6 +61,27 @@ pub(crate) async fn apply(
         }
     }
     Ok(again)
+}
+
+/// Remembers which revisions were fully ready once; what this process wrote already is not written again.
+async fn remember_ready(schedule: &Schedule, plans: &[AppPlan]) -> Result<(), StoreError> {
+    let ready: Vec<(AppId, Vec<u8>)> = {
+        let known = schedule.known_ready();
+        let news = |app: AppId, revision: &Vec<u8>| known.get(&app) != Some(revision);
+        plans
+            .iter()
+            .filter_map(|plan| Some((plan.app, plan.ready.clone()?)))
+            .filter(|(app, revision)| news(*app, revision))
+            .collect()
+    };
+    if ready.is_empty() {
+        return Ok(());
+    }
+    for app in schedule.store.revisions_were_ready(&schedule.claim, &ready).await? {
+        schedule.hints.send(Hint::Show(app));
+    }
+    schedule.known_ready().extend(ready);
+    Ok(())
 }
 
 fn decision_row(plan: &AppPlan, deletes: Vec<(String, i32)>) -> DecisionRow {

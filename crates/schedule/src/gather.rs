@@ -1,12 +1,12 @@
 //! Reads everything a batch of decisions is made from.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use domain::intent::Intent;
 use domain::stored_revision::StoredRevision;
 use store::{AppId, ApplicationRow, PlacementId, PlacementRow, ReservationRow, StatusRow, StoreError};
-use vocabulary::ContentHash;
+use vocabulary::{AppKey, ContentHash};
 
 use crate::Schedule;
 use crate::world::World;
@@ -33,18 +33,25 @@ pub(crate) struct Gathered {
 
 pub(crate) async fn gather(schedule: &Schedule, batch: &[AppId]) -> Result<Gathered, StoreError> {
     let store = &schedule.store;
-    let world = World::read(store, schedule.times.stale_after).await?;
-    let rows = store.application_list(batch).await?;
+    // Side by side: nothing else writes what is decided, and what was observed carries the epoch it speaks of.
+    let (world, rows, placed, observed, reserved) = tokio::try_join!(
+        World::read(store, schedule.times.stale_after),
+        store.application_list(batch),
+        store.placement_list(batch),
+        store.status_list(batch),
+        store.reservation_list(batch),
+    )?;
     let mut placements: HashMap<AppId, Vec<PlacementRow>> = HashMap::new();
-    for placement in store.placement_list(batch).await? {
+    for placement in placed {
         placements.entry(placement.app).or_default().push(placement);
     }
     let mut status: HashMap<PlacementId, StatusRow> =
-        store.status_list(batch).await?.into_iter().map(|status| (status.placement, status)).collect();
+        observed.into_iter().map(|status| (status.placement, status)).collect();
     let mut held: HashMap<AppId, Vec<ReservationRow>> = HashMap::new();
-    for (app, row) in store.reservation_list(batch).await? {
+    for (app, row) in reserved {
         held.entry(app).or_default().push(row);
     }
+    let parsed = revisions(schedule, &rows, &placements).await?;
     let mut apps = Vec::with_capacity(rows.len());
     for row in rows {
         let placed = placements.remove(&row.id).unwrap_or_default();
@@ -56,10 +63,9 @@ pub(crate) async fn gather(schedule: &Schedule, batch: &[AppId]) -> Result<Gathe
             if revisions.contains_key(&hash) {
                 continue;
             }
-            let parsed =
-                schedule.revisions.get(row.id, revision, |bytes| StoredRevision::parse(&row.key, bytes)).await?;
+            let found = parsed.get(&(row.id, revision.clone()));
             // One that is gone is not placed any more; its rows were changed meanwhile and bring us back here.
-            revisions.extend(parsed.map(|parsed| (hash, parsed)));
+            revisions.extend(found.map(|found| (hash, Arc::clone(found))));
         }
         let intent = serde_json::from_value(row.intent.clone())
             .map_err(|error| StoreError::Corrupt { what: "application.intent", reason: error.to_string() })?;
@@ -67,6 +73,24 @@ pub(crate) async fn gather(schedule: &Schedule, batch: &[AppId]) -> Result<Gathe
         apps.push(AppFacts { row, intent, wanted, rows: placed, status: own_status, held, revisions });
     }
     Ok(Gathered { world, apps })
+}
+
+/// Every revision that is wanted or placed.
+async fn revisions(
+    schedule: &Schedule,
+    rows: &[ApplicationRow],
+    placements: &HashMap<AppId, Vec<PlacementRow>>,
+) -> Result<HashMap<(AppId, Vec<u8>), Arc<StoredRevision>>, StoreError> {
+    let keys: HashMap<AppId, &AppKey> = rows.iter().map(|row| (row.id, &row.key)).collect();
+    let placed = placements.values().flatten().map(|placement| (placement.app, placement.revision.as_slice()));
+    let wanted: BTreeSet<(AppId, &[u8])> =
+        rows.iter().map(|row| (row.id, row.revision.as_slice())).chain(placed).collect();
+    let wanted: Vec<(AppId, &[u8])> = wanted.into_iter().collect();
+    let parse = |app: AppId, bytes: &[u8]| {
+        let key = keys.get(&app).ok_or_else(|| "its application is not there".to_owned())?;
+        StoredRevision::parse(key, bytes)
+    };
+    schedule.revisions.get_many(&wanted, parse).await
 }
 
 fn hash(bytes: &[u8]) -> Result<ContentHash, StoreError> {

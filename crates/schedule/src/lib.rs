@@ -14,8 +14,8 @@ mod record;
 mod rows;
 mod world;
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::stored_revision::StoredRevision;
@@ -40,6 +40,8 @@ pub struct Schedule {
     claim: Claim,
     revisions: ParsedRevisions<StoredRevision>,
     queue: Queue<AppId>,
+    /// Revision of each application that is stored as ready.
+    ready: Mutex<HashMap<AppId, Vec<u8>>>,
     metrics: ScheduleMetrics,
     times: ScheduleTimes,
 }
@@ -69,7 +71,7 @@ impl Schedule {
         times: ScheduleTimes,
     ) -> Self {
         let revisions = ParsedRevisions::new(store.clone(), key);
-        Self { store, hints, claim, revisions, queue: Queue::default(), metrics, times }
+        Self { store, hints, claim, revisions, queue: Queue::default(), ready: Mutex::default(), metrics, times }
     }
 
     /// Decides whatever needs it until shutdown.
@@ -111,6 +113,10 @@ impl Schedule {
                 },
             }
         }
+    }
+
+    fn known_ready(&self) -> MutexGuard<'_, HashMap<AppId, Vec<u8>>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks at every application; returns when to do so next because a cluster's silence will have lasted.
@@ -182,7 +188,6 @@ impl Schedule {
                 () = shutdown.cancelled() => return Ok(()),
                 batch = self.queue.take(BATCH) => batch,
             };
-            self.metrics.depth.set(self.queue.depth() as i64);
             let begun = std::time::Instant::now();
             match self.decide(&batch).await {
                 Ok(again) => {
@@ -201,6 +206,7 @@ impl Schedule {
                     }
                 }
             }
+            self.metrics.depth.set(self.queue.depth() as i64);
         }
     }
 

@@ -29,7 +29,12 @@ pub(crate) struct World {
 impl World {
     /// Reads the fleet. What was last confirmed longer than `stale_after` ago is Unknown, whatever it was then.
     pub(crate) async fn read(store: &Store, stale_after: SignedDuration) -> Result<Self, StoreError> {
-        let clusters = store.cluster_list().await?;
+        let (clusters, cells, orders, sums) = tokio::try_join!(
+            store.cluster_list(),
+            store.cell_list(),
+            store.directive_list(),
+            store.reservation_sums()
+        )?;
         let now = Timestamp::now();
         let removed = |removal| -> Vec<String> {
             let leaving = clusters.iter().filter(|row| row.taken.removal == Some(removal));
@@ -53,7 +58,6 @@ impl World {
                 }
             })
             .collect();
-        let cells = store.cell_list().await?;
         let cells = cells
             .into_iter()
             .filter_map(|row| Some(StoredCell { name: row.name, labels: row.labels, spec: row.spec? }))
@@ -69,7 +73,7 @@ impl World {
             );
         }
         let mut directives = Vec::new();
-        for row in store.directive_list().await? {
+        for row in orders {
             let read = (serde_json::from_value(row.scope), serde_json::from_value(row.effect));
             let (Ok(target), Ok(effect)) = read else {
                 // Ignoring what somebody ordered would be worse than standing still.
@@ -83,11 +87,7 @@ impl World {
                 Directive { id: row.id, target, app: None, effect, owner: row.owner, reason: row.reason },
             ));
         }
-        let held = store
-            .reservation_sums()
-            .await?
-            .into_iter()
-            .map(|row| ((row.cluster.clone(), row.zone.clone()), amounts(&row)));
+        let held = sums.into_iter().map(|row| ((row.cluster.clone(), row.zone.clone()), amounts(&row)));
         let breaker = Breaker::judge(topology.clusters.values());
         Ok(Self { topology, directives, abandoned, emptied, silent, breaker, held: held.collect() })
     }

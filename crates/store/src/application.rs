@@ -150,26 +150,26 @@ impl Store {
         key: &EnvelopeKey,
     ) -> Result<AppId, StoreError> {
         let payload = Payload::pack(&taken.payload, taken.secret, key)?;
-        let mut transaction = self.pool.begin().await?;
-        claim.check_in_txn(&mut transaction).await?;
-        sqlx::query!(
-            "INSERT INTO payload (hash, sealed, body) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-            payload.hash,
-            payload.sealed,
-            payload.body
-        )
-        .execute(&mut *transaction)
-        .await?;
-        let id = sqlx::query_scalar!(
+        // One statement, and so one transaction: the claim is checked and held in it as in every other.
+        let row = sqlx::query!(
             r#"
-            INSERT INTO application (namespace, name, hub_uid, object_uid, generation, spec_hash, intent, revision, rebalance_asked, delete_confirmed)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-            ON CONFLICT (namespace, name) DO UPDATE SET
-              hub_uid = excluded.hub_uid, object_uid = excluded.object_uid, generation = excluded.generation,
-              spec_hash = excluded.spec_hash, intent = excluded.intent, revision = excluded.revision,
-              removal = NULL, removal_since = NULL, rebalance_asked = excluded.rebalance_asked,
-              delete_confirmed = excluded.delete_confirmed
-            RETURNING id"#,
+            WITH claim AS MATERIALIZED (
+              SELECT 1 FROM lease WHERE name = $11 AND epoch = $12 AND expires_at > now() FOR SHARE
+            ), body AS (
+              INSERT INTO payload (hash, sealed, body) SELECT $13, $14, $15 FROM claim ON CONFLICT DO NOTHING
+            ), taken AS (
+              INSERT INTO application (namespace, name, hub_uid, object_uid, generation, spec_hash, intent, revision, rebalance_asked, delete_confirmed)
+              SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 FROM claim
+              ON CONFLICT (namespace, name) DO UPDATE SET
+                hub_uid = excluded.hub_uid, object_uid = excluded.object_uid, generation = excluded.generation,
+                spec_hash = excluded.spec_hash, intent = excluded.intent, revision = excluded.revision,
+                removal = NULL, removal_since = NULL, rebalance_asked = excluded.rebalance_asked,
+                delete_confirmed = excluded.delete_confirmed
+              RETURNING id
+            )
+            INSERT INTO app_revision (app, revision, payload) SELECT id, $8, $13 FROM taken
+            ON CONFLICT (app, revision) DO UPDATE SET payload = excluded.payload
+            RETURNING app, (SELECT count(*) FROM app_revision k WHERE k.app = app_revision.app) AS "kept!""#,
             taken.key.namespace,
             taken.key.name,
             taken.hub_uid,
@@ -180,22 +180,23 @@ impl Store {
             taken.revision,
             taken.rebalance_asked,
             taken.delete_confirmed,
+            claim.lease,
+            claim.epoch,
+            payload.hash,
+            payload.sealed,
+            payload.body,
         )
-        .fetch_one(&mut *transaction)
-        .await?;
-        sqlx::query!(
-            r#"
-            INSERT INTO app_revision (app, revision, payload) VALUES ($1, $2, $3)
-            ON CONFLICT (app, revision) DO UPDATE SET payload = excluded.payload"#,
-            id,
-            taken.revision,
-            payload.hash
-        )
-        .execute(&mut *transaction)
-        .await?;
-        collect_revisions(&mut transaction, id).await?;
-        transaction.commit().await?;
-        Ok(id)
+        .fetch_optional(&self.pool)
+        .await?
+        .ok_or_else(|| StoreError::Fenced { lease: claim.lease.clone(), epoch: claim.epoch })?;
+        // Counted before this one came.
+        if row.kept >= REVISIONS_KEPT {
+            let mut transaction = self.pool.begin().await?;
+            claim.check_in_txn(&mut transaction).await?;
+            collect_revisions(&mut transaction, row.app).await?;
+            transaction.commit().await?;
+        }
+        Ok(row.app)
     }
 
     /// Marks an application as being deleted, or changes what happens to its objects then, or which delete plan is
@@ -274,6 +275,24 @@ impl Store {
         row.map(|row| application_row!(row)).transpose()
     }
 
+    /// Some applications, by name. Unknown names are left out.
+    pub async fn application_get_many(&self, keys: &[AppKey]) -> Result<Vec<ApplicationRow>, StoreError> {
+        let namespaces: Vec<&str> = keys.iter().map(|key| key.namespace.as_str()).collect();
+        let names: Vec<&str> = keys.iter().map(|key| key.name.as_str()).collect();
+        let rows = sqlx::query!(
+            r#"
+            SELECT id, a.namespace, a.name, hub_uid, object_uid, generation, spec_hash, intent, revision, removal,
+                   removal_since AS "removal_since: Ts", delete_confirmed, rebalance_asked, rebalance_done, input_hash, decision, decided_at AS "decided_at: Ts", decided_generation
+            FROM unnest($1::text[], $2::text[]) AS w (namespace, name)
+            JOIN application a ON a.namespace = w.namespace AND a.name = w.name"#,
+            &namespaces as _,
+            &names as _,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(|row| application_row!(row)).collect()
+    }
+
     /// Ids and names of all applications.
     pub async fn application_keys(&self) -> Result<Vec<(AppId, AppKey)>, StoreError> {
         let rows =
@@ -299,39 +318,51 @@ impl Store {
         .await?)
     }
 
-    /// Revisions of an application, the newest first.
-    pub async fn revision_list(&self, app: AppId) -> Result<Vec<RevisionRow>, StoreError> {
+    /// Revisions of some applications, the newest first.
+    pub async fn revision_list(&self, apps: &[AppId]) -> Result<Vec<(AppId, RevisionRow)>, StoreError> {
         let rows = sqlx::query!(
-            r#"SELECT revision, taken_at AS "taken_at: Ts", was_ready FROM app_revision WHERE app = $1 ORDER BY taken_at DESC LIMIT $2"#,
-            app,
+            r#"
+            SELECT r.app, r.revision, r.taken_at AS "taken_at: Ts", r.was_ready
+            FROM unnest($1::bigint[]) AS w (app)
+            CROSS JOIN LATERAL (SELECT * FROM app_revision k WHERE k.app = w.app ORDER BY k.taken_at DESC LIMIT $2) AS r
+            ORDER BY r.app, r.taken_at DESC"#,
+            apps,
             REVISIONS_KEPT
         )
         .fetch_all(&self.pool)
         .await?;
         Ok(rows
             .into_iter()
-            .map(|row| RevisionRow {
-                revision: row.revision,
-                taken_at: row.taken_at.to_jiff(),
-                was_ready: row.was_ready,
+            .map(|row| {
+                let revision =
+                    RevisionRow { revision: row.revision, taken_at: row.taken_at.to_jiff(), was_ready: row.was_ready };
+                (row.app, revision)
             })
             .collect())
     }
 
-    /// Remembers that a revision was fully ready once. Returns whether that was news.
-    pub async fn revision_was_ready(&self, claim: &Claim, app: AppId, revision: &[u8]) -> Result<bool, StoreError> {
+    /// Remembers that revisions were fully ready once. Returns the applications for which that was news.
+    pub async fn revisions_were_ready(
+        &self,
+        claim: &Claim,
+        ready: &[(AppId, Vec<u8>)],
+    ) -> Result<Vec<AppId>, StoreError> {
+        let (apps, revisions): (Vec<AppId>, Vec<&[u8]>) =
+            ready.iter().map(|(app, revision)| (*app, revision.as_slice())).unzip();
         let mut transaction = self.pool.begin().await?;
         claim.check_in_txn(&mut transaction).await?;
-        let news = sqlx::query!(
-            "UPDATE app_revision SET was_ready = true WHERE app = $1 AND revision = $2 AND NOT was_ready",
-            app,
-            revision
+        let news = sqlx::query_scalar!(
+            r#"
+            UPDATE app_revision r SET was_ready = true FROM unnest($1::bigint[], $2::bytea[]) AS n (app, revision)
+            WHERE r.app = n.app AND r.revision = n.revision AND NOT r.was_ready
+            RETURNING r.app"#,
+            &apps,
+            &revisions as _,
         )
-        .execute(&mut *transaction)
-        .await?
-        .rows_affected();
+        .fetch_all(&mut *transaction)
+        .await?;
         transaction.commit().await?;
-        Ok(news == 1)
+        Ok(news)
     }
 }
 

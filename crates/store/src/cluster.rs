@@ -77,6 +77,41 @@ impl ClusterStatusRow {
     }
 }
 
+macro_rules! cluster_row {
+    ($row:expr) => {{
+        let row = $row;
+        let status = match (row.health, row.reason, row.message, row.signals, row.kinds, row.capacity) {
+            (Some(health), Some(reason), Some(message), Some(signals), Some(kinds), Some(capacity)) => {
+                Some(ClusterStatusRow {
+                    health,
+                    reason,
+                    message,
+                    as_of: row.as_of.map(Ts::to_jiff),
+                    checked_at: row.checked_at.map(Ts::to_jiff),
+                    unhealthy_since: row.unhealthy_since.map(Ts::to_jiff),
+                    signals,
+                    version: row.version,
+                    kinds,
+                    capacity,
+                })
+            }
+            _ => None,
+        };
+        Ok::<_, StoreError>(ClusterRow {
+            taken: ClusterTaken {
+                name: row.name,
+                object_uid: row.object_uid,
+                member_uid: row.member_uid,
+                generation: row.generation,
+                labels: row.labels,
+                spec: row.spec,
+                removal: Removal::parse(row.removal)?,
+            },
+            status,
+        })
+    }};
+}
+
 impl Store {
     /// Takes a cluster in, with its implicit cell.
     pub async fn cluster_take(&self, claim: &Claim, taken: &ClusterTaken) -> Result<(), StoreError> {
@@ -161,39 +196,22 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter()
-            .map(|row| {
-                let status = match (row.health, row.reason, row.message, row.signals, row.kinds, row.capacity) {
-                    (Some(health), Some(reason), Some(message), Some(signals), Some(kinds), Some(capacity)) => {
-                        Some(ClusterStatusRow {
-                            health,
-                            reason,
-                            message,
-                            as_of: row.as_of.map(Ts::to_jiff),
-                            checked_at: row.checked_at.map(Ts::to_jiff),
-                            unhealthy_since: row.unhealthy_since.map(Ts::to_jiff),
-                            signals,
-                            version: row.version,
-                            kinds,
-                            capacity,
-                        })
-                    }
-                    _ => None,
-                };
-                Ok(ClusterRow {
-                    taken: ClusterTaken {
-                        name: row.name,
-                        object_uid: row.object_uid,
-                        member_uid: row.member_uid,
-                        generation: row.generation,
-                        labels: row.labels,
-                        spec: row.spec,
-                        removal: Removal::parse(row.removal)?,
-                    },
-                    status,
-                })
-            })
-            .collect()
+        rows.into_iter().map(|row| cluster_row!(row)).collect()
+    }
+
+    /// One cluster.
+    pub async fn cluster_get(&self, name: &str) -> Result<Option<ClusterRow>, StoreError> {
+        let row = sqlx::query!(
+            r#"
+            SELECT c.name, c.object_uid, c.member_uid, c.generation, c.labels, c.spec, c.removal,
+                   s.health AS "health?", s.reason AS "reason?", s.message AS "message?", s.as_of AS "as_of: Ts",
+                   s.checked_at AS "checked_at: Ts", s.unhealthy_since AS "unhealthy_since: Ts", s.signals AS "signals?", s.version, s.kinds AS "kinds?", s.capacity AS "capacity?"
+            FROM cluster c LEFT JOIN cluster_status s ON s.cluster = c.name WHERE c.name = $1"#,
+            name
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(|row| cluster_row!(row)).transpose()
     }
 
     /// Writes what is known of a cluster; the writer holds the cluster's delivery lease.

@@ -282,8 +282,10 @@ async fn reserve(transaction: &mut Txn<'_>, decisions: &[DecisionRow]) -> Result
 }
 
 async fn log(transaction: &mut Txn<'_>, decisions: &[DecisionRow]) -> Result<(), StoreError> {
+    // Those with a decision have their generation written along with it.
+    let only = decisions.iter().filter(|decision| decision.decided.is_none());
     let (apps, generations): (Vec<i64>, Vec<i64>) =
-        decisions.iter().filter_map(|decision| Some((decision.app, decision.generation?))).unzip();
+        only.filter_map(|decision| Some((decision.app, decision.generation?))).unzip();
     if !apps.is_empty() {
         sqlx::query!(
             r#"
@@ -304,6 +306,8 @@ async fn log(transaction: &mut Txn<'_>, decisions: &[DecisionRow]) -> Result<(),
     }
     let decided: Vec<_> =
         decisions.iter().filter_map(|decision| Some((decision.app, decision.decided.as_ref()?))).collect();
+    let generations: Vec<Option<i64>> =
+        decisions.iter().filter(|decision| decision.decided.is_some()).map(|decision| decision.generation).collect();
     if decided.is_empty() {
         return Ok(());
     }
@@ -314,32 +318,30 @@ async fn log(transaction: &mut Txn<'_>, decisions: &[DecisionRow]) -> Result<(),
     let targets: Vec<Value> = decided.iter().map(|(_, row)| row.3.clone()).collect();
     sqlx::query!(
         r#"
-        UPDATE application a SET input_hash = n.hash, decision = n.decision, decided_at = now()
-        FROM unnest($1::bigint[], $2::bytea[], $3::jsonb[]) AS n (app, hash, decision) WHERE a.id = n.app"#,
+        UPDATE application a SET input_hash = n.hash, decision = n.decision, decided_at = now(),
+          decided_generation = coalesce(n.generation, a.decided_generation)
+        FROM unnest($1::bigint[], $2::bytea[], $3::jsonb[], $4::bigint[]) AS n (app, hash, decision, generation) WHERE a.id = n.app"#,
         &apps,
         &hashes as _,
         &kept,
+        &generations as _,
     )
     .execute(&mut **transaction)
     .await?;
     sqlx::query!(
         r#"
-        INSERT INTO decision_log (app, input_hash, summary, targets)
-        SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::text[], $4::jsonb[])"#,
+        WITH added AS (
+          INSERT INTO decision_log (app, input_hash, summary, targets)
+          SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::text[], $4::jsonb[]) RETURNING app
+        )
+        DELETE FROM decision_log d USING added a
+        WHERE d.app = a.app AND d.seq <= (SELECT k.seq FROM decision_log k WHERE k.app = a.app ORDER BY k.seq DESC OFFSET $5 LIMIT 1)"#,
         &apps,
         &hashes as _,
         &summaries as _,
         &targets,
-    )
-    .execute(&mut **transaction)
-    .await?;
-    sqlx::query!(
-        r#"
-        DELETE FROM decision_log d USING unnest($1::bigint[]) AS n (app)
-        WHERE d.app = n.app AND d.seq <= (SELECT max(seq) FROM decision_log m WHERE m.app = n.app) - $2
-          AND d.seq NOT IN (SELECT k.seq FROM decision_log k WHERE k.app = n.app ORDER BY k.seq DESC LIMIT $2)"#,
-        &apps,
-        KEPT,
+        // The one being added is not seen by its own statement.
+        KEPT - 1,
     )
     .execute(&mut **transaction)
     .await?;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection, PgConnection, Postgres, Transaction};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::{Store, StoreError, pool};
 
@@ -67,6 +67,8 @@ type Wanted = Arc<Mutex<BTreeMap<String, watch::Sender<Option<Term>>>>>;
 #[derive(Debug)]
 pub struct Keeper {
     wanted: Wanted,
+    /// A lease is wanted that was not before.
+    more: Arc<Notify>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -81,6 +83,8 @@ impl Keeper {
         let wanted = Wanted::default();
         let (stop, mut stopped) = oneshot::channel();
         let shared = Arc::clone(&wanted);
+        let more = Arc::<Notify>::default();
+        let told = Arc::clone(&more);
         let thread = std::thread::Builder::new()
             .name("leases".to_owned())
             .spawn(move || {
@@ -95,6 +99,8 @@ impl Keeper {
                     loop {
                         tokio::select! {
                             _ = ticks.tick() => beat.beat().await,
+                            // A free lease is ours at once, not only with the next renewal.
+                            () = told.notified() => beat.beat().await,
                             _ = &mut stopped => break,
                         }
                     }
@@ -102,13 +108,17 @@ impl Keeper {
                 });
             })
             .map_err(|error| StoreError::Unavailable(sqlx::Error::Io(error)))?;
-        Ok(Self { wanted, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { wanted, more, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Wants a lease from now on; the receiver holds the term whenever the lease is ours.
     pub fn want(&self, lease: &str) -> watch::Receiver<Option<Term>> {
         let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        wanted.entry(lease.to_owned()).or_insert_with(|| watch::channel(None).0).subscribe()
+        let sender = wanted.entry(lease.to_owned()).or_insert_with(|| {
+            self.more.notify_one();
+            watch::channel(None).0
+        });
+        sender.subscribe()
     }
 
     /// No longer wants a lease. It ends by itself; whoever watched it sees its end now.

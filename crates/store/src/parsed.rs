@@ -1,7 +1,9 @@
 //! Revisions parsed once and kept while they are in use.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::OnceCell;
 
 use crate::seal::EnvelopeKey;
 use crate::{AppId, Store, StoreError};
@@ -10,13 +12,15 @@ use crate::{AppId, Store, StoreError};
 const KEPT: usize = 1024;
 
 type Slot = (AppId, Vec<u8>);
+type Kept<T> = HashMap<Slot, Arc<OnceCell<Arc<T>>>>;
 
-/// A cache of parsed revisions. The caller says how a stored body is parsed.
+/// A cache of parsed revisions. The caller says how a stored body is parsed. Who asks for one that somebody else is
+/// reading already waits for that.
 #[derive(Debug)]
 pub struct ParsedRevisions<T> {
     store: Store,
     key: Arc<EnvelopeKey>,
-    kept: Mutex<HashMap<Slot, Arc<T>>>,
+    kept: Mutex<Kept<T>>,
 }
 
 impl<T> ParsedRevisions<T> {
@@ -35,20 +39,72 @@ impl<T> ParsedRevisions<T> {
         revision: &[u8],
         parse: impl FnOnce(&[u8]) -> Result<T, String>,
     ) -> Result<Option<Arc<T>>, StoreError> {
-        let slot = (app, revision.to_vec());
-        if let Some(found) = self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&slot) {
-            return Ok(Some(Arc::clone(found)));
+        let cell = cell(&mut self.kept(), (app, revision.to_vec()));
+        let found = cell
+            .get_or_try_init(async || {
+                let bytes =
+                    self.store.payload_of_revision(app, revision, &self.key).await.map_err(Some)?.ok_or(None)?;
+                parse(&bytes).map(Arc::new).map_err(|reason| Some(StoreError::corrupt("revision", reason)))
+            })
+            .await;
+        match found {
+            Ok(found) => Ok(Some(Arc::clone(found))),
+            Err(None) => Ok(None),
+            Err(Some(error)) => Err(error),
         }
-        let Some(bytes) = self.store.payload_of_revision(app, revision, &self.key).await? else { return Ok(None) };
-        let parsed = Arc::new(parse(&bytes).map_err(|reason| StoreError::corrupt("revision", reason))?);
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= KEPT {
-            // Which one goes hardly matters: it is read again when needed.
-            if let Some(any) = kept.keys().next().cloned() {
-                kept.remove(&any);
+    }
+
+    /// Several revisions, those that are not kept by one question. Those that are no longer stored are left out.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when a body cannot be parsed.
+    pub async fn get_many(
+        &self,
+        wanted: &[(AppId, &[u8])],
+        parse: impl Fn(AppId, &[u8]) -> Result<T, String>,
+    ) -> Result<HashMap<Slot, Arc<T>>, StoreError> {
+        let mut found = HashMap::new();
+        let mut missing = Vec::new();
+        {
+            let kept = self.kept();
+            for (app, revision) in wanted {
+                let slot = (*app, revision.to_vec());
+                match kept.get(&slot).and_then(|cell| cell.get()) {
+                    Some(parsed) => {
+                        found.insert(slot, Arc::clone(parsed));
+                    }
+                    None => missing.push((*app, *revision)),
+                }
             }
         }
-        kept.insert(slot, Arc::clone(&parsed));
-        Ok(Some(parsed))
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        for (app, revision, bytes) in self.store.payloads_of_revisions(&missing, &self.key).await? {
+            let parsed = Arc::new(parse(app, &bytes).map_err(|reason| StoreError::corrupt("revision", reason))?);
+            let slot = (app, revision);
+            // Somebody else may have read the same meanwhile; equal content has an equal address.
+            let _ = cell(&mut self.kept(), slot.clone()).set(Arc::clone(&parsed));
+            found.insert(slot, parsed);
+        }
+        Ok(found)
     }
+
+    fn kept(&self) -> MutexGuard<'_, Kept<T>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The cell of a revision, with room made for it.
+fn cell<T>(kept: &mut Kept<T>, slot: Slot) -> Arc<OnceCell<Arc<T>>> {
+    if let Some(known) = kept.get(&slot) {
+        return Arc::clone(known);
+    }
+    if kept.len() >= KEPT {
+        // Which one goes hardly matters: it is read again when needed.
+        if let Some(any) = kept.keys().next().cloned() {
+            kept.remove(&any);
+        }
+    }
+    Arc::clone(kept.entry(slot).or_default())
 }

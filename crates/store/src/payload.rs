@@ -39,6 +39,31 @@ impl Payload {
 }
 
 impl Store {
+    /// Bodies of several revisions. Those that are no longer stored are left out.
+    pub async fn payloads_of_revisions(
+        &self,
+        wanted: &[(crate::AppId, &[u8])],
+        key: &EnvelopeKey,
+    ) -> Result<Vec<(crate::AppId, Vec<u8>, Vec<u8>)>, StoreError> {
+        let (apps, revisions): (Vec<crate::AppId>, Vec<&[u8]>) = wanted.iter().copied().unzip();
+        let rows = sqlx::query!(
+            r#"
+            SELECT r.app, r.revision, p.hash, p.sealed, p.body
+            FROM unnest($1::bigint[], $2::bytea[]) AS w (app, revision)
+            JOIN app_revision r ON r.app = w.app AND r.revision = w.revision JOIN payload p ON p.hash = r.payload"#,
+            &apps,
+            &revisions as _,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                let payload = Payload { hash: row.hash, sealed: row.sealed, body: row.body };
+                Ok((row.app, row.revision, payload.unpack(key)?))
+            })
+            .collect()
+    }
+
     /// The body of one revision of an application.
     pub async fn payload_of_revision(
         &self,

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::TryStreamExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
@@ -131,14 +132,26 @@ where
     DeserializeGuard<K>: Resource,
 {
     let key = key_of(&object);
-    objects.write(|state| match object.0 {
+    let news = objects.write(|state| match object.0 {
         Ok(object) => {
-            state.unreadable.remove(&key);
-            state.objects.insert(key.clone(), Arc::new(object));
+            let could_not_be_read = state.unreadable.remove(&key).is_some();
+            let object = Arc::new(object);
+            let before = state.objects.insert(key.clone(), Arc::clone(&object));
+            could_not_be_read || before.is_none_or(|before| !differs_in_status_only(before.meta(), object.meta()))
         }
         Err(error) => {
             state.unreadable.insert(key.clone(), error.error);
+            true
         }
     });
-    changed.push(key);
+    if news {
+        changed.push(key);
+    }
+}
+
+/// Nothing but status changed, most often written by ourselves: there is nothing to take in. Kinds without a generation
+/// never say so.
+fn differs_in_status_only(before: &ObjectMeta, now: &ObjectMeta) -> bool {
+    let said = |meta: &ObjectMeta| ObjectMeta { resource_version: None, managed_fields: None, ..meta.clone() };
+    now.generation.is_some() && said(before) == said(now)
 }

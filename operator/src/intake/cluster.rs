@@ -70,7 +70,14 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
         intake.view.changed_clusters.push(key.clone());
     }
     // Its credential may have arrived before it.
-    intake.view.changed_secrets.extend(intake.view.secrets.keys());
+    let meant = |secret: &AppKey| {
+        intake
+            .view
+            .secrets
+            .get(secret)
+            .is_some_and(|secret| secret.labels().get(labels::CREDENTIAL_FOR) == Some(&key.name))
+    };
+    intake.view.changed_secrets.extend(intake.view.secrets.keys().into_iter().filter(meant));
     Ok(())
 }
 

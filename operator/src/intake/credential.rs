@@ -15,8 +15,7 @@ use crate::hub::HubError;
 pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeError> {
     let Some(secret) = intake.view.secrets.get(&key) else { return Ok(()) };
     let Some(cluster) = secret.labels().get(labels::CREDENTIAL_FOR) else { return Ok(()) };
-    let rows = intake.store.cluster_list().await?;
-    if !rows.iter().any(|row| &row.taken.name == cluster) {
+    if intake.store.cluster_get(cluster).await?.is_none() {
         // The Cluster is taken in first; its intake looks at Secrets again.
         return Ok(());
     }

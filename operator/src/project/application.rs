@@ -1,16 +1,14 @@
 //! Shows one Application.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use crds::condition::{self, Status, condition};
 use crds::{Application, ApplicationStatus};
 use domain::intent::Intent;
-use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
-use domain::topology::Topology;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
-use store::StoreError;
+use store::{AppId, ApplicationRow, PlacementId, PlacementRow, RevisionRow, StatusRow, StoreError};
 use vocabulary::AppKey;
 
 use super::status::{Facts, says_the_same};
@@ -18,31 +16,67 @@ use super::{Project, ProjectError, events};
 use crate::hub::write_status;
 use crate::intake::APPLICATION;
 
-pub(super) async fn show(project: &Project, key: &AppKey) -> Result<(), ProjectError> {
+/// What is stored of one application.
+#[derive(Debug)]
+pub(super) struct Stored {
+    row: ApplicationRow,
+    rows: Vec<PlacementRow>,
+    status: HashMap<PlacementId, StatusRow>,
+    revisions: Vec<RevisionRow>,
+}
+
+/// Reads many applications by a handful of questions.
+pub(super) async fn read(project: &Project, keys: &[AppKey]) -> Result<HashMap<AppKey, Stored>, StoreError> {
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let found = project.store.application_get_many(keys).await?;
+    let ids: Vec<AppId> = found.iter().map(|row| row.id).collect();
+    let (rows, status, revisions) = tokio::try_join!(
+        project.store.placement_list(&ids),
+        project.store.status_list(&ids),
+        project.store.revision_list(&ids),
+    )?;
+    let mut stored: HashMap<AppId, Stored> = found
+        .into_iter()
+        .map(|row| (row.id, Stored { row, rows: Vec::new(), status: HashMap::new(), revisions: Vec::new() }))
+        .collect();
+    let mut status: HashMap<PlacementId, StatusRow> =
+        status.into_iter().map(|status| (status.placement, status)).collect();
+    for row in rows {
+        if let Some(app) = stored.get_mut(&row.app) {
+            app.status.extend(status.remove_entry(&row.id));
+            app.rows.push(row);
+        }
+    }
+    for (app, revision) in revisions {
+        if let Some(app) = stored.get_mut(&app) {
+            app.revisions.push(revision);
+        }
+    }
+    Ok(stored.into_values().map(|app| (app.row.key.clone(), app)).collect())
+}
+
+pub(super) async fn show(project: &Project, key: &AppKey, stored: Option<&Stored>) -> Result<(), ProjectError> {
     let Some(object) = project.view.applications.get(key) else { return Ok(()) };
     let shown = object.status.clone().unwrap_or_default();
     let refusal = project.refusals.get(APPLICATION, key);
     let generation = object.metadata.generation.unwrap_or_default();
     let now = Timestamp::now();
-    let wanted = if let Some(row) = project.store.application_get(key).await? {
+    let wanted = if let Some(Stored { row, rows, status, revisions }) = stored {
         // Status speaks of the generation the placement follows, so nobody takes an older state for the newer spec's.
         let generation = if refusal.is_some() { generation } else { row.decided_generation };
-        let apps = [row.id];
-        let rows = project.store.placement_list(&apps).await?;
-        let status: HashMap<_, _> =
-            project.store.status_list(&apps).await?.into_iter().map(|status| (status.placement, status)).collect();
-        let revisions = project.store.revision_list(row.id).await?;
-        let (topology, seen) = fleet(project).await?;
+        let fleet = project.fleet.view(&project.store).await?;
         let intent: Intent = serde_json::from_value(row.intent.clone())
             .map_err(|error| StoreError::Corrupt { what: "application.intent", reason: error.to_string() })?;
         Facts {
-            row: &row,
+            row,
             intent: &intent,
-            rows: &rows,
-            status: &status,
-            revisions: &revisions,
-            topology: &topology,
-            seen: &seen,
+            rows,
+            status,
+            revisions,
+            topology: &fleet.topology,
+            seen: &fleet.seen,
             refusal,
             before: &shown.conditions,
             generation,
@@ -73,28 +107,4 @@ pub(super) async fn show(project: &Project, key: &AppKey) -> Result<(), ProjectE
     write_status(&api, &key.name, &wanted).await?;
     events::tell(&project.recorder, &*object, &shown.conditions, &wanted.conditions).await;
     Ok(())
-}
-
-/// The topology, and the last sign of life of each cluster.
-async fn fleet(project: &Project) -> Result<(Topology, BTreeMap<String, Timestamp>), StoreError> {
-    let clusters = project.store.cluster_list().await?;
-    let seen = clusters.iter().filter_map(|row| Some((row.taken.name.clone(), row.status.as_ref()?.as_of?))).collect();
-    let clusters = clusters
-        .into_iter()
-        .map(|row| StoredCluster {
-            name: row.taken.name,
-            labels: row.taken.labels,
-            spec: row.taken.spec,
-            leaving: row.taken.removal.is_some(),
-            health: row.status.map(|status| status.health),
-            kinds: serde_json::Value::Null,
-            capacity: serde_json::Value::Null,
-        })
-        .collect();
-    let cells = project.store.cell_list().await?;
-    let cells = cells
-        .into_iter()
-        .filter_map(|row| Some(StoredCell { name: row.name, labels: row.labels, spec: row.spec? }))
-        .collect();
-    Ok((topology_from_rows(clusters, cells).0, seen))
 }

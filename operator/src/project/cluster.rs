@@ -1,7 +1,5 @@
 //! Shows one Cluster.
 
-use std::collections::BTreeMap;
-
 use crds::cluster::v1alpha1::{Amounts, ZoneCapacity};
 use crds::condition::{self, Status, condition};
 use crds::{Cluster, ClusterStatus};
@@ -20,13 +18,12 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
     let shown = object.status.clone().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or_default();
     let now = Timestamp::now();
-    let row = project.store.cluster_list().await?.into_iter().find(|row| row.taken.name == name);
+    let row = project.store.cluster_get(name).await?;
     let known = row.as_ref().and_then(|row| row.status.clone());
-    let apps: BTreeMap<String, i64> = project.store.cluster_app_counts().await?.into_iter().collect();
-    let expiries: BTreeMap<String, Timestamp> = project.store.credential_expiries().await?.into_iter().collect();
+    let sums = project.fleet.sums(&project.store).await?;
     let mut zones: Vec<ZoneCapacity> =
         known.as_ref().and_then(|known| serde_json::from_value(known.capacity.clone()).ok()).unwrap_or_default();
-    for row in project.store.reservation_sums().await?.iter().filter(|row| row.cluster == name) {
+    for row in sums.reserved.iter().filter(|row| row.cluster == name) {
         if let Some(zone) = zones.iter_mut().find(|zone| zone.name == row.zone) {
             zone.reserved = Amounts { cpu_milli: row.cpu_milli, memory_mi: row.memory_mi, pods: row.pods };
         }
@@ -71,8 +68,8 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
         as_of: known.as_ref().and_then(|known| known.as_of).map(Time),
         version: known.as_ref().and_then(|known| known.version.clone()),
         zone_names: Some(object.spec.zones.join(",")),
-        apps: apps.get(name).copied().unwrap_or_default(),
-        credential_expires_at: expiries.get(name).copied().map(Time),
+        apps: sums.apps.get(name).copied().unwrap_or_default(),
+        credential_expires_at: sums.expiries.get(name).copied().map(Time),
         zones,
         kinds: known.and_then(|known| serde_json::from_value(known.kinds).ok()).unwrap_or_default(),
         conditions: condition::merge(&shown.conditions, conditions),

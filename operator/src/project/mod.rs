@@ -5,11 +5,12 @@ mod cell;
 mod cluster;
 mod conditions;
 mod events;
+mod fleet;
 mod status;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 
@@ -24,11 +25,17 @@ use vocabulary::AppKey;
 
 use crate::hub::HubError;
 use crate::intake::{HubView, Refusals};
+pub(crate) use fleet::Fleet;
 
-/// Objects written at once.
-const WORKERS: usize = 8;
+/// Objects written at once of one batch.
+const WORKERS: usize = 6;
+/// Objects read together, and batches under way at once: one that waits for the hub does not stop the next.
+const BATCH: usize = 64;
+const READERS: usize = 2;
 /// Changes that follow each other this fast are shown together.
 const GATHER: Duration = Duration::from_millis(30);
+/// Between two looks at one application's status: what happens faster is shown together.
+const PACE: Duration = Duration::from_millis(400);
 
 /// What is shown next.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -38,12 +45,22 @@ enum Shown {
     Cell(String),
 }
 
+impl Shown {
+    fn application(&self) -> Option<&AppKey> {
+        match self {
+            Self::Application(key) => Some(key),
+            Self::Cluster(_) | Self::Cell(_) => None,
+        }
+    }
+}
+
 /// What the stage works with.
 #[derive(Clone)]
 pub(crate) struct Project {
     pub(crate) hub: Client,
     pub(crate) view: HubView,
     pub(crate) store: Store,
+    pub(crate) fleet: Fleet,
     pub(crate) hints: Hints,
     pub(crate) refusals: Refusals,
     /// Writes events.
@@ -70,33 +87,12 @@ impl Project {
     pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), StoreError> {
         let queue: Queue<Shown> = Queue::default();
         let names = Names::default();
+        let looked: Mutex<HashMap<AppKey, Instant>> = Mutex::default();
         let mut hints = self.hints.subscribe();
         let mut again = tokio::time::interval(self.look_again);
         let work = async {
-            futures::stream::unfold((), |()| async { Some((queue.take(1).await, ())) })
-                .flat_map(futures::stream::iter)
-                .for_each_concurrent(WORKERS, |shown| {
-                    let queue = &queue;
-                    let project = &self;
-                    async move {
-                        let outcome = match &shown {
-                            Shown::Application(key) => application::show(project, key).await,
-                            Shown::Cluster(name) => cluster::show(project, name).await,
-                            Shown::Cell(name) => cell::show(project, name).await,
-                        };
-                        match outcome {
-                            Ok(()) => queue.finish(&shown),
-                            Err(error) => {
-                                queue.fail(&shown);
-                                tracing::warn!(
-                                    ?shown,
-                                    error = crate::error_chain(&error),
-                                    "status was not written; it will be"
-                                );
-                            }
-                        }
-                    }
-                })
+            futures::stream::unfold((), |()| async { Some((queue.take(BATCH).await, ())) })
+                .for_each_concurrent(READERS, |batch| self.show(&queue, &looked, batch))
                 .await;
         };
         // Both are polled at all times: work in progress may hold the connection that listening waits for.
@@ -107,13 +103,20 @@ impl Project {
                     hint = hints.recv() => match hint.as_deref() {
                         Ok(Hint::Show(app) | Hint::Observed(app)) => {
                             if let Some(key) = self.name_of(&names, *app).await {
-                                queue.push_after(Shown::Application(key), GATHER);
+                                let mut looked = looked.lock().unwrap_or_else(PoisonError::into_inner);
+                                looked.retain(|_, at| at.elapsed() < PACE);
+                                let rest = looked.get(&key).map_or(GATHER, |at| GATHER.max(PACE.saturating_sub(at.elapsed())));
+                                queue.push_after(Shown::Application(key), rest);
                             }
                         }
                         Ok(Hint::Refused { namespace, name }) => {
                             queue.push(Shown::Application(AppKey { namespace: namespace.clone(), name: name.clone() }));
                         }
                         Ok(Hint::Capacity(cluster) | Hint::Connection(cluster)) => queue.push_after(Shown::Cluster(cluster.clone()), GATHER),
+                        Ok(Hint::Forgotten { namespace, name }) => {
+                            let gone = |key: &AppKey| key.namespace == *namespace && key.name == *name;
+                            names.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, key| !gone(key));
+                        }
                         Ok(Hint::Vacated) => queue.extend(self.view.clusters.keys().into_iter().map(|key| Shown::Cluster(key.name))),
                     Ok(Hint::Topology | Hint::Everything) | Err(RecvError::Lagged(_)) => self.everything(&queue),
                         Ok(_) => {}
@@ -124,6 +127,42 @@ impl Project {
         };
         tokio::select! { () = shutdown.cancelled() => {}, () = work => {}, () = listen => {} }
         Ok(())
+    }
+
+    /// Shows a batch: what is stored of its applications is read together.
+    async fn show(&self, queue: &Queue<Shown>, looked: &Mutex<HashMap<AppKey, Instant>>, batch: Vec<Shown>) {
+        let keys: Vec<AppKey> = batch.iter().filter_map(Shown::application).cloned().collect();
+        let now = Instant::now();
+        looked.lock().unwrap_or_else(PoisonError::into_inner).extend(keys.iter().map(|key| (key.clone(), now)));
+        let stored = match application::read(self, &keys).await {
+            Ok(stored) => stored,
+            Err(error) => {
+                tracing::warn!(error = crate::error_chain(&error), "status was not written; it will be");
+                batch.iter().for_each(|shown| drop(queue.fail(shown)));
+                return;
+            }
+        };
+        let stored = &stored;
+        futures::stream::iter(batch)
+            .for_each_concurrent(WORKERS, |shown| async move {
+                let outcome = match &shown {
+                    Shown::Application(key) => application::show(self, key, stored.get(key)).await,
+                    Shown::Cluster(name) => cluster::show(self, name).await,
+                    Shown::Cell(name) => cell::show(self, name).await,
+                };
+                match outcome {
+                    Ok(()) => queue.finish(&shown),
+                    Err(error) => {
+                        queue.fail(&shown);
+                        tracing::warn!(
+                            ?shown,
+                            error = crate::error_chain(&error),
+                            "status was not written; it will be"
+                        );
+                    }
+                }
+            })
+            .await;
     }
 
     fn everything(&self, queue: &Queue<Shown>) {
@@ -137,9 +176,12 @@ impl Project {
         if let Some(key) = known(names) {
             return Some(key);
         }
-        match self.store.application_keys().await {
-            Ok(keys) => *names.lock().unwrap_or_else(PoisonError::into_inner) = keys.into_iter().collect(),
-            Err(error) => tracing::debug!(%error, "application names were not read"),
+        match self.store.application_list(&[app]).await {
+            Ok(rows) => names
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(rows.into_iter().map(|row| (row.id, row.key))),
+            Err(error) => tracing::debug!(%error, "the application's name was not read"),
         }
         known(names)
     }

@@ -65,6 +65,7 @@ pub struct BedBuilder {
     members: Vec<MemberSpec>,
     standbys: usize,
     own_etcd: bool,
+    durable: bool,
 }
 
 impl BedBuilder {
@@ -103,6 +104,14 @@ impl BedBuilder {
         self
     }
 
+    /// A database that keeps what it committed whatever happens to the machine, as in production. Otherwise it
+    /// does not wait for the disk.
+    #[must_use]
+    pub fn durable(mut self) -> Self {
+        self.durable = true;
+        self
+    }
+
     /// Starts everything and waits until it works.
     ///
     /// # Errors
@@ -130,7 +139,8 @@ impl BedBuilder {
             let member = self.members.iter().find(|member| member.name == *name);
             starts.push(Plane::start(&tools, &folder, name, port_of(name)?, member));
         }
-        let (postgres, planes) = tokio::try_join!(Postgres::start(&folder, self.standbys), try_join_all(starts))?;
+        let (postgres, planes) =
+            tokio::try_join!(Postgres::start(&folder, self.standbys, self.durable), try_join_all(starts))?;
         let mut members: BTreeMap<String, Plane> =
             planes.into_iter().map(|plane| (plane.name().to_owned(), plane)).collect();
         let hub = members.remove("hub").context("the hub was started")?;

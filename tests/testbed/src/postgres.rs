@@ -32,7 +32,7 @@ fn user() -> Option<&'static str> {
 
 impl Postgres {
     /// Starts the primary and its standbys with data below the folder.
-    pub(crate) async fn start(folder: &Path, standbys: usize) -> anyhow::Result<Self> {
+    pub(crate) async fn start(folder: &Path, standbys: usize, durable: bool) -> anyhow::Result<Self> {
         ensure!(standbys <= 2, "at most two standbys");
         let programs = postgres_tools()?;
         let home = folder.join("postgres");
@@ -46,7 +46,7 @@ impl Postgres {
             &["-D", path(&data)?, "-U", "meridian", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"],
         )?;
         let [port] = free_ports()?;
-        let mut primary = server(&programs, folder, &data, port, "postgres");
+        let mut primary = server(&programs, folder, &data, port, "postgres", durable);
         primary.start()?;
         let mut postgres = Self { programs, port, primary, standbys: Vec::new() };
         postgres.ready(port).await?;
@@ -59,7 +59,7 @@ impl Postgres {
                 &["-D", path(&data)?, "-R", "-X", "stream", "-h", "127.0.0.1", "-p", &port_text, "-U", "meridian"],
             )?;
             let [own] = free_ports()?;
-            let mut standby = server(&postgres.programs, folder, &data, own, &format!("standby-{number}"));
+            let mut standby = server(&postgres.programs, folder, &data, own, &format!("standby-{number}"), durable);
             standby.start()?;
             postgres.ready(own).await?;
             postgres.standbys.push((own, standby));
@@ -124,15 +124,13 @@ impl Postgres {
     }
 }
 
-fn server(programs: &Path, folder: &Path, data: &Path, port: u16, name: &str) -> Process {
-    Process::new(name, &programs.join("postgres"), folder)
-        .user(user())
-        .ends_by("INT")
-        .arguments(&format!(
-            "-D {} -p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c full_page_writes=off \
+fn server(programs: &Path, folder: &Path, data: &Path, port: u16, name: &str, durable: bool) -> Process {
+    let haste = if durable { "" } else { "-c fsync=off -c full_page_writes=off" };
+    Process::new(name, &programs.join("postgres"), folder).user(user()).ends_by("INT").arguments(&format!(
+        "-D {} -p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= {haste} \
              -c max_connections=200 -c log_min_messages=warning",
-            data.display()
-        ))
+        data.display()
+    ))
 }
 
 fn as_owner(program: &Path, arguments: &[&str]) -> anyhow::Result<()> {

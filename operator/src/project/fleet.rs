@@ -1,0 +1,81 @@
+//! What every status needs of the whole fleet: read once for many.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
+use domain::topology::Topology;
+use jiff::Timestamp;
+use runtime::shared_read::SharedRead;
+use store::{ReservationRow, Store, StoreError};
+use tokio::time::Instant;
+
+/// A reading may be so old: status is a picture of a moment anyway, and says of which.
+const AGE: Duration = Duration::from_millis(500);
+
+/// The fleet at one moment.
+#[derive(Debug)]
+pub(super) struct FleetView {
+    pub(super) topology: Topology,
+    /// Last sign of life of each cluster.
+    pub(super) seen: BTreeMap<String, Timestamp>,
+}
+
+/// Sums over all applications at one moment.
+#[derive(Debug)]
+pub(super) struct Sums {
+    pub(super) apps: BTreeMap<String, i64>,
+    pub(super) expiries: BTreeMap<String, Timestamp>,
+    pub(super) reserved: Vec<ReservationRow>,
+}
+
+/// Shared readings.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Fleet {
+    view: Arc<SharedRead<FleetView>>,
+    sums: Arc<SharedRead<Sums>>,
+}
+
+impl Fleet {
+    pub(super) async fn view(&self, store: &Store) -> Result<Arc<FleetView>, StoreError> {
+        self.view.since(recent(), async || read(store).await).await
+    }
+
+    pub(super) async fn sums(&self, store: &Store) -> Result<Arc<Sums>, StoreError> {
+        let read = async || {
+            let (apps, expiries, reserved) =
+                tokio::try_join!(store.cluster_app_counts(), store.credential_expiries(), store.reservation_sums())?;
+            Ok(Sums { apps: apps.into_iter().collect(), expiries: expiries.into_iter().collect(), reserved })
+        };
+        self.sums.since(recent(), read).await
+    }
+}
+
+fn recent() -> Instant {
+    let now = Instant::now();
+    now.checked_sub(AGE).unwrap_or(now)
+}
+
+async fn read(store: &Store) -> Result<FleetView, StoreError> {
+    let (rows, cells) = tokio::try_join!(store.cluster_list(), store.cell_list())?;
+    let seen = rows.iter().filter_map(|row| Some((row.taken.name.clone(), row.status.as_ref()?.as_of?))).collect();
+    let stored = rows
+        .into_iter()
+        .map(|row| StoredCluster {
+            name: row.taken.name,
+            labels: row.taken.labels,
+            spec: row.taken.spec,
+            leaving: row.taken.removal.is_some(),
+            health: row.status.map(|status| status.health),
+            kinds: serde_json::Value::Null,
+            capacity: serde_json::Value::Null,
+        })
+        .collect();
+    let cells = cells
+        .into_iter()
+        .filter_map(|row| Some(StoredCell { name: row.name, labels: row.labels, spec: row.spec? }))
+        .collect();
+    let topology = topology_from_rows(stored, cells).0;
+    Ok(FleetView { topology, seen })
+}

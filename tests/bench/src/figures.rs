@@ -1,0 +1,70 @@
+//! What was measured: values by name, several where a run was repeated.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+/// Values of one run, by name.
+#[derive(Debug, Clone, Default)]
+pub struct Figures {
+    values: BTreeMap<String, f64>,
+}
+
+impl Figures {
+    /// Adds a value; its unit stands in the catalogue or at the end of the name.
+    pub fn add(&mut self, name: &str, value: f64) {
+        println!("  {name:58} {value:.3}");
+        self.values.insert(name.to_owned(), value);
+    }
+
+    /// A value of this run.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.values.get(name).copied()
+    }
+}
+
+/// Values of all runs, by name.
+#[derive(Debug, Clone, Default)]
+pub struct Runs {
+    values: BTreeMap<String, Vec<f64>>,
+}
+
+impl Runs {
+    /// Takes a run.
+    pub fn take(&mut self, figures: Figures) {
+        for (name, value) in figures.values {
+            self.values.entry(name).or_default().push(value);
+        }
+    }
+
+    /// Reads what [`Runs::json`] wrote.
+    pub fn parse(value: &Value) -> Self {
+        let list = |value: &Value| value.as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
+        let values = value["figures"].as_object().into_iter().flatten();
+        Self { values: values.map(|(name, value)| (name.clone(), list(value))).collect() }
+    }
+
+    /// Adds runs made at another time.
+    pub fn join(&mut self, other: Self) {
+        for (name, values) in other.values {
+            self.values.entry(name).or_default().extend(values);
+        }
+    }
+
+    /// Everything, for a machine to read.
+    pub fn json(&self, surroundings: &BTreeMap<String, String>) -> Value {
+        json!({ "surroundings": surroundings, "figures": self.values })
+    }
+
+    /// Values of one name, sorted.
+    pub fn sorted(&self, name: &str) -> Vec<f64> {
+        let mut values = self.values.get(name).cloned().unwrap_or_default();
+        values.sort_by(f64::total_cmp);
+        values
+    }
+
+    /// Names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+}

@@ -1,0 +1,100 @@
+//! `make bench`: runs the bench, prints JSON and writes the page.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use bench::{Runs, Scale, Scenario, run, write_page};
+use clap::{Parser, ValueEnum};
+
+/// Measures Meridian at the work of the leading peer.
+#[derive(Debug, Parser)]
+struct Args {
+    /// What to measure; everything when left out.
+    scenarios: Vec<Scenario>,
+    /// How often, each time on a new bed.
+    #[arg(long, default_value_t = 3)]
+    runs: usize,
+    /// Just enough to see that every part works.
+    #[arg(long, env = "BENCH_SHORT")]
+    short: bool,
+    /// Where the page goes; with `--short` no page is written.
+    #[arg(long, default_value = "docs/figures.md")]
+    page: PathBuf,
+    /// Where values go; those already there are kept unless the scenario runs again.
+    #[arg(long, default_value = "target/bench.json")]
+    json: PathBuf,
+    /// Adds to what the JSON holds instead of replacing it.
+    #[arg(long)]
+    join: bool,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let scenarios =
+        if args.scenarios.is_empty() { Scenario::value_variants().to_vec() } else { args.scenarios.clone() };
+    let scale = if args.short { Scale::short() } else { Scale::full() };
+    let mut runs = Runs::default();
+    if args.join && args.json.exists() {
+        runs = Runs::parse(&serde_json::from_slice(&std::fs::read(&args.json)?)?);
+    }
+    let count = if args.short { 1 } else { args.runs };
+    let surroundings = surroundings();
+    for number in 1..=count {
+        println!("run {number} of {count}");
+        runs.take(run(&scenarios, &scale).await?);
+        // Written after every run: what was measured is not lost when a later one fails.
+        let json = serde_json::to_string_pretty(&runs.json(&surroundings))?;
+        if !args.short {
+            std::fs::write(&args.json, json)?;
+            write_page(&args.page, &runs, &surroundings)?;
+        } else if number == count {
+            println!("{json}");
+        }
+    }
+    Ok(())
+}
+
+/// The machine and the versions of everything.
+fn surroundings() -> BTreeMap<String, String> {
+    let field = |file: &str, name: &str| {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
+        line.split_once(':').map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+    };
+    let said = |program: &Path, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).output().ok();
+        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+    };
+    let tools = testbed::tools().unwrap_or_default();
+    let postgres = testbed::postgres_tools().unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    [
+        (
+            "Machine",
+            format!(
+                "{cores} cores, {}; {} memory",
+                field("/proc/cpuinfo", "model name"),
+                field("/proc/meminfo", "MemTotal")
+            ),
+        ),
+        ("System", said(Path::new("uname"), &["-sr"])),
+        (
+            "Meridian",
+            format!("{} at {}", env!("CARGO_PKG_VERSION"), said(Path::new("git"), &["rev-parse", "--short", "HEAD"])),
+        ),
+        ("Kubernetes", said(&tools.join("kube-apiserver"), &["--version"])),
+        ("etcd", said(&tools.join("etcd"), &["--version"]).lines().next().unwrap_or_default().to_owned()),
+        ("kwok", said(&tools.join("kwok"), &["--version"])),
+        ("PostgreSQL", said(&postgres.join("postgres"), &["--version"])),
+        ("Rust", said(Path::new("rustc"), &["--version"])),
+        (
+            "Disk",
+            "PostgreSQL waits for every commit to be on disk; the test bed's etcds do not (the peer's did)".to_owned(),
+        ),
+        ("Day", said(Path::new("date"), &["-u", "+%F"])),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}

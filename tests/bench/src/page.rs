@@ -1,0 +1,104 @@
+//! The page of results: `docs/figures.md`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+use crate::catalogue::{Entry, PARTS, Part};
+use crate::figures::Runs;
+
+/// Writes the page.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_page(path: &Path, runs: &Runs, surroundings: &BTreeMap<String, String>) -> anyhow::Result<()> {
+    Ok(std::fs::write(path, page(runs, surroundings))?)
+}
+
+fn page(runs: &Runs, surroundings: &BTreeMap<String, String>) -> String {
+    let mut text = String::from(
+        "# Figures\n\n\
+         Written by `make bench`. Each value is the median of the runs, with the least and the greatest beside it. The peer is \
+         Karmada (2026-08), measured once on the same kind of machine (two cores, 24 GiB) doing the same work with nothing else \
+         running; its figure is the better one where tuning changed it. *Ratio* is the peer's figure divided by ours where less is \
+         better, and ours by the peer's where more is. The load average says how much else the cores had to do: a figure taken at \
+         a load far above two is slower than the machine.\n\n## Where\n\n",
+    );
+    for (name, value) in surroundings {
+        let _ = writeln!(text, "- {name}: {value}");
+    }
+    for part in PARTS {
+        section(&mut text, runs, part);
+    }
+    details(&mut text, runs);
+    text
+}
+
+fn section(text: &mut String, runs: &Runs, part: &Part) {
+    if !part.entries.iter().any(|entry| !runs.sorted(entry.name).is_empty()) {
+        return;
+    }
+    let load = runs.sorted(&format!("{}.load", part.scenario));
+    let _ = write!(text, "\n## {}\n\n{}\n\n", part.title, part.note);
+    let loads: Vec<String> = load.iter().map(|value| format!("{value:.1}")).collect();
+    let _ = writeln!(text, "Load average at the beginning of each run: {}.\n", loads.join(", "));
+    text.push_str("| what | ours | least – greatest (runs) | peer | goal | ratio |\n|---|---|---|---|---|---|\n");
+    for entry in part.entries {
+        row(text, entry, &runs.sorted(entry.name));
+    }
+}
+
+fn row(text: &mut String, entry: &Entry, values: &[f64]) {
+    let (Some(least), Some(greatest)) = (values.first(), values.last()) else { return };
+    let median = values[values.len() / 2];
+    let sign = if entry.more { "≥" } else { "≤" };
+    let goal = entry.goal.map_or(String::new(), |goal| {
+        let reached = if entry.more { median >= goal } else { median <= goal };
+        format!("{sign} {}{}", number(goal), if reached { " ✓" } else { " ✗" })
+    });
+    let ratio = entry.peer.filter(|peer| *peer > 0.0 && median > 0.0).map_or(String::new(), |peer| {
+        let ratio = if entry.more { median / peer } else { peer / median };
+        format!("{}×", number(ratio))
+    });
+    let unit = if entry.unit.is_empty() { String::new() } else { format!(" {}", entry.unit) };
+    let _ = writeln!(
+        text,
+        "| {} | **{}**{unit} | {} – {} ({}) | {} | {goal} | {ratio} |",
+        entry.what,
+        number(median),
+        number(*least),
+        number(*greatest),
+        values.len(),
+        entry.peer_note,
+    );
+}
+
+/// Everything else that was counted.
+fn details(text: &mut String, runs: &Runs) {
+    let shown = |name: &str| {
+        name.ends_with(".load") || PARTS.iter().any(|part| part.entries.iter().any(|entry| entry.name == name))
+    };
+    let rest: Vec<&str> = runs.names().filter(|name| !shown(name)).collect();
+    if rest.is_empty() {
+        return;
+    }
+    text.push_str("\n## Everything else that was counted\n\n| name | median | least – greatest |\n|---|---|---|\n");
+    for name in rest {
+        let values = runs.sorted(name);
+        let (Some(least), Some(greatest)) = (values.first(), values.last()) else { continue };
+        let median = values[values.len() / 2];
+        let _ = writeln!(text, "| `{name}` | {} | {} – {} |", number(median), number(*least), number(*greatest));
+    }
+}
+
+/// Three significant digits; whole numbers as such.
+fn number(value: f64) -> String {
+    let size = value.abs();
+    if value.fract() == 0.0 || size >= 100.0 {
+        format!("{value:.0}")
+    } else if size >= 10.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.2}")
+    }
+}

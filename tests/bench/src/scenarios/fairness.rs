@@ -1,0 +1,76 @@
+//! Who waits for whom: one application with many edits beside another, one member that hangs beside the others.
+
+use std::time::{Duration, Instant};
+
+use crds::Application;
+use kube::Api;
+
+use super::{NAMESPACE, Scale, latency};
+use crate::figures::Figures;
+use crate::installation::{Installation, MEMBERS};
+use crate::{load, spread};
+
+const BUSY: &str = "busy";
+const CALM: &str = "calm";
+/// Single edits of the calm application in each phase.
+const EDITS: usize = 15;
+/// Between two of them.
+const PACE: Duration = Duration::from_millis(500);
+
+pub(super) async fn run(bed: &mut Installation, scale: &Scale, figures: &mut Figures) -> anyhow::Result<()> {
+    let witness = bed.witness().await?;
+    let api = Api::<Application>::namespaced(bed.hub().await?, NAMESPACE);
+    latency::bring(bed, &witness, &api, BUSY).await?;
+    latency::bring(bed, &witness, &api, CALM).await?;
+    let count = EDITS.min(scale.edits);
+
+    let edits = async |members: &'static [&'static str], mark: &str| {
+        let mut times = Vec::new();
+        for number in 0..count {
+            let each = 1 + (number % 2) as i32;
+            let begun = Instant::now();
+            load::scale(&api, CALM, each * MEMBERS.len() as i32).await?;
+            let shown = latency::shown_in(&witness, members, CALM, |seen| seen.replicas == each).await?;
+            times.push(shown - begun);
+            tokio::time::sleep_until((begun + PACE).into()).await;
+        }
+        anyhow::ensure!(times.len() == count, "{mark}");
+        anyhow::Ok(spread::median(times))
+    };
+    let all: &[&str] = &MEMBERS;
+    let alone = edits(all, "alone").await?;
+
+    // The same pace of requests on the hub, so that only Meridian's own queues differ.
+    let busy_api = Api::<Application>::namespaced(bed.hub().await?, NAMESPACE);
+    let total = scale.busy_edits;
+    let storm = tokio::spawn(async move {
+        let begun = Instant::now();
+        for number in 0..total {
+            load::annotate(&busy_api, BUSY, &format!("storm-{number}")).await?;
+        }
+        anyhow::Ok(begun.elapsed())
+    });
+    let beside = edits(all, "beside").await?;
+    let took = storm.await??;
+    figures.add("fairness.alone_p50_ms", alone.as_secs_f64() * 1000.0);
+    figures.add("fairness.beside_busy_p50_ms", beside.as_secs_f64() * 1000.0);
+    figures.add("fairness.busy_ratio", beside.as_secs_f64() / alone.as_secs_f64());
+    figures.add("fairness.busy_edits_per_s", total as f64 / took.as_secs_f64());
+    let last = format!("storm-{}", total - 1);
+    latency::shown(&witness, BUSY, |seen| seen.edit.as_deref() == Some(&last)).await?;
+    bed.idle().await?;
+
+    let others: &[&str] = &MEMBERS[..2];
+    let undisturbed = edits(others, "undisturbed").await?;
+    bed.member_api(MEMBERS[2])?.pause()?;
+    let disturbed = edits(others, "disturbed").await;
+    bed.member_api(MEMBERS[2])?.resume()?;
+    let disturbed = disturbed?;
+    figures.add("fairness.others_p50_ms", undisturbed.as_secs_f64() * 1000.0);
+    figures.add("fairness.others_beside_hung_p50_ms", disturbed.as_secs_f64() * 1000.0);
+    figures.add("fairness.hung_ratio", disturbed.as_secs_f64() / undisturbed.as_secs_f64());
+    // Whatever the hung member missed arrives.
+    let last = 1 + ((count - 1) % 2) as i32;
+    latency::shown(&witness, CALM, |seen| seen.replicas == last).await?;
+    bed.idle().await.map(drop)
+}

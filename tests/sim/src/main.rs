@@ -1,0 +1,34 @@
+//! `member-sim`: simulated members until its standard input or it itself is ended.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Parser;
+use sim::{Config, Simulation};
+
+/// Serves simulated member API servers.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Members.
+    #[arg(long)]
+    members: usize,
+    /// Zones they lie in, by turns.
+    #[arg(long, default_value_t = 3)]
+    zones: usize,
+    /// Port on 127.0.0.1.
+    #[arg(long)]
+    port: u16,
+    /// File the authority's certificate is written to once everything is served.
+    #[arg(long)]
+    ca: PathBuf,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let config = Config { members: args.members, zones: args.zones, port: args.port };
+    let simulation = Simulation::start(&config).await?;
+    std::fs::write(&args.ca, &simulation.ca_pem).with_context(|| format!("writing {}", args.ca.display()))?;
+    std::future::pending::<()>().await;
+    Ok(())
+}
