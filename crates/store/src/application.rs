@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as Ts;
+use runtime::crash::{Side, point};
 use serde_json::Value;
 use vocabulary::AppKey;
 
@@ -150,6 +151,7 @@ impl Store {
         key: &EnvelopeKey,
     ) -> Result<AppId, StoreError> {
         let payload = Payload::pack(&taken.payload, taken.secret, key)?;
+        point("application_take", Side::Before);
         // One statement, and so one transaction: the claim is checked and held in it as in every other.
         let row = sqlx::query!(
             r#"
@@ -189,12 +191,12 @@ impl Store {
         .fetch_optional(&self.pool)
         .await?
         .ok_or_else(|| StoreError::Fenced { lease: claim.lease.clone(), epoch: claim.epoch })?;
+        point("application_take", Side::After);
         // Counted before this one came.
         if row.kept >= REVISIONS_KEPT {
-            let mut transaction = self.pool.begin().await?;
-            claim.check_in_txn(&mut transaction).await?;
-            collect_revisions(&mut transaction, row.app).await?;
-            transaction.commit().await?;
+            let mut write = self.write(claim, "revisions_collect").await?;
+            collect_revisions(&mut write, row.app).await?;
+            write.commit().await?;
         }
         Ok(row.app)
     }
@@ -208,8 +210,7 @@ impl Store {
         removal: Removal,
         delete_confirmed: Option<&[u8]>,
     ) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin().await?;
-        claim.check_in_txn(&mut transaction).await?;
+        let mut write = self.write(claim, "application_remove").await?;
         sqlx::query!(
             r#"
             UPDATE application SET removal = $2, delete_confirmed = $3, removal_since = coalesce(removal_since, now())
@@ -218,20 +219,19 @@ impl Store {
             removal.as_str(),
             delete_confirmed
         )
-        .execute(&mut *transaction)
+        .execute(&mut **write)
         .await?;
-        Ok(transaction.commit().await?)
+        write.commit().await
     }
 
     /// Forgets an application that has no placement left. Returns whether it is gone.
     pub async fn application_forget(&self, claim: &Claim, id: AppId) -> Result<bool, StoreError> {
-        let mut transaction = self.pool.begin().await?;
-        claim.check_in_txn(&mut transaction).await?;
+        let mut write = self.write(claim, "application_forget").await?;
         let gone = sqlx::query!(
             "DELETE FROM application WHERE id = $1 AND removal IS NOT NULL AND NOT EXISTS (SELECT 1 FROM placement WHERE app = $1)",
             id
         )
-        .execute(&mut *transaction)
+        .execute(&mut **write)
         .await?
         .rows_affected()
             == 1;
@@ -239,10 +239,10 @@ impl Store {
             sqlx::query!(
                 "DELETE FROM payload p WHERE NOT EXISTS (SELECT 1 FROM app_revision r WHERE r.payload = p.hash)"
             )
-            .execute(&mut *transaction)
+            .execute(&mut **write)
             .await?;
         }
-        transaction.commit().await?;
+        write.commit().await?;
         Ok(gone)
     }
 
@@ -349,8 +349,7 @@ impl Store {
     ) -> Result<Vec<AppId>, StoreError> {
         let (apps, revisions): (Vec<AppId>, Vec<&[u8]>) =
             ready.iter().map(|(app, revision)| (*app, revision.as_slice())).unzip();
-        let mut transaction = self.pool.begin().await?;
-        claim.check_in_txn(&mut transaction).await?;
+        let mut write = self.write(claim, "revisions_were_ready").await?;
         let news = sqlx::query_scalar!(
             r#"
             UPDATE app_revision r SET was_ready = true FROM unnest($1::bigint[], $2::bytea[]) AS n (app, revision)
@@ -359,9 +358,9 @@ impl Store {
             &apps,
             &revisions as _,
         )
-        .fetch_all(&mut *transaction)
+        .fetch_all(&mut **write)
         .await?;
-        transaction.commit().await?;
+        write.commit().await?;
         Ok(news)
     }
 }

@@ -35,8 +35,7 @@ pub struct CellRow {
 impl Store {
     /// Takes a declared cell in.
     pub async fn cell_take(&self, claim: &Claim, taken: &CellTaken) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin().await?;
-        claim.check_in_txn(&mut transaction).await?;
+        let mut write = self.write(claim, "cell_take").await?;
         sqlx::query!(
             r#"
             INSERT INTO cell (name, object_uid, generation, labels, spec) VALUES ($1, $2, $3, $4, $5)
@@ -49,22 +48,21 @@ impl Store {
             taken.labels,
             taken.spec,
         )
-        .execute(&mut *transaction)
+        .execute(&mut **write)
         .await?;
-        Ok(transaction.commit().await?)
+        write.commit().await
     }
 
     /// Forgets a declared cell. Its authority stays while anything is placed in it.
     pub async fn cell_forget(&self, claim: &Claim, name: &str) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin().await?;
-        claim.check_in_txn(&mut transaction).await?;
+        let mut write = self.write(claim, "cell_forget").await?;
         sqlx::query!(
             "UPDATE cell SET spec = NULL, labels = '{}', object_uid = NULL, generation = NULL WHERE name = $1",
             name
         )
-        .execute(&mut *transaction)
+        .execute(&mut **write)
         .await?;
-        Ok(transaction.commit().await?)
+        write.commit().await
     }
 
     /// All cells, by name.

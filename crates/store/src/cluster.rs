@@ -115,8 +115,7 @@ macro_rules! cluster_row {
 impl Store {
     /// Takes a cluster in, with its implicit cell.
     pub async fn cluster_take(&self, claim: &Claim, taken: &ClusterTaken) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin().await?;
-        claim.check_in_txn(&mut transaction).await?;
+        let mut write = self.write(claim, "cluster_take").await?;
         sqlx::query!(
             r#"
             INSERT INTO cluster (name, object_uid, member_uid, generation, labels, spec, removal)
@@ -131,27 +130,26 @@ impl Store {
             taken.spec,
             taken.removal.map(Removal::as_str),
         )
-        .execute(&mut *transaction)
+        .execute(&mut **write)
         .await?;
         sqlx::query!("INSERT INTO cell (name) VALUES ($1) ON CONFLICT DO NOTHING", taken.name)
-            .execute(&mut *transaction)
+            .execute(&mut **write)
             .await?;
-        Ok(transaction.commit().await?)
+        write.commit().await
     }
 
     /// Another member takes the name over: what was observed and the old credential are dropped, so that
     /// everything decided for the cluster is delivered anew.
     pub async fn cluster_replace(&self, claim: &Claim, taken: &ClusterTaken) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin().await?;
-        claim.check_in_txn(&mut transaction).await?;
+        let mut write = self.write(claim, "cluster_replace").await?;
         sqlx::query!(
             "DELETE FROM placement_status s USING placement p WHERE p.id = s.placement AND p.cluster = $1",
             taken.name
         )
-        .execute(&mut *transaction)
+        .execute(&mut **write)
         .await?;
-        sqlx::query!("DELETE FROM cluster_status WHERE cluster = $1", taken.name).execute(&mut *transaction).await?;
-        sqlx::query!("DELETE FROM credential WHERE cluster = $1", taken.name).execute(&mut *transaction).await?;
+        sqlx::query!("DELETE FROM cluster_status WHERE cluster = $1", taken.name).execute(&mut **write).await?;
+        sqlx::query!("DELETE FROM credential WHERE cluster = $1", taken.name).execute(&mut **write).await?;
         sqlx::query!(
             "UPDATE cluster SET object_uid = $2, member_uid = $3, generation = $4, labels = $5, spec = $6 WHERE name = $1",
             taken.name,
@@ -161,27 +159,26 @@ impl Store {
             taken.labels,
             taken.spec,
         )
-        .execute(&mut *transaction)
+        .execute(&mut **write)
         .await?;
-        Ok(transaction.commit().await?)
+        write.commit().await
     }
 
     /// Forgets a cluster that is being deleted and holds nothing any more. Returns whether it is gone.
     pub async fn cluster_forget(&self, claim: &Claim, name: &str) -> Result<bool, StoreError> {
-        let mut transaction = self.pool.begin().await?;
-        claim.check_in_txn(&mut transaction).await?;
+        let mut write = self.write(claim, "cluster_forget").await?;
         let gone = sqlx::query!(
             "DELETE FROM cluster WHERE name = $1 AND removal IS NOT NULL AND NOT EXISTS (SELECT 1 FROM placement WHERE cluster = $1)",
             name
         )
-        .execute(&mut *transaction)
+        .execute(&mut **write)
         .await?
         .rows_affected()
             == 1;
         if gone {
-            sqlx::query!("DELETE FROM cell WHERE name = $1 AND spec IS NULL", name).execute(&mut *transaction).await?;
+            sqlx::query!("DELETE FROM cell WHERE name = $1 AND spec IS NULL", name).execute(&mut **write).await?;
         }
-        transaction.commit().await?;
+        write.commit().await?;
         Ok(gone)
     }
 
@@ -222,8 +219,7 @@ impl Store {
         cluster: &str,
         status: &ClusterStatusRow,
     ) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin().await?;
-        claim.check_in_txn(&mut transaction).await?;
+        let mut write = self.write(claim, "cluster_status_set").await?;
         sqlx::query!(
             r#"
             INSERT INTO cluster_status (cluster, health, reason, message, as_of, checked_at, unhealthy_since, signals, version, kinds, capacity)
@@ -243,9 +239,9 @@ impl Store {
             status.kinds,
             status.capacity,
         )
-        .execute(&mut *transaction)
+        .execute(&mut **write)
         .await?;
-        Ok(transaction.commit().await?)
+        write.commit().await
     }
 
     /// Remembers when a cluster was judged last and, if it gave one, its last sign of life. Nothing else changed.
@@ -256,17 +252,16 @@ impl Store {
         as_of: Option<Timestamp>,
         checked_at: Timestamp,
     ) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin().await?;
-        claim.check_in_txn(&mut transaction).await?;
+        let mut write = self.write(claim, "cluster_seen").await?;
         sqlx::query!(
             "UPDATE cluster_status SET as_of = coalesce($2, as_of), checked_at = $3 WHERE cluster = $1",
             cluster,
             as_of.map(Timestamp::to_sqlx) as _,
             checked_at.to_sqlx() as _
         )
-        .execute(&mut *transaction)
+        .execute(&mut **write)
         .await?;
-        Ok(transaction.commit().await?)
+        write.commit().await
     }
 
     /// How many applications have an object in each cluster.

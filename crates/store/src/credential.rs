@@ -33,8 +33,7 @@ impl Store {
         key: &EnvelopeKey,
     ) -> Result<(), StoreError> {
         let sealed = key.seal(&purpose(cluster), credential.token.expose_secret().as_bytes())?;
-        let mut transaction = self.pool.begin().await?;
-        claim.check_in_txn(&mut transaction).await?;
+        let mut write = self.write(claim, "credential_set").await?;
         sqlx::query!(
             r#"
             INSERT INTO credential AS c (cluster, sealed, issued_at, expires_at) VALUES ($1, $2, $3, $4)
@@ -45,9 +44,9 @@ impl Store {
             credential.issued_at.to_sqlx() as _,
             credential.expires_at.to_sqlx() as _,
         )
-        .execute(&mut *transaction)
+        .execute(&mut **write)
         .await?;
-        Ok(transaction.commit().await?)
+        write.commit().await
     }
 
     /// A cluster's credential.

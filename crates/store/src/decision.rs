@@ -95,16 +95,15 @@ impl Store {
         claim: &Claim,
         decisions: &[DecisionRow],
     ) -> Result<Vec<(String, PlacementId)>, StoreError> {
-        let mut transaction = self.pool.begin().await?;
-        claim.check_in_txn(&mut transaction).await?;
+        let mut write = self.write(claim, "decision_commit").await?;
         let mut touched = Vec::new();
-        touched.extend(insert(&mut transaction, decisions).await?);
-        touched.extend(change(&mut transaction, decisions).await?);
-        forget(&mut transaction, decisions).await?;
-        reserve(&mut transaction, decisions).await?;
-        crate::delete_window::count(&mut transaction, decisions).await?;
-        log(&mut transaction, decisions).await?;
-        transaction.commit().await?;
+        touched.extend(insert(&mut write, decisions).await?);
+        touched.extend(change(&mut write, decisions).await?);
+        forget(&mut write, decisions).await?;
+        reserve(&mut write, decisions).await?;
+        crate::delete_window::count(&mut write, decisions).await?;
+        log(&mut write, decisions).await?;
+        write.commit().await?;
         Ok(touched)
     }
 

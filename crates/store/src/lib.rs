@@ -23,6 +23,7 @@ mod placement;
 mod placement_status;
 mod pool;
 pub mod seal;
+mod write;
 
 pub use application::{ApplicationRow, ApplicationTaken, Removal, RevisionRow};
 pub use cell::{CellRow, CellTaken};
@@ -38,6 +39,7 @@ pub use parsed::ParsedRevisions;
 pub use placement::{OwnerRow, PlacementRow, Wish};
 pub use placement_status::{ObjectState, StatusRow};
 pub use pool::Store;
+pub use write::WRITES;
 
 /// Row id of an application.
 pub type AppId = i64;

@@ -180,8 +180,7 @@ impl Store {
         if rows.is_empty() {
             return Ok(());
         }
-        let mut transaction = self.pool.begin().await?;
-        claim.check_in_txn(&mut transaction).await?;
+        let mut write = self.write(claim, "status_set").await?;
         let placements: Vec<i64> = rows.iter().map(|row| row.placement).collect();
         let states: Vec<&str> = rows.iter().map(|row| row.state.as_str()).collect();
         let messages: Vec<Option<&str>> = rows.iter().map(|row| row.message.as_deref()).collect();
@@ -234,8 +233,8 @@ impl Store {
             &drift,
             &changed as _,
         )
-        .execute(&mut *transaction)
+        .execute(&mut **write)
         .await?;
-        Ok(transaction.commit().await?)
+        write.commit().await
     }
 }

@@ -318,16 +318,14 @@ fn identify(object: &mut Value, member: &str, revision: u64, uid: Option<String>
 fn fence_rises(object: &Value, new: &Value) -> Result<(), Refusal> {
     let fence = |object: &Value| object["metadata"]["annotations"][labels::FENCE].as_str().map(str::to_owned);
     match (fence(object), fence(new)) {
-        (Some(before), Some(now)) if now < before => {
-            Err(Refusal::new(
-                422,
-                "Invalid",
-                format!(
-                    "ValidatingAdmissionPolicy '{}' denied request: stale write: fence {now} is below {before}",
-                    members::install::POLICY_NAME
-                ),
-            ))
-        }
+        (Some(before), Some(now)) if now < before => Err(Refusal::new(
+            422,
+            "Invalid",
+            format!(
+                "ValidatingAdmissionPolicy '{}' denied request: stale write: fence {now} is below {before}",
+                members::install::POLICY_NAME
+            ),
+        )),
         _ => Ok(()),
     }
 }
