@@ -70,6 +70,12 @@ impl Process {
         self
     }
 
+    /// Sets a variable of its environment, or removes it, from the next start on.
+    pub fn set_environment(&mut self, name: &str, value: Option<&str>) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+    }
+
     /// Runs it as another user; only root may.
     #[must_use]
     pub(crate) fn user(mut self, user: Option<&'static str>) -> Self {

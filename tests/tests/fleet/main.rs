@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod clusters;
+mod crash;
 mod deletion;
 mod intent;
 mod kinds;
@@ -71,10 +72,12 @@ fn main() -> ExitCode {
         intent::a_kind_that_goes_from_the_hub_leaves_the_fleet_as_it_is,
         intent::a_hub_rebuilt_empty_moves_nothing,
     ];
+    let crashes = scenarios![crash::dying_at_any_write_loses_nothing_and_does_nothing_twice];
     run(vec![
         Act { name: "usual", plan: FleetPlan::usual(), scenarios: usual },
         Act { name: "disturbed", plan: disturbable(), scenarios: disturbed },
         Act { name: "pair", plan: pair(), scenarios: pair_scenarios },
+        Act { name: "crashes", plan: crashing(), scenarios: crashes },
     ])
 }
 
@@ -93,6 +96,12 @@ fn disturbable() -> FleetPlan {
         // Silence and its probes are the operator's own defaults: their figures are promised.
         times: Times { recovery: Some(3.0), delete_window: Some(20.0), ..Times::default() },
     }
+}
+
+/// The usual members, and limits that many short lives do not reach.
+fn crashing() -> FleetPlan {
+    let times = Times { recovery: Some(0.5), delete_window: Some(0.5), ..Times::default() };
+    FleetPlan { times, ..FleetPlan::usual() }
 }
 
 /// The usual members and two operators, and everything between them and the rest can be disturbed.
