@@ -207,7 +207,8 @@ fn a_rebalance_moves_nothing_without_a_gain_and_needs_no_second_one() {
             prop_assert_eq!(&after, &before, "a rebalance that gains nothing moves");
             return Ok(());
         }
-        if settled(step.outcome) {
+        // Once pods have caught up, what is free on nodes may differ from what the decision knew.
+        if settled(step.outcome) && !world.settled {
             prop_assert_eq!(step.outcome.rebalance_needed, moves, "what a rebalance would move is told");
         }
         // All that a decision promises, but for what it does not move.
