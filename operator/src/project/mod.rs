@@ -138,7 +138,9 @@ impl Project {
             Ok(stored) => stored,
             Err(error) => {
                 tracing::warn!(error = crate::error_chain(&error), "status was not written; it will be");
-                batch.iter().for_each(|shown| drop(queue.fail(shown)));
+                for shown in &batch {
+                    queue.fail(shown);
+                }
                 return;
             }
         };

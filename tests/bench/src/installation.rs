@@ -167,7 +167,7 @@ impl Installation {
         let mut groups = vec![
             group("operator", &self.operator)?,
             group("postgres", &self.bed.postgres.primary)?,
-            group("hub etcd", self.bed.etcds.get("hub").context("an etcd of the hub")?)?,
+            group("hub etcd", &self.bed.etcds.get("hub").context("an etcd of the hub")?.process)?,
         ];
         for process in self.bed.hub.processes() {
             groups.push(group(&format!("hub {}", process.name().trim_start_matches("kube-")), process)?);
@@ -182,7 +182,7 @@ impl Installation {
             for process in plane.processes() {
                 groups.push(group(&format!("members {}", process.name().trim_start_matches("kube-")), process)?);
             }
-            groups.push(group("members etcd", self.bed.etcds.get(name).context("an etcd of the member")?)?);
+            groups.push(group("members etcd", &self.bed.etcds.get(name).context("an etcd of the member")?.process)?);
         }
         Ok(groups)
     }
@@ -193,7 +193,7 @@ impl Installation {
     /// When one of them does not answer.
     pub(crate) fn stored(&self) -> anyhow::Result<(f64, f64)> {
         let database = self.bed.postgres.query("select pg_database_size('meridian')")?.parse()?;
-        let etcd = self.bed.etcds.get("hub").and_then(Process::pid).context("an etcd of the hub")?;
+        let etcd = self.bed.etcds.get("hub").and_then(|etcd| etcd.process.pid()).context("an etcd of the hub")?;
         let url = argument(etcd, "--listen-client-urls")?;
         let port = url.rsplit(':').next().and_then(|port| port.parse().ok()).context("a port")?;
         let text = get(port, "/metrics")?;
