@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use vocabulary::SYSTEM_NAMESPACE;
 
 use crate::credentials::Credentials;
-use crate::hub::{follow, read_identity};
+use crate::hub::{follow, goes_on, read_identity};
 use crate::intake::{HubView, Intake, IntakeMetrics, Refusals};
 use crate::project::{Fleet, Project};
 
@@ -85,6 +85,7 @@ impl Leader {
         supervisor.spawn("schedule", schedule.run(token.clone()));
         supervisor.spawn("credentials", self.credentials.clone().run(claim.clone(), token.clone()));
         let hub = &self.hub;
+        supervisor.spawn("history", goes_on(hub.clone(), token.clone()));
         let applications = Api::<DeserializeGuard<Application>>::all(hub.clone());
         let policies = Api::<DeserializeGuard<PlacementPolicy>>::all(hub.clone());
         let clusters = Api::<DeserializeGuard<Cluster>>::all(hub.clone());

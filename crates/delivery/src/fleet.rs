@@ -15,6 +15,8 @@ use tokio::time::Instant;
 pub(crate) struct FleetView {
     pub(crate) topology: Topology,
     pub(crate) authorities: BTreeMap<String, u32>,
+    /// UID each member is to have, by the name of its cluster.
+    pub(crate) member_uids: BTreeMap<String, String>,
 }
 
 /// Reads the fleet for the deliverers of all clusters.
@@ -30,6 +32,7 @@ impl Fleet {
 
 async fn read(store: &Store) -> Result<FleetView, StoreError> {
     let (clusters, rows) = tokio::try_join!(store.cluster_list(), store.cell_list())?;
+    let member_uids = clusters.iter().map(|row| (row.taken.name.clone(), row.taken.member_uid.clone())).collect();
     let clusters = clusters.into_iter().map(|row| StoredCluster {
         name: row.taken.name,
         labels: row.taken.labels,
@@ -45,5 +48,5 @@ async fn read(store: &Store) -> Result<FleetView, StoreError> {
         .filter_map(|row| Some(StoredCell { name: row.name, labels: row.labels, spec: row.spec? }))
         .collect();
     let (topology, _) = topology_from_rows(clusters.collect(), cells);
-    Ok(FleetView { topology, authorities })
+    Ok(FleetView { topology, authorities, member_uids })
 }

@@ -33,6 +33,8 @@ impl Session {
         let Some(row) = registered(self.delivery(), self.name()).await? else { return Ok(()) };
         let expected_uid = row.taken.member_uid;
         let mut pulse = Pulse::new(times, row.status);
+        // A watch from a revision that the member has not reached any more would hear nothing until it has.
+        let mut reached = None;
         loop {
             watched.cover(self);
             tokio::select! {
@@ -49,22 +51,44 @@ impl Session {
                     }
                 }
                 Some(sign) = probes.next() => match sign {
-                    Sign::Answered(outcome) => pulse.answered(outcome),
+                    Sign::Answered(Ok(revision)) => {
+                        pulse.answered(Ok(()));
+                        if let (Some(reached), Some(revision)) = (reached, revision)
+                            && revision < reached
+                        {
+                            tracing::warn!(
+                                cluster = self.name(), ?reached, ?revision,
+                                "the member's history went back: its store was restored from an older state; all is read anew"
+                            );
+                            return Ok(());
+                        }
+                        reached = revision.or(reached);
+                    }
+                    Sign::Answered(Err(trouble)) => pulse.answered(Err(trouble)),
                     Sign::Told(outcome) => pulse.told(outcome),
                 },
                 _ = probe.tick() => {
                     probes.ask(self.member(), &expected_uid, pulse.watch_is_quiet());
                     self.write_pulse(&mut pulse, &mut watched).await?;
                 }
-                _ = reread.tick() => { self.read_topology().await?; self.read_rows(None).await?; }
+                _ = reread.tick() => {
+                    self.read_topology().await?;
+                    self.read_rows(None).await?;
+                    if self.is_replaced(&expected_uid) { return Ok(()) }
+                }
                 _ = rediscover.tick() => self.rediscover().await,
                 hint = hints.recv() => match hint {
-                    Ok(hint) => if self.hear(&hint).await? { return Ok(()) },
+                    Ok(hint) => if self.hear(&hint).await? || self.is_replaced(&expected_uid) { return Ok(()) },
                     Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => { self.read_topology().await?; self.read_rows(None).await?; }
                     Err(tokio::sync::broadcast::error::RecvError::Closed) => return Ok(()),
                 },
             }
         }
+    }
+
+    /// Another cluster was put under the name: nothing of this session holds for it.
+    fn is_replaced(&self, expected_uid: &str) -> bool {
+        self.fleet().member_uids.get(self.name()).is_some_and(|uid| uid != expected_uid)
     }
 
     /// Acts on a hint. True when the session must begin anew: the connection changed.

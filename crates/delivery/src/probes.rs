@@ -10,8 +10,8 @@ use crate::contact::{Trouble, is_expected};
 /// An answer, or none.
 #[derive(Debug)]
 pub(crate) enum Sign {
-    /// To a request.
-    Answered(Result<(), Trouble>),
+    /// To a request; with the revision of the member's store.
+    Answered(Result<Option<u64>, Trouble>),
     /// To a watch.
     Told(Result<(), Trouble>),
 }
@@ -32,7 +32,9 @@ impl Probes {
             let (member, expected_uid) = (member.clone(), expected_uid.to_owned());
             self.asked.push(Box::pin(async move {
                 let outcome = member.probe().await.map_err(|error| Trouble::of(&error));
-                Sign::Answered(outcome.and_then(|uid| is_expected(&member, &uid, &expected_uid)))
+                Sign::Answered(outcome.and_then(|identity| {
+                    is_expected(&member, &identity.uid, &expected_uid).map(|()| identity.revision)
+                }))
             }));
         }
         if watch && !self.watch {

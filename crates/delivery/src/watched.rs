@@ -135,12 +135,17 @@ impl Watched {
             let mut board = session.board();
             let observed = board.observe(id, now);
             let app = board.entries.get(&id).map(|entry| entry.row.app);
+            let over = observed.as_ref().is_some_and(|status| status.state.is_over());
             // Under the board's lock: see `record`.
             if let (Some(status), Some(app)) = (observed, app) {
                 session.sink().push(app, status);
             }
             drop(board);
             session.queue().push(id);
+            if over {
+                // What leaves after it has waited for this.
+                session.push_siblings(id);
+            }
         }
     }
 }

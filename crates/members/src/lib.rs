@@ -25,7 +25,7 @@ pub use api_kind::ApiKind;
 pub use config::{Limits, MemberConfig};
 pub use discovery::{ServedKind, served_kinds};
 pub use error::MemberError;
-pub use member::{Member, ServerVersion};
+pub use member::{Identity, Member, ServerVersion};
 pub use registry::Registry;
 pub use transport::BreakerState;
 pub use watch::{Deleted, WatchEvent};

@@ -16,9 +16,6 @@ use crate::config::MemberConfig;
 use crate::error::MemberError;
 use crate::transport::{BreakerState, Call, Transport};
 
-/// What identifies a cluster for its whole life.
-const KUBE_SYSTEM: &str = "/api/v1/namespaces/kube-system";
-
 /// One member cluster. Clones share connections, budget, breaker and token.
 #[derive(Debug, Clone)]
 pub struct Member {
@@ -34,6 +31,16 @@ pub struct ServerVersion {
     pub minor: u32,
     /// The full text, such as `v1.36.1`.
     pub git_version: String,
+}
+
+/// Who a member is, and where its history stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// UID of the kube-system namespace: what identifies a cluster for its whole life.
+    pub uid: String,
+    /// Revision of its store, where it is a number, as in every API server to date. It only rises, unless the store
+    /// was restored from an older state.
+    pub revision: Option<u64>,
 }
 
 impl ServerVersion {
@@ -86,11 +93,35 @@ impl Member {
         self.transport.breaker_state()
     }
 
-    /// Reads who the member is, once and whatever the breaker says: its kube-system UID. A read without a
-    /// resourceVersion comes from the member's store, so the answer shows that the server serves, that its store does
+    /// Reads who the member is and how far its history has come, once and whatever the breaker says. A list without a
+    /// resourceVersion is as new as the member's store, so the answer shows that the server serves, that its store does
     /// and that it lets us in.
-    pub async fn probe(&self) -> Result<String, MemberError> {
-        self.identity(&self.transport.probe(&Call::get(KUBE_SYSTEM)).await?)
+    pub async fn probe(&self) -> Result<Identity, MemberError> {
+        #[derive(Deserialize)]
+        struct List {
+            metadata: Metadata,
+            items: Vec<Item>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Metadata {
+            #[serde(default)]
+            resource_version: String,
+        }
+        #[derive(Deserialize)]
+        struct Item {
+            metadata: Uid,
+        }
+        #[derive(Deserialize)]
+        struct Uid {
+            uid: String,
+        }
+        let path = "/api/v1/namespaces?limit=1&fieldSelector=metadata.name%3Dkube-system";
+        let list: List = self.json(&self.transport.probe(&Call::get(path)).await?)?;
+        let Some(item) = list.items.into_iter().next() else {
+            return Err(MemberError::protocol(self.name(), "there is no namespace kube-system"));
+        };
+        Ok(Identity { uid: item.metadata.uid, revision: list.metadata.resource_version.parse().ok() })
     }
 
     /// Opens a watch of one namespace, whatever the breaker says, and waits for its first event. The API server sends
@@ -120,10 +151,6 @@ impl Member {
 
     /// UID of the kube-system namespace: what identifies a cluster for its whole life.
     pub async fn kube_system_uid(&self) -> Result<String, MemberError> {
-        self.identity(&self.transport.call(&Call::get(KUBE_SYSTEM)).await?)
-    }
-
-    fn identity(&self, body: &[u8]) -> Result<String, MemberError> {
         #[derive(Deserialize)]
         struct Object {
             metadata: Metadata,
@@ -132,7 +159,9 @@ impl Member {
         struct Metadata {
             uid: String,
         }
-        Ok(self.json::<Object>(body)?.metadata.uid)
+        let call = Call::get("/api/v1/namespaces/kube-system");
+        let object: Object = self.json(&self.transport.call(&call).await?)?;
+        Ok(object.metadata.uid)
     }
 
     /// One object.

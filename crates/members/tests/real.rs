@@ -208,7 +208,9 @@ async fn rights_are_exactly_the_profiles_and_the_token_renews_itself() {
 
     let version = member.version().await.unwrap();
     assert!(version.supported(), "{version:?}");
-    assert_eq!(member.probe().await.unwrap(), member.kube_system_uid().await.unwrap());
+    let identity = member.probe().await.unwrap();
+    assert_eq!(identity.uid, member.kube_system_uid().await.unwrap());
+    assert!(identity.revision > Some(0), "{identity:?}");
     member.probe_watch().await.unwrap();
     let policy = ApiKind::cluster_scoped(
         "admissionregistration.k8s.io",

@@ -166,7 +166,12 @@ impl Store {
                 hub_uid = excluded.hub_uid, object_uid = excluded.object_uid, generation = excluded.generation,
                 spec_hash = excluded.spec_hash, intent = excluded.intent, revision = excluded.revision,
                 removal = NULL, removal_since = NULL, rebalance_asked = excluded.rebalance_asked,
-                delete_confirmed = excluded.delete_confirmed
+                delete_confirmed = excluded.delete_confirmed,
+                -- Intent of another origin may have a generation that was decided already, for the old one.
+                decided_generation = CASE
+                  WHEN application.object_uid = excluded.object_uid
+                    AND (application.generation < excluded.generation OR application.spec_hash = excluded.spec_hash)
+                  THEN application.decided_generation ELSE 0 END
               RETURNING id
             )
             INSERT INTO app_revision (app, revision, payload) SELECT id, $8, $13 FROM taken

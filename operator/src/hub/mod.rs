@@ -1,9 +1,11 @@
 //! The hub API: a window onto intent and status, and nothing the process depends on once intent is taken in.
 
+mod history;
 mod objects;
 mod sweep;
 mod write;
 
+pub(crate) use history::goes_on;
 pub(crate) use objects::{Objects, follow};
 pub(crate) use sweep::is_swept;
 pub(crate) use write::{HubError, drop_finalizer, ensure_finalizer, read_identity, write_status};

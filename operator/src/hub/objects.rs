@@ -12,29 +12,33 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, Resource, ResourceExt};
 use runtime::queue::Queue;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use vocabulary::AppKey;
 
 /// Objects of one kind as last seen, by namespace (empty for cluster-scoped kinds) and name.
 #[derive(Debug)]
-pub(crate) struct Objects<K>(Arc<RwLock<State<K>>>);
+pub(crate) struct Objects<K> {
+    state: Arc<RwLock<State<K>>>,
+    listed: Arc<watch::Sender<bool>>,
+}
 
 #[derive(Debug)]
 struct State<K> {
     objects: HashMap<AppKey, Arc<K>>,
     unreadable: HashMap<AppKey, String>,
-    complete: bool,
 }
 
 impl<K> Clone for Objects<K> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self { state: Arc::clone(&self.state), listed: Arc::clone(&self.listed) }
     }
 }
 
 impl<K> Default for Objects<K> {
     fn default() -> Self {
-        Self(Arc::new(RwLock::new(State { objects: HashMap::new(), unreadable: HashMap::new(), complete: false })))
+        let state = State { objects: HashMap::new(), unreadable: HashMap::new() };
+        Self { state: Arc::new(RwLock::new(state)), listed: Arc::new(watch::Sender::new(false)) }
     }
 }
 
@@ -51,7 +55,13 @@ impl<K> Objects<K> {
 
     /// Everything was listed once, so what is missing is missing on the hub.
     pub(crate) fn is_complete(&self) -> bool {
-        self.read(|state| state.complete)
+        *self.listed.borrow()
+    }
+
+    /// Completes when everything was listed once.
+    pub(crate) async fn completed(&self) {
+        // Never closed: the sender is our own.
+        let _ = self.listed.subscribe().wait_for(|listed| *listed).await;
     }
 
     /// Keys of all objects.
@@ -60,11 +70,11 @@ impl<K> Objects<K> {
     }
 
     fn read<T>(&self, read: impl FnOnce(&State<K>) -> T) -> T {
-        read(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        read(&self.state.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn write<T>(&self, write: impl FnOnce(&mut State<K>) -> T) -> T {
-        write(&mut self.0.write().unwrap_or_else(PoisonError::into_inner))
+        write(&mut self.state.write().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -100,7 +110,6 @@ where
             }
             Ok(Some(Event::InitDone)) => {
                 let gone = objects.write(|state| {
-                    state.complete = true;
                     let gone: Vec<AppKey> = state.objects.keys().filter(|key| !seen.contains(*key)).cloned().collect();
                     for key in &gone {
                         state.objects.remove(key);
@@ -108,6 +117,7 @@ where
                     state.unreadable.retain(|key, _| seen.contains(key));
                     gone
                 });
+                objects.listed.send_replace(true);
                 changed.extend(gone);
             }
             Ok(Some(Event::Apply(object))) => take(&objects, object, &changed),

@@ -97,8 +97,19 @@ impl Project {
         };
         // Both are polled at all times: work in progress may hold the connection that listening waits for.
         let listen = async {
+            let listed = async {
+                tokio::join!(
+                    self.view.applications.completed(),
+                    self.view.clusters.completed(),
+                    self.view.cells.completed()
+                )
+            };
+            tokio::pin!(listed);
+            let mut begun = false;
             loop {
                 tokio::select! {
+                    // What a predecessor had not shown any more is shown now.
+                    _ = &mut listed, if !begun => { begun = true; self.everything(&queue); }
                     _ = again.tick() => self.everything(&queue),
                     hint = hints.recv() => match hint.as_deref() {
                         Ok(Hint::Show(app) | Hint::Observed(app)) => {
@@ -138,9 +149,9 @@ impl Project {
             Ok(stored) => stored,
             Err(error) => {
                 tracing::warn!(error = crate::error_chain(&error), "status was not written; it will be");
-                batch.iter().for_each(|shown| {
+                for shown in &batch {
                     queue.fail(shown);
-                });
+                }
                 return;
             }
         };

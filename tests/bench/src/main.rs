@@ -18,6 +18,12 @@ struct Args {
     /// Just enough to see that every part works.
     #[arg(long, env = "BENCH_SHORT")]
     short: bool,
+    /// Applications created at once, instead of the peer's 500.
+    #[arg(long)]
+    applications: Option<usize>,
+    /// Single edits of each sort, instead of the peer's 50.
+    #[arg(long)]
+    edits: Option<usize>,
     /// Where the page goes; with `--short` no page is written.
     #[arg(long, default_value = "docs/figures.md")]
     page: PathBuf,
@@ -34,7 +40,9 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let scenarios =
         if args.scenarios.is_empty() { Scenario::value_variants().to_vec() } else { args.scenarios.clone() };
-    let scale = if args.short { Scale::short() } else { Scale::full() };
+    let mut scale = if args.short { Scale::short() } else { Scale::full() };
+    scale.applications = args.applications.unwrap_or(scale.applications);
+    scale.edits = args.edits.unwrap_or(scale.edits);
     let mut runs = Runs::default();
     if args.join && args.json.exists() {
         runs = Runs::parse(&serde_json::from_slice(&std::fs::read(&args.json)?)?);
