@@ -60,14 +60,11 @@ pub async fn run(
     let name = cluster.to_string();
     let stopped = |source| DeliveryError::Store { cluster: name.clone(), source };
     let mut hints = delivery.hints.subscribe();
-    let expected = registered(&delivery, &name)
-        .await
-        .map_err(stopped)?
-        .ok_or_else(|| DeliveryError::Gone(name.clone()))?
-        .taken
-        .member_uid;
     // Meet the member; say why not as long as that fails.
     let (member, contact) = loop {
+        // Read anew each time: another member may have been put under the name meanwhile.
+        let row = registered(&delivery, &name).await.map_err(stopped)?;
+        let expected = row.ok_or_else(|| DeliveryError::Gone(name.clone()))?.taken.member_uid;
         let met = match delivery.registry.get(&cluster) {
             Some(member) => meet(&member, &expected).await.map(|contact| (member, contact)),
             None => Err(Trouble {
