@@ -4,6 +4,8 @@
 //! processes and half a minute. Each scenario has a namespace of its own. To run some by parts of their names:
 //! `cargo test -p acceptance --test fleet -- drain`, or `MERIDIAN_SCENARIOS=drain,scale`.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod bad_input;
 mod clusters;
 mod crash;
