@@ -110,7 +110,9 @@ pub fn run(acts: Vec<Act>) -> ExitCode {
         }
     }
     println!("{passed} scenarios passed and {} failed in {} s", failed.len(), begun.elapsed().as_secs());
-    failed.iter().for_each(|name| println!("FAILED {name}"));
+    for name in &failed {
+        println!("FAILED {name}");
+    }
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

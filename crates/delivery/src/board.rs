@@ -126,6 +126,10 @@ impl Board {
     /// A full list begins.
     pub(crate) fn reset(&mut self, kind: &GroupKind) {
         self.synced.remove(kind);
+        // What is listed now counts, also where it is older: the member may have been restored from a backup.
+        for (_, live) in self.live.iter_mut().filter(|(id, _)| id.0 == *kind) {
+            live.resource_version.clear();
+        }
     }
 
     /// A full list ended: what it did not name is gone. Returns placements of the kind.

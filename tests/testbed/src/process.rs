@@ -195,7 +195,7 @@ impl Process {
 
     /// Bytes logged so far.
     pub fn log_length(&self) -> u64 {
-        std::fs::metadata(&self.log).map(|metadata| metadata.len()).unwrap_or(0)
+        std::fs::metadata(&self.log).map_or(0, |metadata| metadata.len())
     }
 
     /// What it logged after so many bytes.

@@ -21,11 +21,10 @@ where
         let left = limit.saturating_sub(begun.elapsed());
         match tokio::time::timeout(left, look()).await {
             Ok(Ok(Some(found))) => return Ok(found),
-            Ok(Ok(None)) => {}
             Ok(Err(error)) => seen = format!("{error:#}"),
             // The limit cuts the last look short; what earlier ones saw says more.
             Err(_) if seen == "nothing" => "no answer".clone_into(&mut seen),
-            Err(_) => {}
+            Ok(Ok(None)) | Err(_) => {}
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }

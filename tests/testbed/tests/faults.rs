@@ -1,5 +1,7 @@
 //! Faults of a plane that a link cannot make.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;

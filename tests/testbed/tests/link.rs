@@ -1,5 +1,7 @@
 //! A link that can be disturbed.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
