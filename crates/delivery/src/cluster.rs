@@ -66,7 +66,9 @@ pub async fn run(
         .ok_or_else(|| DeliveryError::Gone(name.clone()))?
         .taken
         .member_uid;
-    // Meet the member; say why not as long as that fails.
+    // Meet the member; say why not as long as that fails. A process that has just begun may hold the lease before it
+    // has opened its credentials: that is no fact about the member.
+    let mut just_begun = true;
     let (member, contact) = loop {
         let met = match delivery.registry.get(&cluster) {
             Some(member) => meet(&member, &expected).await.map(|contact| (member, contact)),
@@ -78,8 +80,10 @@ pub async fn run(
         };
         match met {
             Ok(met) => break met,
+            Err(_) if just_begun && delivery.registry.get(&cluster).is_none() => {}
             Err(trouble) => say(&delivery, &claim, &name, &trouble).await.map_err(stopped)?,
         }
+        just_begun = false;
         let again = tokio::time::sleep(MEET_AGAIN);
         tokio::pin!(again);
         loop {
