@@ -21,7 +21,8 @@ use crate::{load, processes, spread};
 const LONGEST: Duration = Duration::from_mins(15);
 /// Single changes to all members.
 const CHANGES: usize = 10;
-const ZONES: usize = 3;
+/// One: the zones of a spread need not have equally many members, and then a change need not reach all of them.
+const ZONES: usize = 1;
 const SYSTEM: &str = "meridian-system";
 
 pub(super) async fn run(scale: &Scale, figures: &mut Figures) -> anyhow::Result<()> {
