@@ -112,12 +112,11 @@ impl Schedule {
                     Ok(Hint::Decide(app)) => self.queue.push(*app),
                     Ok(Hint::Observed(app)) => {
                         observed.retain(|_, at| at.elapsed() < PACE);
-                        match observed.get(app) {
-                            Some(at) => self.queue.push_after(*app, PACE.saturating_sub(at.elapsed())),
-                            None => {
-                                observed.insert(*app, Instant::now());
-                                self.queue.push(*app);
-                            }
+                        if let Some(at) = observed.get(app) {
+                            self.queue.push_after(*app, PACE.saturating_sub(at.elapsed()));
+                        } else {
+                            observed.insert(*app, Instant::now());
+                            self.queue.push(*app);
                         }
                     }
                     Ok(Hint::Topology | Hint::Everything) | Err(RecvError::Lagged(_)) => failover = self.everything().await,

@@ -144,7 +144,7 @@ impl Simulated {
             let cluster: Cluster = serde_json::from_value(json!({
                 "apiVersion": "fleet.meridian.io/v1alpha1", "kind": "Cluster", "metadata": {"name": name},
                 "spec": {
-                    "region": "r1", "zones": [format!("z{}", number % ZONES)], "uid": format!("simulated-{name}"),
+                    "region": "r1", "zones": ["z0"], "uid": format!("simulated-{name}"),
                     "connection": {"server": format!("https://127.0.0.1:{port}/members/{name}"), "certificateAuthorityData": ca},
                 },
             }))?;
