@@ -121,7 +121,7 @@ pub(crate) enum ClusterCommand {
         /// Name of the cluster
         #[arg(value_name = "CLUSTER")]
         name: ClusterName,
-        /// Wait until no Application has replicas there
+        /// Wait until no Application shows replicas there
         #[arg(long)]
         wait: bool,
         /// Longest time to wait

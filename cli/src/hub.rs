@@ -74,6 +74,11 @@ impl Hub {
         Api::namespaced(self.client(), namespace)
     }
 
+    /// Applications of all namespaces.
+    pub(crate) fn every_app(&self) -> Api<Application> {
+        Api::all(self.client())
+    }
+
     /// One cluster.
     pub(crate) async fn cluster(&self, name: &str) -> Result<Cluster, Failure> {
         let what = format!("cluster {name}");

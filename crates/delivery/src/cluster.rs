@@ -60,7 +60,9 @@ pub async fn run(
     let name = cluster.to_string();
     let stopped = |source| DeliveryError::Store { cluster: name.clone(), source };
     let mut hints = delivery.hints.subscribe();
-    // Meet the member; say why not as long as that fails.
+    // Meet the member; say why not as long as that fails. A process that has just begun may hold the lease before it
+    // has opened its credentials: that is no fact about the member.
+    let mut just_begun = true;
     let (member, contact) = loop {
         // Read anew each time: another member may have been put under the name meanwhile.
         let row = registered(&delivery, &name).await.map_err(stopped)?;
@@ -75,8 +77,10 @@ pub async fn run(
         };
         match met {
             Ok(met) => break met,
+            Err(_) if just_begun && delivery.registry.get(&cluster).is_none() => {}
             Err(trouble) => say(&delivery, &claim, &name, &trouble).await.map_err(stopped)?,
         }
+        just_begun = false;
         let again = tokio::time::sleep(MEET_AGAIN);
         tokio::pin!(again);
         loop {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use store::ClusterStatusRow;
+use store::{ClusterStatusRow, RECOVERING};
 use tokio::time::Instant;
 use vocabulary::Verdict;
 
@@ -224,7 +224,7 @@ impl Pulse {
         if was_silent && before.unhealthy_since.is_some() && well < self.times.recovery {
             let message =
                 format!("it answers again and counts as ready after {} s of that", self.times.recovery.as_secs());
-            return Some(Judgement::new(Verdict::Unknown, "Recovering", message));
+            return Some(Judgement::new(Verdict::Unknown, RECOVERING, message));
         }
         Some(match nodes.filter(|nodes| nodes.verdict == Verdict::Fail) {
             Some(nodes) => Judgement::new(Verdict::Pass, "Degraded", nodes.message),

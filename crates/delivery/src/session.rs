@@ -214,7 +214,15 @@ impl Session {
 
     pub(crate) async fn read_rows(&self, ids: Option<&[PlacementId]>) -> Result<(), StoreError> {
         let rows = self.delivery().store.placement_in_cluster(self.name(), ids).await?;
-        let touched = self.board().take_rows(rows, ids.is_none(), Timestamp::now());
+        let touched = {
+            let mut board = self.board();
+            let there = |id: &PlacementId| rows.iter().any(|row| row.id == *id);
+            let gone: Vec<PlacementId> = ids.into_iter().flatten().copied().filter(|id| !there(id)).collect();
+            for id in gone {
+                board.forget(id);
+            }
+            board.take_rows(rows, ids.is_none(), Timestamp::now())
+        };
         self.0.queue.extend(touched);
         Ok(())
     }

@@ -31,6 +31,9 @@ pub use metrics::ScheduleMetrics;
 
 /// Applications decided in one transaction.
 const BATCH: usize = 64;
+/// Between two looks at one application because of what was observed: what several members say at once is looked at
+/// together; the first after a rest does not wait.
+const PACE: Duration = Duration::from_millis(10);
 
 /// What the stage works with.
 #[derive(Debug)]
@@ -93,6 +96,7 @@ impl Schedule {
         let mut again = tokio::time::interval(self.times.look_again);
         // When a cluster will have been silent for long enough: computed from rows, so a restart loses nothing.
         let mut failover: Option<Instant> = None;
+        let mut observed: HashMap<AppId, Instant> = HashMap::new();
         loop {
             let due = async {
                 match failover {
@@ -105,7 +109,16 @@ impl Schedule {
                 _ = again.tick() => failover = self.everything().await,
                 () = due => failover = self.everything().await,
                 hint = hints.recv() => match hint.as_deref() {
-                    Ok(Hint::Decide(app) | Hint::Observed(app)) => self.queue.push(*app),
+                    Ok(Hint::Decide(app)) => self.queue.push(*app),
+                    Ok(Hint::Observed(app)) => {
+                        observed.retain(|_, at| at.elapsed() < PACE);
+                        if let Some(at) = observed.get(app) {
+                            self.queue.push_after(*app, PACE.saturating_sub(at.elapsed()));
+                        } else {
+                            observed.insert(*app, Instant::now());
+                            self.queue.push(*app);
+                        }
+                    }
                     Ok(Hint::Topology | Hint::Everything) | Err(RecvError::Lagged(_)) => failover = self.everything().await,
                     Ok(Hint::Capacity(_)) => self.waiting_for_capacity().await,
                     Ok(_) => {}

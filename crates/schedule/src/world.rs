@@ -8,7 +8,7 @@ use domain::placement::{Directive, Ledger};
 use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
 use domain::topology::Topology;
 use jiff::{SignedDuration, Timestamp};
-use store::{AppId, ClusterRow, ClusterStatusRow, Removal, ReservationRow, Store, StoreError};
+use store::{AppId, ClusterRow, ClusterStatusRow, RECOVERING, Removal, ReservationRow, Store, StoreError};
 use vocabulary::{ClusterName, Verdict};
 
 /// The fleet, and what everybody holds of it.
@@ -163,12 +163,13 @@ pub(crate) fn next_failover(
     clusters.iter().filter_map(left).min()
 }
 
-/// A cluster that does not answer by a judgement that is not old itself: what nobody looked at is not known to be silent.
+/// A cluster that does not answer by a judgement that is not old itself: what nobody looked at is not known to be silent,
+/// and what answers again is not, although it does not count as well yet.
 fn silence(row: &ClusterRow, now: Timestamp, stale_after: SignedDuration) -> Option<(ClusterName, i64, String)> {
     let status = row.status.as_ref().filter(|_| row.taken.removal.is_none())?;
     let since = status.unhealthy_since.filter(|_| status.health == format!("{:?}", Verdict::Unknown))?;
     let judged = status.checked_at.is_some_and(|at| now.duration_since(at) <= stale_after);
-    let name = row.taken.name.parse().ok().filter(|_| judged)?;
+    let name = row.taken.name.parse().ok().filter(|_| judged && status.reason != RECOVERING)?;
     let whole = Timestamp::from_second(since.as_second()).unwrap_or(since);
     Some((name, now.duration_since(since).as_secs(), whole.to_string()))
 }

@@ -375,22 +375,26 @@ async fn collect_revisions(
     transaction: &mut sqlx::Transaction<'_, sqlx::Postgres>,
     app: AppId,
 ) -> Result<(), StoreError> {
-    let dropped = sqlx::query!(
+    let dropped = sqlx::query_scalar!(
         r#"
         DELETE FROM app_revision r WHERE r.app = $1
           AND r.revision NOT IN (SELECT n.revision FROM app_revision n WHERE n.app = $1 ORDER BY n.taken_at DESC LIMIT $2)
           AND NOT EXISTS (SELECT 1 FROM application a WHERE a.id = $1 AND a.revision = r.revision)
-          AND NOT EXISTS (SELECT 1 FROM placement p WHERE p.app = $1 AND p.revision = r.revision)"#,
+          AND NOT EXISTS (SELECT 1 FROM placement p WHERE p.app = $1 AND p.revision = r.revision)
+        RETURNING r.payload"#,
         app,
         REVISIONS_KEPT
     )
-    .execute(&mut **transaction)
-    .await?
-    .rows_affected();
-    if dropped > 0 {
-        sqlx::query!("DELETE FROM payload p WHERE NOT EXISTS (SELECT 1 FROM app_revision r WHERE r.payload = p.hash)")
-            .execute(&mut **transaction)
-            .await?;
+    .fetch_all(&mut **transaction)
+    .await?;
+    if !dropped.is_empty() {
+        // Only these can have become unused.
+        sqlx::query!(
+            "DELETE FROM payload p WHERE p.hash = ANY($1) AND NOT EXISTS (SELECT 1 FROM app_revision r WHERE r.payload = p.hash)",
+            &dropped
+        )
+        .execute(&mut **transaction)
+        .await?;
     }
     Ok(())
 }

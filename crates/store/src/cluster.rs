@@ -34,6 +34,9 @@ pub struct ClusterRow {
     pub status: Option<ClusterStatusRow>,
 }
 
+/// Reason of a cluster that answers again and does not count as well yet.
+pub const RECOVERING: &str = "Recovering";
+
 /// What is known of a cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClusterStatusRow {

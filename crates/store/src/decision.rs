@@ -86,7 +86,7 @@ pub struct DecisionRow {
 
 impl Store {
     /// Writes decisions of several applications in one transaction, clusters locked in the order of their names.
-    /// Returns, by cluster, the placements that were added or changed.
+    /// Returns, by cluster, the placements that were added, changed or forgotten.
     ///
     /// # Errors
     /// [`StoreError::Refused`] when an object to add has an owner already; nothing is written then.
@@ -99,7 +99,7 @@ impl Store {
         let mut touched = Vec::new();
         touched.extend(insert(&mut write, decisions).await?);
         touched.extend(change(&mut write, decisions).await?);
-        forget(&mut write, decisions).await?;
+        touched.extend(forget(&mut write, decisions).await?);
         reserve(&mut write, decisions).await?;
         crate::delete_window::count(&mut write, decisions).await?;
         log(&mut write, decisions).await?;
@@ -232,12 +232,18 @@ async fn change(
     Ok(changed.into_iter().map(|row| (row.cluster, row.id)).collect())
 }
 
-async fn forget(transaction: &mut Txn<'_>, decisions: &[DecisionRow]) -> Result<(), StoreError> {
+async fn forget(
+    transaction: &mut Txn<'_>,
+    decisions: &[DecisionRow],
+) -> Result<Vec<(String, PlacementId)>, StoreError> {
     let ids: Vec<i64> = decisions.iter().flat_map(|decision| decision.forget.iter().copied()).collect();
-    if !ids.is_empty() {
-        sqlx::query!("DELETE FROM placement WHERE id = ANY($1)", &ids).execute(&mut **transaction).await?;
+    if ids.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(())
+    let gone = sqlx::query!("DELETE FROM placement WHERE id = ANY($1) RETURNING cluster, id", &ids)
+        .fetch_all(&mut **transaction)
+        .await?;
+    Ok(gone.into_iter().map(|row| (row.cluster, row.id)).collect())
 }
 
 async fn reserve(transaction: &mut Txn<'_>, decisions: &[DecisionRow]) -> Result<(), StoreError> {

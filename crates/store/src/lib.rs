@@ -27,7 +27,7 @@ mod write;
 
 pub use application::{ApplicationRow, ApplicationTaken, Removal, RevisionRow};
 pub use cell::{CellRow, CellTaken};
-pub use cluster::{ClusterRow, ClusterStatusRow, ClusterTaken};
+pub use cluster::{ClusterRow, ClusterStatusRow, ClusterTaken, RECOVERING};
 pub use credential::Credential;
 pub use decision::{DecisionRow, PlacementChange, PlacementInsert, ReservationRow};
 pub use delete_window::DeleteWindow;

@@ -16,7 +16,7 @@ struct Args {
     #[arg(long, default_value_t = 3)]
     runs: usize,
     /// Just enough to see that every part works.
-    #[arg(long, env = "BENCH_SHORT")]
+    #[arg(long, env = "BENCH_SHORT", value_parser = clap::builder::FalseyValueParser::new())]
     short: bool,
     /// Applications created at once, instead of the peer's 500.
     #[arg(long)]

@@ -76,7 +76,8 @@ fn row(text: &mut String, entry: &Entry, values: &[f64]) {
 /// Everything else that was counted.
 fn details(text: &mut String, runs: &Runs) {
     let shown = |name: &str| {
-        name.ends_with(".load") || PARTS.iter().any(|part| part.entries.iter().any(|entry| entry.name == name))
+        name.rsplit('.').next() == Some("load")
+            || PARTS.iter().any(|part| part.entries.iter().any(|entry| entry.name == name))
     };
     let rest: Vec<&str> = runs.names().filter(|name| !shown(name)).collect();
     if rest.is_empty() {

@@ -27,7 +27,7 @@ pub(crate) fn cpu(groups: &[Group]) -> BTreeMap<String, f64> {
 }
 
 /// Greatest memory of each group since [`forget_peaks`], in MB: the sum over its processes, so that what
-/// PostgreSQL's backends share is counted more than once.
+/// backends of `PostgreSQL` share is counted more than once.
 pub(crate) fn peaks(groups: &[Group]) -> BTreeMap<String, f64> {
     let parents = parents();
     let mut peaks = BTreeMap::new();

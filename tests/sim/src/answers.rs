@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 pub(crate) struct Kind {
     pub(crate) group: &'static str,
     pub(crate) plural: &'static str,
-    pub(crate) kind: &'static str,
+    pub(crate) name: &'static str,
     pub(crate) namespaced: bool,
 }
 
-const fn kind(group: &'static str, plural: &'static str, kind: &'static str, namespaced: bool) -> Kind {
-    Kind { group, plural, kind, namespaced }
+const fn kind(group: &'static str, plural: &'static str, name: &'static str, namespaced: bool) -> Kind {
+    Kind { group, plural, name, namespaced }
 }
 
 /// Everything that is served, all of version v1.
@@ -46,7 +46,7 @@ pub(crate) fn discovery(core: bool) -> Value {
             .map(|kind| {
                 json!({
                     "resource": kind.plural, "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
-                    "responseKind": {"group": kind.group, "version": "v1", "kind": kind.kind},
+                    "responseKind": {"group": kind.group, "version": "v1", "kind": kind.name},
                     "verbs": ["create", "delete", "get", "list", "patch", "update", "watch"],
                 })
             })

@@ -258,7 +258,7 @@ fn list(member: &Member, kind: Kind, query: &Query) -> Result<Bytes, Refusal> {
     let next = next.map(|(namespace, name)| format!("{namespace}/{name}")).unwrap_or_default();
     let head = format!(
         r#"{{"kind":"{}List","apiVersion":"{}","metadata":{{"resourceVersion":"{revision}","continue":"{next}"}},"items":["#,
-        kind.kind,
+        kind.name,
         kind.api_version()
     );
     let mut text = head.into_bytes();

@@ -63,7 +63,7 @@ impl Watch {
                 self.bookmark = Instant::now() + BOOKMARK;
                 let object = format!(
                     r#"{{"kind":"{}","apiVersion":"{}","metadata":{{"resourceVersion":"{}"}}}}"#,
-                    self.kind.kind,
+                    self.kind.name,
                     self.kind.api_version(),
                     self.revision
                 );
