@@ -47,7 +47,7 @@ bench: prepare ## Measure, and write docs/figures.md; BENCH="placement latency" 
 	"$(TARGET)/release/bench" $(BENCH)
 
 .PHONY: lint
-lint: ## Check format, lints and generated files
+lint: ## Check format and lints
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 

@@ -43,6 +43,8 @@ CREATE TABLE cluster_status (
   -- The signals health is made of, each with its own verdict.
   signals    jsonb NOT NULL DEFAULT '[]',
   version    text,
+  -- Version of what join installed in the member.
+  installation integer,
   kinds      jsonb NOT NULL DEFAULT '[]',
   capacity   jsonb NOT NULL DEFAULT '[]'
 );

@@ -11,6 +11,8 @@ use crate::board::GroupKind;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Contact {
     pub(crate) version: String,
+    /// Version of what join installed there; nothing when it is not known.
+    pub(crate) installation: Option<u32>,
     /// Kinds that can be delivered, observed and pruned.
     kinds: Vec<ApiKind>,
 }
@@ -94,5 +96,7 @@ pub(crate) async fn meet(member: &Member, expected_uid: &str) -> Result<Contact,
         .collect();
     let access = member.permissions(&namespaced).await.map_err(trouble)?;
     let kinds = access.into_iter().filter(members::KindAccess::deliverable).map(|access| access.kind).collect();
-    Ok(Contact { version: version.git_version, kinds })
+    // A member that does not say takes part all the same; what it lacks shows in its kinds.
+    let installation = member.installation().await.unwrap_or_default();
+    Ok(Contact { version: version.git_version, installation, kinds })
 }

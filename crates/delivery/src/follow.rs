@@ -145,6 +145,7 @@ impl Session {
         pulse.nodes(watched.census.ready_nodes());
         let status = pulse.status(watched.complete(self), |before| ClusterStatusRow {
             version: Some(contact.version.clone()),
+            installation: contact.installation.and_then(|version| i32::try_from(version).ok()),
             kinds: contact.kind_names().into(),
             capacity: capacity
                 .and_then(|capacity| serde_json::to_value(capacity).ok())

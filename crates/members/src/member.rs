@@ -9,11 +9,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
-use vocabulary::ClusterName;
+use vocabulary::{ClusterName, SYSTEM_NAMESPACE};
 
 use crate::api_kind::ApiKind;
 use crate::config::MemberConfig;
 use crate::error::MemberError;
+use crate::install::INSTALLATION;
 use crate::transport::{BreakerState, Call, Transport};
 
 /// One member cluster. Clones share connections, budget, breaker and token.
@@ -162,6 +163,16 @@ impl Member {
         let call = Call::get("/api/v1/namespaces/kube-system");
         let object: Object = self.json(&self.transport.call(&call).await?)?;
         Ok(object.metadata.uid)
+    }
+
+    /// Version of what [`crate::install`] put there; nothing when it is not there.
+    pub async fn installation(&self) -> Result<Option<u32>, MemberError> {
+        let kind = ApiKind::namespaced("", "v1", "ConfigMap", "configmaps");
+        match self.get(&kind, SYSTEM_NAMESPACE, INSTALLATION).await {
+            Ok(record) => Ok(record["data"]["version"].as_str().and_then(|version| version.parse().ok())),
+            Err(MemberError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// One object.

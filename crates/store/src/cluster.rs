@@ -56,6 +56,8 @@ pub struct ClusterStatusRow {
     pub signals: Value,
     /// Kubernetes version.
     pub version: Option<String>,
+    /// Version of what join installed there.
+    pub installation: Option<i32>,
     /// Kinds that may be delivered: a list of texts.
     pub kinds: Value,
     /// Capacity per zone.
@@ -74,6 +76,7 @@ impl ClusterStatusRow {
             unhealthy_since: None,
             signals: Value::Array(Vec::new()),
             version: None,
+            installation: None,
             kinds: Value::Array(Vec::new()),
             capacity: Value::Array(Vec::new()),
         }
@@ -94,6 +97,7 @@ macro_rules! cluster_row {
                     unhealthy_since: row.unhealthy_since.map(Ts::to_jiff),
                     signals,
                     version: row.version,
+                    installation: row.installation,
                     kinds,
                     capacity,
                 })
@@ -191,7 +195,7 @@ impl Store {
             r#"
             SELECT c.name, c.object_uid, c.member_uid, c.generation, c.labels, c.spec, c.removal,
                    s.health AS "health?", s.reason AS "reason?", s.message AS "message?", s.as_of AS "as_of: Ts",
-                   s.checked_at AS "checked_at: Ts", s.unhealthy_since AS "unhealthy_since: Ts", s.signals AS "signals?", s.version, s.kinds AS "kinds?", s.capacity AS "capacity?"
+                   s.checked_at AS "checked_at: Ts", s.unhealthy_since AS "unhealthy_since: Ts", s.signals AS "signals?", s.version, s.installation, s.kinds AS "kinds?", s.capacity AS "capacity?"
             FROM cluster c LEFT JOIN cluster_status s ON s.cluster = c.name ORDER BY c.name"#
         )
         .fetch_all(&self.pool)
@@ -205,7 +209,7 @@ impl Store {
             r#"
             SELECT c.name, c.object_uid, c.member_uid, c.generation, c.labels, c.spec, c.removal,
                    s.health AS "health?", s.reason AS "reason?", s.message AS "message?", s.as_of AS "as_of: Ts",
-                   s.checked_at AS "checked_at: Ts", s.unhealthy_since AS "unhealthy_since: Ts", s.signals AS "signals?", s.version, s.kinds AS "kinds?", s.capacity AS "capacity?"
+                   s.checked_at AS "checked_at: Ts", s.unhealthy_since AS "unhealthy_since: Ts", s.signals AS "signals?", s.version, s.installation, s.kinds AS "kinds?", s.capacity AS "capacity?"
             FROM cluster c LEFT JOIN cluster_status s ON s.cluster = c.name WHERE c.name = $1"#,
             name
         )
@@ -225,11 +229,11 @@ impl Store {
         let mut write = self.write(claim, "cluster_status_set").await?;
         sqlx::query!(
             r#"
-            INSERT INTO cluster_status (cluster, health, reason, message, as_of, checked_at, unhealthy_since, signals, version, kinds, capacity)
-            SELECT name, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 FROM cluster WHERE name = $1
+            INSERT INTO cluster_status (cluster, health, reason, message, as_of, checked_at, unhealthy_since, signals, version, installation, kinds, capacity)
+            SELECT name, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 FROM cluster WHERE name = $1
             ON CONFLICT (cluster) DO UPDATE SET health = excluded.health, reason = excluded.reason, message = excluded.message,
               as_of = excluded.as_of, checked_at = excluded.checked_at, unhealthy_since = excluded.unhealthy_since, signals = excluded.signals,
-              version = excluded.version, kinds = excluded.kinds, capacity = excluded.capacity"#,
+              version = excluded.version, installation = excluded.installation, kinds = excluded.kinds, capacity = excluded.capacity"#,
             cluster,
             status.health,
             status.reason,
@@ -239,6 +243,7 @@ impl Store {
             status.unhealthy_since.map(Timestamp::to_sqlx) as _,
             status.signals,
             status.version,
+            status.installation,
             status.kinds,
             status.capacity,
         )

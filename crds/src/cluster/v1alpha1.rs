@@ -120,6 +120,9 @@ pub struct ClusterStatus {
     /// Kubernetes version of the member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Version of what `meridian cluster join` installed in the member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installation: Option<i32>,
     /// Zones as one word, for the table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone_names: Option<String>,

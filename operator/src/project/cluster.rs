@@ -6,6 +6,8 @@ use crds::{Cluster, ClusterStatus};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::Api;
+use members::install::INSTALLATION_VERSION;
+use store::ClusterStatusRow;
 use vocabulary::AppKey;
 
 use super::{Project, ProjectError, events};
@@ -56,9 +58,8 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
             };
             conditions.push(make(condition::READY, status, &known.reason, &known.message));
             conditions.extend(signals(&known.signals, make));
-            let enough = known.kinds.as_array().is_some_and(|kinds| !kinds.is_empty());
-            let message = if enough { "" } else { "no kind may be delivered; see `meridian cluster permissions`" };
-            conditions.push(make(condition::PERMISSIONS_SUFFICIENT, Status::from(enough), "Checked", message));
+            let (enough, reason, message) = permissions(name, known);
+            conditions.push(make(condition::PERMISSIONS_SUFFICIENT, Status::from(enough), reason, &message));
         }
     }
     conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
@@ -67,6 +68,7 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
         observed_generation: row.as_ref().map(|row| row.taken.generation).or(Some(generation)),
         as_of: known.as_ref().and_then(|known| known.as_of).map(Time),
         version: known.as_ref().and_then(|known| known.version.clone()),
+        installation: known.as_ref().and_then(|known| known.installation),
         zone_names: Some(object.spec.zones.join(",")),
         apps: sums.apps.get(name).copied().unwrap_or_default(),
         credential_expires_at: sums.expiries.get(name).copied().map(Time),
@@ -80,6 +82,25 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
     write_status(&Api::<Cluster>::all(project.hub.clone()), name, &wanted).await?;
     events::tell(&project.recorder, &*object, &shown.conditions, &wanted.conditions).await;
     Ok(())
+}
+
+/// Whether the member grants what its profiles need, by what was installed there and what we may do.
+fn permissions(name: &str, known: &ClusterStatusRow) -> (bool, &'static str, String) {
+    if known.kinds.as_array().is_none_or(Vec::is_empty) {
+        let message = format!("no kind may be delivered; see `meridian cluster permissions {name}`");
+        return (false, "NothingGranted", message);
+    }
+    let ours = i32::try_from(INSTALLATION_VERSION).unwrap_or(i32::MAX);
+    match known.installation {
+        Some(version) if version >= ours => (true, "Checked", String::new()),
+        installed => {
+            let found = installed.map_or_else(|| "not known".to_owned(), |version| format!("version {version}"));
+            let message = format!(
+                "what is installed there is {found}, this Meridian brings version {ours}; run `meridian cluster join {name}` again"
+            );
+            (false, "MemberOutdated", message)
+        }
+    }
 }
 
 /// The signals health is made of, each as a condition of its own.

@@ -1,7 +1,7 @@
 //! What is there already, and what others change.
 
-use acceptance::manifests::{namespace, patch, web};
-use acceptance::{Fleet, SOON, condition};
+use acceptance::manifests::{deployment, namespace, patch, web};
+use acceptance::{Fleet, SOON, condition, desired};
 use anyhow::{Context, ensure};
 use serde_json::json;
 use testbed::eventually;
@@ -57,5 +57,36 @@ pub(crate) async fn adoption_is_refused_with_the_owners_name_or_taken(fleet: &mu
     fleet.ready("adopt", "web").await?;
     let taken = fleet.get("south-a", "configmap", "adopt", "web")?.context("still there")?;
     ensure!(taken["data"]["by"] == "meridian");
+    Ok(())
+}
+
+pub(crate) async fn what_is_imported_is_not_touched(fleet: &mut Fleet) -> anyhow::Result<()> {
+    let space = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "legacy"}});
+    let mut workload = deployment("shop", "shop:7");
+    workload["metadata"]["namespace"] = json!("legacy");
+    workload["spec"]["replicas"] = json!(3);
+    let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop", "namespace": "legacy"}, "data": {"k": "v"}});
+    fleet.apply("north-b", &json!({"apiVersion": "v1", "kind": "List", "items": [space, workload, config]}))?;
+    let running = async |fleet: &Fleet| {
+        let object = fleet.get("north-b", "deployment", "legacy", "shop")?.context("it runs")?;
+        Ok((object["status"]["availableReplicas"] == 3).then_some(object))
+    };
+    let before = eventually("it runs", SOON, async || running(fleet).await).await?;
+    let pods = fleet.kubectl("north-b", &["get", "pods", "-n", "legacy", "-o", "name"])?;
+
+    namespace(fleet, "legacy")?;
+    let kubeconfig = fleet.bed.member("north-b")?.kubeconfig().display().to_string();
+    let import = ["app", "import", "shop", "-n", "legacy", "--cluster", "north-b", "--kubeconfig", &kubeconfig];
+    let objects = ["deploy/shop", "cm/shop"];
+    let shown = fleet.meridian(&[&import, objects.as_slice(), &["--dry-run"]].concat())?;
+    ensure!(shown.contains("kind: Application") && !shown.contains("resourceVersion"), "{shown}");
+    ensure!(fleet.get("hub", "mapp", "legacy", "shop")?.is_none(), "a dry run writes nothing");
+    fleet.meridian(&[&import, objects.as_slice(), &["--yes"]].concat())?;
+    let app = fleet.ready("legacy", "shop").await?;
+    ensure!(desired(&app) == "north-b=3", "{}", desired(&app));
+    let after = eventually("it runs on", SOON, async || running(fleet).await).await?;
+    ensure!(after["metadata"]["uid"] == before["metadata"]["uid"] && after["spec"] == before["spec"], "{after:#}");
+    ensure!(after["metadata"]["labels"]["fleet.meridian.io/managed"] == "true");
+    ensure!(fleet.kubectl("north-b", &["get", "pods", "-n", "legacy", "-o", "name"])? == pods, "no pod was replaced");
     Ok(())
 }
