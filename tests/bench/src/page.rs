@@ -30,6 +30,7 @@ fn page(runs: &Runs, surroundings: &BTreeMap<String, String>) -> String {
     for part in PARTS {
         section(&mut text, runs, part);
     }
+    let _ = write!(text, "\n{BOUNDS}");
     details(&mut text, runs);
     text
 }
@@ -72,6 +73,9 @@ fn row(text: &mut String, entry: &Entry, values: &[f64]) {
         entry.peer_note,
     );
 }
+
+/// Stands on the page as it is; to be kept true by hand.
+const BOUNDS: &str = include_str!("bounds.md");
 
 /// Everything else that was counted.
 fn details(text: &mut String, runs: &Runs) {
