@@ -38,7 +38,7 @@ impl From<LogFormat> for runtime::logging::Format {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run until told to stop.
-    Run(Run),
+    Run(Box<Run>),
     /// Bring the database schema up to this version, then end.
     Migrate(Database),
 }

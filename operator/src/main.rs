@@ -20,7 +20,7 @@ async fn main() -> ExitCode {
     runtime::logging::init(args.log_format.into());
     rustls::crypto::ring::default_provider().install_default().expect("no other TLS provider was installed before");
     let outcome = match args.command {
-        args::Command::Run(run) => app::run(run).await,
+        args::Command::Run(run) => app::run(*run).await,
         args::Command::Migrate(database) => app::migrate(&database).await,
     };
     match outcome {

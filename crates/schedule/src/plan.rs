@@ -142,8 +142,12 @@ fn standing(world: &World, facts: &AppFacts) -> AppPlan {
     }
     let mut objects =
         desired(&world.topology, &places, facts.wanted, &facts.revisions, &facts.rows, facts.intent.suspended);
-    // A cluster that is being removed keeps what runs there and gets nothing, also when there is no other place.
-    objects.retain(|object| !world.is_abandoned(object.cluster.as_str()));
+    // A cluster that is being removed gets nothing. What finds no other place stays there without us, or is deleted, as
+    // the person who removes it said.
+    objects.retain(|object| {
+        let cluster = object.cluster.as_str();
+        !world.is_abandoned(cluster) && !world.is_emptied(cluster)
+    });
     reconcile(world, facts, &objects, &failover, &mut plan);
     reserve(world, facts, &objects, &mut plan);
     if plan.is_empty() && is_ready(world, facts, &places) {

@@ -210,6 +210,8 @@ impl Store {
               AS n (placement, state, message, applied_epoch, applied_hash, applied_revision, fields_hash, object_uid,
                     observed_epoch, replicas, ready, available, updated, settled, drift, changed_at)
             JOIN placement p ON p.id = n.placement
+            -- Nobody forgets a placement between this look and the end of the statement.
+            FOR KEY SHARE OF p
             ON CONFLICT (placement) DO UPDATE SET state = excluded.state, message = excluded.message,
               applied_epoch = excluded.applied_epoch, applied_hash = excluded.applied_hash,
               applied_revision = excluded.applied_revision, fields_hash = excluded.fields_hash,

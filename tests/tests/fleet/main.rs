@@ -58,7 +58,7 @@ fn main() -> ExitCode {
         silence::hanging_watches_are_noticed_and_slow_nobody,
         silence::a_minute_of_429_is_noticed_and_slows_nobody,
         silence::a_lost_zone_moves_and_half_the_fleet_does_not,
-        silence::half_a_fleet_that_returns_moves_nothing => "not moving off a cluster that answers again",
+        silence::half_a_fleet_that_returns_moves_nothing,
         silence::a_deletion_says_which_silent_cluster_keeps_it,
     ];
     let pair_scenarios = scenarios![
