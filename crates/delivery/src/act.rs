@@ -91,13 +91,13 @@ pub(crate) async fn work(session: &Session, id: PlacementId) -> bool {
             session.delivery().metrics.failed.get_or_create(&session.failure(reason)).inc();
             tracing::warn!(
                 cluster = label.cluster, object = %entry.row.object, reason,
-                error = crate::cluster::chain(&error), "delivery failed"
+                error = runtime::chain(&error), "delivery failed"
             );
             let is_final = error.is_final();
             let state = if is_final { ObjectState::Refused } else { ObjectState::Failed };
             let mut status = StatusRow {
                 state,
-                message: Some(crate::cluster::chain(&error)),
+                message: Some(runtime::chain(&error)),
                 changed_at: Timestamp::now(),
                 ..entry.status.clone()
             };

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use domain::stored_revision::StoredRevision;
 use jiff::{SignedDuration, Timestamp};
+use runtime::chain;
 use runtime::queue::Queue;
 use store::seal::EnvelopeKey;
 use store::{AppId, Claim, DeleteWindow, Hint, Hints, ParsedRevisions, Store, StoreError};
@@ -236,15 +237,4 @@ impl Schedule {
         let deletes = guard::hold(&mut plans, window);
         apply::apply(self, plans, deletes).await
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

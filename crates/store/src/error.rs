@@ -69,15 +69,3 @@ impl From<sqlx::Error> for StoreError {
         if gone { Self::Unavailable(error) } else { Self::Refused(error) }
     }
 }
-
-/// The error and all its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
