@@ -71,6 +71,10 @@ impl Session {
                     probes.ask(self.member(), &expected_uid, pulse.watch_is_quiet());
                     self.write_pulse(&mut pulse, &mut watched).await?;
                 }
+                // Silence is told when it has lasted long enough, not with the next question after that.
+                () = tokio::time::sleep_until(pulse.silent_at()), if pulse.silent_at() > Instant::now() => {
+                    self.write_pulse(&mut pulse, &mut watched).await?;
+                }
                 _ = reread.tick() => {
                     self.read_topology().await?;
                     self.read_rows(None).await?;

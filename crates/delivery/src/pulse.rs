@@ -134,6 +134,11 @@ impl Pulse {
         self.watch.last.0.elapsed() >= self.times.probe
     }
 
+    /// When silence will have lasted too long, if nothing is heard until then.
+    pub(crate) fn silent_at(&self) -> Instant {
+        self.api.last.0.min(self.watch.last.0) + self.times.silence
+    }
+
     /// How the member is now. `complete`: everything watched is listed; `with` adds what else is known.
     pub(crate) fn status(
         &mut self,
