@@ -10,7 +10,7 @@ use kube::{Api, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::gathered::{End, Object, Placement, Row, Shown};
+use crate::gathered::{End, Object, Shown};
 use crate::run::NAMESPACE;
 use crate::watch::status;
 

@@ -303,12 +303,17 @@ impl World {
             0..55 => Work::Scale { app, replicas },
             55..68 => Work::Revise { app, version: random.within(2, 1_000) },
             68..74 => Work::Annotate { app, value: random.within(0, 1_000) },
-            74..82 => {
+            // Enough are left for something to be compared at the end.
+            74..82 if self.there.len() > 2 => {
                 self.there.retain(|other| *other != app);
                 Work::Delete { app }
             }
             // Operators are frozen for it, so nothing else may be wrong with them.
-            82..86 if self.lost.is_empty() && self.faults.iter().all(|(_, fault, _)| fault.place() != "operators") => {
+            82..86
+                if self.there.len() > 1
+                    && self.lost.is_empty()
+                    && self.faults.iter().all(|(_, fault, _)| fault.place() != "operators") =>
+            {
                 self.there.retain(|other| *other != app);
                 self.lost.push(app);
                 Work::Vanish { app }
