@@ -318,14 +318,14 @@ impl World {
                 self.lost.push(app);
                 Work::Vanish { app }
             }
-            _ => match self.cordoned.take() {
-                Some(cluster) => Work::Uncordon(cluster),
-                None => {
-                    let cluster = CLUSTERS[usize::try_from(random.within(0, 3)).unwrap_or(0)];
-                    self.cordoned = Some(cluster);
-                    if random.chance(60) { Work::Drain(cluster) } else { Work::Cordon(cluster) }
+            _ => {
+                if let Some(cluster) = self.cordoned.take() {
+                    return Work::Uncordon(cluster);
                 }
-            },
+                let cluster = CLUSTERS[usize::try_from(random.within(0, 3)).unwrap_or(0)];
+                self.cordoned = Some(cluster);
+                if random.chance(60) { Work::Drain(cluster) } else { Work::Cordon(cluster) }
+            }
         }
     }
 }

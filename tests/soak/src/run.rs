@@ -19,7 +19,7 @@ use crate::watch::Watches;
 /// Where the applications live.
 pub(crate) const NAMESPACE: &str = "soak";
 /// Longest time from the end of all faults until everything is as asked.
-const QUIET: Duration = Duration::from_secs(120);
+const QUIET: Duration = Duration::from_mins(2);
 /// Between two looks at everything, which asks four servers.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// What is quiet is so still after every timer of the operator has run out once.
