@@ -30,9 +30,10 @@ pub fn fleet() -> FleetPlan {
     let times = Times {
         lease: 1.0,
         look_again: 2.0,
-        silence: Some(2.0),
+        silence: Some(3.0),
         probe: Some(0.5),
-        stale_after: Some(3.0),
+        // Signs of life are written every ten seconds, however short everything else is: the default is longer.
+        stale_after: None,
         recovery: Some(1.0),
         delete_window: Some(2.0),
     };

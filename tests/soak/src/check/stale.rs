@@ -3,8 +3,8 @@
 use super::{Rule, Violation, wish_at};
 use crate::gathered::{Broken, Gathered, Status, Wish};
 
-/// A silence that lasts so long is noticed: the silence limit, the age after which facts are stale, two looks, and a
-/// take-over of leases on a machine that is busy.
+/// A silence that lasts so long is noticed: the silence limit, two looks, and a take-over of leases on a machine that
+/// is busy.
 const NOTICED: u64 = 9_000;
 
 pub(super) fn check(gathered: &Gathered) -> Vec<Violation> {
