@@ -9,7 +9,7 @@ const NOTICED: u64 = 9_000;
 
 pub(super) fn check(gathered: &Gathered) -> Vec<Violation> {
     let mut found: Vec<Violation> = gathered.statuses.iter().filter_map(sums).collect();
-    for silence in gathered.faults.iter().filter(|broken| alone(gathered, broken)) {
+    for silence in &gathered.faults {
         let Some(member) = silence.fault.silences() else { continue };
         found.extend(silent(gathered, silence, member));
     }
@@ -28,22 +28,20 @@ fn sums(status: &Status) -> Option<Violation> {
     })
 }
 
-/// Nothing else was broken while it lasted, or shortly before, so that it must have been noticed and shown.
-fn alone(gathered: &Gathered, silence: &Broken) -> bool {
-    gathered.faults.iter().all(|other| {
-        other.number == silence.number
-            || other.from > silence.until
-            || other.until.saturating_add(NOTICED) < silence.from
-    })
+/// By when a silence must have been noticed and shown: nothing between operators, database and hub was broken for so
+/// long before, and nothing is until the silence ends. Nothing when there is no such time.
+fn noticed(gathered: &Gathered, silence: &Broken) -> Option<u64> {
+    let hinders = |other: &&Broken| ["operators", "database", "hub"].contains(&other.fault.place());
+    let others = gathered.faults.iter().filter(hinders).filter(|other| other.from <= silence.until);
+    let calm = others.map(|other| other.until).fold(silence.from, u64::max);
+    let noticed = calm.saturating_add(NOTICED);
+    (noticed <= silence.until).then_some(noticed)
 }
 
 /// During a long silence, status of every application says of the silent member what was known last, and that it is
 /// stale.
 fn silent(gathered: &Gathered, silence: &Broken, member: &str) -> Vec<Violation> {
-    let noticed = silence.from + NOTICED;
-    if noticed > silence.until {
-        return Vec::new();
-    }
+    let Some(noticed) = noticed(gathered, silence) else { return Vec::new() };
     let mut found = Vec::new();
     let mut apps: Vec<&str> = gathered.statuses.iter().map(|status| status.app.as_str()).collect();
     apps.sort_unstable();
