@@ -6,6 +6,8 @@ use crate::gathered::{Broken, Gathered, Status, Wish};
 /// A silence that lasts so long is noticed: the silence limit, two looks, and a take-over of leases on a machine that
 /// is busy.
 const NOTICED: u64 = 9_000;
+/// What runs for so long was observed and shown.
+const SHOWN: u64 = 2_000;
 
 pub(super) fn check(gathered: &Gathered) -> Vec<Violation> {
     let mut found: Vec<Violation> = gathered.statuses.iter().filter_map(sums).collect();
@@ -75,7 +77,7 @@ fn silent(gathered: &Gathered, silence: &Broken, member: &str) -> Vec<Violation>
 
 /// Replicas a member had available all the time of a silence, and a while before it.
 fn runs_throughout(gathered: &Gathered, silence: &Broken, member: &str, app: &str) -> i64 {
-    let settled = silence.from.saturating_sub(NOTICED);
+    let settled = silence.from.saturating_sub(SHOWN);
     let of_app = || gathered.versions.iter().filter(|version| version.cluster == member && version.app == app);
     let before = of_app().rfind(|version| version.at <= settled).map_or(0, |version| version.available);
     let since = of_app().filter(|version| version.at > settled && version.at <= silence.until);
