@@ -37,6 +37,11 @@ test: prepare ## Run the whole suite
 	cargo build --locked --workspace --bins $(POINTS)
 	cargo test --locked --workspace $(POINTS)
 
+.PHONY: soak
+soak: prepare ## Random work under random faults, and a check of what came of it; SEEDS=1,2 or SEEDS=1..20 (usual 1..5)
+	cargo build --locked --workspace --bins $(POINTS)
+	SEEDS="$(or $(SEEDS),1..5)" cargo test --locked --workspace $(POINTS) --test soak
+
 .PHONY: sim
 sim: ## Prove what placement promises over a hundred times the usual number of random fleets and histories
 	PROPTEST_CASES=6400 cargo test --release --locked -p domain --test placement

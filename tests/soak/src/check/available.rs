@@ -1,0 +1,111 @@
+//! At no time has an application fewer available replicas than it may have.
+//!
+//! Allowed is the smaller of what was asked for before and after: a number counts as promised from the moment it was
+//! reached until a smaller one is asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Rule, Violation};
+use crate::gathered::{Gathered, Wish};
+
+/// Watches of several members do not arrive in one order: a sum that is low for less than this says nothing. A
+/// simulated pod takes longer to start.
+const OUT_OF_ORDER: u64 = 300;
+/// A watch of a member that was cut off is in order again after this.
+const CAUGHT_UP: u64 = 3_000;
+
+/// What becomes true at a time.
+#[derive(Debug, PartialEq, Eq)]
+enum News<'a> {
+    Asked(&'a Wish),
+    /// A member has at least and at most so many available.
+    Has(&'a str, i64, i64),
+}
+
+pub(super) fn check(gathered: &Gathered) -> Vec<Violation> {
+    let apps: BTreeSet<&str> = gathered.asked.iter().map(|asked| asked.app.as_str()).collect();
+    apps.into_iter().filter_map(|app| lowest(app, &timeline(gathered, app), gathered.over)).collect()
+}
+
+/// The first time for which an application was too low.
+fn lowest(app: &str, timeline: &[(u64, News<'_>)], over: u64) -> Option<Violation> {
+    let mut members: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
+    let (mut asked, mut promised) = (0, 0);
+    let mut low: Option<(u64, String)> = None;
+    let judge = |low: &Option<(u64, String)>, until: u64| {
+        let (since, evidence) = low.as_ref().filter(|(since, _)| until.saturating_sub(*since) > OUT_OF_ORDER)?;
+        let evidence = format!("{app}: for {} ms {evidence}", until - since);
+        Some(Violation { rule: Rule::NeverBelow, at: Some(*since), evidence })
+    };
+    for (at, news) in timeline {
+        match news {
+            News::Asked(Wish::Run { replicas, .. }) => {
+                asked = *replicas;
+                promised = promised.min(asked);
+            }
+            News::Asked(Wish::Gone) => (asked, promised) = (0, 0),
+            News::Asked(Wish::Vanished) => {}
+            News::Has(member, least, most) => {
+                members.insert(member, (*least, *most));
+            }
+        }
+        let (least, most): (i64, i64) =
+            members.values().fold((0, 0), |sum, member| (sum.0 + member.0, sum.1 + member.1));
+        if least >= asked {
+            promised = asked;
+        }
+        if most < promised {
+            low.get_or_insert_with(|| (*at, format!("{most} were available and {promised} allowed: {members:?}")));
+        } else if let Some(violation) = judge(&low, *at) {
+            return Some(violation);
+        } else {
+            low = None;
+        }
+    }
+    judge(&low, over)
+}
+
+/// What was asked and what members had, in order. A member that cannot be watched for a while has for that time what it
+/// had before, meanwhile or right after, whichever is in Meridian's favour.
+fn timeline<'a>(gathered: &'a Gathered, app: &str) -> Vec<(u64, News<'a>)> {
+    let asked = gathered.asked.iter().filter(|asked| asked.app == app);
+    let mut all: Vec<(u64, News<'_>)> = asked.map(|asked| (asked.at, News::Asked(&asked.what))).collect();
+    let clusters: BTreeSet<&str> = gathered.versions.iter().map(|version| version.cluster.as_str()).collect();
+    for cluster in clusters {
+        let versions = || gathered.versions.iter().filter(|version| version.cluster == cluster && version.app == app);
+        let blind = blind(gathered, cluster);
+        for version in versions() {
+            if !blind.iter().any(|(from, until)| (*from..=*until).contains(&version.at)) {
+                all.push((version.at, News::Has(cluster, version.available, version.available)));
+            }
+        }
+        for (from, until) in blind {
+            let before = versions().rfind(|version| version.at < from).map_or(0, |version| version.available);
+            let within: Vec<i64> = versions()
+                .filter(|version| (from..=until).contains(&version.at))
+                .map(|version| version.available)
+                .collect();
+            let (least, most) =
+                within.iter().fold((before, before), |(least, most), now| (least.min(*now), most.max(*now)));
+            all.push((from, News::Has(cluster, least, most)));
+            let after = within.last().copied().unwrap_or(before);
+            all.push((until, News::Has(cluster, after, after)));
+        }
+    }
+    all.sort_by_key(|(at, news)| (*at, !matches!(news, News::Asked(_))));
+    all
+}
+
+/// Times for which a member could not be watched, joined where they touch.
+fn blind(gathered: &Gathered, cluster: &str) -> Vec<(u64, u64)> {
+    let blinding = gathered.faults.iter().filter(|broken| broken.fault.blinds() == Some(cluster));
+    let mut joined: Vec<(u64, u64)> = Vec::new();
+    for broken in blinding {
+        let until = broken.until.saturating_add(CAUGHT_UP);
+        match joined.last_mut() {
+            Some(last) if last.1 >= broken.from => last.1 = until,
+            _ => joined.push((broken.from, until)),
+        }
+    }
+    joined
+}

@@ -1,0 +1,28 @@
+//! Every object carries a fence, and that of one object only rises.
+
+use std::collections::BTreeMap;
+
+use super::{Rule, Violation};
+use crate::gathered::Gathered;
+
+pub(super) fn check(gathered: &Gathered) -> Vec<Violation> {
+    let mut last: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut found = Vec::new();
+    let mut wrong = |at: u64, evidence: String| found.push(Violation { rule: Rule::Fenced, at: Some(at), evidence });
+    for version in gathered.versions.iter().filter(|version| !version.gone) {
+        match &version.fence {
+            None => wrong(version.at, format!("no fence: {version:?}")),
+            // Fixed width: the order of texts is the order of fences.
+            Some(fence) => match last.insert(&version.uid, fence) {
+                Some(before) if before > fence.as_str() => {
+                    wrong(version.at, format!("the fence fell from {before}: {version:?}"));
+                }
+                _ => {}
+            },
+        }
+    }
+    for object in gathered.end.objects.iter().filter(|object| object.fence.is_none()) {
+        wrong(gathered.over, format!("no fence at the end: {object:?}"));
+    }
+    found
+}

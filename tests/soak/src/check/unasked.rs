@@ -1,0 +1,46 @@
+//! Disconnect is not delete, and absence is not either: an application of which nobody asked that it go stays somewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Rule, Violation, wish_at};
+use crate::gathered::{Gathered, Wish};
+
+pub(super) fn check(gathered: &Gathered) -> Vec<Violation> {
+    let mut places: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut found = Vec::new();
+    for version in &gathered.versions {
+        let held = places.entry(&version.app).or_default();
+        if !version.gone {
+            held.insert(&version.cluster);
+            continue;
+        }
+        let last = held.remove(version.cluster.as_str()) && held.is_empty();
+        let wish = wish_at(&gathered.asked, &version.app, version.at);
+        if last && !matches!(wish, Some(Wish::Gone)) && !made_anew(gathered, &version.app, version.at) {
+            found.push(Violation {
+                rule: Rule::DisconnectIsNotDelete,
+                at: Some(version.at),
+                evidence: format!("the last of {} was deleted, and {wish:?} was asked for: {version:?}", version.app),
+            });
+        }
+    }
+    found
+}
+
+/// The application was made anew after it had been asked to go: what goes is of the one before.
+fn made_anew(gathered: &Gathered, app: &str, at: u64) -> bool {
+    let gone = gathered.asked.iter().rfind(|asked| asked.app == app && asked.at <= at && asked.what == Wish::Gone);
+    gone.is_some_and(|gone| {
+        let since = |time: u64| (gone.at..at).contains(&time);
+        !gathered.versions.iter().any(|version| {
+            version.app == app
+                && since(version.at)
+                && !version.gone
+                && gathered
+                    .versions
+                    .iter()
+                    .filter(|other| other.uid == version.uid)
+                    .all(|other| since(other.at) || other.at >= at)
+        })
+    })
+}

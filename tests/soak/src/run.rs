@@ -1,0 +1,245 @@
+//! Carries a plan out on a bed, and gathers what is seen.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use acceptance::manifests::{namespace, web};
+use acceptance::{Fleet, FleetPlan, Times};
+use anyhow::{Context, ensure};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::check;
+use crate::end::look;
+use crate::faults::Faults;
+use crate::gathered::{Asked, Broken, End, Gathered, Wish, Written};
+use crate::plan::{Act, CLUSTERS, Plan, Work};
+use crate::watch::Watches;
+
+/// Where the applications live.
+pub(crate) const NAMESPACE: &str = "soak";
+/// Longest time from the end of all faults until everything is as asked.
+const QUIET: Duration = Duration::from_mins(2);
+/// Between two looks at everything, which asks four servers.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// What is quiet is so still after every timer of the operator has run out once.
+const STAYS: Duration = Duration::from_secs(4);
+
+/// What every seed runs on: three members, two operators, everything between them can be disturbed, and times are short.
+pub fn fleet() -> FleetPlan {
+    let times = Times {
+        lease: 1.0,
+        look_again: 2.0,
+        silence: Some(3.0),
+        probe: Some(0.5),
+        // Signs of life are written every ten seconds, however short everything else is: the default is longer.
+        stale_after: None,
+        recovery: Some(1.0),
+        delete_window: Some(2.0),
+    };
+    FleetPlan { operators: 2, faults: true, times, ..FleetPlan::usual() }
+}
+
+/// Carries a plan out. Steps are written to `say` as they are done.
+///
+/// # Errors
+/// When the bed itself fails, or a user's work is refused.
+pub async fn run(fleet: &mut Fleet, plan: &Plan, say: &mut dyn FnMut(String)) -> anyhow::Result<Gathered> {
+    namespace(fleet, NAMESPACE)?;
+    let (start, epoch) = (Instant::now(), Timestamp::now());
+    let watches = Watches::follow(fleet, start).await?;
+    let mut running = Running { start, gathered: Gathered::default(), apps: BTreeMap::new(), step: 0 };
+    let mut faults = Faults::default();
+    let mut due = Duration::ZERO;
+    for (step, line) in plan.steps.iter().zip(plan.lines()) {
+        due += step.wait;
+        // Not a wait for something: when a step is due is drawn from the seed.
+        tokio::time::sleep(due.saturating_sub(start.elapsed())).await;
+        say(format!("{:>6} ms {line}", running.now()));
+        let number = running.step;
+        match &step.act {
+            Act::Work(work) => running.work(fleet, work, say).with_context(|| format!("step {number}: {work:?}"))?,
+            Act::Begin(fault, what) => {
+                let (from, until) = (running.now(), u64::MAX);
+                running.gathered.faults.push(Broken { fault: *what, number: *fault, step: number, from, until });
+                faults.begin(fleet, *fault, *what).with_context(|| format!("step {number}: {what:?}"))?;
+            }
+            Act::End(fault) => {
+                faults.end(fleet, *fault).await.with_context(|| format!("step {number}: the end of fault {fault}"))?;
+                let now = running.now();
+                let mut broken = running.gathered.faults.iter_mut();
+                broken.find(|broken| broken.number == *fault).context("a fault that began")?.until = now;
+            }
+        }
+        running.step += 1;
+    }
+    for operator in &fleet.operators {
+        ensure!(operator.process.is_alive(), "{} ended by itself", operator.identity);
+    }
+    for cluster in CLUSTERS {
+        fleet.meridian(&["cluster", "uncordon", cluster])?;
+    }
+    say(format!("{:>6} ms everything is healed", running.now()));
+    running.gathered.end = quiet(fleet, &running.gathered.asked).await?;
+    say(format!("{:>6} ms done", running.now()));
+    (running.gathered.versions, running.gathered.statuses) = watches.seen();
+    running.gathered.writes = written(fleet, epoch)?;
+    running.gathered.over = running.now();
+    Ok(running.gathered)
+}
+
+struct Running {
+    start: Instant,
+    gathered: Gathered,
+    /// Applications that are there: replicas and image.
+    apps: BTreeMap<&'static str, (i64, String)>,
+    step: usize,
+}
+
+impl Running {
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn ask(&mut self, app: &str, what: Wish) {
+        self.gathered.asked.push(Asked { at: self.now(), step: self.step, app: app.to_owned(), what });
+    }
+
+    fn work(&mut self, fleet: &Fleet, work: &Work, say: &mut dyn FnMut(String)) -> anyhow::Result<()> {
+        let hub = |arguments: &[&str]| fleet.kubectl("hub", &[arguments, &["-n", NAMESPACE]].concat()).map(drop);
+        let cluster = |verb: &str, cluster: &str| fleet.meridian(&["cluster", verb, cluster]).map(drop);
+        match work {
+            Work::Cordon(name) => return cluster("cordon", name),
+            Work::Drain(name) => return cluster("drain", name),
+            Work::Uncordon(name) => return cluster("uncordon", name),
+            Work::Create { app, .. } => {
+                if fleet.get("hub", "mapp", NAMESPACE, app)?.is_some() {
+                    say(format!("          skipped: the {app} before has not left yet"));
+                    return Ok(());
+                }
+            }
+            Work::Scale { app, .. }
+            | Work::Revise { app, .. }
+            | Work::Annotate { app, .. }
+            | Work::Delete { app }
+            | Work::Vanish { app } => {
+                if !self.apps.contains_key(app) {
+                    say(format!("          skipped: there is no {app}"));
+                    return Ok(());
+                }
+            }
+        }
+        match work {
+            Work::Create { app, replicas } => self.apply(fleet, app, *replicas, "web:1".to_owned()),
+            Work::Scale { app, replicas } => {
+                let image = self.apps[app].1.clone();
+                self.apply(fleet, app, *replicas, image)
+            }
+            Work::Revise { app, version } => self.apply(fleet, app, self.apps[app].0, format!("web:{version}")),
+            Work::Annotate { app, value } => hub(&["annotate", "mapp", app, "--overwrite", &format!("note={value}")]),
+            Work::Delete { app } => {
+                self.ask(app, Wish::Gone);
+                self.apps.remove(app);
+                hub(&["delete", "mapp", app, "--wait=false"])
+            }
+            Work::Vanish { app } => {
+                self.ask(app, Wish::Vanished);
+                self.apps.remove(app);
+                for operator in &fleet.operators {
+                    operator.process.pause()?;
+                }
+                let gone = hub(&["patch", "mapp", app, "--type", "merge", "-p", r#"{"metadata":{"finalizers":null}}"#])
+                    .and_then(|()| hub(&["delete", "mapp", app, "--timeout=10s"]));
+                for operator in &fleet.operators {
+                    operator.process.resume()?;
+                }
+                gone
+            }
+            Work::Cordon(_) | Work::Drain(_) | Work::Uncordon(_) => Ok(()),
+        }
+    }
+
+    fn apply(&mut self, fleet: &Fleet, app: &'static str, replicas: i64, image: String) -> anyhow::Result<()> {
+        self.ask(app, Wish::Run { replicas, image: image.clone() });
+        let manifest = manifest(app, replicas, &image);
+        self.apps.insert(app, (replicas, image));
+        fleet.apply("hub", &manifest)
+    }
+}
+
+/// An application by its name.
+fn manifest(app: &str, replicas: i64, image: &str) -> Value {
+    let mut manifest = web(NAMESPACE, app, 0);
+    let spec = &mut manifest["spec"];
+    spec["replicas"] = json!(replicas);
+    let workload = &mut spec["components"][0]["template"]["spec"];
+    workload["template"]["spec"]["containers"][0]["image"] = json!(image);
+    // Else the member's own rolling update gives up a quarter, and nobody could tell that from a fault of ours.
+    workload["strategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}});
+    if app != "spread" {
+        spec["placement"] = json!({});
+    }
+    if app == "moves" {
+        spec["failover"] = json!({"mode": "Reschedule", "after": "2s", "duplicates": "Tolerate"});
+    }
+    if app == "config"
+        && let Some(components) = spec["components"].as_array_mut()
+    {
+        components.push(json!({"name": "settings", "template": {"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": app}, "data": {"for": image}}}));
+    }
+    manifest
+}
+
+/// How everything is once it is as asked, and stays so; or how it is when the time for that is over.
+async fn quiet(fleet: &Fleet, asked: &[Asked]) -> anyhow::Result<End> {
+    let begun = Instant::now();
+    loop {
+        let end = look(fleet).await?;
+        for (app, plan) in end.hub.iter().filter_map(|(app, shown)| Some((app, shown.pending.as_ref()?))) {
+            // A person looks at what waits for a person.
+            let confirm = ["app", "confirm-delete", app, "-n", NAMESPACE, "--plan", plan, "--yes"];
+            fleet.try_meridian(&confirm)?;
+        }
+        if check::end(asked, &end).is_empty() {
+            tokio::time::sleep(STAYS).await;
+            return look(fleet).await;
+        }
+        if begun.elapsed() > QUIET {
+            return Ok(end);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Objects made and deleted by Meridian since then, by the members' own logs.
+fn written(fleet: &Fleet, epoch: Timestamp) -> anyhow::Result<Vec<Written>> {
+    let mut all = Vec::new();
+    for (cluster, plane) in &fleet.bed.members {
+        let text = std::fs::read_to_string(plane.folder().join("audit.log"))?;
+        // A server that is killed may leave half a line.
+        let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        all.extend(events.filter_map(|event| write(cluster, &event, epoch)));
+    }
+    Ok(all)
+}
+
+fn write(cluster: &str, event: &Value, epoch: Timestamp) -> Option<Written> {
+    let (object, verb) = (&event["objectRef"], event["verb"].as_str()?);
+    let ours = event["user"]["username"].as_str()?.starts_with("system:serviceaccount:meridian-system:");
+    let main = object["subresource"].is_null() && object["namespace"] == NAMESPACE;
+    let code = event["responseStatus"]["code"].as_u64()?;
+    let made = matches!(verb, "create" | "patch" | "update") && code == 201;
+    let deleted = verb == "delete" && code < 300;
+    if !ours || !main || !(made || deleted) {
+        return None;
+    }
+    let at: Timestamp = event["requestReceivedTimestamp"].as_str()?.parse().ok()?;
+    Some(Written {
+        at: u64::try_from(at.as_millisecond() - epoch.as_millisecond()).unwrap_or(0),
+        cluster: cluster.to_owned(),
+        resource: object["resource"].as_str()?.to_owned(),
+        name: object["name"].as_str()?.to_owned(),
+        made,
+    })
+}
