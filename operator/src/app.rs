@@ -69,6 +69,8 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
             probe: args.member_probe,
             silence: args.member_silence,
             recovery: args.member_recovery,
+            // Facts that are fresh must not look stale between two signs of life.
+            heartbeat: DeliveryTimes::default().heartbeat.min(args.stale_after / 3),
             ..DeliveryTimes::default()
         },
         metrics: DeliveryMetrics::new(&metrics),

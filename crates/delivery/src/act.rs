@@ -44,16 +44,28 @@ impl ActError {
         }
     }
 
-    /// A repetition cannot succeed before the row, the object or the member's rules change.
-    fn is_final(&self) -> bool {
-        matches!(
-            self,
-            Self::Refused(_)
-                | Self::Member(
-                    MemberError::Invalid { .. } | MemberError::TooLarge { .. } | MemberError::Forbidden { .. }
-                )
-        )
+    /// What comes of it.
+    fn outlook(&self) -> Outlook {
+        match self {
+            Self::Refused(_) | Self::Member(MemberError::Invalid { .. } | MemberError::TooLarge { .. }) => {
+                Outlook::Stands
+            }
+            // A right may be granted at any time, and an API server that has just begun does not know its rules yet.
+            Self::Member(MemberError::Forbidden { .. }) => Outlook::WaitsForAPerson,
+            _ => Outlook::Passes,
+        }
     }
+}
+
+/// Whether it is worth trying again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outlook {
+    /// It cannot succeed before the row or the object changes.
+    Stands,
+    /// A person must act in the member, and nobody tells us when: it is tried again, with longer and longer pauses.
+    WaitsForAPerson,
+    /// It passes by itself.
+    Passes,
 }
 
 /// Works on one placement. Returns whether it is to be tried again.
@@ -93,20 +105,20 @@ pub(crate) async fn work(session: &Session, id: PlacementId) -> bool {
                 cluster = label.cluster, object = %entry.row.object, reason,
                 error = runtime::chain(&error), "delivery failed"
             );
-            let is_final = error.is_final();
-            let state = if is_final { ObjectState::Refused } else { ObjectState::Failed };
+            let outlook = error.outlook();
+            let state = if outlook == Outlook::Passes { ObjectState::Failed } else { ObjectState::Refused };
             let mut status = StatusRow {
                 state,
                 message: Some(runtime::chain(&error)),
                 changed_at: Timestamp::now(),
                 ..entry.status.clone()
             };
-            if is_final {
+            if outlook == Outlook::Stands {
                 // Remembered for this plan: only another plan or another object makes it worth another try.
                 status.applied_epoch = entry.row.plan_epoch;
             }
             session.record(&entry, status);
-            !is_final
+            outlook != Outlook::Stands
         }
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Contact {
     kinds: Vec<ApiKind>,
 }
 
+const PERMISSION_MISSING: &str = "PermissionMissing";
+
 /// Why a member cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trouble {
@@ -26,11 +28,17 @@ pub(crate) struct Trouble {
 }
 
 impl Trouble {
+    /// It says at once that the member cannot be used. A missing right does not: an API server that has just begun does
+    /// not know its own rules for a moment.
+    pub(crate) fn is_certain(&self) -> bool {
+        self.verdict == Verdict::Fail && self.reason != PERMISSION_MISSING
+    }
+
     pub(crate) fn of(error: &MemberError) -> Self {
         let (verdict, reason) = match error {
             MemberError::Unauthorized { .. } => (Verdict::Fail, "CredentialRejected"),
             MemberError::Config { .. } => (Verdict::Fail, "ConnectionInvalid"),
-            MemberError::Forbidden { .. } => (Verdict::Fail, "PermissionMissing"),
+            MemberError::Forbidden { .. } => (Verdict::Fail, PERMISSION_MISSING),
             MemberError::Throttled { .. } => (Verdict::Unknown, "Throttled"),
             _ => (Verdict::Unknown, "Unreachable"),
         };

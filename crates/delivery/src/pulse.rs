@@ -36,11 +36,11 @@ impl Signal {
         *self = Self::new();
     }
 
-    /// Fail at once for what time does not heal; Unknown after silence.
+    /// Fail at once for what time does not heal, everything else after silence.
     fn judge(&self, silence: std::time::Duration, quiet: (&'static str, &str)) -> Option<Judgement> {
         let silent = self.last.0.elapsed() >= silence;
         match &self.trouble {
-            Some(trouble) if silent || trouble.verdict == Verdict::Fail => {
+            Some(trouble) if silent || trouble.is_certain() => {
                 Some(Judgement::new(trouble.verdict, trouble.reason, trouble.message.clone()))
             }
             None if silent => Some(Judgement::new(Verdict::Unknown, quiet.0, quiet.1.to_owned())),
