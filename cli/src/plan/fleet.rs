@@ -61,7 +61,7 @@ impl Fleet {
         let spec = self.policy(app)?;
         let replicas = app.spec.replicas.unwrap_or_default();
         let pod = blueprint.divided.map(|index| blueprint.components[index].pod).unwrap_or_default();
-        let request = Request { app: &key, replicas, spec: &spec, pod, kinds: &blueprint.kinds };
+        let request = Request { app: &key, replicas, decided: None, spec: &spec, pod, kinds: &blueprint.kinds };
         let per_cell = |component: &render::ComponentPlan| matches!(component.scope, Scope::Divided | Scope::PerCell);
         if self.topology.cells.get(cluster).is_some_and(|cell| cell.superseded) {
             if blueprint.components.iter().any(per_cell) {
@@ -205,7 +205,17 @@ impl Fleet {
                 ledger.hold(cluster, zone.clone(), others);
             }
         }
-        Ok(Question { key, replicas, spec, pod: divided.pod, kinds: blueprint.kinds.clone(), previous, ledger })
+        let decided = app.status.as_ref().filter(|status| status.decision.is_some()).map(|status| status.desired);
+        Ok(Question {
+            key,
+            replicas,
+            decided,
+            spec,
+            pod: divided.pod,
+            kinds: blueprint.kinds.clone(),
+            previous,
+            ledger,
+        })
     }
 }
 
@@ -213,6 +223,7 @@ impl Fleet {
 pub(super) struct Question {
     pub(super) key: AppKey,
     pub(super) replicas: i32,
+    decided: Option<i32>,
     pub(super) spec: PlacementSpec,
     pub(super) pod: Amounts,
     kinds: BTreeSet<String>,
@@ -222,7 +233,14 @@ pub(super) struct Question {
 
 impl Question {
     fn request(&self) -> Request<'_> {
-        Request { app: &self.key, replicas: self.replicas, spec: &self.spec, pod: self.pod, kinds: &self.kinds }
+        Request {
+            app: &self.key,
+            replicas: self.replicas,
+            decided: self.decided,
+            spec: &self.spec,
+            pod: self.pod,
+            kinds: &self.kinds,
+        }
     }
 
     pub(super) fn decide(&self, topology: &Topology, directives: &[Directive]) -> Outcome {

@@ -169,6 +169,7 @@ fn numbers(
     let request = Request {
         app: &facts.row.key,
         replicas: facts.intent.wanted(),
+        decided: plan.standing.1.inputs.replicas(),
         spec: &facts.intent.placement,
         pod: divided.map(|component| component.pod).unwrap_or_default(),
         kinds: &blueprint.kinds,

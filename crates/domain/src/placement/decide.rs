@@ -31,8 +31,12 @@ pub fn decide(
     let wanted = i64::from(request.replicas.max(0));
     let before = Seating::new(&setting.seats, &setting.groups, &setting.spread, setting.held.clone());
     let mut hold = None;
-    let after =
-        if before.total() == 0 { fresh(&setting, wanted, &mut hold) } else { difference(&before, wanted, &mut hold) };
+    let lowered = request.decided.is_some_and(|decided| request.replicas < decided);
+    let after = if before.total() == 0 {
+        fresh(&setting, wanted, &mut hold)
+    } else {
+        difference(&before, wanted, lowered, &mut hold)
+    };
     let moves = if hold.is_some() {
         0
     } else if after.seats == setting.held {
@@ -109,19 +113,13 @@ fn give_back(seating: &mut Seating<'_>, wanted: i64, base: &[i64]) {
     }
 }
 
-fn difference<'a>(before: &Seating<'a>, wanted: i64, hold: &mut Option<String>) -> Seating<'a> {
+fn difference<'a>(before: &Seating<'a>, wanted: i64, lowered: bool, hold: &mut Option<String>) -> Seating<'a> {
     let mut after = before.clone();
     // Fewer: what may not stay goes first, so that it need not be moved. A seat that is not needed but for which no
     // lower number is the reason stays: it runs.
-    if after.survivors() > wanted {
+    if lowered || after.survivors() > wanted {
         let nothing = vec![0; after.seats.len()];
         give_back(&mut after, wanted, &nothing);
-    } else if let Some(useful) = after.useful(wanted) {
-        let nothing = vec![0; after.seats.len()];
-        while after.total() > useful {
-            let Some(cell) = after.previous(wanted, &nothing) else { break };
-            after.shift(cell, -1);
-        }
     }
     // What stays, whatever comes.
     let base: Vec<i64> =

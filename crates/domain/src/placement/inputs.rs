@@ -49,6 +49,11 @@ impl InputDigest {
         }
     }
 
+    /// Replicas asked for; nothing when no decision was made.
+    pub fn replicas(&self) -> Option<i32> {
+        self.policy.is_some().then_some(self.replicas)
+    }
+
     /// What differs from the inputs of the decision before, a sentence each. Nothing when none was made before.
     pub fn changes_since(&self, before: &Self) -> Vec<String> {
         if before.policy.is_none() {

@@ -16,6 +16,9 @@ pub struct Request<'a> {
     pub app: &'a AppKey,
     /// Replicas; 0 when suspended.
     pub replicas: i32,
+    /// Replicas asked for when the previous placement was decided, where that is known. Only a lower number is a reason
+    /// to give up what runs.
+    pub decided: Option<i32>,
     /// Policy.
     pub spec: &'a PlacementSpec,
     /// What one replica asks for; `pods` is 1.

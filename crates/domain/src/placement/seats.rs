@@ -123,15 +123,6 @@ impl<'a> Seating<'a> {
         self.spread.iter().filter_map(after).chain([self.total]).min().unwrap_or(self.total)
     }
 
-    /// Most seats that are of use where a loss of as many domains as there are is to be survived, which no number can:
-    /// what it would take with one domain more. Nothing where every loss can be survived.
-    pub(crate) fn useful(&self, wanted: i64) -> Option<i64> {
-        let lives = |domain: &&usize| self.groups[**domain].open || self.sums[**domain] > 0;
-        let vain =
-            |spread: &Evenness| spread.survive.filter(|losses| spread.domains.iter().filter(lives).count() <= *losses);
-        self.spread.iter().filter_map(vain).max().map(|losses| wanted * (losses as i64 + 1))
-    }
-
     /// Seats that are left after the loss of the so many largest domains. Seats that lie in no one domain may be lost
     /// with any, and do not count.
     fn left(&self, spread: &Evenness, losses: usize) -> i64 {

@@ -57,6 +57,8 @@ pub(crate) struct World {
     pub(crate) sites: Vec<Site>,
     pub(crate) spec: PlacementSpec,
     pub(crate) replicas: i32,
+    /// Replicas asked for when the placement was decided.
+    pub(crate) decided: Option<i32>,
     pub(crate) directives: Vec<Directive>,
     /// All pods of the placement run already, so that capacity is known by what is free on nodes.
     pub(crate) settled: bool,
@@ -64,7 +66,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(sites: Vec<Site>, spec: PlacementSpec, replicas: i32) -> Self {
-        Self { sites, spec, replicas, directives: vec![], settled: false }
+        Self { sites, spec, replicas, decided: None, directives: vec![], settled: false }
     }
 
     /// The fleet as read; `turned` reads all rows in the opposite order.
@@ -113,7 +115,14 @@ impl World {
 
     fn run(&self, placed: &Placement, turned: bool, rebalanced: bool) -> Outcome {
         let (key, kinds) = (AppKey { namespace: "shop".to_owned(), name: "catalog".to_owned() }, BTreeSet::new());
-        let request = Request { app: &key, replicas: self.replicas, spec: &self.spec, pod: POD, kinds: &kinds };
+        let request = Request {
+            app: &key,
+            replicas: self.replicas,
+            decided: self.decided,
+            spec: &self.spec,
+            pod: POD,
+            kinds: &kinds,
+        };
         let held = |target: &i32| Held { target: *target, bound: if self.settled { *target } else { 0 } };
         let previous = placed.iter().map(|(cell, target)| (cell.clone(), held(target))).collect();
         let mut directives = self.directives.clone();
