@@ -32,7 +32,9 @@ pub struct FleetPlan {
 impl FleetPlan {
     /// Three members in two regions and three zones, and one operator that reaches everything directly.
     pub fn usual() -> Self {
-        Self { members: MemberSpec::usual(), operators: 1, faults: false, times: Times::default() }
+        // Many scenarios delete one after the other: what is deleted at once has scenarios of its own.
+        let times = Times { delete_window: Some(0.5), ..Times::default() };
+        Self { members: MemberSpec::usual(), operators: 1, faults: false, times }
     }
 }
 

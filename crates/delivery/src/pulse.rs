@@ -173,8 +173,8 @@ impl Pulse {
             Judgement::signal("WatchFresh", watch.as_ref()),
             Judgement::signal("NodesReady", nodes.as_ref()),
         ]);
-        // What is not followed completely is as old as the last time it was.
-        let as_of = if complete { Some(self.watch.last.1) } else { before.as_of };
+        // As old as the older of both signals; what is not followed completely is as old as the last time it was.
+        let as_of = if complete { Some(self.api.last.1.min(self.watch.last.1)) } else { before.as_of };
         let judgement = self.judge(api, watch, nodes, &before);
         let now = Timestamp::now();
         let status = match judgement {
