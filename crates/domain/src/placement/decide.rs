@@ -39,16 +39,15 @@ pub fn decide(
     };
     let moves = if hold.is_some() {
         0
-    } else if after.seats == setting.held {
-        moves_of_rebalance(request, &setting, &after, wanted)
     } else {
-        let bound = |name: &CellName| previous.get(name).map_or(0, |held| held.bound);
-        let seated = setting.names.iter().zip(&after.seats).filter(|(_, seats)| **seats > 0);
-        let previous =
-            seated.map(|(name, seats)| (name.clone(), Held { target: *seats as i32, bound: bound(name) })).collect();
-        let next = Setting::new(request, topology, directives, &previous, ledger);
-        let standing = Seating::new(&next.seats, &next.groups, &next.spread, next.held.clone());
-        moves_of_rebalance(request, &next, &standing, wanted)
+        let anew = |setting: &Setting<'_>, seats: &[i64]| {
+            Setting::new(request, topology, directives, &placed(setting, seats, previous), ledger)
+        };
+        if after.seats == setting.held {
+            moves_of_rebalance(request, &setting, wanted, anew)
+        } else {
+            moves_of_rebalance(request, &anew(&setting, &after.seats), wanted, anew)
+        }
     };
     explain(request, &setting, &after, wanted, hold, moves)
 }
@@ -65,8 +64,19 @@ pub fn rebalance(
     let setting = Setting::new(request, topology, directives, previous, ledger);
     let wanted = i64::from(request.replicas.max(0));
     let mut hold = None;
-    let after = rebalanced(request, &setting, wanted, &mut hold);
+    let anew = |setting: &Setting<'_>, seats: &[i64]| {
+        Setting::new(request, topology, directives, &placed(setting, seats, previous), ledger)
+    };
+    let seats = rebalanced(request, &setting, wanted, anew, &mut hold);
+    let after = Seating::new(&setting.seats, &setting.groups, &setting.spread, seats);
     explain(request, &setting, &after, wanted, hold, 0)
+}
+
+/// What the seats are as a previous placement; pods that run already do so still.
+fn placed(setting: &Setting<'_>, seats: &[i64], previous: &BTreeMap<CellName, Held>) -> BTreeMap<CellName, Held> {
+    let bound = |name: &CellName| previous.get(name).map_or(0, |held| held.bound);
+    let seated = setting.names.iter().zip(seats).filter(|(_, seats)| **seats > 0);
+    seated.map(|(name, seats)| (name.clone(), Held { target: *seats as i32, bound: bound(name) })).collect()
 }
 
 fn empty<'a>(setting: &'a Setting<'_>) -> Seating<'a> {
