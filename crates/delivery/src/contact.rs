@@ -104,7 +104,10 @@ pub(crate) async fn meet(member: &Member, expected_uid: &str) -> Result<Contact,
         .collect();
     let access = member.permissions(&namespaced).await.map_err(trouble)?;
     let kinds = access.into_iter().filter(members::KindAccess::deliverable).map(|access| access.kind).collect();
-    // A member that does not say takes part all the same; what it lacks shows in its kinds.
-    let installation = member.installation().await.unwrap_or_default();
+    let installation = match member.installation().await {
+        // A member that lets us in and does not let us read this takes part all the same.
+        Err(MemberError::Forbidden { .. }) => None,
+        found => found.map_err(trouble)?,
+    };
     Ok(Contact { version: version.git_version, installation, kinds })
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use domain::decision_record::DecisionRecord;
 use domain::intent::Intent;
 use domain::stored_revision::StoredRevision;
 use store::{AppId, ApplicationRow, PlacementId, PlacementRow, ReservationRow, StatusRow, StoreError};
@@ -16,6 +17,8 @@ use crate::world::World;
 pub(crate) struct AppFacts {
     pub(crate) row: ApplicationRow,
     pub(crate) intent: Intent,
+    /// The last decision, and the hash of what it was made from.
+    pub(crate) standing: (ContentHash, DecisionRecord),
     pub(crate) wanted: ContentHash,
     pub(crate) rows: Vec<PlacementRow>,
     pub(crate) status: HashMap<PlacementId, StatusRow>,
@@ -69,10 +72,27 @@ pub(crate) async fn gather(schedule: &Schedule, batch: &[AppId]) -> Result<Gathe
         }
         let intent = serde_json::from_value(row.intent.clone())
             .map_err(|error| StoreError::Corrupt { what: "application.intent", reason: error.to_string() })?;
+        let standing = standing(&row);
         let held = held.remove(&row.id).unwrap_or_default();
-        apps.push(AppFacts { row, intent, wanted, rows: placed, status: own_status, held, revisions });
+        apps.push(AppFacts { row, intent, standing, wanted, rows: placed, status: own_status, held, revisions });
     }
     Ok(Gathered { world, apps })
+}
+
+/// The last decision. One that cannot be read is made anew, from what is placed.
+fn standing(row: &ApplicationRow) -> (ContentHash, DecisionRecord) {
+    let undecided = || (ContentHash::of(b""), DecisionRecord::default());
+    let (Some(stored), Some(hash)) = (&row.decision, row.input_hash.as_deref().and_then(ContentHash::from_bytes))
+    else {
+        return undecided();
+    };
+    match serde_json::from_value(stored.clone()) {
+        Ok(record) => (hash, record),
+        Err(error) => {
+            tracing::warn!(key = %row.key, %error, "the last decision cannot be read; it is made anew");
+            undecided()
+        }
+    }
 }
 
 /// Every revision that is wanted or placed.

@@ -50,7 +50,6 @@ pub(crate) struct Insert {
 
 impl AppPlan {
     fn empty(facts: &AppFacts) -> Self {
-        let standing = standing_record(facts);
         Self {
             app: facts.row.id,
             key: facts.row.key.clone(),
@@ -64,7 +63,7 @@ impl AppPlan {
             deletes: Deletes::of(facts),
             ready: None,
             over: false,
-            standing,
+            standing: facts.standing.clone(),
         }
     }
 
@@ -78,12 +77,6 @@ impl AppPlan {
             && self.forget.is_empty()
             && self.reservations.is_none()
     }
-}
-
-fn standing_record(facts: &AppFacts) -> (ContentHash, DecisionRecord) {
-    let record = facts.row.decision.clone().and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default();
-    let hash = facts.row.input_hash.as_deref().and_then(ContentHash::from_bytes).unwrap_or(ContentHash::of(b""));
-    (hash, record)
 }
 
 /// Plans a batch, one application after the other: each sees what those before it hold.

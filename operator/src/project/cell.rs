@@ -2,13 +2,13 @@
 
 use crds::condition::{self, Status, condition};
 use crds::{Cell, CellStatus};
-use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
+use domain::stored_topology::{StoredCell, topology_from_rows};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
 use vocabulary::AppKey;
 
-use super::{Project, ProjectError};
+use super::{Project, ProjectError, fleet};
 use crate::hub::write_status;
 
 pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectError> {
@@ -16,19 +16,7 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
     let Some(object) = project.view.cells.get(&key) else { return Ok(()) };
     let shown = object.status.clone().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or_default();
-    let clusters = project.store.cluster_list().await?;
-    let clusters = clusters
-        .into_iter()
-        .map(|row| StoredCluster {
-            name: row.taken.name,
-            labels: row.taken.labels,
-            spec: row.taken.spec,
-            leaving: row.taken.removal.is_some(),
-            health: None,
-            kinds: serde_json::Value::Null,
-            capacity: serde_json::Value::Null,
-        })
-        .collect();
+    let clusters = project.store.cluster_list().await?.into_iter().map(fleet::stored).collect();
     let spec = serde_json::to_value(&object.spec).unwrap_or_default();
     let labels = serde_json::to_value(&object.metadata.labels).unwrap_or_default();
     let (topology, problems) = topology_from_rows(clusters, vec![StoredCell { name: name.to_owned(), labels, spec }]);

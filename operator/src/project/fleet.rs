@@ -8,7 +8,7 @@ use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
 use domain::topology::Topology;
 use jiff::Timestamp;
 use runtime::shared_read::SharedRead;
-use store::{ReservationRow, Store, StoreError};
+use store::{ClusterRow, ReservationRow, Store, StoreError};
 use tokio::time::Instant;
 
 /// A reading may be so old: status is a picture of a moment anyway, and says of which.
@@ -57,21 +57,23 @@ fn recent() -> Instant {
     now.checked_sub(AGE).unwrap_or(now)
 }
 
+/// A cluster as far as status speaks of it.
+pub(super) fn stored(row: ClusterRow) -> StoredCluster {
+    StoredCluster {
+        name: row.taken.name,
+        labels: row.taken.labels,
+        spec: row.taken.spec,
+        leaving: row.taken.removal.is_some(),
+        health: row.status.map(|status| status.health),
+        kinds: serde_json::Value::Null,
+        capacity: serde_json::Value::Null,
+    }
+}
+
 async fn read(store: &Store) -> Result<FleetView, StoreError> {
     let (rows, cells) = tokio::try_join!(store.cluster_list(), store.cell_list())?;
     let seen = rows.iter().filter_map(|row| Some((row.taken.name.clone(), row.status.as_ref()?.as_of?))).collect();
-    let stored = rows
-        .into_iter()
-        .map(|row| StoredCluster {
-            name: row.taken.name,
-            labels: row.taken.labels,
-            spec: row.taken.spec,
-            leaving: row.taken.removal.is_some(),
-            health: row.status.map(|status| status.health),
-            kinds: serde_json::Value::Null,
-            capacity: serde_json::Value::Null,
-        })
-        .collect();
+    let stored = rows.into_iter().map(stored).collect();
     let cells = cells
         .into_iter()
         .filter_map(|row| Some(StoredCell { name: row.name, labels: row.labels, spec: row.spec? }))

@@ -129,7 +129,7 @@ impl Project {
                             names.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, key| !gone(key));
                         }
                         Ok(Hint::Vacated) => queue.extend(self.view.clusters.keys().into_iter().map(|key| Shown::Cluster(key.name))),
-                    Ok(Hint::Topology | Hint::Everything) | Err(RecvError::Lagged(_)) => self.everything(&queue),
+                        Ok(Hint::Topology | Hint::Everything) | Err(RecvError::Lagged(_)) => self.everything(&queue),
                         Ok(_) => {}
                         Err(RecvError::Closed) => return,
                     },
