@@ -1,0 +1,204 @@
+//! What can be typed after `meridian cluster`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use crds::cluster::v1alpha1::Profile;
+use vocabulary::ClusterName;
+
+use super::{OutputFlag, time};
+
+/// `meridian cluster …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Put a cluster under Meridian, or update one that already is
+    Join(JoinArgs),
+    /// All clusters in a table
+    #[command(visible_alias = "ls")]
+    List {
+        #[command(flatten)]
+        output: OutputFlag,
+    },
+    /// Everything known of one cluster
+    Describe {
+        /// Name of the cluster
+        #[arg(value_name = "CLUSTER")]
+        name: ClusterName,
+        #[command(flatten)]
+        output: OutputFlag,
+    },
+    /// No new replicas; what runs stays
+    Cordon {
+        /// Name of the cluster
+        #[arg(value_name = "CLUSTER")]
+        name: ClusterName,
+    },
+    /// Allow new replicas again; ends a drain too. Nothing moves back by itself
+    Uncordon {
+        /// Name of the cluster
+        #[arg(value_name = "CLUSTER")]
+        name: ClusterName,
+    },
+    /// Move all replicas away, each only after its successor is available elsewhere
+    Drain {
+        /// Name of the cluster
+        #[arg(value_name = "CLUSTER")]
+        name: ClusterName,
+        /// Wait until no Application shows replicas there
+        #[arg(long)]
+        wait: bool,
+        /// Longest time to wait
+        #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time, requires = "wait")]
+        timeout: Duration,
+    },
+    /// Take a cluster out of the fleet
+    #[command(visible_alias = "rm")]
+    Remove(RemoveArgs),
+    /// Put another cluster under a name that is taken
+    Replace(ReplaceArgs),
+    /// Hand over a fresh credential for a cluster
+    UpdateCredential {
+        /// Name of the cluster
+        #[arg(value_name = "CLUSTER")]
+        name: ClusterName,
+        #[command(flatten)]
+        member: MemberFlags,
+        /// Longest time to wait until the hub has taken it
+        #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
+        wait: Duration,
+    },
+    /// What a member grants us against what is needed; without CLUSTER, the rights of profiles as YAML
+    Permissions(PermissionsArgs),
+}
+
+/// `meridian cluster permissions`
+#[derive(Debug, Args)]
+pub(crate) struct PermissionsArgs {
+    /// Name of the cluster to ask
+    #[arg(value_name = "CLUSTER", requires = "kubeconfig", conflicts_with = "profile")]
+    pub(crate) name: Option<ClusterName>,
+    /// Kubeconfig of the member, with the right to ask what others may do there
+    #[arg(long, value_name = "FILE", requires = "name")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Context of the member in that kubeconfig [default: its current context]
+    #[arg(long, value_name = "NAME", requires = "name")]
+    pub(crate) context: Option<String>,
+    /// Profiles to print [default: all]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PROFILE")]
+    pub(crate) profile: Vec<ProfileArg>,
+    /// A kind that is to be delivered too, such as apps/v1/Deployment; repeat for more
+    #[arg(long, value_name = "GROUP/VERSION/KIND", requires = "name")]
+    pub(crate) kind: Vec<String>,
+    /// An Application whose kinds are to be delivered
+    #[arg(long, value_name = "APP", requires = "name")]
+    pub(crate) app: Option<String>,
+    /// Namespace of that Application [default: that of the hub context]
+    #[arg(short, long, requires = "app")]
+    pub(crate) namespace: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputFlag,
+}
+
+impl PermissionsArgs {
+    /// How the member is reached.
+    pub(crate) fn member(&self) -> Option<MemberFlags> {
+        self.kubeconfig.clone().map(|kubeconfig| MemberFlags { kubeconfig, context: self.context.clone() })
+    }
+}
+
+/// How a person reaches a member, with their own credentials.
+#[derive(Debug, Args)]
+pub(crate) struct MemberFlags {
+    /// Kubeconfig of the member, with administrator rights there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: PathBuf,
+    /// Context of the member in that kubeconfig [default: its current context]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+}
+
+/// `meridian cluster join`
+#[derive(Debug, Args)]
+pub(crate) struct JoinArgs {
+    /// Name of the cluster in the fleet
+    #[arg(value_name = "NAME")]
+    pub(crate) name: ClusterName,
+    #[command(flatten)]
+    pub(crate) member: MemberFlags,
+    /// Region the cluster lies in; may be left out when it joined before
+    #[arg(long)]
+    pub(crate) region: Option<String>,
+    /// Zones the cluster lies in; repeat or separate by commas
+    #[arg(long = "zone", value_name = "ZONE", value_delimiter = ',')]
+    pub(crate) zones: Vec<String>,
+    /// What Meridian may do there [default: observe,deploy]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PROFILE")]
+    pub(crate) profile: Vec<ProfileArg>,
+    /// URL under which the hub reaches the member, where it differs from the kubeconfig's
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// Longest time to wait until the cluster is ready; 0s does not wait
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
+    pub(crate) wait: Duration,
+    /// Check everything and say what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// `meridian cluster replace`
+#[derive(Debug, Args)]
+pub(crate) struct ReplaceArgs {
+    /// Name of the cluster
+    #[arg(value_name = "CLUSTER")]
+    pub(crate) name: ClusterName,
+    #[command(flatten)]
+    pub(crate) member: MemberFlags,
+    /// URL under which the hub reaches the member, where it differs from the kubeconfig's
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Longest time to wait until the cluster is ready; 0s does not wait
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
+    pub(crate) wait: Duration,
+    /// Check everything and say what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// `meridian cluster remove`
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArgs {
+    /// Name of the cluster
+    #[arg(value_name = "CLUSTER")]
+    pub(crate) name: ClusterName,
+    /// Delete what Meridian delivered there; without it workloads stay and run on
+    #[arg(long)]
+    pub(crate) delete_workloads: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Longest time to wait until the cluster is gone; 0s does not wait
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time)]
+    pub(crate) timeout: Duration,
+}
+
+/// A profile, as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProfileArg {
+    /// Read nodes, namespaces, pods and workloads
+    Observe,
+    /// Write the workload kinds Meridian delivers
+    Deploy,
+}
+
+impl From<ProfileArg> for Profile {
+    fn from(profile: ProfileArg) -> Self {
+        match profile {
+            ProfileArg::Observe => Self::Observe,
+            ProfileArg::Deploy => Self::Deploy,
+        }
+    }
+}

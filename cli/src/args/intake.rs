@@ -1,0 +1,34 @@
+//! What can be typed after `meridian intake`.
+
+use clap::{Args, Subcommand};
+
+use super::OutputFlag;
+
+/// `meridian intake …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum IntakeCommand {
+    /// Take an Application in whose source was lost: its object on the hub counts again
+    Accept(AcceptArgs),
+}
+
+/// `meridian intake accept`
+#[derive(Debug, Args)]
+pub(crate) struct AcceptArgs {
+    /// Name of the Application
+    #[arg(value_name = "APP", required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) app: Option<String>,
+    /// Namespace of the Application [default: that of the hub context]
+    #[arg(short, long, conflicts_with = "all")]
+    pub(crate) namespace: Option<String>,
+    /// Every Application of every namespace that waits for it
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Say what would change and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputFlag,
+}

@@ -1,0 +1,166 @@
+//! The command line: what can be typed, and nothing else.
+
+mod app;
+mod cluster;
+mod intake;
+mod plan;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+pub(crate) use app::{AppCommand, ImportArgs, ManifestForm};
+pub(crate) use cluster::{ClusterCommand, JoinArgs, MemberFlags, PermissionsArgs, ProfileArg, RemoveArgs, ReplaceArgs};
+pub(crate) use intake::{AcceptArgs, IntakeCommand};
+pub(crate) use plan::{ExplainCommand, RebalanceArgs, WhatIfArgs};
+
+use crate::failure::EXIT_CODES;
+use crate::output::Format;
+
+/// Meridian: many Kubernetes clusters behind one API.
+#[derive(Debug, Parser)]
+#[command(name = "meridian", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Kubeconfig of the hub [default: KUBECONFIG, or ~/.kube/config]
+    #[arg(long, global = true, value_name = "FILE", env = "MERIDIAN_HUB_KUBECONFIG", hide_env = true)]
+    pub(crate) hub_kubeconfig: Option<PathBuf>,
+    /// Context of the hub in that kubeconfig [default: its current context]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) hub_context: Option<String>,
+    /// No colours, also where the terminal could show them
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+}
+
+/// The form of the output.
+#[derive(Debug, Args)]
+pub(crate) struct OutputFlag {
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
+}
+
+/// One Application of a namespace.
+#[derive(Debug, Args)]
+pub(crate) struct AppArg {
+    /// Name of the Application
+    #[arg(value_name = "APP")]
+    pub(crate) name: String,
+    /// Namespace of the Application [default: that of the hub context]
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Member clusters: join, look, cordon, drain, remove
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+    /// Applications: look, wait, import, delete
+    #[command(subcommand)]
+    App(AppCommand),
+    /// Which objects of the hub count
+    #[command(subcommand)]
+    Intake(IntakeCommand),
+    /// Why things are as they are
+    #[command(subcommand)]
+    Explain(ExplainCommand),
+    /// What would happen if a zone were lost, or an Application changed; nothing is changed
+    WhatIf(WhatIfArgs),
+    /// Move replicas to where a fresh placement would put them
+    Rebalance(RebalanceArgs),
+    /// Print completions of a shell
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the version
+    Version {
+        #[command(flatten)]
+        output: OutputFlag,
+    },
+}
+
+/// A span such as `60s`, `5m` or `1h30m`.
+fn time(text: &str) -> Result<Duration, String> {
+    let remedy = || format!("{text:?} is not a time; write for example 60s, 5m or 1h30m");
+    let span: jiff::SignedDuration = text.parse().map_err(|_| remedy())?;
+    Duration::try_from(span).map_err(|_| remedy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_usage_is_told_before_anything_happens() {
+        for line in [
+            "meridian",
+            "meridian cluster join north",
+            "meridian cluster join North --kubeconfig f",
+            "meridian cluster join north --kubeconfig f --profile root",
+            "meridian cluster drain north --timeout 5m",
+            "meridian cluster drain north --wait --timeout soon",
+            "meridian cluster drain north --wait --timeout -5s",
+            "meridian app list -n shop -A",
+            "meridian what-if",
+            "meridian what-if -A",
+            "meridian what-if catalog -A --lose zone=n1",
+            "meridian what-if catalog -f x.yaml --replicas 3",
+            "meridian cluster permissions north",
+            "meridian cluster permissions --kind apps/v1/Deployment",
+            "meridian cluster permissions north --kubeconfig f --profile deploy",
+            "meridian app import shop --cluster north deploy/web",
+            "meridian app import shop --cluster north --kubeconfig f",
+            "meridian intake accept",
+            "meridian intake accept shop --all",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_documented_forms_are_accepted() {
+        for line in [
+            "meridian cluster join north --kubeconfig f --region n --zone n1,n2 --zone n3 --profile observe,deploy",
+            "meridian cluster ls --hub-context hub -o wide",
+            "meridian --hub-kubeconfig f app status catalog -n shop --wait --timeout 1h30m",
+            "meridian explain placement catalog --from a.yaml b.yaml",
+            "meridian what-if catalog --lose zone=n1 --lose cluster=s --replicas 3",
+            "meridian what-if -f changed.yaml",
+            "meridian what-if -A --lose region=north",
+            "meridian rebalance catalog --dry-run",
+            "meridian completion zsh",
+            "meridian cluster permissions --profile deploy",
+            "meridian cluster permissions north --kubeconfig f --kind example.org/v1/Widget --app shop -n shop -o json",
+            "meridian app import shop -n shop --cluster north --kubeconfig f --context n deploy/web cm/web --dry-run",
+            "meridian app import shop --cluster north --kubeconfig f -l app=web -o json",
+            "meridian app confirm-delete shop -n shop",
+            "meridian app confirm-delete shop --plan 0123456789abcdef0123456789abcdef --yes",
+            "meridian intake accept shop -n shop --dry-run",
+            "meridian intake accept --all --yes",
+        ] {
+            if let Err(error) = Cli::try_parse_from(line.split(' ')) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+}
