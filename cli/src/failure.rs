@@ -1,7 +1,8 @@
 //! How a command ends when it does not succeed, and the exit code that says so.
 
-use std::error::Error;
 use std::process::ExitCode;
+
+use vocabulary::chain;
 
 /// Printed in `--help`: pipelines branch on these numbers.
 pub(crate) const EXIT_CODES: &str = "\
@@ -83,21 +84,6 @@ impl Failure {
             )),
         }
     }
-}
-
-/// An error with its causes, each said once.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        if !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -16,7 +16,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::args::Global;
-use crate::failure::{Failure, chain};
+use vocabulary::chain;
+
+use crate::failure::Failure;
 
 /// The field manager of what this program writes to the hub.
 pub(crate) const MANAGER: &str = "meridian-cli";

@@ -146,7 +146,7 @@ impl Work {
     async fn run(self, readiness: Readiness, shutdown: CancellationToken) -> anyhow::Result<()> {
         // With the database down at start the process waits, says why in /readyz, and goes on by itself.
         while let Err(error) = self.store.check().await {
-            let why = runtime::chain(&error);
+            let why = vocabulary::chain(&error);
             readiness.not_ready("database", why.clone());
             tracing::warn!(why, "waiting for the database");
             tokio::select! { () = shutdown.cancelled() => return Ok(()), () = tokio::time::sleep(DATABASE_AGAIN) => {} }
@@ -185,7 +185,7 @@ async fn watch_database(
         tokio::select! { () = shutdown.cancelled() => return Ok(()), () = tokio::time::sleep(Duration::from_secs(2)) => {} }
         match store.check().await {
             Ok(()) => readiness.ready("database"),
-            Err(error) => readiness.not_ready("database", runtime::chain(&error)),
+            Err(error) => readiness.not_ready("database", vocabulary::chain(&error)),
         }
     }
 }

@@ -41,7 +41,7 @@ impl Credentials {
                 match self.renew(&claim, &cluster).await {
                     Err(error @ StoreError::Fenced { .. }) => return Err(error),
                     Err(error) => {
-                        tracing::warn!(cluster, error = runtime::chain(&error), "its credential was not renewed");
+                        tracing::warn!(cluster, error = vocabulary::chain(&error), "its credential was not renewed");
                     }
                     Ok(()) => {}
                 }

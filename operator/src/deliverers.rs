@@ -68,7 +68,7 @@ impl Deliverers {
         let rows = match self.store.cluster_list().await {
             Ok(rows) => rows,
             Err(error) => {
-                tracing::warn!(error = runtime::chain(&error), "clusters were not read; the next round will");
+                tracing::warn!(error = vocabulary::chain(&error), "clusters were not read; the next round will");
                 return;
             }
         };
@@ -124,7 +124,7 @@ async fn deliver(
         match outcome {
             Ok(()) => {}
             Err(delivery::DeliveryError::Gone(_)) => return,
-            Err(error) => tracing::warn!(%cluster, error = runtime::chain(&error), "delivery begins again"),
+            Err(error) => tracing::warn!(%cluster, error = vocabulary::chain(&error), "delivery begins again"),
         }
         tokio::select! { () = shutdown.cancelled() => return, () = tokio::time::sleep(AGAIN) => {} }
     }

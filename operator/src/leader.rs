@@ -134,7 +134,7 @@ impl Leader {
             match read_identity(&self.hub).await {
                 Ok(uid) => break uid,
                 Err(error) => {
-                    tracing::warn!(error = runtime::chain(&error), "the hub does not answer; nothing is taken in");
+                    tracing::warn!(error = vocabulary::chain(&error), "the hub does not answer; nothing is taken in");
                 }
             }
             tokio::select! { () = token.cancelled() => return Ok(()), () = tokio::time::sleep(AGAIN) => {} }

@@ -52,7 +52,7 @@ impl Feeder {
                 },
             };
             if look && let Err(error) = self.feed(&mut known).await {
-                tracing::warn!(error = runtime::chain(&error), "members were not read; the next round will");
+                tracing::warn!(error = vocabulary::chain(&error), "members were not read; the next round will");
             }
         }
     }

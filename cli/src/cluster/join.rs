@@ -14,10 +14,10 @@ use members::install::{self, Change, Installation, Profile};
 use members::{Limits, Member, MemberConfig};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use vocabulary::{ClusterName, SYSTEM_NAMESPACE, labels};
+use vocabulary::{ClusterName, SYSTEM_NAMESPACE, chain, labels};
 
 use crate::args::{JoinArgs, MemberFlags, ProfileArg, ReplaceArgs};
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::hub::{Hub, MANAGER, call, watch_until};
 use crate::progress::Progress;
 

@@ -8,11 +8,11 @@ use members::ServedKind;
 use members::install::{self, Profile, Right};
 use serde::Serialize;
 use serde_json::Value;
-use vocabulary::AppKey;
+use vocabulary::{AppKey, chain};
 
 use super::join::{self, Met};
 use crate::args::PermissionsArgs;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::hub::Hub;
 use crate::output::{self, Format, Table};
 use crate::progress::Progress;

@@ -103,13 +103,13 @@ pub(crate) async fn work(session: &Session, id: PlacementId) -> bool {
             session.delivery().metrics.failed.get_or_create(&session.failure(reason)).inc();
             tracing::warn!(
                 cluster = label.cluster, object = %entry.row.object, reason,
-                error = runtime::chain(&error), "delivery failed"
+                error = vocabulary::chain(&error), "delivery failed"
             );
             let outlook = error.outlook();
             let state = if outlook == Outlook::Passes { ObjectState::Failed } else { ObjectState::Refused };
             let mut status = StatusRow {
                 state,
-                message: Some(runtime::chain(&error)),
+                message: Some(vocabulary::chain(&error)),
                 changed_at: Timestamp::now(),
                 ..entry.status.clone()
             };

@@ -80,7 +80,7 @@ impl Sink {
                 Err(error @ StoreError::Fenced { .. }) => return Err(error),
                 Err(error) => {
                     tracing::warn!(
-                        error = runtime::chain(&error),
+                        error = vocabulary::chain(&error),
                         rows = rows.len(),
                         "status was not written; it will be"
                     );

@@ -1,6 +1,5 @@
 //! What every process needs besides its work: logs, metrics, probes, supervision, shutdown and work queues.
 
-mod causes;
 pub mod crash;
 pub mod logging;
 pub mod metrics;
@@ -8,5 +7,3 @@ pub mod probes;
 pub mod queue;
 pub mod shared_read;
 pub mod supervise;
-
-pub use causes::chain;

@@ -20,13 +20,13 @@ use std::time::Duration;
 
 use domain::stored_revision::StoredRevision;
 use jiff::{SignedDuration, Timestamp};
-use runtime::chain;
 use runtime::queue::Queue;
 use store::seal::EnvelopeKey;
 use store::{AppId, Claim, DeleteWindow, Hint, Hints, ParsedRevisions, Store, StoreError};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use vocabulary::chain;
 
 pub use metrics::ScheduleMetrics;
 

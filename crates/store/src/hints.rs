@@ -107,7 +107,7 @@ async fn exchange(
             () = shutdown.cancelled() => return Ok(()),
             ended = session(&store, &me, &local, &mut waiting) => {
                 if let Err(error) = ended {
-                    tracing::debug!(error = runtime::chain(&error), "hint exchange interrupted");
+                    tracing::debug!(error = vocabulary::chain(&error), "hint exchange interrupted");
                 }
             }
         }

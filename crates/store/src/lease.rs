@@ -159,7 +159,7 @@ impl Heart {
             Ok(Ok(held)) => self.publish(&held, asked + self.times.lasts),
             Ok(Err(error)) => {
                 self.connection = None;
-                tracing::warn!(error = runtime::chain(&error), "leases were not renewed");
+                tracing::warn!(error = vocabulary::chain(&error), "leases were not renewed");
             }
             Err(_) => {
                 self.connection = None;

@@ -34,7 +34,7 @@ impl Store {
 
     /// Brings the schema up to this program's. Runs may overlap: one waits for the other.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        MIGRATIONS.run(&self.pool).await.map_err(|error| StoreError::Schema(runtime::chain(&error)))
+        MIGRATIONS.run(&self.pool).await.map_err(|error| StoreError::Schema(vocabulary::chain(&error)))
     }
 
     /// Checks that the database answers and that its schema is this program's. Servers never migrate.

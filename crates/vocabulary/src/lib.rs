@@ -1,8 +1,9 @@
-//! The words every crate shares: names, labels, epochs, the fence, verdicts, ages and hashes.
+//! The words every crate shares: names, labels, epochs, the fence, verdicts, ages, hashes, and errors with their causes.
 //!
 //! Nothing here does I/O and nothing here depends on another crate of ours.
 
 mod age;
+mod causes;
 mod fence;
 mod hash;
 pub mod labels;
@@ -10,6 +11,7 @@ mod names;
 mod verdict;
 
 pub use age::{AsOf, Freshness};
+pub use causes::chain;
 pub use fence::{Fence, FenceError};
 pub use hash::{ContentHash, ContentHashError, hash_json};
 pub use names::{AppKey, CellName, ClusterName, NameError, ObjectKey, suffixed_name};

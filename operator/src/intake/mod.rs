@@ -103,7 +103,7 @@ impl Intake {
                 tokio::select! {
                     _ = again.tick() => self.look_again(),
                     _ = missing.tick() => if let Err(error) = application::count_absent(&self, &mut absent).await {
-                        tracing::warn!(error = runtime::chain(&error), "what is missing on the hub was not counted");
+                        tracing::warn!(error = vocabulary::chain(&error), "what is missing on the hub was not counted");
                     },
                     hint = hints.recv() => match hint.as_deref() {
                         Ok(Hint::Forgotten { namespace, name }) => {
@@ -148,7 +148,7 @@ impl Intake {
                         Err(error) => {
                             let failures = queue.fail(&key);
                             self.metrics.retries.inc();
-                            tracing::warn!(%key, failures, error = runtime::chain(&error), "intake failed; it will be repeated");
+                            tracing::warn!(%key, failures, error = vocabulary::chain(&error), "intake failed; it will be repeated");
                         }
                     }
                 }

@@ -48,7 +48,7 @@ where
 {
     for event in transitions(before, after) {
         if let Err(error) = recorder.publish(&event, &object.object_ref(&K::DynamicType::default())).await {
-            tracing::warn!(error = runtime::chain(&error), reason = event.reason, "an event was not written");
+            tracing::warn!(error = vocabulary::chain(&error), reason = event.reason, "an event was not written");
         }
     }
 }

@@ -148,7 +148,7 @@ impl Project {
         let stored = match application::read(self, &keys).await {
             Ok(stored) => stored,
             Err(error) => {
-                tracing::warn!(error = runtime::chain(&error), "status was not written; it will be");
+                tracing::warn!(error = vocabulary::chain(&error), "status was not written; it will be");
                 for shown in &batch {
                     queue.fail(shown);
                 }
@@ -167,7 +167,7 @@ impl Project {
                     Ok(()) => queue.finish(&shown),
                     Err(error) => {
                         queue.fail(&shown);
-                        tracing::warn!(?shown, error = runtime::chain(&error), "status was not written; it will be");
+                        tracing::warn!(?shown, error = vocabulary::chain(&error), "status was not written; it will be");
                     }
                 }
             })

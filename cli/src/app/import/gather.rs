@@ -6,10 +6,10 @@ use members::admin::{self, AdminAccess};
 use members::install::InstallError;
 use members::{ApiKind, ServedKind};
 use serde_json::Value;
-use vocabulary::labels;
+use vocabulary::{chain, labels};
 
 use super::compose::text;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 
 /// What was asked for.
 #[derive(Debug, Clone, Copy)]

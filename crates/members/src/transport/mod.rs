@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use secrecy::{ExposeSecret, SecretString};
-use vocabulary::ClusterName;
+use vocabulary::{ClusterName, chain};
 
 pub use breaker::BreakerState;
 
@@ -290,19 +290,6 @@ fn bearer(token: &SecretString) -> Result<HeaderValue, String> {
         .map_err(|_| "the token holds characters that cannot be sent".to_owned())?;
     header.set_sensitive(true);
     Ok(header)
-}
-
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let part = next.to_string();
-        if !text.contains(&part) {
-            text = format!("{text}: {part}");
-        }
-        cause = next.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
-//! An error with all its causes, for one line of a log or a status.
+//! An error with all its causes, in one line for people.
 
 use std::error::Error;
 
-/// The error and its causes, separated by colons. A cause whose text the one before ends with already is not repeated.
+/// The error and its causes, separated by colons. A cause whose text was told already is not repeated.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
+        if !text.contains(&cause_text) {
             text.push_str(": ");
             text.push_str(&cause_text);
         }
@@ -40,6 +40,7 @@ mod tests {
             (Sample::Inner, "the file is not there"),
             (outer("reading the key"), "reading the key: the file is not there"),
             (outer("reading the key: the file is not there"), "reading the key: the file is not there"),
+            (outer("the file is not there (at the key)"), "the file is not there (at the key)"),
         ] {
             assert_eq!(chain(&error), told);
         }
