@@ -42,6 +42,10 @@ soak: prepare ## Random work under random faults, and a check of what came of it
 	cargo build --locked --workspace --bins $(POINTS)
 	SEEDS="$(or $(SEEDS),1..5)" cargo test --locked --workspace $(POINTS) --test soak
 
+.PHONY: planted
+planted: prepare ## Plant bugs into a copy of the sources and see that the soak finds each; PLANTS="stale-is-zero" for some
+	@bash tests/soak/planted.sh $(PLANTS)
+
 .PHONY: sim
 sim: ## Prove what placement promises over a hundred times the usual number of random fleets and histories
 	PROPTEST_CASES=6400 cargo test --release --locked -p domain --test placement
@@ -55,6 +59,7 @@ bench: prepare ## Measure, and write docs/figures.md; BENCH="placement latency" 
 lint: ## Check format and lints
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	@bash tests/soak/planted.sh --check
 
 .PHONY: queries
 queries: ## Check all SQL against the schema and write what the build checks it by

@@ -88,6 +88,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
             key: Arc::clone(&key),
             hints: hints.clone(),
             registry: registry.clone(),
+            look_again: args.look_again,
         },
         schedule_times: ScheduleTimes {
             look_again: args.look_again,

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use futures::TryStreamExt;
+use jiff::Timestamp;
 use members::Registry;
 use store::seal::EnvelopeKey;
-use store::{Claim, Credential, Hint, Hints, Store, StoreError};
+use store::{Claim, Credential, CredentialLife, Hint, Hints, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use vocabulary::ClusterName;
 
 /// Life that is asked for; what the member grants is taken.
 const LIFE: Duration = Duration::from_hours(7 * 24);
-/// Longest pause between two looks; a credential's due time comes from its row.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// Members asked at once: one that hangs must not keep the others waiting until theirs have ended.
+const AT_ONCE: usize = 16;
 
 /// What renewal works with.
 #[derive(Debug, Clone)]
@@ -22,38 +23,45 @@ pub(crate) struct Credentials {
     pub(crate) key: Arc<EnvelopeKey>,
     pub(crate) hints: Hints,
     pub(crate) registry: Registry,
+    /// Between two looks at when they end.
+    pub(crate) look_again: Duration,
 }
 
-/// When a credential is to be renewed: after four fifths of its life.
-fn due(credential: &Credential) -> Timestamp {
-    let life = credential.expires_at.duration_since(credential.issued_at);
-    let pause = SignedDuration::from_secs(life.as_secs() / 5 * 4);
-    credential.issued_at.saturating_add(pause).unwrap_or(credential.expires_at)
+/// Four fifths of its life are over.
+fn is_due(life: &CredentialLife, now: Timestamp) -> bool {
+    let whole = life.expires_at.duration_since(life.issued_at).as_secs();
+    now.duration_since(life.issued_at).as_secs() >= whole / 5 * 4
 }
 
 impl Credentials {
     /// Renews whatever is due until shutdown.
     pub(crate) async fn run(self, claim: Claim, shutdown: CancellationToken) -> Result<(), StoreError> {
-        let mut looks = tokio::time::interval(LOOK_AGAIN);
+        let mut looks = tokio::time::interval(self.look_again);
         loop {
             tokio::select! { () = shutdown.cancelled() => return Ok(()), _ = looks.tick() => {} }
-            for (cluster, _) in self.store.credential_expiries().await.unwrap_or_default() {
-                match self.renew(&claim, &cluster).await {
-                    Err(error @ StoreError::Fenced { .. }) => return Err(error),
-                    Err(error) => {
-                        tracing::warn!(cluster, error = vocabulary::chain(&error), "its credential was not renewed");
-                    }
-                    Ok(()) => {}
+            match self.renew_due(&claim).await {
+                Err(error @ StoreError::Fenced { .. }) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(
+                        error = vocabulary::chain(&error),
+                        "credentials were not looked after; the next round will"
+                    );
                 }
+                Ok(()) => {}
             }
         }
     }
 
-    async fn renew(&self, claim: &Claim, cluster: &str) -> Result<(), StoreError> {
-        let Some(credential) = self.store.credential_get(cluster, &self.key).await? else { return Ok(()) };
-        if Timestamp::now() < due(&credential) {
-            return Ok(());
-        }
+    async fn renew_due(&self, claim: &Claim) -> Result<(), StoreError> {
+        let now = Timestamp::now();
+        let due = self.store.credential_lives().await?.into_iter().filter(|life| is_due(life, now));
+        futures::stream::iter(due.map(Ok))
+            .try_for_each_concurrent(AT_ONCE, async |life| self.renew(claim, &life).await)
+            .await
+    }
+
+    async fn renew(&self, claim: &Claim, life: &CredentialLife) -> Result<(), StoreError> {
+        let cluster = life.cluster.as_str();
         let Some(member) = cluster.parse::<ClusterName>().ok().and_then(|name| self.registry.get(&name)) else {
             return Ok(());
         };
@@ -61,7 +69,7 @@ impl Credentials {
         let issued = match member.request_token(LIFE).await {
             Ok(issued) => issued,
             Err(error) => {
-                tracing::warn!(cluster, %error, expires_at = %credential.expires_at, "its credential could not be renewed");
+                tracing::warn!(cluster, %error, expires_at = %life.expires_at, "its credential could not be renewed");
                 return Ok(());
             }
         };
@@ -70,5 +78,19 @@ impl Credentials {
         tracing::info!(cluster, expires_at = %renewed.expires_at, "credential renewed");
         self.hints.send(Hint::Connection(cluster.to_owned()));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_is_due_when_four_fifths_of_its_life_are_over() {
+        let at = |seconds: i64| Timestamp::from_second(1_000_000 + seconds).unwrap();
+        let life = CredentialLife { cluster: "a".to_owned(), issued_at: at(0), expires_at: at(1000) };
+        for (now, due) in [(0, false), (799, false), (800, true), (1000, true), (5000, true)] {
+            assert_eq!(is_due(&life, at(now)), due, "after {now} s of 1000");
+        }
     }
 }

@@ -59,7 +59,9 @@ impl Feeder {
 
     async fn feed(&self, known: &mut BTreeMap<ClusterName, Known>) -> Result<(), StoreError> {
         let rows = self.store.cluster_list().await?;
-        let expiries: BTreeMap<String, Timestamp> = self.store.credential_expiries().await?.into_iter().collect();
+        let lives = self.store.credential_lives().await?;
+        let expiries: BTreeMap<String, Timestamp> =
+            lives.into_iter().map(|life| (life.cluster, life.expires_at)).collect();
         let mut present = Vec::new();
         for row in rows {
             let Ok(name) = row.taken.name.parse::<ClusterName>() else { continue };

@@ -357,9 +357,15 @@ async fn a_silent_member_is_noticed_and_the_watch_goes_on_afterwards() {
     config.limits.breaker_failures = 2;
     config.limits.watch_pause_max = Duration::from_millis(500);
     config.limits.breaker_open_max = Duration::from_millis(500);
+    config.limits.resume_within = Duration::from_mins(10);
     let member = Member::connect(&config).unwrap();
     let mut events = member.watch(&config_maps(), labels::MANAGED);
     while !matches!(next(&mut events).await, WatchEvent::Synced { .. }) {}
+    // The same, for whom the silence is long enough for the store to have been exchanged.
+    config.limits.resume_within = Duration::from_millis(1);
+    let suspicious = Member::connect(&config).unwrap();
+    let mut listed = suspicious.watch(&config_maps(), labels::MANAGED);
+    while !matches!(next(&mut listed).await, WatchEvent::Synced { .. }) {}
 
     plane.freeze();
     let began = std::time::Instant::now();
@@ -389,6 +395,11 @@ async fn a_silent_member_is_noticed_and_the_watch_goes_on_afterwards() {
             other => panic!("nothing was lost, so nothing is listed again: {other:?}"),
         }
     }
+    let mut again = Vec::new();
+    while !matches!(again.last(), Some(WatchEvent::Synced { .. })) {
+        again.push(next(&mut listed).await);
+    }
+    assert!(again.contains(&WatchEvent::Reset), "after a long silence everything is listed again: {again:?}");
 }
 
 #[tokio::test]

@@ -18,6 +18,17 @@ pub struct Credential {
     pub expires_at: Timestamp,
 }
 
+/// From when to when a cluster's credential is valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialLife {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
 fn purpose(cluster: &str) -> String {
     format!("credential/{cluster}")
 }
@@ -67,11 +78,18 @@ impl Store {
         }))
     }
 
-    /// When each cluster's credential ends.
-    pub async fn credential_expiries(&self) -> Result<Vec<(String, Timestamp)>, StoreError> {
-        let rows = sqlx::query!(r#"SELECT cluster, expires_at AS "expires_at: Ts" FROM credential"#)
-            .fetch_all(&self.pool)
-            .await?;
-        Ok(rows.into_iter().map(|row| (row.cluster, row.expires_at.to_jiff())).collect())
+    /// From when to when each cluster's credential is valid.
+    pub async fn credential_lives(&self) -> Result<Vec<CredentialLife>, StoreError> {
+        let rows = sqlx::query!(
+            r#"SELECT cluster, issued_at AS "issued_at: Ts", expires_at AS "expires_at: Ts" FROM credential"#
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let life = |cluster, issued_at: Ts, expires_at: Ts| CredentialLife {
+            cluster,
+            issued_at: issued_at.to_jiff(),
+            expires_at: expires_at.to_jiff(),
+        };
+        Ok(rows.into_iter().map(|row| life(row.cluster, row.issued_at, row.expires_at)).collect())
     }
 }

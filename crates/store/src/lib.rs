@@ -28,7 +28,7 @@ mod write;
 pub use application::{ApplicationRow, ApplicationTaken, Removal, RevisionRow};
 pub use cell::{CellRow, CellTaken};
 pub use cluster::{ClusterRow, ClusterStatusRow, ClusterTaken, RECOVERING};
-pub use credential::Credential;
+pub use credential::{Credential, CredentialLife};
 pub use decision::{DecisionRow, PlacementChange, PlacementInsert, ReservationRow};
 pub use delete_window::DeleteWindow;
 pub use directive::DirectiveRow;

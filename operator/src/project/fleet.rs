@@ -44,9 +44,10 @@ impl Fleet {
 
     pub(super) async fn sums(&self, store: &Store) -> Result<Arc<Sums>, StoreError> {
         let read = async || {
-            let (apps, expiries, reserved) =
-                tokio::try_join!(store.cluster_app_counts(), store.credential_expiries(), store.reservation_sums())?;
-            Ok(Sums { apps: apps.into_iter().collect(), expiries: expiries.into_iter().collect(), reserved })
+            let (apps, lives, reserved) =
+                tokio::try_join!(store.cluster_app_counts(), store.credential_lives(), store.reservation_sums())?;
+            let expiries = lives.into_iter().map(|life| (life.cluster, life.expires_at)).collect();
+            Ok(Sums { apps: apps.into_iter().collect(), expiries, reserved })
         };
         self.sums.since(recent(), read).await
     }

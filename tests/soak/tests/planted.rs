@@ -28,8 +28,13 @@ fn version(at: u64, cluster: &str, app: &str, available: i64) -> Version {
         gone: false,
         replicas: available,
         available,
-        fence: Some(FENCE.to_owned()),
+        fence: Some(fence_at(at)),
     }
+}
+
+/// Fences rise with time.
+fn fence_at(at: u64) -> String {
+    format!("0000000001.0000000001.{at:010}")
 }
 
 fn gone(at: u64, cluster: &str, app: &str) -> Version {
@@ -308,12 +313,16 @@ fn an_absent_object_treated_as_deleted() {
 }
 
 #[test]
-fn a_fence_that_falls_or_is_missing() {
+fn a_fence_that_falls_is_missing_or_stands_still() {
     only(Rule::Fenced, |run| {
         let fence = Some("0000000001.0000000001.0000000006".to_owned());
         run.versions.push(Version { fence, ..version(18_000, "north-a", "web", 3) });
     });
     only(Rule::Fenced, |run| run.versions.push(Version { fence: None, ..version(18_000, "north-a", "web", 3) }));
+    only(Rule::Fenced, |run| {
+        let fence = Some(fence_at(11_000));
+        run.versions.push(Version { fence, replicas: 4, ..version(18_000, "north-a", "web", 3) });
+    });
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub struct AuditEvent {
     pub name: String,
     /// HTTP status of the answer.
     pub code: u16,
+    /// Which of the user's tokens it was asked with; empty when it was none of a service account.
+    pub credential: String,
 }
 
 impl AuditEvent {
@@ -76,5 +78,6 @@ fn event(value: &Value) -> Option<AuditEvent> {
         namespace: text(&reference["namespace"]),
         name: text(&reference["name"]),
         code: u16::try_from(value["responseStatus"]["code"].as_u64()?).ok()?,
+        credential: text(&value["user"]["extra"]["authentication.kubernetes.io/credential-id"][0]),
     })
 }

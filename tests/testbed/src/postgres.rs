@@ -12,6 +12,11 @@ use crate::wait::eventually;
 
 const START: Duration = Duration::from_secs(30);
 
+/// Who made the cluster of databases, and may do everything.
+const ADMIN: &str = "admin";
+/// Who programs under test connect as, as one would in earnest: the owner of its databases and nothing else.
+const OWNER: &str = "meridian";
+
 /// Servers and their ports; trust on 127.0.0.1.
 #[derive(Debug)]
 pub struct Postgres {
@@ -43,20 +48,21 @@ impl Postgres {
         let data = home.join("primary");
         as_owner(
             &programs.join("initdb"),
-            &["-D", path(&data)?, "-U", "meridian", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"],
+            &["-D", path(&data)?, "-U", ADMIN, "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"],
         )?;
         let [port] = free_ports()?;
         let mut primary = server(&programs, folder, &data, port, "postgres", durable);
         primary.start()?;
         let mut postgres = Self { programs, port, primary, standbys: Vec::new() };
         postgres.ready(port).await?;
+        postgres.ask("postgres", &format!("create role {OWNER} login"))?;
         postgres.create_database("meridian")?;
         for number in 0..standbys {
             let data = home.join(format!("standby-{number}"));
             let port_text = port.to_string();
             as_owner(
                 &postgres.programs.join("pg_basebackup"),
-                &["-D", path(&data)?, "-R", "-X", "stream", "-h", "127.0.0.1", "-p", &port_text, "-U", "meridian"],
+                &["-D", path(&data)?, "-R", "-X", "stream", "-h", "127.0.0.1", "-p", &port_text, "-U", ADMIN],
             )?;
             let [own] = free_ports()?;
             let mut standby = server(&postgres.programs, folder, &data, own, &format!("standby-{number}"), durable);
@@ -79,7 +85,7 @@ impl Postgres {
 
     /// URL of a database on the primary.
     pub fn database_url(&self, database: &str) -> String {
-        format!("postgres://meridian@127.0.0.1:{}/{database}", self.port)
+        format!("postgres://{OWNER}@127.0.0.1:{}/{database}", self.port)
     }
 
     /// Makes an empty database.
@@ -89,17 +95,36 @@ impl Postgres {
     pub fn create_database(&self, name: &str) -> anyhow::Result<()> {
         run(
             path(&self.programs.join("createdb"))?,
-            &["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "meridian", name],
+            &["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", ADMIN, "-O", OWNER, name],
         )
     }
 
-    /// The answer to one statement, unaligned and without headings.
+    /// The answer of the database `meridian` to one statement of somebody who may do everything, unaligned and without
+    /// headings.
     ///
     /// # Errors
     /// When the statement fails.
     pub fn query(&self, statement: &str) -> anyhow::Result<String> {
+        self.ask("meridian", statement)
+    }
+
+    /// Lets the programs under test have at most so many connections, and ends those they have; `None`: no limit.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub fn limit_connections(&self, most: Option<u16>) -> anyhow::Result<()> {
+        let most = most.map_or(-1, i32::from);
+        self.query(&format!("alter role {OWNER} connection limit {most}"))?;
+        if most >= 0 {
+            self.query(&format!("select pg_terminate_backend(pid) from pg_stat_activity where usename = '{OWNER}'"))?;
+        }
+        Ok(())
+    }
+
+    fn ask(&self, database: &str, statement: &str) -> anyhow::Result<String> {
+        let server = format!("postgres://{ADMIN}@127.0.0.1:{}/{database}", self.port);
         let output = Command::new(self.programs.join("psql"))
-            .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", &self.url(), "-c", statement])
+            .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", &server, "-c", statement])
             .output()?;
         ensure!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())

@@ -4,7 +4,7 @@ use acceptance::manifests::{namespace, web};
 use acceptance::{Fleet, SOON, condition, desired};
 use anyhow::{Context, ensure};
 use serde_json::json;
-use testbed::{KwokCluster, eventually};
+use testbed::{AuditEvent, KwokCluster, eventually};
 
 /// What a command that must be refused said.
 fn refused(fleet: &Fleet, arguments: &[&str]) -> anyhow::Result<String> {
@@ -62,6 +62,46 @@ pub(crate) async fn joining_again_updates_and_an_unreachable_member_is_refused(
     ensure!(said.contains(&nobody.to_string()), "{said}");
     ensure!(fleet.try_kubectl("hub", &["get", "mcl", "nobody"])?.status.code() != Some(0), "nothing entered the fleet");
     Ok(())
+}
+
+pub(crate) async fn credentials_are_renewed_at_four_fifths_of_their_life_under_load(
+    fleet: &mut Fleet,
+) -> anyhow::Result<()> {
+    namespace(fleet, "renewal")?;
+    fleet.apply("hub", &web("renewal", "web", 6))?;
+    fleet.ready("renewal", "web").await?;
+    let events = |fleet: &Fleet| -> anyhow::Result<Vec<AuditEvent>> {
+        let ours = |event: &AuditEvent| event.user.starts_with("system:serviceaccount:meridian-system:");
+        Ok(fleet.bed.member("south-a")?.audit().events().into_iter().filter(ours).collect())
+    };
+    let writes = |events: &[AuditEvent]| -> Vec<String> {
+        let ours = events.iter().filter(|event| event.namespace == "renewal" && event.is_write());
+        ours.map(|event| event.credential.clone()).collect()
+    };
+    let before = events(fleet)?;
+    let old = writes(&before).pop().context("a write with a credential")?;
+    ensure!(!old.is_empty(), "the server says which token it was asked with");
+    // Not less than four fifths of seven days.
+    let aged = "update credential set issued_at = issued_at - interval '6 days', expires_at = expires_at - interval '6 days' where cluster = 'south-a'";
+    fleet.bed.postgres.query(aged)?;
+    let mut replicas = 6;
+    for more in 0..60 {
+        // One replica more in every member each time.
+        replicas += 3;
+        acceptance::manifests::patch(fleet, "renewal", "web", &json!({"spec": {"replicas": replicas}}))?;
+        let grown = fleet.ready("renewal", "web").await?;
+        ensure!(desired(&grown).contains(&format!("south-a={}", replicas / 3)), "{}", desired(&grown));
+        let seen = events(fleet)?;
+        if writes(&seen).pop().is_some_and(|used| used != old) {
+            let young =
+                "select count(*) from credential where cluster = 'south-a' and issued_at > now() - interval '1 hour'";
+            ensure!(fleet.bed.postgres.query(young)? == "1", "it is stored");
+            let refused = seen[before.len()..].iter().filter(|event| matches!(event.code, 401 | 403)).count();
+            ensure!(refused == 0, "{refused} requests were refused after {more} changes");
+            return fleet.meridian(&["app", "delete", "web", "-n", "renewal", "--yes", "--timeout", "60s"]).map(drop);
+        }
+    }
+    anyhow::bail!("no write was made with another token than {old}")
 }
 
 pub(crate) async fn a_revoked_credential_is_told_and_mended_without_a_restart(fleet: &mut Fleet) -> anyhow::Result<()> {

@@ -97,6 +97,34 @@ pub(crate) async fn a_scale_up_survives_a_database_that_is_gone_for_a_while(flee
     fleet.meridian(&["app", "delete", "web", "-n", "database", "--yes", "--timeout", "60s"]).map(drop)
 }
 
+/// Somebody else has taken every connection the database gives.
+pub(crate) async fn a_scale_up_survives_a_database_without_a_free_connection(fleet: &mut Fleet) -> anyhow::Result<()> {
+    namespace(fleet, "crowded")?;
+    fleet.apply("hub", &web("crowded", "web", 6))?;
+    fleet.ready("crowded", "web").await?;
+    let history = History::follow(fleet, &MEMBERS, DEPLOYMENTS, "crowded").await?;
+    patch(fleet, "crowded", "web", &json!({"spec": {"replicas": 30}}))?;
+    fleet.bed.postgres.limit_connections(Some(0))?;
+    for operator in &fleet.operators {
+        eventually("readiness says so", SOON, async || {
+            let said = operator.probe("/readyz")?;
+            Ok((said.contains("503") && said.contains("too many connections")).then_some(()))
+        })
+        .await?;
+    }
+    // Longer than leases last: nobody holds any when there is room again.
+    tokio::time::sleep(Duration::from_secs_f64(2.0 * fleet.plan.times.lease)).await;
+    fleet.bed.postgres.limit_connections(None)?;
+    let grown = fleet.ready("crowded", "web").await?;
+    ensure!(cells(&grown).values().sum::<i32>() == 30, "{}", desired(&grown));
+    history.replicas_never_fall()?;
+    history.available_at_least(6)?;
+    for member in MEMBERS {
+        ensure!(history.lives(member, "web") == 1, "{member}: it is one object all the time");
+    }
+    fleet.meridian(&["app", "delete", "web", "-n", "crowded", "--yes", "--timeout", "60s"]).map(drop)
+}
+
 pub(crate) async fn what_was_accepted_is_delivered_while_the_hub_is_down(fleet: &mut Fleet) -> anyhow::Result<()> {
     namespace(fleet, "hub-down")?;
     fleet.apply("hub", &web("hub-down", "web", 6))?;

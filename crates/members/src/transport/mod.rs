@@ -7,7 +7,7 @@ mod breaker;
 mod budget;
 mod dial;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
 use vocabulary::{ClusterName, chain};
 
 pub use breaker::BreakerState;
@@ -73,6 +74,8 @@ pub(crate) struct Transport {
     breaker: Breaker,
     budget: Budget,
     limits: Limits,
+    /// When the member last did what it was asked for.
+    heard: Mutex<Instant>,
 }
 
 /// The parts of the server's URL in front of every path.
@@ -108,6 +111,7 @@ impl Transport {
             breaker: Breaker::new(limits),
             budget: Budget::new(limits),
             limits: limits.clone(),
+            heard: Mutex::new(Instant::now()),
         })
     }
 
@@ -117,6 +121,11 @@ impl Transport {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// When the member last did what it was asked for: an error of a gateway before it says nothing of it.
+    pub(crate) fn heard(&self) -> Instant {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn breaker_state(&self) -> BreakerState {
@@ -186,6 +195,9 @@ impl Transport {
         match &result {
             Err(error) if error.is_transport() => self.breaker.failed(),
             _ => self.breaker.answered(),
+        }
+        if result.is_ok() {
+            *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         }
         result
     }

@@ -4,6 +4,9 @@
 //! - After [`WatchEvent::Reset`] the listener gets every object again, then [`WatchEvent::Synced`]: what it knew
 //!   before and was not sent again in between is gone.
 //! - Between two resets no event is lost: the watch resumes from the last resourceVersion seen.
+//! - A watch that was cut off for long enough that the member's store may have been exchanged for a restored one
+//!   ([`crate::Limits::resume_within`]) does not resume: in a history that went back, its version lies in the future
+//!   or means something else, and neither is told by the server.
 //! - [`WatchEvent::Down`] comes once for each failed attempt; afterwards the stream goes on by itself.
 //!
 //! # Assumptions
@@ -77,6 +80,7 @@ impl Member {
             ready: VecDeque::new(),
             pauses: None,
             wait: None,
+            cut_off: None,
         };
         Box::pin(futures::stream::unfold(watch, |mut watch| async move {
             let event = watch.event().await;
@@ -94,6 +98,8 @@ struct Watch {
     /// Pauses of the present row of failures.
     pauses: Option<ExponentialBackoff>,
     wait: Option<Instant>,
+    /// Since the present row of failures began: when the member was last heard of before it.
+    cut_off: Option<Instant>,
 }
 
 enum Phase {
@@ -165,6 +171,7 @@ impl Watch {
             self.ready.push_back(WatchEvent::Reset);
         }
         self.ready.extend(page.items.into_iter().map(WatchEvent::Upsert));
+        self.cut_off = None;
         self.phase = if page.next.is_empty() {
             self.ready.push_back(WatchEvent::Synced { resource_version: page.version.clone() });
             Phase::Resume { version: page.version }
@@ -187,6 +194,12 @@ impl Watch {
             path = format!("{path}&labelSelector={}", encode(&self.selector));
         }
         let body = self.transport.open(&Call::get(path)).await?;
+        if let Some(heard) = self.cut_off.take()
+            && heard.elapsed() > self.transport.limits().resume_within
+        {
+            self.phase = Phase::List { next: String::new() };
+            return Ok(());
+        }
         let began = Instant::now();
         self.phase = Phase::Following {
             version,
@@ -266,6 +279,7 @@ impl Watch {
 
     /// Says so, waits, and goes on from where it is still valid to go on.
     fn fail(&mut self, error: MemberError) {
+        self.cut_off.get_or_insert(self.transport.heard());
         match &mut self.phase {
             Phase::Following { version, .. } | Phase::Resume { version } if !starts_over(&error) => {
                 let version = std::mem::take(version);

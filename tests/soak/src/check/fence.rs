@@ -1,4 +1,4 @@
-//! Every object carries a fence, and that of one object only rises.
+//! Every object carries a fence, that of one object only rises, and it rises with every change of what is told.
 
 use std::collections::BTreeMap;
 
@@ -6,16 +6,19 @@ use super::{Rule, Violation};
 use crate::gathered::Gathered;
 
 pub(super) fn check(gathered: &Gathered) -> Vec<Violation> {
-    let mut last: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut last: BTreeMap<&str, (&str, i64)> = BTreeMap::new();
     let mut found = Vec::new();
     let mut wrong = |at: u64, evidence: String| found.push(Violation { rule: Rule::Fenced, at: Some(at), evidence });
     for version in gathered.versions.iter().filter(|version| !version.gone) {
         match &version.fence {
             None => wrong(version.at, format!("no fence: {version:?}")),
             // Fixed width: the order of texts is the order of fences.
-            Some(fence) => match last.insert(&version.uid, fence) {
-                Some(before) if before > fence.as_str() => {
+            Some(fence) => match last.insert(&version.uid, (fence, version.replicas)) {
+                Some((before, _)) if before > fence.as_str() => {
                     wrong(version.at, format!("the fence fell from {before}: {version:?}"));
+                }
+                Some((before, replicas)) if before == fence && replicas != version.replicas => {
+                    wrong(version.at, format!("it was told {replicas} replicas under the same fence: {version:?}"));
                 }
                 _ => {}
             },

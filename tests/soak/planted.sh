@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Plants one bug after the other into a copy of the sources and runs a seed in which it matters: the checker must find it.
+# usage: planted.sh [--check] [PLANT…]; with --check it is only looked whether each still fits the sources.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+plants=$root/tests/soak/plants
+
+# Rule that must be found broken, and the seed of the run.
+declare -A rule=(
+  [fence-is-dropped]=Agreement
+  [fence-stands-still]=Fenced
+  [lower-before-raise]=NeverBelow
+  [absent-is-deleted]=DisconnectIsNotDelete
+  [stale-is-zero]=StaleIsStale
+)
+declare -A seed=(
+  [fence-is-dropped]=1
+  [fence-stands-still]=1
+  [lower-before-raise]=2
+  [absent-is-deleted]=2
+  [stale-is-zero]=2
+)
+
+cd "$root"
+if [ "${1:-}" = --check ]; then
+  for plant in "${!rule[@]}"; do
+    git apply --check "$plants/$plant.patch" || { echo "meridian: $plant.patch does not fit the sources any more" >&2; exit 1; }
+  done
+  exit
+fi
+[ $# -gt 0 ] || set -- $(printf '%s\n' "${!rule[@]}" | sort)
+
+copy=$(mktemp -d)
+trap 'git worktree remove --force "$copy" && git worktree prune' EXIT
+git worktree add -q --detach "$copy" HEAD
+cd "$copy"
+missed=()
+for plant; do
+  echo "== $plant: $(head -n 1 "$plants/$plant.patch")"
+  git checkout -q .
+  git apply "$plants/$plant.patch"
+  log=$root/target/planted/$plant.log
+  mkdir -p "$(dirname "$log")"
+  # A run that fails is what is wanted: what it says is looked at.
+  CARGO_TARGET_DIR=$root/target/planted SEEDS=${seed[$plant]} make soak >"$log" 2>&1 || true
+  if grep -q "VIOLATION ${rule[$plant]}" "$log"; then
+    echo "   found: $(grep -m 1 -o "VIOLATION ${rule[$plant]}.*" "$log" | cut -c 1-300)"
+  else
+    echo "   NOT FOUND; see $log"
+    missed+=("$plant")
+  fi
+done
+[ ${#missed[@]} -eq 0 ] || { echo "not found: ${missed[*]}" >&2; exit 1; }
