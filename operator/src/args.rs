@@ -90,7 +90,7 @@ pub(crate) struct Run {
     #[arg(long, default_value = "30", value_parser = seconds)]
     pub(crate) stale_after: Duration,
     /// Seconds between two looks at everything, in case a hint was lost.
-    #[arg(long, default_value = "10", value_parser = seconds)]
+    #[arg(long, default_value = "60", value_parser = seconds)]
     pub(crate) look_again: Duration,
 }
 

@@ -1,10 +1,13 @@
 //! Follows a member and the rows meant for it, and writes how the member is.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crds::cluster::v1alpha1::Amounts;
 use members::WatchEvent;
 use store::{ClusterStatusRow, Hint, PlacementId, StoreError};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::Instant;
 
 use crate::capacity::add;
@@ -17,10 +20,7 @@ use crate::watched::Watched;
 
 impl Session {
     /// Follows the member and the rows.
-    pub(crate) async fn follow(
-        &self,
-        hints: &mut tokio::sync::broadcast::Receiver<Arc<Hint>>,
-    ) -> Result<(), StoreError> {
+    pub(crate) async fn follow(&self, hints: &mut Receiver<Arc<Hint>>) -> Result<(), StoreError> {
         let times = self.times();
         let mut watched = Watched::new(self);
         let mut probes = Probes::default();
@@ -82,9 +82,9 @@ impl Session {
                 }
                 _ = rediscover.tick() => self.rediscover().await,
                 hint = hints.recv() => match hint {
-                    Ok(hint) => if self.hear(&hint).await? || self.is_replaced(&expected_uid) { return Ok(()) },
-                    Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => { self.read_topology().await?; self.read_rows(None).await?; }
-                    Err(tokio::sync::broadcast::error::RecvError::Closed) => return Ok(()),
+                    Ok(hint) => if self.hear_all(hint, hints).await? || self.is_replaced(&expected_uid) { return Ok(()) },
+                    Err(RecvError::Lagged(_)) => { self.read_topology().await?; self.read_rows(None).await?; }
+                    Err(RecvError::Closed) => return Ok(()),
                 },
             }
         }
@@ -95,10 +95,43 @@ impl Session {
         self.fleet().member_uids.get(self.name()).is_some_and(|uid| uid != expected_uid)
     }
 
+    /// Acts on a hint and on those that wait behind it: rows they name are read together. True when the session must begin
+    /// anew.
+    async fn hear_all(&self, first: Arc<Hint>, hints: &mut Receiver<Arc<Hint>>) -> Result<bool, StoreError> {
+        let mut rows = BTreeSet::new();
+        let mut next = Some(first);
+        // Not more than wait now: new ones keep coming.
+        for left in (0..=hints.len()).rev() {
+            let Some(hint) = next.take() else { break };
+            match hint.as_ref() {
+                Hint::Deliver(cluster, ids) if cluster == self.name() => rows.extend(ids),
+                _ => {
+                    if self.hear(&hint).await? {
+                        return Ok(true);
+                    }
+                }
+            }
+            if left > 0 {
+                next = match hints.try_recv() {
+                    Ok(hint) => Some(hint),
+                    Err(TryRecvError::Empty | TryRecvError::Closed) => None,
+                    Err(TryRecvError::Lagged(_)) => {
+                        self.read_topology().await?;
+                        self.read_rows(None).await?;
+                        return Ok(false);
+                    }
+                };
+            }
+        }
+        if !rows.is_empty() {
+            self.read_rows(Some(&rows.into_iter().collect::<Vec<_>>())).await?;
+        }
+        Ok(false)
+    }
+
     /// Acts on a hint. True when the session must begin anew: the connection changed.
     async fn hear(&self, hint: &Arc<Hint>) -> Result<bool, StoreError> {
         match hint.as_ref() {
-            Hint::Deliver(cluster, ids) if cluster == self.name() => self.read_rows(Some(ids)).await?,
             Hint::Decide(app) => {
                 self.revisions().app_changed(*app, hint);
                 let ids: Vec<PlacementId> = self.board().of_app(*app).map(|entry| entry.row.id).collect();

@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use runtime::pace::Pace;
 use store::{AppId, Claim, Hint, Hints, PlacementId, StatusRow, Store, StoreError};
 use tokio::sync::Notify;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Changes that follow each other this fast travel together; the first after a rest travels alone.
 const GATHER: Duration = Duration::from_millis(8);
+/// The same while there is no end of them.
+const GATHER_MOST: Duration = Duration::from_millis(100);
 /// Rows of one statement.
 const BATCH: usize = 500;
 const RETRY: Duration = Duration::from_millis(500);
@@ -58,11 +60,11 @@ impl Sink {
         hints: &Hints,
         shutdown: CancellationToken,
     ) -> Result<(), StoreError> {
-        let mut rested = Instant::now();
+        let mut pace = Pace::new(GATHER, GATHER_MOST);
         loop {
             tokio::select! { () = shutdown.cancelled() => return Ok(()), () = self.wake.notified() => {} }
-            tokio::time::sleep_until(rested).await;
-            rested = Instant::now() + GATHER;
+            pace.ready().await;
+            pace.begin();
             let rows = self.take();
             if rows.is_empty() {
                 continue;

@@ -2,9 +2,9 @@
 
 use crds::application::v1alpha1::{Component, OverrideRule};
 use serde::{Deserialize, Serialize};
-use vocabulary::AppKey;
+use vocabulary::{AppKey, ContentHash};
 
-use crate::render::{Blueprint, blueprint_of_revision};
+use crate::render::{Blueprint, blueprint_of_revision, substance};
 
 /// What is stored of a revision: components and overrides as the Application had them.
 #[derive(Debug, Serialize)]
@@ -29,6 +29,8 @@ pub struct StoredRevision {
     pub blueprint: Blueprint,
     /// What differs between places.
     pub overrides: Vec<OverrideRule>,
+    /// Equal for two revisions when going from one to the other restarts nothing.
+    pub substance: ContentHash,
 }
 
 impl StoredRevision {
@@ -45,6 +47,7 @@ impl StoredRevision {
                 .collect::<Vec<_>>()
                 .join("; ")
         })?;
-        Ok(Self { blueprint, overrides: stored.overrides })
+        let substance = substance(&stored.components, &stored.overrides);
+        Ok(Self { blueprint, overrides: stored.overrides, substance })
     }
 }

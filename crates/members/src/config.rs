@@ -63,8 +63,8 @@ pub struct Limits {
     pub watch_pause: Duration,
     /// Longest pause before a watch is tried again.
     pub watch_pause_max: Duration,
-    /// A watch that broke goes on where it was when the member was heard of this short a time before; after more it
-    /// lists again. To exchange a store for a restored one, API server and etcd both stop and start: that takes longer.
+    /// A watch that broke goes on where it was when it is open again within this time; after more it lists again. To
+    /// exchange a store for a restored one, API server and etcd both stop and start: that takes longer.
     pub resume_within: Duration,
     /// Bytes of one answer; a longer one is [`crate::MemberError::TooLarge`].
     pub answer_max: usize,
@@ -91,7 +91,7 @@ impl Default for Limits {
             watch_timeout: Duration::from_mins(1),
             watch_pause: Duration::from_millis(200),
             watch_pause_max: Duration::from_secs(15),
-            resume_within: Duration::from_secs(5),
+            resume_within: Duration::from_secs(1),
             answer_max: 64 << 20,
         }
     }

@@ -3,6 +3,7 @@
 pub mod crash;
 pub mod logging;
 pub mod metrics;
+pub mod pace;
 pub mod probes;
 pub mod queue;
 pub mod shared_read;

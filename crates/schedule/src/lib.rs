@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use domain::stored_revision::StoredRevision;
 use jiff::{SignedDuration, Timestamp};
+use runtime::pace::Pace;
 use runtime::queue::Queue;
 use store::seal::EnvelopeKey;
 use store::{AppId, Claim, DeleteWindow, Hint, Hints, ParsedRevisions, Store, StoreError};
@@ -35,6 +36,9 @@ const BATCH: usize = 64;
 /// Between two looks at one application because of what was observed: what several members say at once is looked at
 /// together; the first after a rest does not wait.
 const PACE: Duration = Duration::from_millis(10);
+/// Between two batches: what comes while there is no end of it is decided in larger ones.
+const GATHER: Duration = Duration::from_millis(2);
+const GATHER_MOST: Duration = Duration::from_millis(60);
 
 /// What the stage works with.
 #[derive(Debug)]
@@ -197,11 +201,13 @@ impl Schedule {
             () = shutdown.cancelled() => return Ok(()),
             () = self.fleet_is_seen() => {}
         }
+        let mut pace = Pace::new(GATHER, GATHER_MOST);
         loop {
             let batch = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                batch = self.queue.take(BATCH) => batch,
+                batch = async { pace.ready().await; self.queue.take(BATCH).await } => batch,
             };
+            pace.begin();
             let begun = std::time::Instant::now();
             match self.decide(&batch).await {
                 Ok(again) => {

@@ -130,6 +130,8 @@ fn standing(world: &World, facts: &AppFacts) -> AppPlan {
     };
     let numbers = numbers(world, facts, wanted, &failover, &mut plan);
     let mut places = Places { revisions: cell_revisions(world, facts, &numbers), cells: numbers };
+    let same = alike(world, facts, wanted, &places);
+    places.revisions.extend(same.into_iter().map(|cell| (cell, facts.wanted)));
     if let Some(next) = next_cell(world, facts, &places) {
         places.revisions.insert(next, facts.wanted);
     }
@@ -316,6 +318,17 @@ fn cell_revisions(world: &World, facts: &AppFacts, cells: &BTreeMap<CellName, i3
             (cell.clone(), revision.unwrap_or(facts.wanted))
         })
         .collect()
+}
+
+/// Cells that answer and run what differs from the wanted revision in nothing that restarts anything: they need not wait
+/// for each other.
+fn alike(world: &World, facts: &AppFacts, wanted: &StoredRevision, places: &Places) -> Vec<CellName> {
+    let is_alike = |revision: &ContentHash| {
+        let present = facts.revisions.get(revision);
+        *revision != facts.wanted && present.is_some_and(|present| present.substance == wanted.substance)
+    };
+    let cells = places.revisions.iter().filter(|(_, revision)| is_alike(revision)).map(|(cell, _)| cell);
+    cells.filter(|cell| settled(world, facts, cell) != Verdict::Unknown).cloned().collect()
 }
 
 fn next_cell(world: &World, facts: &AppFacts, places: &Places) -> Option<CellName> {

@@ -6,6 +6,9 @@ pub enum StoreError {
     /// The database does not answer, or closed the connection. What was being committed may or may not be.
     #[error("the database does not answer")]
     Unavailable(#[source] sqlx::Error),
+    /// All connections this process may have are in use, for longer than anything should take.
+    #[error("all connections of this process to the database are in use")]
+    Busy,
     /// The lease under which the write was made is no longer ours. Nothing was written.
     #[error("lease {lease} epoch {epoch} is no longer held; the write was refused")]
     Fenced {
@@ -38,6 +41,7 @@ impl StoreError {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Unavailable(_) => "unavailable",
+            Self::Busy => "busy",
             Self::Fenced { .. } => "fenced",
             Self::Schema(_) => "schema",
             Self::Corrupt { .. } => "corrupt",

@@ -4,25 +4,28 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use runtime::pace::Pace;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgListener;
 use tokio::sync::{broadcast, mpsc};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{AppId, PlacementId, Store, StoreError};
 
 /// Hints kept for a slow subscriber; one that falls behind further is told to read everything.
 const BACKLOG: usize = 16 * 1024;
-/// Hints waiting to be sent to other processes; beyond this they find out by their own polling.
+/// Hints waiting to be sent to other processes; beyond this they are told to read everything.
 const OUTBOX: usize = 16 * 1024;
 /// Largest text sent in one notification; Postgres takes less than 8,000 bytes.
 const NOTIFY_MAX: usize = 7_000;
 const CHANNEL: &str = "meridian";
 /// Between two notifications: hints that follow each other faster travel together; the first after a rest does not wait.
 const GATHER: Duration = Duration::from_millis(10);
+/// The same while there is no end of them.
+const GATHER_MOST: Duration = Duration::from_millis(100);
 const RECONNECT: Duration = Duration::from_secs(1);
 
 /// What changed.
@@ -69,6 +72,8 @@ pub enum Hint {
 pub struct Hints {
     local: broadcast::Sender<Arc<Hint>>,
     outbox: mpsc::Sender<Arc<Hint>>,
+    /// Some did not fit into the outbox.
+    missed: Arc<AtomicBool>,
 }
 
 impl Hints {
@@ -76,8 +81,9 @@ impl Hints {
     pub fn new(store: Store, shutdown: CancellationToken) -> (Self, impl Future<Output = Result<(), StoreError>>) {
         let (local, _) = broadcast::channel(BACKLOG);
         let (outbox, waiting) = mpsc::channel(OUTBOX);
-        let exchange = exchange(store, local.clone(), waiting, shutdown);
-        (Self { local, outbox }, exchange)
+        let missed = Arc::new(AtomicBool::new(false));
+        let exchange = exchange(store, local.clone(), waiting, Arc::clone(&missed), shutdown);
+        (Self { local, outbox, missed }, exchange)
     }
 
     /// Tells this process at once and the others soon.
@@ -85,8 +91,9 @@ impl Hints {
         let hint = Arc::new(hint);
         // No subscriber is no error: the stage is not running here.
         let _ = self.local.send(Arc::clone(&hint));
-        // A full outbox is no loss: other processes poll.
-        let _ = self.outbox.try_send(hint);
+        if self.outbox.try_send(hint).is_err() {
+            self.missed.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Hints from now on.
@@ -99,13 +106,14 @@ async fn exchange(
     store: Store,
     local: broadcast::Sender<Arc<Hint>>,
     mut waiting: mpsc::Receiver<Arc<Hint>>,
+    missed: Arc<AtomicBool>,
     shutdown: CancellationToken,
 ) -> Result<(), StoreError> {
     let me = uuid::Uuid::new_v4().simple().to_string();
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            ended = session(&store, &me, &local, &mut waiting) => {
+            ended = session(&store, &me, &local, &mut waiting, &missed) => {
                 if let Err(error) = ended {
                     tracing::debug!(error = vocabulary::chain(&error), "hint exchange interrupted");
                 }
@@ -121,11 +129,12 @@ async fn session(
     me: &str,
     local: &broadcast::Sender<Arc<Hint>>,
     waiting: &mut mpsc::Receiver<Arc<Hint>>,
+    missed: &AtomicBool,
 ) -> Result<(), StoreError> {
     let mut listener = PgListener::connect_with(&store.pool).await?;
     listener.listen(CHANNEL).await?;
     let mut batch = Vec::new();
-    let mut rested = Instant::now();
+    let mut pace = Pace::new(GATHER, GATHER_MOST);
     loop {
         tokio::select! {
             received = listener.try_recv() => {
@@ -137,10 +146,13 @@ async fn session(
                     Err(error) => tracing::warn!(%error, "a hint of another version was not understood"),
                 }
             }
-            count = async { tokio::time::sleep_until(rested).await; waiting.recv_many(&mut batch, 1024).await } => {
+            count = async { pace.ready().await; waiting.recv_many(&mut batch, 1024).await } => {
                 if count == 0 { return Ok(()); }
-                rested = Instant::now() + GATHER;
-                let distinct: BTreeSet<Arc<Hint>> = batch.drain(..).collect();
+                pace.begin();
+                let mut distinct: BTreeSet<Arc<Hint>> = batch.drain(..).collect();
+                if missed.swap(false, Ordering::Relaxed) {
+                    distinct = BTreeSet::from([Arc::new(Hint::Everything)]);
+                }
                 for text in texts(&distinct) {
                     sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(format!("{me} {text}")).execute(&store.pool).await?;
                 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, PgPool};
+use sqlx::{ConnectOptions, Connection, PgPool};
 
 use crate::StoreError;
 
@@ -48,6 +48,8 @@ impl Store {
                 Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => {
                     return Err(StoreError::Schema("it is empty".to_owned()));
                 }
+                // The pool tries again until its time is over, and then says only that.
+                Err(sqlx::Error::PoolTimedOut) => return Err(self.why_no_connection().await),
                 Err(error) => return Err(error.into()),
             };
         let wanted: Vec<i64> = MIGRATIONS.iter().map(|migration| migration.version).collect();
@@ -56,6 +58,21 @@ impl Store {
         }
         let relation = if applied.len() < wanted.len() { "older" } else { "newer" };
         Err(StoreError::Schema(format!("it is {relation}: version {:?}, wanted {:?}", applied.last(), wanted.last())))
+    }
+
+    /// Why the pool has no connection to give: what the server says to one more.
+    async fn why_no_connection(&self) -> StoreError {
+        let options = self.pool.connect_options();
+        let more = sqlx::PgConnection::connect_with(&options);
+        match tokio::time::timeout(ACQUIRE, more).await {
+            Ok(Err(error)) => error.into(),
+            Ok(Ok(connection)) => {
+                // It answers; whether it also hears that we leave makes no difference.
+                let _ = connection.close().await;
+                StoreError::Busy
+            }
+            Err(_) => sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()).into(),
+        }
     }
 
     /// Closes all connections.

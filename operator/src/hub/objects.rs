@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use futures::TryStreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -15,6 +16,9 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use vocabulary::AppKey;
+
+/// Pause before everything is listed anew.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Objects of one kind as last seen, by namespace (empty for cluster-scoped kinds) and name.
 #[derive(Debug)]
@@ -94,7 +98,8 @@ where
     K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Default + Clone + Eq + std::hash::Hash + Send + Sync + 'static,
 {
-    let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
+    let begin = || watcher::watcher(api.clone(), watcher::Config::default()).default_backoff();
+    let events = begin();
     tokio::pin!(events);
     let mut seen: HashSet<AppKey> = HashSet::new();
     loop {
@@ -131,7 +136,15 @@ where
             }
             Ok(None) => return Ok(()),
             // The stream goes on by itself after a pause.
-            Err(error) => tracing::warn!(kind = std::any::type_name::<K>(), %error, "hub watch interrupted"),
+            Err(error) => {
+                tracing::warn!(kind = std::any::type_name::<K>(), %error, "hub watch interrupted");
+                if matches!(error, watcher::Error::WatchStartFailed(_)) {
+                    // The hub was away. Its store may have been restored meanwhile, and a watch that resumes from a
+                    // version of a history that is no more would hear nothing: everything is listed anew.
+                    events.set(begin());
+                    tokio::select! { () = shutdown.cancelled() => return Ok(()), () = tokio::time::sleep(AGAIN) => {} }
+                }
+            }
         }
     }
 }

@@ -57,8 +57,9 @@ pub(super) async fn read(project: &Project, keys: &[AppKey]) -> Result<HashMap<A
     Ok(stored.into_values().map(|app| (app.row.key.clone(), app)).collect())
 }
 
-pub(super) async fn show(project: &Project, key: &AppKey, stored: Option<&Stored>) -> Result<(), ProjectError> {
-    let Some(object) = project.view.applications.get(key) else { return Ok(()) };
+/// Writes the status of one application when it says something new; true then.
+pub(super) async fn show(project: &Project, key: &AppKey, stored: Option<&Stored>) -> Result<bool, ProjectError> {
+    let Some(object) = project.view.applications.get(key) else { return Ok(false) };
     let shown = object.status.clone().unwrap_or_default();
     let refusal = project.refusals.get(APPLICATION, key);
     let generation = object.metadata.generation.unwrap_or_default();
@@ -85,7 +86,7 @@ pub(super) async fn show(project: &Project, key: &AppKey, stored: Option<&Stored
         }
         .status()
     } else {
-        let Some(refusal) = refusal else { return Ok(()) };
+        let Some(refusal) = refusal else { return Ok(false) };
         let make = |type_, status, reason: &str, message: &str| {
             condition(type_, status, reason, message, Some(generation), Time(now))
         };
@@ -101,10 +102,10 @@ pub(super) async fn show(project: &Project, key: &AppKey, stored: Option<&Stored
         }
     };
     if says_the_same(&shown, &wanted) {
-        return Ok(());
+        return Ok(false);
     }
     let api = Api::<Application>::namespaced(project.hub.clone(), &key.namespace);
     write_status(&api, &key.name, &wanted).await?;
     events::tell(&project.recorder, &*object, &shown.conditions, &wanted.conditions).await;
-    Ok(())
+    Ok(true)
 }

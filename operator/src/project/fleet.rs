@@ -1,15 +1,16 @@
 //! What every status needs of the whole fleet: read once for many.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
 use domain::topology::Topology;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use runtime::shared_read::SharedRead;
 use store::{ClusterRow, ReservationRow, Store, StoreError};
 use tokio::time::Instant;
+use vocabulary::Verdict;
 
 /// A reading may be so old: status is a picture of a moment anyway, and says of which.
 const AGE: Duration = Duration::from_millis(500);
@@ -20,6 +21,15 @@ pub(super) struct FleetView {
     pub(super) topology: Topology,
     /// Last sign of life of each cluster.
     pub(super) seen: BTreeMap<String, Timestamp>,
+}
+
+impl FleetView {
+    /// Clusters that were well when they were seen last, too long ago to count.
+    pub(super) fn aged(&self, now: Timestamp, stale_after: SignedDuration) -> BTreeSet<String> {
+        let old = |name: &str| self.seen.get(name).is_none_or(|seen| now.duration_since(*seen) > stale_after);
+        let well = self.topology.clusters.iter().filter(|(_, facts)| facts.health == Verdict::Pass);
+        well.map(|(name, _)| name.to_string()).filter(|name| old(name)).collect()
+    }
 }
 
 /// Sums over all applications at one moment.

@@ -8,11 +8,11 @@ mod events;
 mod fleet;
 mod status;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use futures::StreamExt;
 use kube::Client;
@@ -34,8 +34,15 @@ const BATCH: usize = 64;
 const READERS: usize = 2;
 /// Changes that follow each other this fast are shown together.
 const GATHER: Duration = Duration::from_millis(30);
-/// Between two looks at one application's status: what happens faster is shown together.
+/// Between two writes of one application's status: what happens faster is shown together.
 const PACE: Duration = Duration::from_millis(400);
+/// Both are longer by one for every so many applications whose status was written lately, up to so many times: while many
+/// change at once, each is shown less often on its way and as soon as ever once the others rest.
+const CROWD: usize = 16;
+const CROWD_MOST: u32 = 12;
+
+/// Looks at the age of facts within the time they count.
+const AGE_LOOKS: u32 = 6;
 
 /// What is shown next.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -65,7 +72,7 @@ pub(crate) struct Project {
     pub(crate) refusals: Refusals,
     /// Writes events.
     pub(crate) recorder: Recorder,
-    /// When everything is looked at again although nothing was heard: also what turns facts stale in time.
+    /// When everything is looked at again although nothing was heard.
     pub(crate) look_again: Duration,
     /// Facts older than this are stale.
     pub(crate) stale_after: SignedDuration,
@@ -82,17 +89,26 @@ pub(crate) enum ProjectError {
 
 type Names = Arc<Mutex<BTreeMap<AppId, AppKey>>>;
 
+/// How long a change of an application waits for further ones, by when the status of each was written last.
+fn rest(written: &mut HashMap<AppKey, Instant>, key: &AppKey) -> Duration {
+    written.retain(|_, at| at.elapsed() < PACE * CROWD_MOST);
+    let crowd = u32::try_from(1 + written.len() / CROWD).unwrap_or(CROWD_MOST).min(CROWD_MOST);
+    let (gather, pace) = (GATHER * crowd, PACE * crowd);
+    written.get(key).map_or(gather, |at| gather.max(pace.saturating_sub(at.elapsed())))
+}
+
 impl Project {
     /// Shows whatever changes until shutdown.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), StoreError> {
         let queue: Queue<Shown> = Queue::default();
         let names = Names::default();
-        let looked: Mutex<HashMap<AppKey, Instant>> = Mutex::default();
+        let written: Mutex<HashMap<AppKey, Instant>> = Mutex::default();
         let mut hints = self.hints.subscribe();
         let mut again = tokio::time::interval(self.look_again);
+        let mut age = tokio::time::interval(self.stale_after.unsigned_abs() / AGE_LOOKS);
         let work = async {
             futures::stream::unfold((), |()| async { Some((queue.take(BATCH).await, ())) })
-                .for_each_concurrent(READERS, |batch| self.show(&queue, &looked, batch))
+                .for_each_concurrent(READERS, |batch| self.show(&queue, &written, batch))
                 .await;
         };
         // Both are polled at all times: work in progress may hold the connection that listening waits for.
@@ -105,18 +121,27 @@ impl Project {
                 )
             };
             tokio::pin!(listed);
-            let mut begun = false;
+            let (mut begun, mut aged) = (false, BTreeSet::new());
             loop {
                 tokio::select! {
                     // What a predecessor had not shown any more is shown now.
                     _ = &mut listed, if !begun => { begun = true; self.everything(&queue); }
                     _ = again.tick() => self.everything(&queue),
+                    // Nobody tells that facts become too old: that is what it means.
+                    _ = age.tick() => match self.fleet.view(&self.store).await {
+                        Ok(fleet) => {
+                            let now = fleet.aged(Timestamp::now(), self.stale_after);
+                            if now != aged {
+                                aged = now;
+                                self.everything(&queue);
+                            }
+                        }
+                        Err(error) => tracing::warn!(error = vocabulary::chain(&error), "the age of facts was not looked at"),
+                    },
                     hint = hints.recv() => match hint.as_deref() {
                         Ok(Hint::Show(app) | Hint::Observed(app)) => {
                             if let Some(key) = self.name_of(&names, *app).await {
-                                let mut looked = looked.lock().unwrap_or_else(PoisonError::into_inner);
-                                looked.retain(|_, at| at.elapsed() < PACE);
-                                let rest = looked.get(&key).map_or(GATHER, |at| GATHER.max(PACE.saturating_sub(at.elapsed())));
+                                let rest = rest(&mut written.lock().unwrap_or_else(PoisonError::into_inner), &key);
                                 queue.push_after(Shown::Application(key), rest);
                             }
                         }
@@ -141,10 +166,8 @@ impl Project {
     }
 
     /// Shows a batch: what is stored of its applications is read together.
-    async fn show(&self, queue: &Queue<Shown>, looked: &Mutex<HashMap<AppKey, Instant>>, batch: Vec<Shown>) {
+    async fn show(&self, queue: &Queue<Shown>, written: &Mutex<HashMap<AppKey, Instant>>, batch: Vec<Shown>) {
         let keys: Vec<AppKey> = batch.iter().filter_map(Shown::application).cloned().collect();
-        let now = Instant::now();
-        looked.lock().unwrap_or_else(PoisonError::into_inner).extend(keys.iter().map(|key| (key.clone(), now)));
         let stored = match application::read(self, &keys).await {
             Ok(stored) => stored,
             Err(error) => {
@@ -159,7 +182,12 @@ impl Project {
         futures::stream::iter(batch)
             .for_each_concurrent(WORKERS, |shown| async move {
                 let outcome = match &shown {
-                    Shown::Application(key) => application::show(self, key, stored.get(key)).await,
+                    Shown::Application(key) => application::show(self, key, stored.get(key)).await.map(|news| {
+                        if news {
+                            let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
+                            written.insert(key.clone(), Instant::now());
+                        }
+                    }),
                     Shown::Cluster(name) => cluster::show(self, name).await,
                     Shown::Cell(name) => cell::show(self, name).await,
                 };

@@ -141,10 +141,21 @@ pub(crate) const PARTS: &[Part] = &[
         ],
     },
     Part {
+        title: "The limit of the machine for that work",
+        scenario: "limit",
+        note: "On a bed like the one above, with the operator stopped: eight connections create the same Applications on the \
+               hub while eight to each member apply the same Deployments directly. Nobody who goes through a control plane \
+               can be faster on these cores.",
+        entries: &[
+            less("limit.applied_s", "all 1,500 Deployments applied", "s", None, "", None),
+            more("limit.applied_share", "of that speed reached by Meridian", "", None, "", None),
+        ],
+    },
+    Part {
         title: "One edit, idle, until all three members show it",
         scenario: "latency",
-        note: "Edits one second apart with everything above in place. The annotation is one of the template and so makes a new \
-               revision, which goes cell by cell, each only when the one before is ready; the peer writes all three at once.",
+        note: "Edits one second apart with everything above in place. The annotation is one of the template: a new revision \
+               that restarts nothing, which goes everywhere at once.",
         entries: &[
             less("latency.annotation.p50_ms", "annotation, p50", "ms", Some(81.0), "81", Some(20.0)),
             less("latency.annotation.p90_ms", "annotation, p90", "ms", Some(127.0), "127", None),

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         placement::two_cells_on_one_cluster_make_two_workloads,
         motion::scaling_never_moves_a_cell_the_wrong_way,
         motion::a_revision_goes_cell_by_cell,
+        motion::a_revision_that_restarts_nothing_goes_everywhere_at_once,
         motion::drain_is_never_below_desired_and_nothing_moves_back,
         ownership::drift_is_reported_or_put_back_and_foreign_fields_stay,
         ownership::adoption_is_refused_with_the_owners_name_or_taken,

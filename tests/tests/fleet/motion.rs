@@ -2,7 +2,7 @@
 
 use acceptance::manifests::{MEMBERS, namespace, patch, web};
 use acceptance::{Fleet, History, condition, desired};
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use serde_json::json;
 
 const DEPLOYMENTS: &str = "apps/v1/Deployment";
@@ -71,6 +71,32 @@ pub(crate) async fn a_revision_goes_cell_by_cell(fleet: &mut Fleet) -> anyhow::R
     let history = after.status.map(|status| status.history).unwrap_or_default();
     ensure!(history.len() == 2 && history.iter().any(|revision| revision.was_ready), "{history:?}");
     Ok(())
+}
+
+/// Labels and annotations of the workload itself restart nothing, so no cell waits for another.
+pub(crate) async fn a_revision_that_restarts_nothing_goes_everywhere_at_once(fleet: &mut Fleet) -> anyhow::Result<()> {
+    namespace(fleet, "note")?;
+    fleet.apply("hub", &web("note", "web", 6))?;
+    fleet.ready("note", "web").await?;
+    // Rows that one transaction changed last.
+    let transactions = "select count(distinct p.xmin::text) || ' of ' || count(*) from placement p join application a on a.id = p.app where a.namespace = 'note'";
+    let mut changed = web("note", "web", 6);
+    let places = ["/spec/template/metadata/annotations", "/metadata/annotations"];
+    for (place, expected) in places.into_iter().zip(["3 of 3", "1 of 3"]) {
+        let template = &mut changed["spec"]["components"][0]["template"];
+        let parent = place.trim_end_matches("/annotations");
+        template.pointer_mut(parent).context("it has metadata")?["annotations"] = json!({"note": "changed"});
+        fleet.apply("hub", &changed)?;
+        fleet.ready("note", "web").await?;
+        let found = fleet.bed.postgres.query(transactions)?;
+        ensure!(found == expected, "{place} of {expected}: {found}");
+        for member in MEMBERS {
+            let object = fleet.get(member, "deployment", "note", "web")?.context("delivered")?;
+            let note = object.pointer(place).map(|annotations| &annotations["note"]);
+            ensure!(note == Some(&json!("changed")), "{member}: {note:?}");
+        }
+    }
+    fleet.meridian(&["app", "delete", "web", "-n", "note", "--yes", "--timeout", "60s"]).map(drop)
 }
 
 pub(crate) async fn drain_is_never_below_desired_and_nothing_moves_back(fleet: &mut Fleet) -> anyhow::Result<()> {

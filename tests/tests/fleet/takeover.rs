@@ -105,16 +105,9 @@ pub(crate) async fn a_scale_up_survives_a_database_without_a_free_connection(fle
     let history = History::follow(fleet, &MEMBERS, DEPLOYMENTS, "crowded").await?;
     patch(fleet, "crowded", "web", &json!({"spec": {"replicas": 30}}))?;
     fleet.bed.postgres.limit_connections(Some(0))?;
-    for operator in &fleet.operators {
-        eventually("readiness says so", SOON, async || {
-            let said = operator.probe("/readyz")?;
-            Ok((said.contains("503") && said.contains("too many connections")).then_some(()))
-        })
-        .await?;
-    }
-    // Longer than leases last: nobody holds any when there is room again.
-    tokio::time::sleep(Duration::from_secs_f64(2.0 * fleet.plan.times.lease)).await;
+    let told = crowded(fleet).await;
     fleet.bed.postgres.limit_connections(None)?;
+    told?;
     let grown = fleet.ready("crowded", "web").await?;
     ensure!(cells(&grown).values().sum::<i32>() == 30, "{}", desired(&grown));
     history.replicas_never_fall()?;
@@ -123,6 +116,20 @@ pub(crate) async fn a_scale_up_survives_a_database_without_a_free_connection(fle
         ensure!(history.lives(member, "web") == 1, "{member}: it is one object all the time");
     }
     fleet.meridian(&["app", "delete", "web", "-n", "crowded", "--yes", "--timeout", "60s"]).map(drop)
+}
+
+/// All operators say what is wrong, and it lasts for longer than leases do: nobody holds any when there is room again.
+async fn crowded(fleet: &Fleet) -> anyhow::Result<()> {
+    for operator in &fleet.operators {
+        eventually("readiness says so", SOON, async || {
+            let said = operator.probe("/readyz")?;
+            ensure!(said.contains("503") && said.contains("too many connections"), "{said}");
+            Ok(Some(()))
+        })
+        .await?;
+    }
+    tokio::time::sleep(Duration::from_secs_f64(2.0 * fleet.plan.times.lease)).await;
+    Ok(())
 }
 
 pub(crate) async fn what_was_accepted_is_delivered_while_the_hub_is_down(fleet: &mut Fleet) -> anyhow::Result<()> {
@@ -170,7 +177,7 @@ pub(crate) async fn a_member_restored_from_an_older_snapshot_is_put_right(fleet:
 pub(crate) async fn a_member_restored_with_revisions_that_go_back_is_put_right(
     fleet: &mut Fleet,
 ) -> anyhow::Result<()> {
-    a_member_restored(fleet, Revisions::GoBack, "went-back").await
+    a_member_restored(fleet, Revisions::GoBack, "member-went-back").await
 }
 
 async fn a_member_restored(fleet: &mut Fleet, revisions: Revisions, space: &str) -> anyhow::Result<()> {

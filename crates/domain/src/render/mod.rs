@@ -15,6 +15,7 @@ mod pod;
 pub mod quantity;
 mod references;
 mod rendered;
+mod substance;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,6 +34,7 @@ pub use name::object_names;
 pub use observed::{Observed, observe};
 pub use pod::pod_amounts;
 pub use rendered::render;
+pub use substance::substance;
 
 /// Version of the rules in this module. It rises when the same revision would render differently.
 pub const RENDERER_VERSION: u32 = 1;

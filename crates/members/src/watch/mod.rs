@@ -98,7 +98,7 @@ struct Watch {
     /// Pauses of the present row of failures.
     pauses: Option<ExponentialBackoff>,
     wait: Option<Instant>,
-    /// Since the present row of failures began: when the member was last heard of before it.
+    /// Since when the member may have been away, in the present row of failures.
     cut_off: Option<Instant>,
 }
 
@@ -194,8 +194,8 @@ impl Watch {
             path = format!("{path}&labelSelector={}", encode(&self.selector));
         }
         let body = self.transport.open(&Call::get(path)).await?;
-        if let Some(heard) = self.cut_off.take()
-            && heard.elapsed() > self.transport.limits().resume_within
+        if let Some(since) = self.cut_off.take()
+            && since.elapsed() > self.transport.limits().resume_within
         {
             self.phase = Phase::List { next: String::new() };
             return Ok(());
@@ -279,7 +279,10 @@ impl Watch {
 
     /// Says so, waits, and goes on from where it is still valid to go on.
     fn fail(&mut self, error: MemberError) {
-        self.cut_off.get_or_insert(self.transport.heard());
+        let heard = self.transport.heard();
+        // One that was silent before it failed was away for longer than the failure tells.
+        let was_silent = heard.elapsed() > self.transport.limits().ping_interval;
+        self.cut_off.get_or_insert_with(|| if was_silent { heard } else { Instant::now() });
         match &mut self.phase {
             Phase::Following { version, .. } | Phase::Resume { version } if !starts_over(&error) => {
                 let version = std::mem::take(version);

@@ -4,6 +4,7 @@ mod decisions;
 mod fairness;
 mod hang;
 mod latency;
+mod limit;
 mod placement;
 mod restart;
 mod simulated;
@@ -25,6 +26,8 @@ const NAMESPACE: &str = "bench";
 pub enum Scenario {
     /// Many Applications created at once on three real members.
     Placement,
+    /// The same objects written directly.
+    Limit,
     /// Single edits.
     Latency,
     /// The operator ends and begins again.
@@ -100,7 +103,8 @@ impl Scale {
 /// When something does not work; figures are never a reason.
 pub async fn run(wanted: &[Scenario], scale: &Scale) -> anyhow::Result<Figures> {
     let mut figures = Figures::default();
-    let on_members = |scenario: &&Scenario| !matches!(scenario, Scenario::Simulated | Scenario::Decisions);
+    let on_members =
+        |scenario: &&Scenario| !matches!(scenario, Scenario::Limit | Scenario::Simulated | Scenario::Decisions);
     if wanted.iter().any(|scenario| on_members(&scenario)) {
         let begun = Instant::now();
         let mut bed = Installation::start(scale.nodes).await?;
@@ -114,12 +118,16 @@ pub async fn run(wanted: &[Scenario], scale: &Scale) -> anyhow::Result<Figures> 
                 Scenario::Restart => restart::run(&mut bed, scale, &mut figures).await,
                 Scenario::Fairness => fairness::run(&mut bed, scale, &mut figures).await,
                 Scenario::Hang => hang::run(&mut bed, &mut figures).await,
-                Scenario::Decisions | Scenario::Simulated => Ok(()),
+                Scenario::Limit | Scenario::Decisions | Scenario::Simulated => Ok(()),
             };
             outcome.with_context(|| {
                 format!("{scenario:?}; the operator's last words:\n{}", bed.operator.log_tail(4000))
             })?;
         }
+    }
+    if wanted.contains(&Scenario::Limit) {
+        begin(&mut figures, Scenario::Limit);
+        limit::run(scale, &mut figures).await?;
     }
     if wanted.contains(&Scenario::Decisions) {
         begin(&mut figures, Scenario::Decisions);
