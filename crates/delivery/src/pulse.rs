@@ -76,8 +76,8 @@ impl Judgement {
 ///
 /// Two signals make its health: it answers requests from its store, and it tells what changes. Neither stands for the
 /// other. What the deliverer before us wrote stands until we know better: taking a lease over, or reading a list anew,
-/// is no fact about the member. Its age tells how old it is. A member that was silent counts as well only after it has
-/// been well for a while.
+/// is no fact about the member. Its age tells how old it is. A member that was silent or refused us counts as well only
+/// after it has been well for a while.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     times: DeliveryTimes,
@@ -225,8 +225,8 @@ impl Pulse {
                 .then(|| Judgement::new(Verdict::Unknown, LISTING.0, LISTING.1.to_owned()));
         }
         let well = self.well.get_or_insert_with(Instant::now).elapsed();
-        let was_silent = before.health == format!("{:?}", Verdict::Unknown) && before.as_of.is_some();
-        if was_silent && before.unhealthy_since.is_some() && well < self.times.recovery {
+        let was_unwell = before.health != format!("{:?}", Verdict::Pass) && before.as_of.is_some();
+        if was_unwell && before.unhealthy_since.is_some() && well < self.times.recovery {
             let message =
                 format!("it answers again and counts as ready after {} s of that", self.times.recovery.as_secs());
             return Some(Judgement::new(Verdict::Unknown, RECOVERING, message));

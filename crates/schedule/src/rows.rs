@@ -185,9 +185,18 @@ fn floors(
         let status = facts.status.get(&row.id)?;
         (world.is_fresh(&row.cluster) && status.observed_epoch == row.plan_epoch).then_some(status.available)
     };
+    let seen = |row: &PlacementRow| {
+        world.is_fresh(&row.cluster).then(|| facts.status.get(&row.id).map_or(0, |status| status.available))
+    };
     let rows: Vec<RowFacts> = divided
         .iter()
-        .map(|row| RowFacts { id: row.id, target: row.target, floor: row.floor, available: available(row) })
+        .map(|row| RowFacts {
+            id: row.id,
+            target: row.target,
+            floor: row.floor,
+            available: available(row),
+            seen: seen(row),
+        })
         .collect();
     let new_target = |id: PlacementId| wanted.get(&id).map_or(0, |object| object.target);
     let mut floors: BTreeMap<PlacementId, i32> = rows.iter().map(|row| (row.id, row.floor)).collect();

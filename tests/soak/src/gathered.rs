@@ -75,6 +75,8 @@ pub struct Broken {
     pub step: usize,
     /// When it began.
     pub from: u64,
+    /// When it began to be put right.
+    pub healing: u64,
     /// When it had ended.
     pub until: u64,
 }

@@ -60,15 +60,18 @@ pub async fn run(fleet: &mut Fleet, plan: &Plan, say: &mut dyn FnMut(String)) ->
         match &step.act {
             Act::Work(work) => running.work(fleet, work, say).with_context(|| format!("step {number}: {work:?}"))?,
             Act::Begin(fault, what) => {
-                let (from, until) = (running.now(), u64::MAX);
-                running.gathered.faults.push(Broken { fault: *what, number: *fault, step: number, from, until });
+                let (from, never) = (running.now(), u64::MAX);
+                let broken = Broken { fault: *what, number: *fault, step: number, from, healing: never, until: never };
+                running.gathered.faults.push(broken);
                 faults.begin(fleet, *fault, *what).with_context(|| format!("step {number}: {what:?}"))?;
             }
             Act::End(fault) => {
+                let healing = running.now();
                 faults.end(fleet, *fault).await.with_context(|| format!("step {number}: the end of fault {fault}"))?;
                 let now = running.now();
                 let mut broken = running.gathered.faults.iter_mut();
-                broken.find(|broken| broken.number == *fault).context("a fault that began")?.until = now;
+                let broken = broken.find(|broken| broken.number == *fault).context("a fault that began")?;
+                (broken.healing, broken.until) = (healing, now);
             }
         }
         running.step += 1;

@@ -52,7 +52,7 @@ fn status(at: u64, app: &str, cells: [(i64, bool); 3]) -> Status {
 }
 
 fn broken(fault: Fault, from: u64, until: u64) -> Broken {
-    Broken { fault, number: from as usize, step: from as usize / 1_000, from, until }
+    Broken { fault, number: from as usize, step: from as usize / 1_000, from, healing: until, until }
 }
 
 /// `web` grew from 6 to 9 and stays; `old` was there and was deleted; `lost` vanished from the hub and runs on.

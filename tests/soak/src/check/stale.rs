@@ -34,10 +34,10 @@ fn sums(status: &Status) -> Option<Violation> {
 /// long before, and nothing is until the silence ends. Nothing when there is no such time.
 fn noticed(gathered: &Gathered, silence: &Broken) -> Option<u64> {
     let hinders = |other: &&Broken| ["operators", "database", "hub"].contains(&other.fault.place());
-    let others = gathered.faults.iter().filter(hinders).filter(|other| other.from <= silence.until);
+    let others = gathered.faults.iter().filter(hinders).filter(|other| other.from <= silence.healing);
     let calm = others.map(|other| other.until).fold(silence.from, u64::max);
     let noticed = calm.saturating_add(NOTICED);
-    (noticed <= silence.until).then_some(noticed)
+    (noticed <= silence.healing).then_some(noticed)
 }
 
 /// During a long silence, status of every application says of the silent member what was known last, and that it is
@@ -49,7 +49,7 @@ fn silent(gathered: &Gathered, silence: &Broken, member: &str) -> Vec<Violation>
     apps.sort_unstable();
     apps.dedup();
     for app in apps {
-        let of_app = || gathered.statuses.iter().filter(|status| status.app == app && status.at <= silence.until);
+        let of_app = || gathered.statuses.iter().filter(|status| status.app == app && status.at <= silence.healing);
         // What stood when it had to be noticed, and all that came after.
         let standing = of_app().rfind(|status| status.at <= noticed);
         for status in standing.into_iter().chain(of_app().filter(|status| status.at > noticed)) {
@@ -80,6 +80,6 @@ fn runs_throughout(gathered: &Gathered, silence: &Broken, member: &str, app: &st
     let settled = silence.from.saturating_sub(SHOWN);
     let of_app = || gathered.versions.iter().filter(|version| version.cluster == member && version.app == app);
     let before = of_app().rfind(|version| version.at <= settled).map_or(0, |version| version.available);
-    let since = of_app().filter(|version| version.at > settled && version.at <= silence.until);
+    let since = of_app().filter(|version| version.at > settled && version.at <= silence.healing);
     since.map(|version| version.available).fold(before, i64::min)
 }
