@@ -190,6 +190,11 @@ impl Facts<'_> {
                 places.join(", ")
             ));
         }
+        let staying = status.cells.iter().filter(|cell| !self.is_surplus(&cell.cluster));
+        let held: i32 = staying.map(|cell| (cell.placed - cell.desired).max(0)).sum();
+        if held > 0 {
+            numbers.push_str(&format!("; {held} stay until enough others are available"));
+        }
         if let Some(refusal) = &self.refusal {
             return make(Status::False, refusal.reason, refusal.message.clone());
         }

@@ -102,6 +102,8 @@ pub struct Version {
     pub replicas: i64,
     /// `status.availableReplicas`.
     pub available: i64,
+    /// The member's own controllers have not worked on its present spec: what they order next may be older.
+    pub behind: bool,
     /// The fence it carries.
     pub fence: Option<String>,
 }

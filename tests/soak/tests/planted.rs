@@ -28,6 +28,7 @@ fn version(at: u64, cluster: &str, app: &str, available: i64) -> Version {
         gone: false,
         replicas: available,
         available,
+        behind: false,
         fence: Some(fence_at(at)),
     }
 }

@@ -76,7 +76,9 @@ fn timeline<'a>(gathered: &'a Gathered, app: &str) -> Vec<(u64, News<'a>)> {
         let blind = blind(gathered, cluster);
         for version in versions() {
             if !blind.iter().any(|(from, until)| (*from..=*until).contains(&version.at)) {
-                all.push((version.at, News::Has(cluster, version.available, version.available)));
+                // A controller that was away may yet carry out an order that was taken back meanwhile.
+                let least = if version.behind { 0 } else { version.available };
+                all.push((version.at, News::Has(cluster, least, version.available)));
             }
         }
         for (from, until) in blind {
