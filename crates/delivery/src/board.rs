@@ -21,6 +21,13 @@ pub(crate) struct Entry {
     pub(crate) pod: Option<(Vec<u8>, Amounts)>,
 }
 
+/// What was known of a placement, and what is known now.
+#[derive(Debug)]
+pub(crate) struct Change {
+    pub(crate) before: StatusRow,
+    pub(crate) now: StatusRow,
+}
+
 /// Group and kind of an API object; versions of one kind are the same objects.
 pub(crate) type GroupKind = (String, String);
 
@@ -187,7 +194,7 @@ impl Board {
 
     /// Status of a placement by what is known now. Facts about the live object replace the old ones only when the
     /// kind is synced: silence changes nothing.
-    pub(crate) fn observe(&mut self, id: PlacementId, now: Timestamp) -> Option<StatusRow> {
+    pub(crate) fn observe(&mut self, id: PlacementId, now: Timestamp) -> Option<Change> {
         let entry = self.entries.get(&id)?;
         let kind = object_id(&entry.row.object).0;
         if !self.synced.contains(&kind) {
@@ -199,8 +206,8 @@ impl Board {
             return None;
         }
         let entry = self.entries.get_mut(&id)?;
-        entry.status = status.clone();
-        Some(status)
+        let before = std::mem::replace(&mut entry.status, status.clone());
+        Some(Change { before, now: status })
     }
 }
 

@@ -180,10 +180,10 @@ impl Session {
             ..done
         };
         let unobserved = now.status.clone();
-        let status = board.observe(entry.row.id, Timestamp::now()).unwrap_or(unobserved);
+        let status = board.observe(entry.row.id, Timestamp::now()).map_or(unobserved, |change| change.now);
         // Under the board's lock: an older status must not overtake this one on its way out.
         if !status.same_facts(&entry.status) {
-            self.0.sink.push(entry.row.app, status);
+            self.0.sink.push(entry.row.app, &entry.status, status);
         }
     }
 

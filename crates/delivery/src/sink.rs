@@ -15,6 +15,8 @@ const GATHER: Duration = Duration::from_millis(8);
 const GATHER_MOST: Duration = Duration::from_millis(100);
 /// Rows of one statement.
 const BATCH: usize = 500;
+/// What changes no decision waits this long for something that does.
+const PATIENCE: Duration = Duration::from_millis(400);
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Status waiting to be written; at most one row per placement.
@@ -22,12 +24,24 @@ const RETRY: Duration = Duration::from_millis(500);
 pub(crate) struct Sink {
     waiting: Mutex<HashMap<PlacementId, (AppId, StatusRow)>>,
     wake: Notify,
+    patient: Notify,
+}
+
+/// Whether decisions may depend on a change: pods that are there and not ready yet, for example, decide nothing.
+fn is_urgent(before: &StatusRow, now: &StatusRow) -> bool {
+    before.state != now.state
+        || before.available != now.available
+        || before.settled != now.settled
+        || before.applied_revision != now.applied_revision
+        || before.observed_epoch != now.observed_epoch && now.available > 0
 }
 
 impl Sink {
-    pub(crate) fn push(&self, app: AppId, status: StatusRow) {
+    /// Takes the status of a placement; `before` is what was taken last.
+    pub(crate) fn push(&self, app: AppId, before: &StatusRow, status: StatusRow) {
+        let urgent = is_urgent(before, &status);
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(status.placement, (app, status));
-        self.wake.notify_one();
+        if urgent { self.wake.notify_one() } else { self.patient.notify_one() }
     }
 
     fn take(&self) -> Vec<(AppId, StatusRow)> {
@@ -62,7 +76,15 @@ impl Sink {
     ) -> Result<(), StoreError> {
         let mut pace = Pace::new(GATHER, GATHER_MOST);
         loop {
-            tokio::select! { () = shutdown.cancelled() => return Ok(()), () = self.wake.notified() => {} }
+            let patient = async {
+                self.patient.notified().await;
+                tokio::time::sleep(PATIENCE).await;
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                () = self.wake.notified() => {}
+                () = patient => {}
+            }
             pace.ready().await;
             pace.begin();
             let rows = self.take();

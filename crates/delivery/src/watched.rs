@@ -135,10 +135,10 @@ impl Watched {
             let mut board = session.board();
             let observed = board.observe(id, now);
             let app = board.entries.get(&id).map(|entry| entry.row.app);
-            let over = observed.as_ref().is_some_and(|status| status.state.is_over());
+            let over = observed.as_ref().is_some_and(|change| change.now.state.is_over());
             // Under the board's lock: see `record`.
-            if let (Some(status), Some(app)) = (observed, app) {
-                session.sink().push(app, status);
+            if let (Some(change), Some(app)) = (observed, app) {
+                session.sink().push(app, &change.before, change.now);
             }
             drop(board);
             session.queue().push(id);

@@ -33,6 +33,8 @@ pub use metrics::ScheduleMetrics;
 
 /// Applications decided in one transaction.
 const BATCH: usize = 64;
+/// Applications looked at together when something of them was observed.
+const SIFTED: usize = 256;
 /// Between two looks at one application because of what was observed: what several members say at once is looked at
 /// together; the first after a rest does not wait.
 const PACE: Duration = Duration::from_millis(10);
@@ -48,6 +50,8 @@ pub struct Schedule {
     claim: Claim,
     revisions: ParsedRevisions<StoredRevision>,
     queue: Queue<AppId>,
+    /// Of these something was observed; few of them have to be decided because of that.
+    observed: Queue<AppId>,
     /// Revision of each application that is stored as ready.
     ready: Mutex<HashMap<AppId, Vec<u8>>>,
     metrics: ScheduleMetrics,
@@ -79,7 +83,17 @@ impl Schedule {
         times: ScheduleTimes,
     ) -> Self {
         let revisions = ParsedRevisions::new(store.clone(), key);
-        Self { store, hints, claim, revisions, queue: Queue::default(), ready: Mutex::default(), metrics, times }
+        Self {
+            store,
+            hints,
+            claim,
+            revisions,
+            queue: Queue::default(),
+            observed: Queue::default(),
+            ready: Mutex::default(),
+            metrics,
+            times,
+        }
     }
 
     /// Decides whatever needs it until shutdown.
@@ -88,10 +102,12 @@ impl Schedule {
     /// [`StoreError::Fenced`] when the claim no longer holds. Other failures are repeated.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), StoreError> {
         let listen = self.listen(&shutdown);
+        let sift = self.sift(&shutdown);
         let work = self.work(&shutdown);
-        tokio::pin!(listen, work);
+        tokio::pin!(listen, sift, work);
         tokio::select! {
             outcome = &mut listen => outcome,
+            () = &mut sift => Ok(()),
             outcome = &mut work => outcome,
         }
     }
@@ -118,10 +134,10 @@ impl Schedule {
                     Ok(Hint::Observed(app)) => {
                         observed.retain(|_, at| at.elapsed() < PACE);
                         if let Some(at) = observed.get(app) {
-                            self.queue.push_after(*app, PACE.saturating_sub(at.elapsed()));
+                            self.observed.push_after(*app, PACE.saturating_sub(at.elapsed()));
                         } else {
                             observed.insert(*app, Instant::now());
-                            self.queue.push(*app);
+                            self.observed.push(*app);
                         }
                     }
                     Ok(Hint::Topology | Hint::Everything) | Err(RecvError::Lagged(_)) => failover = self.everything().await,
@@ -193,6 +209,32 @@ impl Schedule {
         };
         if tokio::time::timeout(self.times.settle, seen).await.is_err() {
             tracing::warn!("members that were well have not been seen again; they count as Unknown");
+        }
+    }
+
+    /// Passes on those of the observed for which it matters: most of what members tell changes no decision.
+    async fn sift(&self, shutdown: &CancellationToken) {
+        let mut pace = Pace::new(GATHER, GATHER_MOST);
+        loop {
+            let batch = tokio::select! {
+                () = shutdown.cancelled() => return,
+                batch = async { pace.ready().await; self.observed.take(SIFTED).await } => batch,
+            };
+            pace.begin();
+            match self.store.application_in_motion(&batch).await {
+                Ok(ids) => {
+                    self.queue.extend(ids);
+                    for app in &batch {
+                        self.observed.finish(app);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(error = %chain(&error), "what was observed was not looked at; it will be");
+                    for app in &batch {
+                        self.observed.fail(app);
+                    }
+                }
+            }
         }
     }
 

@@ -312,6 +312,28 @@ impl Store {
             .await?)
     }
 
+    /// Those of some applications for which something that was observed may matter: they are being removed or were not
+    /// decided yet, replicas or a revision are on their way, or the revision may be fully ready for the first time.
+    pub async fn application_in_motion(&self, ids: &[AppId]) -> Result<Vec<AppId>, StoreError> {
+        Ok(sqlx::query_scalar!(
+            r#"
+            SELECT a.id FROM application a
+            WHERE a.id = ANY($1) AND (
+              a.removal IS NOT NULL OR a.decided_generation <> a.generation
+              OR EXISTS (
+                SELECT 1 FROM placement p
+                WHERE p.app = a.id AND (p.wish <> 'Present' OR p.floor > p.target OR p.revision <> a.revision))
+              OR (
+                NOT EXISTS (SELECT 1 FROM app_revision r WHERE r.app = a.id AND r.revision = a.revision AND r.was_ready)
+                AND NOT EXISTS (
+                  SELECT 1 FROM placement p LEFT JOIN placement_status s ON s.placement = p.id
+                  WHERE p.app = a.id AND s.settled IS NOT TRUE)))"#,
+            ids
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
     /// The different times after which applications are run elsewhere when their cluster is silent, in seconds.
     pub async fn application_failover_times(&self) -> Result<Vec<i64>, StoreError> {
         Ok(sqlx::query_scalar!(

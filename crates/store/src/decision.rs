@@ -260,10 +260,6 @@ async fn reserve(transaction: &mut Txn<'_>, decisions: &[DecisionRow]) -> Result
     let mut clusters: Vec<&str> = rows.iter().map(|(_, row)| row.cluster.as_str()).collect();
     clusters.sort_unstable();
     clusters.dedup();
-    sqlx::query!("SELECT name FROM cluster WHERE name = ANY($1) ORDER BY name FOR NO KEY UPDATE", &clusters as _)
-        .fetch_all(&mut **transaction)
-        .await?;
-    sqlx::query!("DELETE FROM reservation WHERE app = ANY($1)", &apps).execute(&mut **transaction).await?;
     let owners: Vec<i64> = rows.iter().map(|(app, _)| *app).collect();
     let names: Vec<&str> = rows.iter().map(|(_, row)| row.cluster.as_str()).collect();
     let zones: Vec<&str> = rows.iter().map(|(_, row)| row.zone.as_str()).collect();
@@ -272,8 +268,23 @@ async fn reserve(transaction: &mut Txn<'_>, decisions: &[DecisionRow]) -> Result
     let pods: Vec<i64> = rows.iter().map(|(_, row)| row.pods).collect();
     sqlx::query!(
         r#"
-        INSERT INTO reservation (app, cluster, zone, cpu_milli, memory_mi, pods)
-        SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[])"#,
+        WITH locked AS MATERIALIZED (
+          SELECT name FROM cluster WHERE name = ANY($1) ORDER BY name FOR NO KEY UPDATE
+        ), n AS (
+          SELECT * FROM unnest($3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[])
+            AS n (app, cluster, zone, cpu_milli, memory_mi, pods)
+          WHERE (SELECT count(*) FROM locked) >= 0
+        ), gone AS (
+          DELETE FROM reservation r
+          WHERE r.app = ANY($2) AND (SELECT count(*) FROM locked) >= 0
+            AND NOT EXISTS (SELECT 1 FROM n WHERE n.app = r.app AND n.cluster = r.cluster AND n.zone = r.zone)
+        )
+        INSERT INTO reservation AS r (app, cluster, zone, cpu_milli, memory_mi, pods) SELECT * FROM n
+        ON CONFLICT (app, cluster, zone) DO UPDATE
+        SET cpu_milli = excluded.cpu_milli, memory_mi = excluded.memory_mi, pods = excluded.pods
+        WHERE (r.cpu_milli, r.memory_mi, r.pods) IS DISTINCT FROM (excluded.cpu_milli, excluded.memory_mi, excluded.pods)"#,
+        &clusters as _,
+        &apps,
         &owners,
         &names as _,
         &zones as _,
@@ -323,26 +334,23 @@ async fn log(transaction: &mut Txn<'_>, decisions: &[DecisionRow]) -> Result<(),
     let targets: Vec<Value> = decided.iter().map(|(_, row)| row.3.clone()).collect();
     sqlx::query!(
         r#"
-        UPDATE application a SET input_hash = n.hash, decision = n.decision, decided_at = now(),
-          decided_generation = coalesce(n.generation, a.decided_generation)
-        FROM unnest($1::bigint[], $2::bytea[], $3::jsonb[], $4::bigint[]) AS n (app, hash, decision, generation) WHERE a.id = n.app"#,
+        WITH n AS (
+          SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::jsonb[], $4::bigint[], $5::text[], $6::jsonb[])
+            AS n (app, hash, decision, generation, summary, targets)
+        ), kept AS (
+          UPDATE application a SET input_hash = n.hash, decision = n.decision, decided_at = now(),
+            decided_generation = coalesce(n.generation, a.decided_generation)
+          FROM n WHERE a.id = n.app
+        ), added AS (
+          INSERT INTO decision_log (app, input_hash, summary, targets)
+          SELECT app, hash, summary, targets FROM n RETURNING app
+        )
+        DELETE FROM decision_log d USING added a
+        WHERE d.app = a.app AND d.seq <= (SELECT k.seq FROM decision_log k WHERE k.app = a.app ORDER BY k.seq DESC OFFSET $7 LIMIT 1)"#,
         &apps,
         &hashes as _,
         &kept,
         &generations as _,
-    )
-    .execute(&mut **transaction)
-    .await?;
-    sqlx::query!(
-        r#"
-        WITH added AS (
-          INSERT INTO decision_log (app, input_hash, summary, targets)
-          SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::text[], $4::jsonb[]) RETURNING app
-        )
-        DELETE FROM decision_log d USING added a
-        WHERE d.app = a.app AND d.seq <= (SELECT k.seq FROM decision_log k WHERE k.app = a.app ORDER BY k.seq DESC OFFSET $5 LIMIT 1)"#,
-        &apps,
-        &hashes as _,
         &summaries as _,
         &targets,
         // The one being added is not seen by its own statement.

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as Ts, ToSqlx};
+use runtime::crash::{Side, point};
 
 use crate::{AppId, Claim, PlacementId, Store, StoreError};
 
@@ -180,7 +181,6 @@ impl Store {
         if rows.is_empty() {
             return Ok(());
         }
-        let mut write = self.write(claim, "status_set").await?;
         let placements: Vec<i64> = rows.iter().map(|row| row.placement).collect();
         let states: Vec<&str> = rows.iter().map(|row| row.state.as_str()).collect();
         let messages: Vec<Option<&str>> = rows.iter().map(|row| row.message.as_deref()).collect();
@@ -198,14 +198,19 @@ impl Store {
         // An array of arrays must be rectangular, so each list travels as JSON.
         let drift: Vec<serde_json::Value> = rows.iter().map(|row| row.drift.clone().into()).collect();
         let changed: Vec<Ts> = rows.iter().map(|row| row.changed_at.to_sqlx()).collect();
-        sqlx::query!(
+        point("status_set", Side::Before);
+        // One statement, and so one transaction: the claim is checked and held in it as in every other.
+        let held = sqlx::query_scalar!(
             r#"
+            WITH claim AS MATERIALIZED (
+              SELECT 1 FROM lease WHERE name = $17 AND epoch = $18 AND expires_at > now() FOR SHARE
+            ), written AS (
             INSERT INTO placement_status (placement, state, message, applied_epoch, applied_hash, applied_revision, fields_hash,
               object_uid, observed_epoch, replicas, ready, available, updated, settled, drift, changed_at)
             SELECT n.placement, n.state, n.message, n.applied_epoch, n.applied_hash, n.applied_revision, n.fields_hash,
               n.object_uid, n.observed_epoch, n.replicas, n.ready, n.available, n.updated, n.settled,
               ARRAY(SELECT jsonb_array_elements_text(n.drift)), n.changed_at
-            FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::bytea[], $7::bytea[], $8::text[],
+            FROM claim CROSS JOIN unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::bytea[], $7::bytea[], $8::text[],
                         $9::bigint[], $10::int[], $11::int[], $12::int[], $13::int[], $14::bool[], $15::jsonb[], $16::timestamptz[])
               AS n (placement, state, message, applied_epoch, applied_hash, applied_revision, fields_hash, object_uid,
                     observed_epoch, replicas, ready, available, updated, settled, drift, changed_at)
@@ -217,7 +222,8 @@ impl Store {
               applied_revision = excluded.applied_revision, fields_hash = excluded.fields_hash,
               object_uid = excluded.object_uid, observed_epoch = excluded.observed_epoch, replicas = excluded.replicas,
               ready = excluded.ready, available = excluded.available, updated = excluded.updated, settled = excluded.settled,
-              drift = excluded.drift, changed_at = excluded.changed_at"#,
+              drift = excluded.drift, changed_at = excluded.changed_at
+            ) SELECT count(*) AS "held!" FROM claim"#,
             &placements,
             &states as _,
             &messages as _,
@@ -234,9 +240,15 @@ impl Store {
             &settled,
             &drift,
             &changed as _,
+            claim.lease,
+            claim.epoch,
         )
-        .execute(&mut **write)
+        .fetch_one(&self.pool)
         .await?;
-        write.commit().await
+        point("status_set", Side::After);
+        if held == 0 {
+            return Err(StoreError::Fenced { lease: claim.lease.clone(), epoch: claim.epoch });
+        }
+        Ok(())
     }
 }

@@ -11,7 +11,7 @@ use kube::Api;
 use store::{AppId, ApplicationRow, PlacementId, PlacementRow, RevisionRow, StatusRow, StoreError};
 use vocabulary::AppKey;
 
-use super::status::{Facts, says_the_same};
+use super::status::{Facts, is_progress, says_the_same};
 use super::{Project, ProjectError, events};
 use crate::hub::write_status;
 use crate::intake::APPLICATION;
@@ -57,9 +57,26 @@ pub(super) async fn read(project: &Project, keys: &[AppKey]) -> Result<HashMap<A
     Ok(stored.into_values().map(|app| (app.row.key.clone(), app)).collect())
 }
 
-/// Writes the status of one application when it says something new; true then.
-pub(super) async fn show(project: &Project, key: &AppKey, stored: Option<&Stored>) -> Result<bool, ProjectError> {
-    let Some(object) = project.view.applications.get(key) else { return Ok(false) };
+/// What became of the status of one application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It says what it should.
+    Already,
+    /// It was written.
+    Now,
+    /// It only says how far things are, and that was said a moment ago.
+    Later,
+}
+
+/// Writes the status of one application when it says something new. `lately`: it was written so short a time ago that
+/// mere progress can wait.
+pub(super) async fn show(
+    project: &Project,
+    key: &AppKey,
+    stored: Option<&Stored>,
+    lately: bool,
+) -> Result<Outcome, ProjectError> {
+    let Some(object) = project.view.applications.get(key) else { return Ok(Outcome::Already) };
     let shown = object.status.clone().unwrap_or_default();
     let refusal = project.refusals.get(APPLICATION, key);
     let generation = object.metadata.generation.unwrap_or_default();
@@ -86,7 +103,7 @@ pub(super) async fn show(project: &Project, key: &AppKey, stored: Option<&Stored
         }
         .status()
     } else {
-        let Some(refusal) = refusal else { return Ok(false) };
+        let Some(refusal) = refusal else { return Ok(Outcome::Already) };
         let make = |type_, status, reason: &str, message: &str| {
             condition(type_, status, reason, message, Some(generation), Time(now))
         };
@@ -102,10 +119,13 @@ pub(super) async fn show(project: &Project, key: &AppKey, stored: Option<&Stored
         }
     };
     if says_the_same(&shown, &wanted) {
-        return Ok(false);
+        return Ok(Outcome::Already);
+    }
+    if lately && is_progress(&shown, &wanted) {
+        return Ok(Outcome::Later);
     }
     let api = Api::<Application>::namespaced(project.hub.clone(), &key.namespace);
     write_status(&api, &key.name, &wanted).await?;
     events::tell(&project.recorder, &*object, &shown.conditions, &wanted.conditions).await;
-    Ok(true)
+    Ok(Outcome::Now)
 }

@@ -36,10 +36,12 @@ const READERS: usize = 2;
 const GATHER: Duration = Duration::from_millis(30);
 /// Between two writes of one application's status: what happens faster is shown together.
 const PACE: Duration = Duration::from_millis(400);
-/// Both are longer by one for every so many applications whose status was written lately, up to so many times: while many
-/// change at once, each is shown less often on its way and as soon as ever once the others rest.
-const CROWD: usize = 16;
-const CROWD_MOST: u32 = 12;
+/// Between two writes that only say how far things are.
+const PROGRESS: Duration = Duration::from_secs(2);
+/// All three are longer by one for every so many applications whose status was written lately, up to so many times: while
+/// many change at once, each is shown less often on its way.
+const CROWD: usize = 8;
+const CROWD_MOST: u32 = 5;
 
 /// Looks at the age of facts within the time they count.
 const AGE_LOOKS: u32 = 6;
@@ -89,12 +91,34 @@ pub(crate) enum ProjectError {
 
 type Names = Arc<Mutex<BTreeMap<AppId, AppKey>>>;
 
-/// How long a change of an application waits for further ones, by when the status of each was written last.
-fn rest(written: &mut HashMap<AppKey, Instant>, key: &AppKey) -> Duration {
-    written.retain(|_, at| at.elapsed() < PACE * CROWD_MOST);
-    let crowd = u32::try_from(1 + written.len() / CROWD).unwrap_or(CROWD_MOST).min(CROWD_MOST);
-    let (gather, pace) = (GATHER * crowd, PACE * crowd);
-    written.get(key).map_or(gather, |at| gather.max(pace.saturating_sub(at.elapsed())))
+/// When the status of applications was written last.
+#[derive(Debug, Default)]
+struct Written(Mutex<HashMap<AppKey, Instant>>);
+
+impl Written {
+    fn now(&self, key: &AppKey) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), Instant::now());
+    }
+
+    /// How much longer than usual everything waits, and how long ago one was written.
+    fn look(&self, key: &AppKey) -> (u32, Option<Duration>) {
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        written.retain(|_, at| at.elapsed() < PROGRESS * CROWD_MOST);
+        let crowd = u32::try_from(1 + written.len() / CROWD).unwrap_or(CROWD_MOST).min(CROWD_MOST);
+        (crowd, written.get(key).map(Instant::elapsed))
+    }
+
+    /// How long a change waits for further ones.
+    fn rest(&self, key: &AppKey) -> Duration {
+        let (crowd, ago) = self.look(key);
+        ago.map_or(GATHER * crowd, |ago| (PACE * crowd).saturating_sub(ago).max(GATHER * crowd))
+    }
+
+    /// How long mere progress waits.
+    fn patience(&self, key: &AppKey) -> Option<Duration> {
+        let (crowd, ago) = self.look(key);
+        (PROGRESS * crowd).checked_sub(ago?).filter(|left| !left.is_zero())
+    }
 }
 
 impl Project {
@@ -102,7 +126,7 @@ impl Project {
     pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), StoreError> {
         let queue: Queue<Shown> = Queue::default();
         let names = Names::default();
-        let written: Mutex<HashMap<AppKey, Instant>> = Mutex::default();
+        let written = Written::default();
         let mut hints = self.hints.subscribe();
         let mut again = tokio::time::interval(self.look_again);
         let mut age = tokio::time::interval(self.stale_after.unsigned_abs() / AGE_LOOKS);
@@ -141,7 +165,7 @@ impl Project {
                     hint = hints.recv() => match hint.as_deref() {
                         Ok(Hint::Show(app) | Hint::Observed(app)) => {
                             if let Some(key) = self.name_of(&names, *app).await {
-                                let rest = rest(&mut written.lock().unwrap_or_else(PoisonError::into_inner), &key);
+                                let rest = written.rest(&key);
                                 queue.push_after(Shown::Application(key), rest);
                             }
                         }
@@ -166,7 +190,7 @@ impl Project {
     }
 
     /// Shows a batch: what is stored of its applications is read together.
-    async fn show(&self, queue: &Queue<Shown>, written: &Mutex<HashMap<AppKey, Instant>>, batch: Vec<Shown>) {
+    async fn show(&self, queue: &Queue<Shown>, written: &Written, batch: Vec<Shown>) {
         let keys: Vec<AppKey> = batch.iter().filter_map(Shown::application).cloned().collect();
         let stored = match application::read(self, &keys).await {
             Ok(stored) => stored,
@@ -182,12 +206,7 @@ impl Project {
         futures::stream::iter(batch)
             .for_each_concurrent(WORKERS, |shown| async move {
                 let outcome = match &shown {
-                    Shown::Application(key) => application::show(self, key, stored.get(key)).await.map(|news| {
-                        if news {
-                            let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
-                            written.insert(key.clone(), Instant::now());
-                        }
-                    }),
+                    Shown::Application(key) => self.show_application(queue, written, key, stored.get(key)).await,
                     Shown::Cluster(name) => cluster::show(self, name).await,
                     Shown::Cell(name) => cell::show(self, name).await,
                 };
@@ -200,6 +219,24 @@ impl Project {
                 }
             })
             .await;
+    }
+
+    async fn show_application(
+        &self,
+        queue: &Queue<Shown>,
+        written: &Written,
+        key: &AppKey,
+        stored: Option<&application::Stored>,
+    ) -> Result<(), ProjectError> {
+        let patience = written.patience(key);
+        match application::show(self, key, stored, patience.is_some()).await? {
+            application::Outcome::Already => {}
+            application::Outcome::Now => written.now(key),
+            application::Outcome::Later => {
+                queue.push_after(Shown::Application(key.clone()), patience.unwrap_or_default())
+            }
+        }
+        Ok(())
     }
 
     fn everything(&self, queue: &Queue<Shown>) {

@@ -203,6 +203,20 @@ fn zones(cells: &[CellReplicas]) -> Option<String> {
     (!text.is_empty()).then(|| text.join(","))
 }
 
+/// Whether a new status only says how far things are: no condition turned, nothing was decided, nothing fell silent.
+pub(super) fn is_progress(shown: &ApplicationStatus, wanted: &ApplicationStatus) -> bool {
+    let words = |status: &ApplicationStatus| {
+        let turns = |one: &Condition| (one.type_.clone(), one.status.clone(), one.reason.clone());
+        let cells = |cell: &CellReplicas| (cell.cell.clone(), cell.desired, cell.stale);
+        (
+            (status.observed_generation, status.revision.clone(), status.desired, status.pending_deletes.clone()),
+            status.conditions.iter().map(turns).collect::<Vec<_>>(),
+            status.cells.iter().map(cells).collect::<Vec<_>>(),
+        )
+    };
+    words(shown) == words(wanted)
+}
+
 /// Whether two statuses say the same: times of fresh facts move on without being news.
 pub(super) fn says_the_same(shown: &ApplicationStatus, wanted: &ApplicationStatus) -> bool {
     let still = |status: &ApplicationStatus| {
