@@ -77,9 +77,7 @@ async fn remember_ready(schedule: &Schedule, plans: &[AppPlan]) -> Result<(), St
     if ready.is_empty() {
         return Ok(());
     }
-    for app in schedule.store.revisions_were_ready(&schedule.claim, &ready).await? {
-        schedule.hints.send(Hint::Show(app));
-    }
+    schedule.store.revisions_were_ready(&schedule.claim, &ready).await?;
     schedule.known_ready().extend(ready);
     Ok(())
 }

@@ -368,27 +368,21 @@ impl Store {
             .collect())
     }
 
-    /// Remembers that revisions were fully ready once. Returns the applications for which that was news.
-    pub async fn revisions_were_ready(
-        &self,
-        claim: &Claim,
-        ready: &[(AppId, Vec<u8>)],
-    ) -> Result<Vec<AppId>, StoreError> {
+    /// Remembers that revisions were fully ready once.
+    pub async fn revisions_were_ready(&self, claim: &Claim, ready: &[(AppId, Vec<u8>)]) -> Result<(), StoreError> {
         let (apps, revisions): (Vec<AppId>, Vec<&[u8]>) =
             ready.iter().map(|(app, revision)| (*app, revision.as_slice())).unzip();
         let mut write = self.write(claim, "revisions_were_ready").await?;
-        let news = sqlx::query_scalar!(
+        sqlx::query!(
             r#"
             UPDATE app_revision r SET was_ready = true FROM unnest($1::bigint[], $2::bytea[]) AS n (app, revision)
-            WHERE r.app = n.app AND r.revision = n.revision AND NOT r.was_ready
-            RETURNING r.app"#,
+            WHERE r.app = n.app AND r.revision = n.revision AND NOT r.was_ready"#,
             &apps,
             &revisions as _,
         )
-        .fetch_all(&mut **write)
+        .execute(&mut **write)
         .await?;
-        write.commit().await?;
-        Ok(news)
+        write.commit().await
     }
 }
 

@@ -50,8 +50,8 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
     };
     let id = intake.store.application_take(&intake.claim, &taken, &intake.key).await?;
     tracing::info!(%key, generation = taken.generation, "application taken in");
+    // It is shown with the decision that follows.
     intake.hints.send(Hint::Decide(id));
-    intake.hints.send(Hint::Show(id));
     Ok(())
 }
 

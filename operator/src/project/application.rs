@@ -1,6 +1,7 @@
 //! Shows one Application.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use crds::condition::{self, Status, condition};
 use crds::{Application, ApplicationStatus};
@@ -63,18 +64,17 @@ pub(super) enum Outcome {
     /// It says what it should.
     Already,
     /// It was written.
-    Now,
-    /// It only says how far things are, and that was said a moment ago.
-    Later,
+    Written,
+    /// It only says how far things are; that waits this long for what more there may be to say.
+    Later(Duration),
 }
 
-/// Writes the status of one application when it says something new. `lately`: it was written so short a time ago that
-/// mere progress can wait.
+/// Writes the status of one application when it says something new. `patience`: how long mere progress still waits.
 pub(super) async fn show(
     project: &Project,
     key: &AppKey,
     stored: Option<&Stored>,
-    lately: bool,
+    patience: impl FnOnce() -> Option<Duration>,
 ) -> Result<Outcome, ProjectError> {
     let Some(object) = project.view.applications.get(key) else { return Ok(Outcome::Already) };
     let shown = object.status.clone().unwrap_or_default();
@@ -121,11 +121,13 @@ pub(super) async fn show(
     if says_the_same(&shown, &wanted) {
         return Ok(Outcome::Already);
     }
-    if lately && is_progress(&shown, &wanted) {
-        return Ok(Outcome::Later);
+    if is_progress(&shown, &wanted)
+        && let Some(pause) = patience()
+    {
+        return Ok(Outcome::Later(pause));
     }
     let api = Api::<Application>::namespaced(project.hub.clone(), &key.namespace);
     write_status(&api, &key.name, &wanted).await?;
     events::tell(&project.recorder, &*object, &shown.conditions, &wanted.conditions).await;
-    Ok(Outcome::Now)
+    Ok(Outcome::Written)
 }

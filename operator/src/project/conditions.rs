@@ -148,7 +148,7 @@ impl Facts<'_> {
 
     /// Everything is delivered, worked out and available, by fresh facts. What may still run in a silent cluster
     /// that everything has left is not waited for.
-    fn is_complete(&self, status: &ApplicationStatus) -> bool {
+    pub(super) fn is_complete(&self, status: &ApplicationStatus) -> bool {
         let settled = self.rows.iter().filter(|row| !self.is_surplus(&row.cluster)).all(|row| {
             row.wish == Wish::Present
                 && self.status.get(&row.id).is_some_and(|status| {

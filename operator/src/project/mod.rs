@@ -91,33 +91,45 @@ pub(crate) enum ProjectError {
 
 type Names = Arc<Mutex<BTreeMap<AppId, AppKey>>>;
 
-/// When the status of applications was written last.
+/// When the status of applications was written last, and since when mere progress waits to be shown.
 #[derive(Debug, Default)]
-struct Written(Mutex<HashMap<AppKey, Instant>>);
+struct Written(Mutex<HashMap<AppKey, Times>>);
+
+#[derive(Debug, Default)]
+struct Times {
+    written: Option<Instant>,
+    progress: Option<Instant>,
+}
 
 impl Written {
     fn now(&self, key: &AppKey) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), Instant::now());
+        let times = Times { written: Some(Instant::now()), progress: None };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), times);
     }
 
-    /// How much longer than usual everything waits, and how long ago one was written.
-    fn look(&self, key: &AppKey) -> (u32, Option<Duration>) {
-        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        written.retain(|_, at| at.elapsed() < PROGRESS * CROWD_MOST);
-        let crowd = u32::try_from(1 + written.len() / CROWD).unwrap_or(CROWD_MOST).min(CROWD_MOST);
-        (crowd, written.get(key).map(Instant::elapsed))
+    /// Looks at what is known of one, with how much longer than usual everything waits.
+    fn look<T>(&self, key: &AppKey, look: impl FnOnce(u32, &mut Times) -> T) -> T {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let young = |at: &Instant| at.elapsed() < PROGRESS * CROWD_MOST * 2;
+        known.retain(|_, times| [times.written, times.progress].iter().flatten().any(young));
+        let crowd = u32::try_from(1 + known.len() / CROWD).unwrap_or(CROWD_MOST).min(CROWD_MOST);
+        look(crowd, known.entry(key.clone()).or_default())
     }
 
     /// How long a change waits for further ones.
     fn rest(&self, key: &AppKey) -> Duration {
-        let (crowd, ago) = self.look(key);
-        ago.map_or(GATHER * crowd, |ago| (PACE * crowd).saturating_sub(ago).max(GATHER * crowd))
+        self.look(key, |crowd, times| {
+            let ago = times.written.map_or(Duration::MAX, |at| at.elapsed());
+            (PACE * crowd).saturating_sub(ago).max(GATHER * crowd)
+        })
     }
 
-    /// How long mere progress waits.
+    /// How long mere progress, seen now, still waits; nothing when it has waited long enough.
     fn patience(&self, key: &AppKey) -> Option<Duration> {
-        let (crowd, ago) = self.look(key);
-        (PROGRESS * crowd).checked_sub(ago?).filter(|left| !left.is_zero())
+        self.look(key, |crowd, times| {
+            let since = times.progress.get_or_insert_with(Instant::now);
+            (PROGRESS * crowd).checked_sub(since.elapsed()).filter(|left| !left.is_zero())
+        })
     }
 }
 
@@ -228,13 +240,10 @@ impl Project {
         key: &AppKey,
         stored: Option<&application::Stored>,
     ) -> Result<(), ProjectError> {
-        let patience = written.patience(key);
-        match application::show(self, key, stored, patience.is_some()).await? {
+        match application::show(self, key, stored, || written.patience(key)).await? {
             application::Outcome::Already => {}
-            application::Outcome::Now => written.now(key),
-            application::Outcome::Later => {
-                queue.push_after(Shown::Application(key.clone()), patience.unwrap_or_default())
-            }
+            application::Outcome::Written => written.now(key),
+            application::Outcome::Later(pause) => queue.push_after(Shown::Application(key.clone()), pause),
         }
         Ok(())
     }

@@ -89,6 +89,11 @@ impl Facts<'_> {
             pending_deletes: record.pending.clone(),
             conditions: Vec::new(),
         };
+        if self.is_complete(&status) {
+            // Stored a moment later: two writes would say one thing.
+            let wanted = short(&self.row.revision);
+            status.history.iter_mut().filter(|known| known.revision == wanted).for_each(|known| known.was_ready = true);
+        }
         status.conditions = condition::merge(self.before, self.conditions(&status, &record));
         status
     }
