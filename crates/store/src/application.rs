@@ -8,10 +8,7 @@ use vocabulary::AppKey;
 
 use crate::payload::Payload;
 use crate::seal::EnvelopeKey;
-use crate::{AppId, Claim, Store, StoreError};
-
-/// Revisions kept besides those in use.
-const REVISIONS_KEPT: i64 = 20;
+use crate::{AppId, Claim, Store, StoreError, revision};
 
 /// What happens to delivered objects when their owner goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,17 +103,6 @@ pub struct ApplicationRow {
     pub decided_generation: i64,
 }
 
-/// One revision.
-#[derive(Debug, Clone)]
-pub struct RevisionRow {
-    /// Hash of components and overrides.
-    pub revision: Vec<u8>,
-    /// When it was taken in.
-    pub taken_at: Timestamp,
-    /// It was fully ready once.
-    pub was_ready: bool,
-}
-
 macro_rules! application_row {
     ($row:expr) => {{
         let row = $row;
@@ -198,9 +184,9 @@ impl Store {
         .ok_or_else(|| StoreError::Fenced { lease: claim.lease.clone(), epoch: claim.epoch })?;
         point("application_take", Side::After);
         // Counted before this one came.
-        if row.kept >= REVISIONS_KEPT {
+        if row.kept >= revision::KEPT {
             let mut write = self.write(claim, "revisions_collect").await?;
-            collect_revisions(&mut write, row.app).await?;
+            revision::collect(&mut write, row.app).await?;
             write.commit().await?;
         }
         Ok(row.app)
@@ -344,73 +330,4 @@ impl Store {
         .fetch_all(&self.pool)
         .await?)
     }
-
-    /// Revisions of some applications, the newest first.
-    pub async fn revision_list(&self, apps: &[AppId]) -> Result<Vec<(AppId, RevisionRow)>, StoreError> {
-        let rows = sqlx::query!(
-            r#"
-            SELECT r.app, r.revision, r.taken_at AS "taken_at: Ts", r.was_ready
-            FROM unnest($1::bigint[]) AS w (app)
-            CROSS JOIN LATERAL (SELECT * FROM app_revision k WHERE k.app = w.app ORDER BY k.taken_at DESC LIMIT $2) AS r
-            ORDER BY r.app, r.taken_at DESC"#,
-            apps,
-            REVISIONS_KEPT
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| {
-                let revision =
-                    RevisionRow { revision: row.revision, taken_at: row.taken_at.to_jiff(), was_ready: row.was_ready };
-                (row.app, revision)
-            })
-            .collect())
-    }
-
-    /// Remembers that revisions were fully ready once.
-    pub async fn revisions_were_ready(&self, claim: &Claim, ready: &[(AppId, Vec<u8>)]) -> Result<(), StoreError> {
-        let (apps, revisions): (Vec<AppId>, Vec<&[u8]>) =
-            ready.iter().map(|(app, revision)| (*app, revision.as_slice())).unzip();
-        let mut write = self.write(claim, "revisions_were_ready").await?;
-        sqlx::query!(
-            r#"
-            UPDATE app_revision r SET was_ready = true FROM unnest($1::bigint[], $2::bytea[]) AS n (app, revision)
-            WHERE r.app = n.app AND r.revision = n.revision AND NOT r.was_ready"#,
-            &apps,
-            &revisions as _,
-        )
-        .execute(&mut **write)
-        .await?;
-        write.commit().await
-    }
-}
-
-/// Drops the oldest revisions beyond those kept. One that is wanted or still placed anywhere is never dropped.
-async fn collect_revisions(
-    transaction: &mut sqlx::Transaction<'_, sqlx::Postgres>,
-    app: AppId,
-) -> Result<(), StoreError> {
-    let dropped = sqlx::query_scalar!(
-        r#"
-        DELETE FROM app_revision r WHERE r.app = $1
-          AND r.revision NOT IN (SELECT n.revision FROM app_revision n WHERE n.app = $1 ORDER BY n.taken_at DESC LIMIT $2)
-          AND NOT EXISTS (SELECT 1 FROM application a WHERE a.id = $1 AND a.revision = r.revision)
-          AND NOT EXISTS (SELECT 1 FROM placement p WHERE p.app = $1 AND p.revision = r.revision)
-        RETURNING r.payload"#,
-        app,
-        REVISIONS_KEPT
-    )
-    .fetch_all(&mut **transaction)
-    .await?;
-    if !dropped.is_empty() {
-        // Only these can have become unused.
-        sqlx::query!(
-            "DELETE FROM payload p WHERE p.hash = ANY($1) AND NOT EXISTS (SELECT 1 FROM app_revision r WHERE r.payload = p.hash)",
-            &dropped
-        )
-        .execute(&mut **transaction)
-        .await?;
-    }
-    Ok(())
 }

@@ -22,10 +22,11 @@ mod payload;
 mod placement;
 mod placement_status;
 mod pool;
+mod revision;
 pub mod seal;
 mod write;
 
-pub use application::{ApplicationRow, ApplicationTaken, Removal, RevisionRow};
+pub use application::{ApplicationRow, ApplicationTaken, Removal};
 pub use cell::{CellRow, CellTaken};
 pub use cluster::{ClusterRow, ClusterStatusRow, ClusterTaken, RECOVERING};
 pub use credential::{Credential, CredentialLife};
@@ -39,6 +40,7 @@ pub use parsed::ParsedRevisions;
 pub use placement::{OwnerRow, PlacementRow, Wish};
 pub use placement_status::{ObjectState, StatusRow};
 pub use pool::Store;
+pub use revision::RevisionRow;
 pub use write::WRITES;
 
 /// Row id of an application.

@@ -6,11 +6,12 @@ mod cluster;
 mod conditions;
 mod events;
 mod fleet;
+mod pacing;
 mod status;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -26,23 +27,13 @@ use vocabulary::AppKey;
 use crate::hub::HubError;
 use crate::intake::{HubView, Refusals};
 pub(crate) use fleet::Fleet;
+use pacing::{GATHER, Pacing};
 
 /// Objects written at once of one batch.
 const WORKERS: usize = 6;
 /// Objects read together, and batches under way at once: one that waits for the hub does not stop the next.
 const BATCH: usize = 64;
 const READERS: usize = 2;
-/// Changes that follow each other this fast are shown together.
-const GATHER: Duration = Duration::from_millis(30);
-/// Between two writes of one application's status: what happens faster is shown together.
-const PACE: Duration = Duration::from_millis(400);
-/// Between two writes that only say how far things are.
-const PROGRESS: Duration = Duration::from_secs(2);
-/// All three are longer by one for every so many applications whose status was written lately, up to so many times: while
-/// many change at once, each is shown less often on its way.
-const CROWD: usize = 8;
-const CROWD_MOST: u32 = 5;
-
 /// Looks at the age of facts within the time they count.
 const AGE_LOOKS: u32 = 6;
 
@@ -91,60 +82,18 @@ pub(crate) enum ProjectError {
 
 type Names = Arc<Mutex<BTreeMap<AppId, AppKey>>>;
 
-/// When the status of applications was written last, and since when mere progress waits to be shown.
-#[derive(Debug, Default)]
-struct Written(Mutex<HashMap<AppKey, Times>>);
-
-#[derive(Debug, Default)]
-struct Times {
-    written: Option<Instant>,
-    progress: Option<Instant>,
-}
-
-impl Written {
-    fn now(&self, key: &AppKey) {
-        let times = Times { written: Some(Instant::now()), progress: None };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), times);
-    }
-
-    /// Looks at what is known of one, with how much longer than usual everything waits.
-    fn look<T>(&self, key: &AppKey, look: impl FnOnce(u32, &mut Times) -> T) -> T {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let young = |at: &Instant| at.elapsed() < PROGRESS * CROWD_MOST * 2;
-        known.retain(|_, times| [times.written, times.progress].iter().flatten().any(young));
-        let crowd = u32::try_from(1 + known.len() / CROWD).unwrap_or(CROWD_MOST).min(CROWD_MOST);
-        look(crowd, known.entry(key.clone()).or_default())
-    }
-
-    /// How long a change waits for further ones.
-    fn rest(&self, key: &AppKey) -> Duration {
-        self.look(key, |crowd, times| {
-            let ago = times.written.map_or(Duration::MAX, |at| at.elapsed());
-            (PACE * crowd).saturating_sub(ago).max(GATHER * crowd)
-        })
-    }
-
-    /// How long mere progress, seen now, still waits; nothing when it has waited long enough.
-    fn patience(&self, key: &AppKey) -> Option<Duration> {
-        self.look(key, |crowd, times| {
-            let since = times.progress.get_or_insert_with(Instant::now);
-            (PROGRESS * crowd).checked_sub(since.elapsed()).filter(|left| !left.is_zero())
-        })
-    }
-}
-
 impl Project {
     /// Shows whatever changes until shutdown.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), StoreError> {
         let queue: Queue<Shown> = Queue::default();
         let names = Names::default();
-        let written = Written::default();
+        let pacing = Pacing::default();
         let mut hints = self.hints.subscribe();
         let mut again = tokio::time::interval(self.look_again);
         let mut age = tokio::time::interval(self.stale_after.unsigned_abs() / AGE_LOOKS);
         let work = async {
             futures::stream::unfold((), |()| async { Some((queue.take(BATCH).await, ())) })
-                .for_each_concurrent(READERS, |batch| self.show(&queue, &written, batch))
+                .for_each_concurrent(READERS, |batch| self.show(&queue, &pacing, batch))
                 .await;
         };
         // Both are polled at all times: work in progress may hold the connection that listening waits for.
@@ -177,7 +126,7 @@ impl Project {
                     hint = hints.recv() => match hint.as_deref() {
                         Ok(Hint::Show(app) | Hint::Observed(app)) => {
                             if let Some(key) = self.name_of(&names, *app).await {
-                                let rest = written.rest(&key);
+                                let rest = pacing.rest(&key);
                                 queue.push_after(Shown::Application(key), rest);
                             }
                         }
@@ -202,7 +151,7 @@ impl Project {
     }
 
     /// Shows a batch: what is stored of its applications is read together.
-    async fn show(&self, queue: &Queue<Shown>, written: &Written, batch: Vec<Shown>) {
+    async fn show(&self, queue: &Queue<Shown>, pacing: &Pacing, batch: Vec<Shown>) {
         let keys: Vec<AppKey> = batch.iter().filter_map(Shown::application).cloned().collect();
         let stored = match application::read(self, &keys).await {
             Ok(stored) => stored,
@@ -218,7 +167,7 @@ impl Project {
         futures::stream::iter(batch)
             .for_each_concurrent(WORKERS, |shown| async move {
                 let outcome = match &shown {
-                    Shown::Application(key) => self.show_application(queue, written, key, stored.get(key)).await,
+                    Shown::Application(key) => self.show_application(queue, pacing, key, stored.get(key)).await,
                     Shown::Cluster(name) => cluster::show(self, name).await,
                     Shown::Cell(name) => cell::show(self, name).await,
                 };
@@ -236,13 +185,13 @@ impl Project {
     async fn show_application(
         &self,
         queue: &Queue<Shown>,
-        written: &Written,
+        pacing: &Pacing,
         key: &AppKey,
         stored: Option<&application::Stored>,
     ) -> Result<(), ProjectError> {
-        match application::show(self, key, stored, || written.patience(key)).await? {
+        match application::show(self, key, stored, || pacing.patience(key)).await? {
             application::Outcome::Already => {}
-            application::Outcome::Written => written.now(key),
+            application::Outcome::Written => pacing.written(key),
             application::Outcome::Later(pause) => queue.push_after(Shown::Application(key.clone()), pause),
         }
         Ok(())

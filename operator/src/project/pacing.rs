@@ -1,0 +1,106 @@
+//! How often the status of applications is written: promptly when it matters, less often for mere progress, and for all
+//! of them less often while many change.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use vocabulary::AppKey;
+
+/// Changes that follow each other this fast are shown together.
+pub(super) const GATHER: Duration = Duration::from_millis(30);
+/// Between two writes of one application's status: what happens faster is shown together.
+const PACE: Duration = Duration::from_millis(400);
+/// Between two writes that only say how far things are.
+const PROGRESS: Duration = Duration::from_secs(2);
+/// All three are longer by one for every so many applications whose status was written lately, up to so many times: while
+/// many change at once, each is shown less often on its way.
+const CROWD: usize = 8;
+const CROWD_MOST: u32 = 5;
+
+/// When the status of applications was written last, and since when mere progress waits to be shown.
+#[derive(Debug, Default)]
+pub(super) struct Pacing(Mutex<HashMap<AppKey, Times>>);
+
+#[derive(Debug, Default)]
+struct Times {
+    written: Option<Instant>,
+    progress: Option<Instant>,
+}
+
+impl Pacing {
+    /// The status of one was written.
+    pub(super) fn written(&self, key: &AppKey) {
+        let times = Times { written: Some(Instant::now()), progress: None };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), times);
+    }
+
+    /// Looks at what is known of one, with how much longer than usual everything waits.
+    fn look<T>(&self, key: &AppKey, look: impl FnOnce(u32, &mut Times) -> T) -> T {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let young = |at: &Instant| at.elapsed() < PROGRESS * CROWD_MOST * 2;
+        known.retain(|_, times| [times.written, times.progress].iter().flatten().any(young));
+        let crowd = u32::try_from(1 + known.len() / CROWD).unwrap_or(CROWD_MOST).min(CROWD_MOST);
+        look(crowd, known.entry(key.clone()).or_default())
+    }
+
+    /// How long a change waits for further ones.
+    pub(super) fn rest(&self, key: &AppKey) -> Duration {
+        self.look(key, |crowd, times| {
+            let ago = times.written.map_or(Duration::MAX, |at| at.elapsed());
+            (PACE * crowd).saturating_sub(ago).max(GATHER * crowd)
+        })
+    }
+
+    /// How long mere progress, seen now, still waits; nothing when it has waited long enough.
+    pub(super) fn patience(&self, key: &AppKey) -> Option<Duration> {
+        self.look(key, |crowd, times| {
+            let since = times.progress.get_or_insert_with(Instant::now);
+            (PROGRESS * crowd).checked_sub(since.elapsed()).filter(|left| !left.is_zero())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str) -> AppKey {
+        AppKey { namespace: "a".to_owned(), name: name.to_owned() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_after_a_rest_is_shown_soon_and_the_next_one_later() {
+        let pacing = Pacing::default();
+        assert_eq!(pacing.rest(&key("web")), GATHER);
+        pacing.written(&key("web"));
+        assert_eq!(pacing.rest(&key("web")), PACE);
+        tokio::time::advance(PACE).await;
+        assert_eq!(pacing.rest(&key("web")), GATHER);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn progress_waits_from_when_it_was_first_seen_and_not_for_ever() {
+        let pacing = Pacing::default();
+        assert_eq!(pacing.patience(&key("web")), Some(PROGRESS));
+        tokio::time::advance(PROGRESS / 2).await;
+        assert_eq!(pacing.patience(&key("web")), Some(PROGRESS / 2));
+        tokio::time::advance(PROGRESS / 2).await;
+        assert_eq!(pacing.patience(&key("web")), None);
+        pacing.written(&key("web"));
+        assert_eq!(pacing.patience(&key("web")), Some(PROGRESS), "the next one waits anew");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_is_shown_less_often_and_only_while_it_lasts() {
+        let pacing = Pacing::default();
+        for number in 0..1_000 {
+            pacing.written(&key(&number.to_string()));
+        }
+        assert_eq!(pacing.rest(&key("web")), GATHER * CROWD_MOST);
+        assert_eq!(pacing.patience(&key("web")), Some(PROGRESS * CROWD_MOST));
+        tokio::time::advance(PROGRESS * CROWD_MOST * 2).await;
+        assert_eq!(pacing.rest(&key("web")), GATHER);
+    }
+}
