@@ -21,7 +21,14 @@ const CROWD_MOST: u32 = 5;
 
 /// When the status of applications was written last, and since when mere progress waits to be shown.
 #[derive(Debug, Default)]
-pub(super) struct Pacing(Mutex<HashMap<AppKey, Times>>);
+pub(super) struct Pacing(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    times: HashMap<AppKey, Times>,
+    /// When those that rest were forgotten last.
+    swept: Option<Instant>,
+}
 
 #[derive(Debug, Default)]
 struct Times {
@@ -33,16 +40,19 @@ impl Pacing {
     /// The status of one was written.
     pub(super) fn written(&self, key: &AppKey) {
         let times = Times { written: Some(Instant::now()), progress: None };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), times);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).times.insert(key.clone(), times);
     }
 
     /// Looks at what is known of one, with how much longer than usual everything waits.
     fn look<T>(&self, key: &AppKey, look: impl FnOnce(u32, &mut Times) -> T) -> T {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let young = |at: &Instant| at.elapsed() < PROGRESS * CROWD_MOST * 2;
-        known.retain(|_, times| [times.written, times.progress].iter().flatten().any(young));
-        let crowd = u32::try_from(1 + known.len() / CROWD).unwrap_or(CROWD_MOST).min(CROWD_MOST);
-        look(crowd, known.entry(key.clone()).or_default())
+        if known.swept.is_none_or(|at| at.elapsed() >= PACE) {
+            let young = |at: &Instant| at.elapsed() < PROGRESS * CROWD_MOST * 2;
+            known.times.retain(|_, times| [times.written, times.progress].iter().flatten().any(young));
+            known.swept = Some(Instant::now());
+        }
+        let crowd = u32::try_from(1 + known.times.len() / CROWD).unwrap_or(CROWD_MOST).min(CROWD_MOST);
+        look(crowd, known.times.entry(key.clone()).or_default())
     }
 
     /// How long a change waits for further ones.
