@@ -366,6 +366,18 @@ async fn a_silent_member_is_noticed_and_the_watch_goes_on_afterwards() {
     let suspicious = Member::connect(&config).unwrap();
     let mut listed = suspicious.watch(&config_maps(), labels::MANAGED);
     while !matches!(next(&mut listed).await, WatchEvent::Synced { .. }) {}
+    // Both are open: they tell what happens.
+    member.ensure_namespace("loud").await.unwrap();
+    apply(&member, "loud", "c", 1, "x").await.unwrap();
+    assert!(matches!(next(&mut events).await, WatchEvent::Upsert(_)));
+    assert!(matches!(next(&mut listed).await, WatchEvent::Upsert(_)));
+    let listed = tokio::spawn(async move {
+        let mut again = Vec::new();
+        while !matches!(again.last(), Some(WatchEvent::Synced { .. })) {
+            again.push(next(&mut listed).await);
+        }
+        again
+    });
 
     plane.freeze();
     let began = std::time::Instant::now();
@@ -395,10 +407,7 @@ async fn a_silent_member_is_noticed_and_the_watch_goes_on_afterwards() {
             other => panic!("nothing was lost, so nothing is listed again: {other:?}"),
         }
     }
-    let mut again = Vec::new();
-    while !matches!(again.last(), Some(WatchEvent::Synced { .. })) {
-        again.push(next(&mut listed).await);
-    }
+    let again = listed.await.unwrap();
     assert!(again.contains(&WatchEvent::Reset), "after a long silence everything is listed again: {again:?}");
 }
 

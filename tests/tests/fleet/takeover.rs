@@ -1,6 +1,6 @@
 //! Operators, the database, the hub or a member fail in the middle of work: nothing is lost and nothing is done twice.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use acceptance::manifests::{MEMBERS, cells, namespace, patch, web};
 use acceptance::{Fleet, History, SOON, desired};
@@ -74,6 +74,40 @@ pub(crate) async fn killed_operators_take_over_from_each_other(fleet: &mut Fleet
         ensure!(history.lives(member, "web") == 1, "{member}: it is one object all the time");
     }
     fleet.meridian(&["app", "delete", "web", "-n", "turns", "--yes", "--timeout", "60s"]).map(drop)
+}
+
+/// A lease that was given back is taken at once, and one that was not when it has run out: after two and six seconds at
+/// the usual five of a lease, and in proportion here.
+pub(crate) async fn leases_are_taken_over_in_time(fleet: &mut Fleet) -> anyhow::Result<()> {
+    // What asking by a program of its own costs on a busy machine.
+    let asked = Duration::from_millis(400);
+    for (how, most) in [("asked to end", 2.0), ("killed", 6.0), ("asked to end", 2.0), ("killed", 6.0)] {
+        let first =
+            eventually("somebody leads", SOON, async || Ok(Some(leader(fleet)?).filter(|name| !name.is_empty())))
+                .await?;
+        let place = fleet.operators.iter().position(|operator| operator.identity == first).context("a leader")?;
+        let begun = Instant::now();
+        if how == "killed" {
+            fleet.operators[place].process.kill()?;
+        } else {
+            fleet.operators[place].process.stop()?;
+        }
+        let names = "select case when bool_and(expires_at > now()) then string_agg(distinct holder, ',') else '' end from lease";
+        eventually("the other one has all leases", SOON, async || {
+            let holders = fleet.bed.postgres.query(names)?;
+            Ok((!holders.is_empty() && !holders.contains(&first)).then_some(()))
+        })
+        .await?;
+        let (took, most) = (begun.elapsed(), Duration::from_secs_f64(fleet.plan.times.lease * most / 5.0));
+        println!("  taken over {} ms after the leader was {how}", took.as_millis());
+        ensure!(took <= most + asked, "taken over {took:?} after the leader was {how}; {most:?} is the most");
+        fleet.operators[place].process.start()?;
+        eventually("both are there again", SOON, async || {
+            Ok(fleet.operators[place].probe("/readyz")?.contains("200 OK").then_some(()))
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 pub(crate) async fn a_scale_up_survives_a_database_that_is_gone_for_a_while(fleet: &mut Fleet) -> anyhow::Result<()> {
