@@ -16,9 +16,9 @@ declare -A rule=(
 declare -A seed=(
   [fence-is-dropped]=1
   [fence-stands-still]=1
-  [lower-before-raise]=2
+  [lower-before-raise]=4
   [absent-is-deleted]=2
-  [stale-is-zero]=2
+  [stale-is-zero]=3
 )
 
 cd "$root"
@@ -30,8 +30,11 @@ if [ "${1:-}" = --check ]; then
 fi
 [ $# -gt 0 ] || set -- $(printf '%s\n' "${!rule[@]}" | sort)
 
-copy=$(mktemp -d)
-trap 'git worktree remove --force "$copy" && git worktree prune' EXIT
+# Always the same place: what was built for one plant serves the next.
+copy=$root/target/planted/sources
+mkdir -p "$root/target/planted"
+git worktree remove --force "$copy" 2>/dev/null || true
+trap 'cd "$root" && git worktree remove --force "$copy"' EXIT
 git worktree add -q --detach "$copy" HEAD
 cd "$copy"
 missed=()
@@ -40,7 +43,6 @@ for plant; do
   git checkout -q .
   git apply "$plants/$plant.patch"
   log=$root/target/planted/$plant.log
-  mkdir -p "$(dirname "$log")"
   # A run that fails is what is wanted: what it says is looked at.
   CARGO_TARGET_DIR=$root/target/planted SEEDS=${seed[$plant]} make soak >"$log" 2>&1 || true
   if grep -q "VIOLATION ${rule[$plant]}" "$log"; then
