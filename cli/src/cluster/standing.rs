@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::Duration;
 
-use crds::Application;
+use crds::{Application, Cluster};
 use futures::StreamExt;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -14,6 +14,9 @@ use vocabulary::ClusterName;
 use crate::failure::Failure;
 use crate::hub::{Hub, refusal, watch_until};
 use crate::progress::Progress;
+
+/// What goes along with the last replicas is gone by then.
+const AFTERWARDS: Duration = Duration::from_secs(10);
 
 /// `meridian cluster cordon`
 pub(super) async fn cordon(name: &ClusterName, hub: &Hub, progress: Progress) -> Result<(), Failure> {
@@ -45,10 +48,17 @@ pub(super) async fn drain(
     let Some(limit) = wait else { return Ok(()) };
     match vacated(name, limit, hub, progress).await? {
         Some(()) => {
-            let stays = hub.cluster(name.as_str()).await?.status.map(|status| status.apps).unwrap_or_default();
-            if stays > 0 {
+            let apps = |cluster: &Cluster| cluster.status.as_ref().map(|status| status.apps).unwrap_or_default();
+            let what = format!("cluster {name}");
+            // What went along with the replicas is deleted after them.
+            let emptied = watch_until(hub.clusters(), &what, name.as_str(), limit.min(AFTERWARDS), |cluster| {
+                let Some(cluster) = cluster else { return Err(Failure::NotFound(format!("{what} is gone"))) };
+                Ok((apps(&cluster) == 0).then_some(()))
+            });
+            if emptied.await?.is_none() {
+                let stays = apps(&hub.cluster(name.as_str()).await?);
                 progress.warn(format!(
-                    "{stays} applications keep objects in {name} that are never moved: StatefulSets, and what runs once"
+                    "{stays} applications keep objects in {name}: StatefulSets and what runs once are never moved"
                 ));
             }
             progress.done(format!("no replicas are left in {name}"));

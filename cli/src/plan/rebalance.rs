@@ -29,14 +29,20 @@ pub(crate) async fn run(
         object.status.as_ref().and_then(|status| status.decision.as_ref()).and_then(|last| last.rebalance_plan.clone());
     let text = structured(args.output.output, &json!({ "moves": moves, "plan": plan, "decision": outcome }))?;
     emit(&text.unwrap_or_else(|| format!("{}\n{}", tables::cells(&outcome), tables::remarks(&outcome))))?;
-    let Some(plan) = plan.filter(|_| moves > 0) else {
+    if moves == 0 {
         progress.done("there is nothing a rebalance would gain");
         return Ok(());
-    };
+    }
     if args.dry_run {
-        progress.hint(format!("{moves} replicas would move; run it without --dry-run to do it (plan {plan})"));
+        let plan = plan.map_or("not decided by the operator yet".to_owned(), |plan| format!("plan {plan}"));
+        progress.hint(format!("{moves} replicas would move; run it without --dry-run to do it ({plan})"));
         return Ok(());
     }
+    let Some(plan) = plan else {
+        return Err(Failure::Refused(format!(
+            "{moves} replicas would move by what the hub shows, but the operator's last decision offers no such plan: it has not looked since something changed, or knows more; run the command again in a moment"
+        )));
+    };
     progress.consent(args.yes, &format!("Move {moves} replicas of {}?", key(object)))?;
     hub.annotate_app(&namespace, &args.app.name, labels::REBALANCE, &plan).await?;
     progress.done(format!("asked for plan {plan}: each replica leaves when its successor is available elsewhere"));
