@@ -77,7 +77,7 @@ pub(crate) struct Run {
     /// Seconds without a sign of life after which a member is Unknown.
     #[arg(long, default_value = "12", value_parser = seconds)]
     pub(crate) member_silence: Duration,
-    /// Seconds a member that was silent must be well without a break until it counts as ready again.
+    /// Seconds a member that was silent or refused us must be well without a break until it counts as ready again.
     #[arg(long, default_value = "10", value_parser = seconds)]
     pub(crate) member_recovery: Duration,
     /// Seconds of the sliding window in which deletes are counted; too many at once wait for a person.

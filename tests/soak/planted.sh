@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Plants one bug after the other into a copy of the sources and runs a seed in which it matters: the checker must find it.
+# Plants one bug after the other into a copy of the sources as last committed and runs a seed in which it matters: the checker must find it.
 # usage: planted.sh [--check] [PLANT…]; with --check it is only looked whether each still fits the sources.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)

@@ -59,7 +59,7 @@ pub struct DeliveryTimes {
     pub probe: Duration,
     /// Without a sign of life for so long a member is Unknown.
     pub silence: Duration,
-    /// A member that was silent counts as well only after it has been well for so long without a break.
+    /// A member that was silent or refused us counts as well only after it has been well for so long without a break.
     pub recovery: Duration,
     /// Between two writes of a member's last sign of life, and of when it was judged last.
     pub heartbeat: Duration,

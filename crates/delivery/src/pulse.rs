@@ -387,6 +387,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_member_that_refused_us_after_it_was_silent_recovers_too() {
+        let times = DeliveryTimes::default();
+        let mut pulse = Pulse::new(times, Some(stored("Pass")));
+        pulse.nodes(Some((1, 1)));
+        tokio::time::advance(times.silence).await;
+        pulse.told(Ok(()));
+        pulse.answered(Err(Trouble { verdict: Verdict::Fail, reason: "PermissionMissing", message: String::new() }));
+        let refused = pulse.status(true, |row| row);
+        assert_eq!(refused.health, "Fail");
+        pulse.wrote(refused);
+        assert_eq!(well_for(&mut pulse, 5).await.reason, "Recovering");
+        assert_eq!(well_for(&mut pulse, times.recovery.as_secs()).await.health, "Pass");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn nodes_that_are_not_ready_are_told_and_do_not_make_the_member_silent() {
         let mut pulse = Pulse::new(DeliveryTimes::default(), None);
         pulse.nodes(Some((1, 3)));

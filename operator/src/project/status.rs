@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crds::application::v1alpha1::{ApplicationStatus, CellReplicas, ObjectStatus, RevisionRecord};
+use crds::application::v1alpha1::{ApplicationStatus, CellReplicas, Decision, ObjectStatus, RevisionRecord};
 use crds::condition;
 use domain::decision_record::DecisionRecord;
 use domain::intent::Intent;
@@ -213,8 +213,16 @@ pub(super) fn is_progress(shown: &ApplicationStatus, wanted: &ApplicationStatus)
     let words = |status: &ApplicationStatus| {
         let turns = |one: &Condition| (one.type_.clone(), one.status.clone(), one.reason.clone());
         let cells = |cell: &CellReplicas| (cell.cell.clone(), cell.desired, cell.stale);
+        // The API keeps whole seconds of its time.
+        let decision = status.decision.clone().map(|decision| Decision { at: None, ..decision });
         (
-            (status.observed_generation, status.revision.clone(), status.desired, status.pending_deletes.clone()),
+            (
+                status.observed_generation,
+                status.revision.clone(),
+                status.desired,
+                status.pending_deletes.clone(),
+                decision,
+            ),
             status.conditions.iter().map(turns).collect::<Vec<_>>(),
             status.cells.iter().map(cells).collect::<Vec<_>>(),
         )

@@ -13,17 +13,17 @@ use super::kinds::{Scopes, scopes};
 pub fn substance(components: &[Component], overrides: &[OverrideRule]) -> ContentHash {
     let patched = overrides.iter().flat_map(|rule| &rule.patches).any(|patch| patch.json_patch.is_some());
     let all = components.iter().map(|component| {
-        let mut template = component.template.clone();
+        let mut component = component.clone();
         let text = |field: &str| component.template[field].as_str().unwrap_or_default();
         let workload = matches!(scopes(text("apiVersion"), text("kind")), Scopes::Scalable | Scopes::OnlyPerCell);
         if workload
             && !patched
-            && let Some(metadata) = template.get_mut("metadata").and_then(Value::as_object_mut)
+            && let Some(metadata) = component.template.get_mut("metadata").and_then(Value::as_object_mut)
         {
             metadata.remove("labels");
             metadata.remove("annotations");
         }
-        json!({"name": component.name, "scope": component.scope, "template": template})
+        component
     });
     canonical_hash(&json!({"components": all.collect::<Vec<_>>(), "overrides": overrides}))
 }
