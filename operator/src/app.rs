@@ -13,7 +13,7 @@ use runtime::probes::{self, Readiness};
 use runtime::supervise::{Supervisor, terminated};
 use schedule::{ScheduleMetrics, ScheduleTimes};
 use store::seal::EnvelopeKey;
-use store::{Hints, Keeper, LeaseTimes, Store};
+use store::{Hints, Keeper, LeaseTimes, ParsedRevisions, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Database, Run};
@@ -59,9 +59,10 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
 
     let (hints, exchange) = Hints::new(store.clone(), shutdown.clone());
     let registry = Registry::default();
+    let revisions = Arc::new(ParsedRevisions::new(store.clone(), Arc::clone(&key)));
     let delivery = Delivery {
         store: store.clone(),
-        revisions: Arc::new(Revisions::new(store.clone(), Arc::clone(&key))),
+        revisions: Arc::new(Revisions::new(store.clone(), Arc::clone(&revisions))),
         fleet: Arc::default(),
         hints: hints.clone(),
         registry: registry.clone(),
@@ -80,6 +81,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
         identity: identity.clone(),
         store: store.clone(),
         key: Arc::clone(&key),
+        revisions,
         hints: hints.clone(),
         metrics: ScheduleMetrics::new(&metrics),
         intake_metrics: IntakeMetrics::new(&metrics),

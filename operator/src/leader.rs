@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crds::{Application, Cell, Cluster, PlacementPolicy};
+use domain::stored_revision::StoredRevision;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::DeserializeGuard;
 use kube::runtime::events::{Recorder, Reporter};
@@ -11,7 +12,7 @@ use kube::{Api, Client};
 use runtime::supervise::Supervisor;
 use schedule::{Schedule, ScheduleMetrics, ScheduleTimes};
 use store::seal::EnvelopeKey;
-use store::{Claim, Hints, Store, Term};
+use store::{Claim, Hints, ParsedRevisions, Store, Term};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use vocabulary::SYSTEM_NAMESPACE;
@@ -34,6 +35,7 @@ pub(crate) struct Leader {
     pub(crate) identity: String,
     pub(crate) store: Store,
     pub(crate) key: Arc<EnvelopeKey>,
+    pub(crate) revisions: Arc<ParsedRevisions<StoredRevision>>,
     pub(crate) hints: Hints,
     pub(crate) metrics: ScheduleMetrics,
     pub(crate) intake_metrics: IntakeMetrics,
@@ -76,7 +78,7 @@ impl Leader {
         let view = HubView::default();
         let schedule = Schedule::new(
             self.store.clone(),
-            Arc::clone(&self.key),
+            Arc::clone(&self.revisions),
             self.hints.clone(),
             claim.clone(),
             self.metrics.clone(),

@@ -210,13 +210,22 @@ async fn apply(
 ) -> Result<StatusRow, ActError> {
     let kind = session.kind(&entry.row.object)?;
     let key = &entry.row.object;
-    if first {
+    let options = ApplyOptions { force: true, ..ApplyOptions::default() };
+    let apply =
+        |options| measured(session, "apply", session.member().apply(&kind, &key.namespace, &key.name, object, options));
+    let stored = if first {
         session.ensure_namespace(&key.namespace).await?;
-        adopt_or_refuse(session, entry, app, object, &kind).await?;
-    }
-    let options = ApplyOptions { force: true, dry_run: false };
-    let stored =
-        measured(session, "apply", session.member().apply(&kind, &key.namespace, &key.name, object, options)).await?;
+        match apply(ApplyOptions { absent: true, ..options }).await {
+            // Something is there, or it cannot be applied in this way: looked at, and applied as usual if it may be.
+            Err(MemberError::Conflict { .. } | MemberError::NotFound { .. } | MemberError::Invalid { .. }) => {
+                adopt_or_refuse(session, entry, app, object, &kind).await?;
+                apply(options).await?
+            }
+            outcome => outcome?,
+        }
+    } else {
+        apply(options).await?
+    };
     let fields = render::our_fields(&stored);
     let status = StatusRow {
         state: ObjectState::Applied,

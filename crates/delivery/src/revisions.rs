@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::intent::Intent;
 use domain::stored_revision::StoredRevision;
-use store::seal::EnvelopeKey;
 use store::{AppId, Hint, ParsedRevisions, Store, StoreError};
 use tokio::sync::OnceCell;
 use vocabulary::AppKey;
@@ -21,7 +20,7 @@ pub(crate) struct AppFacts {
 #[derive(Debug)]
 pub struct Revisions {
     store: Store,
-    parsed: ParsedRevisions<StoredRevision>,
+    parsed: Arc<ParsedRevisions<StoredRevision>>,
     apps: Mutex<HashMap<AppId, Slot>>,
 }
 
@@ -44,9 +43,9 @@ pub(crate) enum RevisionError {
 }
 
 impl Revisions {
-    /// Empty caches.
-    pub fn new(store: Store, key: Arc<EnvelopeKey>) -> Self {
-        Self { store: store.clone(), parsed: ParsedRevisions::new(store, key), apps: Mutex::default() }
+    /// Caches over a store; what is parsed already is shared with whoever decides.
+    pub fn new(store: Store, parsed: Arc<ParsedRevisions<StoredRevision>>) -> Self {
+        Self { store, parsed, apps: Mutex::default() }
     }
 
     fn apps(&self) -> MutexGuard<'_, HashMap<AppId, Slot>> {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 /// Changes that follow each other this fast travel together; the first after a rest travels alone.
 const GATHER: Duration = Duration::from_millis(8);
 /// The same while there is no end of them.
-const GATHER_MOST: Duration = Duration::from_millis(100);
+const GATHER_MOST: Duration = Duration::from_millis(250);
 /// Rows of one statement.
 const BATCH: usize = 500;
 /// What changes no decision waits this long for something that does.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use futures::stream::SelectAll;
 use jiff::Timestamp;
-use members::{ApiKind, WatchEvent};
+use members::{ApiKind, Selection, WatchEvent};
 use serde_json::Value;
 use store::PlacementId;
 use vocabulary::labels;
@@ -36,9 +36,11 @@ impl Watched {
         let mut streams = SelectAll::new();
         let nodes = ApiKind::cluster_scoped("", "v1", "Node", "nodes");
         let pods = ApiKind::namespaced("", "v1", "Pod", "pods");
-        for (kind, source) in [(nodes, Source::Nodes), (pods, Source::Pods)] {
+        // Pods that hold something of a node: most of what happens to a pod happens before and after.
+        let bound = Selection::fields("spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed");
+        for (kind, source, selected) in [(nodes, Source::Nodes, Selection::default()), (pods, Source::Pods, bound)] {
             let source = Arc::new(source);
-            let stream = session.member().watch(&kind, "");
+            let stream = session.member().watch(&kind, &selected);
             streams.push(stream.map(move |event| (Arc::clone(&source), event)).boxed());
         }
         Self { streams, kinds: HashSet::new(), listed: HashMap::new(), census: Census::default() }
@@ -56,7 +58,8 @@ impl Watched {
         for kind in session.contact().watchable(&wanted) {
             if self.kinds.insert((kind.group.clone(), kind.kind.clone())) {
                 let source = Arc::new(Source::Objects(kind.clone()));
-                let stream = session.member().watch(&kind, &format!("{}=true", labels::MANAGED));
+                let ours = Selection::labels(format!("{}=true", labels::MANAGED));
+                let stream = session.member().watch(&kind, &ours);
                 self.streams.push(stream.map(move |event| (Arc::clone(&source), event)).boxed());
             }
         }

@@ -28,5 +28,5 @@ pub use error::MemberError;
 pub use member::{Identity, Member, ServerVersion};
 pub use registry::Registry;
 pub use transport::BreakerState;
-pub use watch::{Deleted, WatchEvent};
+pub use watch::{Deleted, Selection, WatchEvent};
 pub use write::{ApplyOptions, Preconditions};

@@ -22,6 +22,11 @@ pub struct ApplyOptions {
     pub force: bool,
     /// Let the server do everything except storing it.
     pub dry_run: bool,
+    /// Only where nothing of that name is there yet; [`MemberError::Conflict`] with no managers when there is.
+    ///
+    /// The object is applied as a change of version 1, which none has: etcd's first revision precedes every object. What
+    /// is not there yet has no version to differ in (seen with Kubernetes 1.36). A server that sees that otherwise refuses.
+    pub absent: bool,
 }
 
 /// What the object must still be for a write to happen.
@@ -72,6 +77,11 @@ impl Member {
         }
         if options.dry_run {
             path.push_str("&dryRun=All");
+        }
+        if options.absent {
+            let mut object = object.clone();
+            object["metadata"]["resourceVersion"] = "1".into();
+            return self.send(Method::PATCH, path, APPLY, &object).await;
         }
         self.send(Method::PATCH, path, APPLY, object).await
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use members::install::{self, Change, Installation, Profile};
-use members::{ApiKind, ApplyOptions, Member, MemberError, Preconditions, WatchEvent};
+use members::{ApiKind, ApplyOptions, Member, MemberError, Preconditions, Selection, WatchEvent};
 use plane::Plane;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ fn delivered(name: &str, plan: u32, content: &str) -> Value {
     })
 }
 
-const PLAIN: ApplyOptions = ApplyOptions { force: false, dry_run: false };
+const PLAIN: ApplyOptions = ApplyOptions { force: false, dry_run: false, absent: false };
 
 async fn apply(member: &Member, namespace: &str, name: &str, plan: u32, content: &str) -> Result<Value, MemberError> {
     let object = delivered(name, plan, content);
@@ -139,6 +139,28 @@ async fn other_people_may_edit_and_delete_but_not_touch_the_fence() {
     member.apply(&config_maps(), "people", "c", &object, forced).await.unwrap();
 
     plane.admin("DELETE", path, &json!({})).await.unwrap();
+}
+
+#[tokio::test]
+async fn only_what_is_not_there_is_applied_as_absent() {
+    let plane = Plane::shared().await;
+    let member = plane.member().await;
+    member.ensure_namespace("absent").await.unwrap();
+    let absent = ApplyOptions { force: true, absent: true, ..PLAIN };
+    let first = member.apply(&config_maps(), "absent", "c", &delivered("c", 5, "x"), absent).await.unwrap();
+    assert_eq!(first["data"]["content"], "x");
+    let second = member.apply(&config_maps(), "absent", "c", &delivered("c", 6, "y"), absent).await;
+    let Err(MemberError::Conflict { managers, .. }) = second else { panic!("{second:?}") };
+    assert!(managers.is_empty(), "{managers:?}");
+
+    let path = "/api/v1/namespaces/absent/configmaps";
+    let foreign =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "theirs"}, "data": {"content": "z"}});
+    plane.admin("POST", path, &foreign).await.unwrap();
+    let third = member.apply(&config_maps(), "absent", "theirs", &delivered("theirs", 5, "x"), absent).await;
+    assert!(matches!(third, Err(MemberError::Conflict { .. })), "{third:?}");
+    let there = member.get(&config_maps(), "absent", "theirs").await.unwrap();
+    assert_eq!(there["data"]["content"], "z");
 }
 
 #[tokio::test]
@@ -326,7 +348,7 @@ async fn a_watch_lists_page_by_page_follows_and_tells_deletes() {
         member.apply(&config_maps(), "watch", &name, &object, PLAIN).await.unwrap();
     }
     let selector = format!("{}=watched", labels::APP);
-    let mut events = member.watch(&config_maps(), &selector);
+    let mut events = member.watch(&config_maps(), &Selection::labels(selector));
     assert_eq!(next(&mut events).await, WatchEvent::Reset);
     for _ in 0..5 {
         assert!(matches!(next(&mut events).await, WatchEvent::Upsert(_)));
@@ -359,12 +381,12 @@ async fn a_silent_member_is_noticed_and_the_watch_goes_on_afterwards() {
     config.limits.breaker_open_max = Duration::from_millis(500);
     config.limits.resume_within = Duration::from_mins(10);
     let member = Member::connect(&config).unwrap();
-    let mut events = member.watch(&config_maps(), labels::MANAGED);
+    let mut events = member.watch(&config_maps(), &Selection::labels(labels::MANAGED));
     while !matches!(next(&mut events).await, WatchEvent::Synced { .. }) {}
     // The same, for whom the silence is long enough for the store to have been exchanged.
     config.limits.resume_within = Duration::from_millis(1);
     let suspicious = Member::connect(&config).unwrap();
-    let mut listed = suspicious.watch(&config_maps(), labels::MANAGED);
+    let mut listed = suspicious.watch(&config_maps(), &Selection::labels(labels::MANAGED));
     while !matches!(next(&mut listed).await, WatchEvent::Synced { .. }) {}
     // Both are open: they tell what happens.
     member.ensure_namespace("loud").await.unwrap();
@@ -417,7 +439,7 @@ async fn a_watch_whose_history_is_gone_starts_over_with_a_reset() {
     let member = plane.member().await;
     member.ensure_namespace("gone").await.unwrap();
     apply(&member, "gone", "kept", 1, "x").await.unwrap();
-    let mut events = member.watch(&config_maps(), labels::MANAGED);
+    let mut events = member.watch(&config_maps(), &Selection::labels(labels::MANAGED));
     while !matches!(next(&mut events).await, WatchEvent::Synced { .. }) {}
     // Changes that the watch does not see, so that its version stays behind.
     for at in 0..20 {

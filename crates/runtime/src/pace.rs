@@ -1,31 +1,33 @@
-//! Work that comes in a stream is done in rounds: the first after a rest at once, later ones further and further apart
-//! while the stream goes on, so that each carries more.
+//! Work that comes in a stream is done in rounds: those after a rest at once, later ones further apart while the stream
+//! goes on, so that each carries more.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Rounds in a row, without a rest, that are only the least gap apart: what one change causes is over by then.
-const AT_LEAST: u32 = 12;
+/// Rounds that may be only the least gap apart: what one change causes is over by then.
+const SAVED: u32 = 12;
 
-/// When the next round may begin.
+/// When the next round may begin: a bucket of rounds, filled at a steady rate.
 ///
 /// # Guarantees
 /// - A round after a rest begins at once.
 /// - Two rounds are never further apart than the most, because of this.
+/// - Over a longer time there are no more rounds than one for every `most`, and a handful.
 #[derive(Debug)]
 pub struct Pace {
     least: Duration,
     most: Duration,
-    row: u32,
+    /// The bucket is full when this lies `SAVED` times `most` back, and empty when it is now.
+    level: Instant,
     next: Instant,
-    gap: Duration,
 }
 
 impl Pace {
-    /// Rounds at least `least` apart, and up to `most` while they follow each other.
+    /// Rounds at least `least` apart, and `most` while they follow each other without an end.
     pub fn new(least: Duration, most: Duration) -> Self {
-        Self { least, most, row: 0, next: Instant::now(), gap: least }
+        let now = Instant::now();
+        Self { least, most, level: now.checked_sub(most * SAVED).unwrap_or(now), next: now }
     }
 
     /// Completes when the next round may begin.
@@ -38,11 +40,15 @@ impl Pace {
 
     /// A round begins.
     pub fn begin(&mut self) {
-        // Had there been something to do when it might have begun, it would have.
-        let rested = self.next.elapsed() >= self.gap;
-        self.row = if rested { 0 } else { self.row.saturating_add(1) };
-        self.gap = self.least.saturating_mul(1 << self.row.saturating_sub(AT_LEAST).min(16)).min(self.most);
-        self.next = Instant::now() + self.gap;
+        let now = Instant::now();
+        let full = now.checked_sub(self.most * SAVED).unwrap_or(self.level);
+        self.level = self.level.max(full) + self.most;
+        self.next = self.level.max(now + self.least).min(now + self.most);
+    }
+
+    /// There is more to do than one round carries: the next need not wait.
+    pub fn hurry(&mut self) {
+        self.next = Instant::now();
     }
 }
 
@@ -53,22 +59,47 @@ mod tests {
     const LEAST: Duration = Duration::from_millis(8);
     const MOST: Duration = Duration::from_millis(100);
 
+    async fn round(pace: &mut Pace) -> u128 {
+        let before = Instant::now();
+        pace.ready().await;
+        pace.begin();
+        before.elapsed().as_millis()
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn rounds_without_a_rest_come_further_apart_and_the_first_after_one_at_once() {
+    async fn the_first_rounds_after_a_rest_follow_each_other_closely_and_later_ones_do_not() {
         let mut pace = Pace::new(LEAST, MOST);
-        let round = async |pace: &mut Pace| {
-            let before = Instant::now();
-            pace.ready().await;
-            pace.begin();
-            before.elapsed().as_millis()
-        };
         let mut gaps = Vec::new();
         for _ in 0..18 {
             gaps.push(round(&mut pace).await);
         }
-        assert_eq!(gaps[..13], [0, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8]);
-        assert_eq!(gaps[13..], [16, 32, 64, 100, 100]);
+        assert_eq!(gaps[..12], [0, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8]);
+        assert!(gaps[15..].iter().all(|gap| *gap == 100), "{gaps:?}");
         tokio::time::advance(MOST * 3).await;
-        assert_eq!([round(&mut pace).await, round(&mut pace).await], [0, 8]);
+        assert_eq!([round(&mut pace).await, round(&mut pace).await], [0, 8], "a short rest saves a few");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_stream_is_paced_as_a_fast_one_is() {
+        let mut pace = Pace::new(LEAST, MOST);
+        let begun = Instant::now();
+        let mut rounds = 0;
+        while begun.elapsed() < MOST * 100 {
+            round(&mut pace).await;
+            rounds += 1;
+            // The next thing to do comes a while after the round.
+            tokio::time::advance(LEAST * 3).await;
+        }
+        assert!(rounds <= 100 + SAVED + 1, "{rounds}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_round_is_followed_at_once() {
+        let mut pace = Pace::new(LEAST, MOST);
+        for _ in 0..20 {
+            round(&mut pace).await;
+        }
+        pace.hurry();
+        assert_eq!(round(&mut pace).await, 0);
     }
 }

@@ -10,6 +10,7 @@ use store::{AppId, ApplicationRow, PlacementId, PlacementRow, ReservationRow, St
 use vocabulary::{AppKey, ContentHash};
 
 use crate::Schedule;
+use crate::kept_world::Read;
 use crate::world::World;
 
 /// One application with everything decided and known of it.
@@ -30,7 +31,7 @@ pub(crate) struct AppFacts {
 /// A batch.
 #[derive(Debug)]
 pub(crate) struct Gathered {
-    pub(crate) world: World,
+    pub(crate) world: Read,
     pub(crate) apps: Vec<AppFacts>,
 }
 
@@ -38,7 +39,7 @@ pub(crate) async fn gather(schedule: &Schedule, batch: &[AppId]) -> Result<Gathe
     let store = &schedule.store;
     // Side by side: nothing else writes what is decided, and what was observed carries the epoch it speaks of.
     let (world, rows, placed, observed, reserved) = tokio::try_join!(
-        World::read(store, schedule.times.stale_after),
+        schedule.world.take(async || World::read(store, schedule.times.stale_after).await),
         store.application_list(batch),
         store.placement_list(batch),
         store.status_list(batch),

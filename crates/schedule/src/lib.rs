@@ -7,6 +7,7 @@
 mod apply;
 mod gather;
 mod guard;
+mod kept_world;
 mod metrics;
 mod objects;
 mod plan;
@@ -20,9 +21,9 @@ use std::time::Duration;
 
 use domain::stored_revision::StoredRevision;
 use jiff::{SignedDuration, Timestamp};
+use kept_world::KeptWorld;
 use runtime::pace::Pace;
 use runtime::queue::Queue;
-use store::seal::EnvelopeKey;
 use store::{AppId, Claim, DeleteWindow, Hint, Hints, ParsedRevisions, Store, StoreError};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
@@ -41,6 +42,10 @@ const PACE: Duration = Duration::from_millis(10);
 /// Between two batches: what comes while there is no end of it is decided in larger ones.
 const GATHER: Duration = Duration::from_millis(2);
 const GATHER_MOST: Duration = Duration::from_millis(60);
+/// The same for looks at what was observed, of which few matter.
+const SIFT_MOST: Duration = Duration::from_millis(250);
+/// Between two moments at which revisions that became ready are remembered.
+const REMEMBERED: Duration = Duration::from_secs(1);
 
 /// What the stage works with.
 #[derive(Debug)]
@@ -48,7 +53,8 @@ pub struct Schedule {
     store: Store,
     hints: Hints,
     claim: Claim,
-    revisions: ParsedRevisions<StoredRevision>,
+    revisions: Arc<ParsedRevisions<StoredRevision>>,
+    world: KeptWorld,
     queue: Queue<AppId>,
     /// Of these something was observed; few of them have to be decided because of that.
     observed: Queue<AppId>,
@@ -76,18 +82,18 @@ impl Schedule {
     /// The stage, for as long as the claim holds.
     pub fn new(
         store: Store,
-        key: Arc<EnvelopeKey>,
+        revisions: Arc<ParsedRevisions<StoredRevision>>,
         hints: Hints,
         claim: Claim,
         metrics: ScheduleMetrics,
         times: ScheduleTimes,
     ) -> Self {
-        let revisions = ParsedRevisions::new(store.clone(), key);
         Self {
             store,
             hints,
             claim,
             revisions,
+            world: KeptWorld::default(),
             queue: Queue::default(),
             observed: Queue::default(),
             ready: Mutex::default(),
@@ -141,7 +147,10 @@ impl Schedule {
                         }
                     }
                     Ok(Hint::Topology | Hint::Everything) | Err(RecvError::Lagged(_)) => failover = self.everything().await,
-                    Ok(Hint::Capacity(_)) => self.waiting_for_capacity().await,
+                    Ok(Hint::Capacity(_)) => {
+                        self.world.forget();
+                        self.waiting_for_capacity().await;
+                    }
                     Ok(_) => {}
                     Err(RecvError::Closed) => return Ok(()),
                 },
@@ -155,6 +164,7 @@ impl Schedule {
 
     /// Looks at every application; returns when to do so next because a cluster's silence will have lasted.
     async fn everything(&self) -> Option<Instant> {
+        self.world.forget();
         match self.store.application_keys().await {
             Ok(keys) => self.queue.extend(keys.into_iter().map(|(id, _)| id)),
             Err(error) => tracing::warn!(error = %chain(&error), "applications were not read; the next round will"),
@@ -214,7 +224,8 @@ impl Schedule {
 
     /// Passes on those of the observed for which it matters: most of what members tell changes no decision.
     async fn sift(&self, shutdown: &CancellationToken) {
-        let mut pace = Pace::new(GATHER, GATHER_MOST);
+        let begun = Instant::now();
+        let mut pace = Pace::new(GATHER, SIFT_MOST);
         loop {
             let batch = tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -222,8 +233,12 @@ impl Schedule {
             };
             pace.begin();
             match self.store.application_in_motion(&batch).await {
-                Ok(ids) => {
-                    self.queue.extend(ids);
+                Ok(found) => {
+                    self.queue.extend(found.moving);
+                    // Nothing waits for it to be remembered that a revision was ready: many are remembered together.
+                    let past = begun.elapsed().as_millis() % REMEMBERED.as_millis();
+                    let rest = REMEMBERED.saturating_sub(Duration::from_millis(past as u64));
+                    found.arrived.into_iter().for_each(|app| self.queue.push_after(app, rest));
                     for app in &batch {
                         self.observed.finish(app);
                     }
@@ -250,6 +265,9 @@ impl Schedule {
                 batch = async { pace.ready().await; self.queue.take(BATCH).await } => batch,
             };
             pace.begin();
+            if batch.len() == BATCH {
+                pace.hurry();
+            }
             let begun = std::time::Instant::now();
             match self.decide(&batch).await {
                 Ok(again) => {
@@ -275,14 +293,16 @@ impl Schedule {
     /// Decides a batch. Returns applications that are to be looked at again at once.
     async fn decide(&self, batch: &[AppId]) -> Result<BTreeSet<AppId>, StoreError> {
         let gathered = gather::gather(self, batch).await?;
-        self.metrics.breaker_open.set(i64::from(gathered.world.breaker_is_open()));
-        let mut plans = plan::plan_batch(gathered);
+        self.metrics.breaker_open.set(i64::from(gathered.world.world.breaker_is_open()));
+        let (mut plans, world) = plan::plan_batch(gathered);
         let window = if plans.iter().all(|plan| plan.deletes.is_empty()) {
             DeleteWindow::default()
         } else {
             self.store.delete_window(self.times.delete_window).await?
         };
         let deletes = guard::hold(&mut plans, window);
-        apply::apply(self, plans, deletes).await
+        let again = apply::apply(self, plans, deletes).await?;
+        self.world.keep(world);
+        Ok(again)
     }
 }

@@ -12,6 +12,7 @@ use vocabulary::{AppKey, CellName, ContentHash, ObjectKey, Verdict};
 
 use crate::gather::{AppFacts, Gathered};
 use crate::guard::Deletes;
+use crate::kept_world::Read;
 use crate::objects::{Desired, Places, desired};
 use crate::record::rows;
 use crate::rows::{change_of, reconcile, row_settled};
@@ -80,20 +81,25 @@ impl AppPlan {
 }
 
 /// Plans a batch, one application after the other: each sees what those before it hold.
-pub(crate) fn plan_batch(gathered: Gathered) -> Vec<AppPlan> {
-    let Gathered { mut world, apps } = gathered;
-    apps.iter()
+///
+/// Returns the world with what they hold once their plans are written.
+pub(crate) fn plan_batch(gathered: Gathered) -> (Vec<AppPlan>, Read) {
+    let Gathered { world: mut read, apps } = gathered;
+    let world = &mut read.world;
+    let plans = apps
+        .iter()
         .map(|facts| {
             let plan = match facts.row.removal {
-                Some(removal) => removing(&world, facts, removal),
-                None => standing(&world, facts),
+                Some(removal) => removing(world, facts, removal),
+                None => standing(world, facts),
             };
             if let Some(after) = &plan.reservations {
                 world.rebook(&facts.held, after);
             }
             plan
         })
-        .collect()
+        .collect();
+    (plans, read)
 }
 
 /// An application that is being removed: everything goes, in the order delivery gives it.

@@ -103,6 +103,15 @@ pub struct ApplicationRow {
     pub decided_generation: i64,
 }
 
+/// Applications for which something that was observed may matter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InMotion {
+    /// They are being removed or were not decided yet, or replicas or a revision are on their way.
+    pub moving: Vec<AppId>,
+    /// Nothing moves any more, and the revision may be fully ready for the first time.
+    pub arrived: Vec<AppId>,
+}
+
 macro_rules! application_row {
     ($row:expr) => {{
         let row = $row;
@@ -298,26 +307,31 @@ impl Store {
             .await?)
     }
 
-    /// Those of some applications for which something that was observed may matter: they are being removed or were not
-    /// decided yet, replicas or a revision are on their way, or the revision may be fully ready for the first time.
-    pub async fn application_in_motion(&self, ids: &[AppId]) -> Result<Vec<AppId>, StoreError> {
-        Ok(sqlx::query_scalar!(
+    /// Those of some applications for which something that was observed may matter.
+    pub async fn application_in_motion(&self, ids: &[AppId]) -> Result<InMotion, StoreError> {
+        let rows = sqlx::query!(
             r#"
-            SELECT a.id FROM application a
-            WHERE a.id = ANY($1) AND (
-              a.removal IS NOT NULL OR a.decided_generation <> a.generation
-              OR EXISTS (
-                SELECT 1 FROM placement p
-                WHERE p.app = a.id AND (p.wish <> 'Present' OR p.floor > p.target OR p.revision <> a.revision))
-              OR (
-                NOT EXISTS (SELECT 1 FROM app_revision r WHERE r.app = a.id AND r.revision = a.revision AND r.was_ready)
-                AND NOT EXISTS (
-                  SELECT 1 FROM placement p LEFT JOIN placement_status s ON s.placement = p.id
-                  WHERE p.app = a.id AND s.settled IS NOT TRUE)))"#,
+            SELECT id, moving AS "moving!" FROM (
+              SELECT a.id, a.revision,
+                a.removal IS NOT NULL OR a.decided_generation <> a.generation
+                OR EXISTS (
+                  SELECT 1 FROM placement p
+                  WHERE p.app = a.id AND (p.wish <> 'Present' OR p.floor > p.target OR p.revision <> a.revision)) AS moving
+              FROM application a WHERE a.id = ANY($1)) a
+            WHERE moving OR (
+              NOT EXISTS (SELECT 1 FROM app_revision r WHERE r.app = a.id AND r.revision = a.revision AND r.was_ready)
+              AND NOT EXISTS (
+                SELECT 1 FROM placement p LEFT JOIN placement_status s ON s.placement = p.id
+                WHERE p.app = a.id AND s.settled IS NOT TRUE))"#,
             ids
         )
         .fetch_all(&self.pool)
-        .await?)
+        .await?;
+        let mut found = InMotion::default();
+        for row in rows {
+            if row.moving { found.moving.push(row.id) } else { found.arrived.push(row.id) }
+        }
+        Ok(found)
     }
 
     /// The different times after which applications are run elsewhere when their cluster is silent, in seconds.

@@ -1,6 +1,9 @@
 //! Hints that something changed, within the process and to the other ones.
 //!
 //! A hint saves waiting and is never the truth: a stage that missed some reads everything again.
+//!
+//! A notification is a transaction that waits for the disk, so a process that is alone sends none but its own sign of life,
+//! an empty list. Who hears a process for the first time tells it to read everything: before that, nothing was sent.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,6 +16,7 @@ use sqlx::postgres::PgListener;
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use crate::peers::{HELLO, Peers};
 use crate::{AppId, PlacementId, Store, StoreError};
 
 /// Hints kept for a slow subscriber; one that falls behind further is told to read everything.
@@ -135,12 +139,17 @@ async fn session(
     listener.listen(CHANNEL).await?;
     let mut batch = Vec::new();
     let mut pace = Pace::new(GATHER, GATHER_MOST);
+    let mut peers = Peers::default();
+    let mut hello = tokio::time::interval(HELLO);
     loop {
         tokio::select! {
             received = listener.try_recv() => {
                 let Some(notification) = received? else { return Ok(()) };
                 let Some((sender, text)) = notification.payload().split_once(' ') else { continue };
                 if sender == me { continue; }
+                if peers.heard(sender) {
+                    notify(store, me, &texts(&BTreeSet::from([Arc::new(Hint::Everything)]))).await?;
+                }
                 match serde_json::from_str::<Vec<Hint>>(text) {
                     Ok(hints) => hints.into_iter().for_each(|hint| { let _ = local.send(Arc::new(hint)); }),
                     Err(error) => tracing::warn!(%error, "a hint of another version was not understood"),
@@ -153,12 +162,21 @@ async fn session(
                 if missed.swap(false, Ordering::Relaxed) {
                     distinct = BTreeSet::from([Arc::new(Hint::Everything)]);
                 }
-                for text in texts(&distinct) {
-                    sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(format!("{me} {text}")).execute(&store.pool).await?;
+                if peers.any() {
+                    notify(store, me, &texts(&distinct)).await?;
                 }
             }
+            _ = hello.tick() => notify(store, me, &["[]".to_owned()]).await?,
         }
     }
+}
+
+async fn notify(store: &Store, me: &str, texts: &[String]) -> Result<(), StoreError> {
+    for text in texts {
+        let payload = format!("{me} {text}");
+        sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(payload).execute(&store.pool).await?;
+    }
+    Ok(())
 }
 
 /// JSON lists of hints, each short enough for one notification.

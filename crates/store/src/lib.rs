@@ -19,6 +19,7 @@ mod identity;
 mod lease;
 mod parsed;
 mod payload;
+mod peers;
 mod placement;
 mod placement_status;
 mod pool;
@@ -26,7 +27,7 @@ mod revision;
 pub mod seal;
 mod write;
 
-pub use application::{ApplicationRow, ApplicationTaken, Removal};
+pub use application::{ApplicationRow, ApplicationTaken, InMotion, Removal};
 pub use cell::{CellRow, CellTaken};
 pub use cluster::{ClusterRow, ClusterStatusRow, ClusterTaken, RECOVERING};
 pub use credential::{Credential, CredentialLife};

@@ -1,7 +1,8 @@
 //! The few writes Meridian makes to the hub: finalizers and status.
 
+use http::header::{ACCEPT, CONTENT_TYPE};
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Patch, PatchParams};
+use kube::api::{PartialObjectMeta, Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -10,6 +11,9 @@ use vocabulary::labels::FINALIZER;
 
 /// Field manager of status on the hub.
 const STATUS_MANAGER: &str = "meridian-status";
+const JSON_PATCH: &str = "application/json-patch+json";
+/// Of the answer only metadata is wanted; whoever does not know how to leave out the rest sends everything.
+const METADATA_ALONE: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 
 /// Why a call to the hub failed.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +94,7 @@ where
 {
     let name = object.name_any();
     let patch = json!({ "metadata": { "finalizers": finalizers, "resourceVersion": object.resource_version() } });
-    match api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await {
+    match api.patch_metadata(&name, &PatchParams::default(), &Patch::Merge(patch)).await {
         Ok(_) => Ok(()),
         // It is gone already, which is what a dropped finalizer is for.
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
@@ -98,24 +102,26 @@ where
     }
 }
 
-/// Writes a whole status. An object that is gone is no error.
-pub(crate) async fn write_status<K, S>(api: &Api<K>, name: &str, status: &S) -> Result<(), HubError>
+/// Writes a whole status: what it says replaces what stood there. An object that is gone is no error.
+///
+/// A JSON patch of one operation, answered with metadata alone. Status has one writer, so there is nothing to merge, and of
+/// the ways to write it this costs the API server least: it reads the body of a server-side apply as YAML.
+pub(crate) async fn write_status<K, S>(client: &Client, api: &Api<K>, name: &str, status: &S) -> Result<(), HubError>
 where
     K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
-    K::DynamicType: Default,
     S: Serialize,
 {
-    let kind = K::DynamicType::default();
-    let body = json!({
-        "apiVersion": K::api_version(&kind),
-        "kind": K::kind(&kind),
-        "metadata": { "name": name },
-        "status": status,
-    });
-    let params = PatchParams::apply(STATUS_MANAGER).force();
-    match api.patch_status(name, &params, &Patch::Apply(body)).await {
+    let failed = |source| HubError::Status { name: name.to_owned(), source: Box::new(source) };
+    // To add what is there already is to replace it (RFC 6902, section 4.1).
+    let patch = json!([{ "op": "add", "path": "/status", "value": status }]);
+    let request = http::Request::patch(format!("{}/{name}/status?fieldManager={STATUS_MANAGER}", api.resource_url()))
+        .header(CONTENT_TYPE, JSON_PATCH)
+        .header(ACCEPT, METADATA_ALONE)
+        .body(serde_json::to_vec(&patch).map_err(|error| failed(kube::Error::SerdeError(error)))?)
+        .map_err(|error| failed(kube::Error::HttpError(error)))?;
+    match client.request::<PartialObjectMeta<K>>(request).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        Err(source) => Err(HubError::Status { name: name.to_owned(), source: Box::new(source) }),
+        Err(source) => Err(failed(source)),
     }
 }

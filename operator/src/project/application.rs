@@ -127,7 +127,7 @@ pub(super) async fn show(
         return Ok(Outcome::Later(pause));
     }
     let api = Api::<Application>::namespaced(project.hub.clone(), &key.namespace);
-    write_status(&api, &key.name, &wanted).await?;
+    write_status(&project.hub, &api, &key.name, &wanted).await?;
     events::tell(&project.recorder, &*object, &shown.conditions, &wanted.conditions).await;
     Ok(Outcome::Written)
 }

@@ -44,5 +44,5 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
     if same {
         return Ok(());
     }
-    Ok(write_status(&Api::<Cell>::all(project.hub.clone()), name, &wanted).await?)
+    Ok(write_status(&project.hub, &Api::<Cell>::all(project.hub.clone()), name, &wanted).await?)
 }

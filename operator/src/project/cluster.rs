@@ -79,7 +79,7 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
     if says_the_same(&shown, &wanted) {
         return Ok(());
     }
-    write_status(&Api::<Cluster>::all(project.hub.clone()), name, &wanted).await?;
+    write_status(&project.hub, &Api::<Cluster>::all(project.hub.clone()), name, &wanted).await?;
     events::tell(&project.recorder, &*object, &shown.conditions, &wanted.conditions).await;
     Ok(())
 }

@@ -18,16 +18,27 @@ const PROGRESS: Duration = Duration::from_secs(2);
 /// many change at once, each is shown less often on its way.
 const CROWD: usize = 8;
 const CROWD_MOST: u32 = 5;
+/// In a crowd, applications are shown at common moments so far apart, times one less than the crowd: those that are read
+/// together cost little more than one.
+const TOGETHER: Duration = Duration::from_millis(120);
 
 /// When the status of applications was written last, and since when mere progress waits to be shown.
 #[derive(Debug, Default)]
 pub(super) struct Pacing(Mutex<Known>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Known {
+    /// What common moments are counted from.
+    origin: Instant,
     times: HashMap<AppKey, Times>,
     /// When those that rest were forgotten last.
     swept: Option<Instant>,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self { origin: Instant::now(), times: HashMap::new(), swept: None }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -43,8 +54,9 @@ impl Pacing {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).times.insert(key.clone(), times);
     }
 
-    /// Looks at what is known of one, with how much longer than usual everything waits.
-    fn look<T>(&self, key: &AppKey, look: impl FnOnce(u32, &mut Times) -> T) -> T {
+    /// Looks at what is known of one, with how much longer than usual everything waits. What it still waits, when it does,
+    /// ends at a common moment.
+    fn look(&self, key: &AppKey, look: impl FnOnce(u32, &mut Times) -> Duration) -> Duration {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.swept.is_none_or(|at| at.elapsed() >= PACE) {
             let young = |at: &Instant| at.elapsed() < PROGRESS * CROWD_MOST * 2;
@@ -52,7 +64,14 @@ impl Pacing {
             known.swept = Some(Instant::now());
         }
         let crowd = u32::try_from(1 + known.times.len() / CROWD).unwrap_or(CROWD_MOST).min(CROWD_MOST);
-        look(crowd, known.times.entry(key.clone()).or_default())
+        let wait = look(crowd, known.times.entry(key.clone()).or_default());
+        let step = TOGETHER * (crowd - 1);
+        if wait.is_zero() || step.is_zero() {
+            return wait;
+        }
+        let due = (known.origin.elapsed() + wait).as_nanos();
+        let past = Duration::from_nanos(u64::try_from(due % step.as_nanos()).unwrap_or_default());
+        if past.is_zero() { wait } else { wait + step.saturating_sub(past) }
     }
 
     /// How long a change waits for further ones.
@@ -65,10 +84,11 @@ impl Pacing {
 
     /// How long mere progress, seen now, still waits; nothing when it has waited long enough.
     pub(super) fn patience(&self, key: &AppKey) -> Option<Duration> {
-        self.look(key, |crowd, times| {
+        let left = self.look(key, |crowd, times| {
             let since = times.progress.get_or_insert_with(Instant::now);
-            (PROGRESS * crowd).checked_sub(since.elapsed()).filter(|left| !left.is_zero())
-        })
+            (PROGRESS * crowd).saturating_sub(since.elapsed())
+        });
+        (!left.is_zero()).then_some(left)
     }
 }
 
@@ -108,8 +128,12 @@ mod tests {
         for number in 0..1_000 {
             pacing.written(&key(&number.to_string()));
         }
-        assert_eq!(pacing.rest(&key("web")), GATHER * CROWD_MOST);
-        assert_eq!(pacing.patience(&key("web")), Some(PROGRESS * CROWD_MOST));
+        let step = TOGETHER * (CROWD_MOST - 1);
+        assert_eq!(pacing.rest(&key("web")), step);
+        tokio::time::advance(Duration::from_millis(50)).await;
+        assert_eq!(pacing.rest(&key("other")), step.saturating_sub(Duration::from_millis(50)), "at the same moment");
+        let patience = pacing.patience(&key("web")).unwrap();
+        assert!(patience >= PROGRESS * CROWD_MOST && patience < PROGRESS * CROWD_MOST + step);
         tokio::time::advance(PROGRESS * CROWD_MOST * 2).await;
         assert_eq!(pacing.rest(&key("web")), GATHER);
     }

@@ -52,8 +52,9 @@ pub(crate) const PARTS: &[Part] = &[
         note: "Eight keep-alive connections create Applications of one Deployment each (100m, 64Mi); watches on all members \
                tell when each Deployment is there and when all its replicas are available. *Our plane* is the operator, \
                PostgreSQL with all its backends (every commit waits for the disk), and the hub's kube-apiserver, \
-               kube-controller-manager and etcd: what the peer's *sum of plane* is. CPU is counted from the first create until \
-               all replicas are available; status that is written after that is in the second CPU row. Peaks are sums over \
+               kube-controller-manager and etcd: what the peer's *sum of plane* is. CPU is counted from the first create: until \
+               the last Deployment is there, until all replicas are available (the peer's applied and available are one \
+               moment), and until status rests. Peaks are sums over \
                processes, so memory that PostgreSQL's backends share is counted more than once.",
         entries: &[
             less(
@@ -74,12 +75,20 @@ pub(crate) const PARTS: &[Part] = &[
                 None,
             ),
             less(
+                "placement.plane_cpu_until_applied_s",
+                "CPU of our plane until all are applied",
+                "CPU-s",
+                Some(146.0),
+                "146–350",
+                Some(15.0),
+            ),
+            less(
                 "placement.plane_cpu_s",
                 "CPU of our plane until all are available",
                 "CPU-s",
                 Some(146.0),
                 "146–350",
-                Some(15.0),
+                None,
             ),
             less("placement.plane_cpu_until_quiet_s", "CPU of our plane until status rests", "CPU-s", None, "", None),
             less(
@@ -145,10 +154,16 @@ pub(crate) const PARTS: &[Part] = &[
         scenario: "limit",
         note: "On a bed like the one above, with the operator stopped: eight connections create the same Applications on the \
                hub while eight to each member apply the same Deployments directly. Nobody who goes through a control plane \
-               can be faster on these cores.",
+               can be faster on these cores. Then, on another bed, with everything held (SIGSTOP) that works in the members \
+               besides their API servers and etcds, and so takes the cores away from whoever applies: first by Meridian, \
+               then directly.",
         entries: &[
-            less("limit.applied_s", "all 1,500 Deployments applied", "s", None, "", None),
+            less("limit.applied_s", "all 1,500 Deployments applied directly", "s", None, "", None),
             more("limit.applied_share", "of that speed reached by Meridian", "", None, "", None),
+            less("limit.held_direct_s", "the same, members' controllers held", "s", None, "", None),
+            less("limit.held_applied_s", "by Meridian, members' controllers held", "s", None, "", None),
+            less("limit.held_plane_cpu_s", "CPU of our plane meanwhile", "CPU-s", None, "", None),
+            more("limit.held_share", "of that speed reached by Meridian", "", None, "", None),
         ],
     },
     Part {
@@ -238,7 +253,7 @@ pub(crate) const PARTS: &[Part] = &[
         title: "Fairness",
         scenario: "fairness",
         note: "Scale edits of one application: alone, and while another is edited 1,000 times over one connection as fast as the \
-               hub takes it; and in two members, while the third hangs. Ratios of medians in one run.",
+               hub takes it. Then annotation edits in two members, while the third hangs. Ratios of medians in one run.",
         entries: &[
             less("fairness.busy_ratio", "slower beside an application with 1,000 edits", "×", None, "", Some(2.0)),
             more("fairness.busy_edits_per_s", "edits of that other application per second", "1/s", None, "", None),

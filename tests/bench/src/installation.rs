@@ -204,6 +204,16 @@ impl Installation {
         Ok((database, used.trim().parse()?))
     }
 
+    /// Holds what works in the members (controllers, scheduler, nodes), so that their API servers have nothing to do but
+    /// what they are asked from outside.
+    ///
+    /// # Errors
+    /// When one of them cannot be held.
+    pub(crate) fn hold_member_controllers(&self) -> anyhow::Result<()> {
+        let others = self.bed.members.values().flat_map(testbed::Plane::processes);
+        others.filter(|process| process.name() != "kube-apiserver").try_for_each(Process::pause)
+    }
+
     /// The API server of a member.
     pub(crate) fn member_api(&mut self, name: &str) -> anyhow::Result<&mut Process> {
         self.bed.member_mut(name)?.process(PlaneProcess::Api)

@@ -41,18 +41,31 @@ pub(crate) struct Collection {
     forgotten: u64,
 }
 
-/// A label selector of equalities.
+/// A selector of equalities and inequalities, over labels and the fields that are kept beside them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Selector(Vec<(String, String)>);
+pub(crate) struct Selector(Vec<Term>);
+
+#[derive(Debug, Clone)]
+struct Term {
+    key: String,
+    equal: bool,
+    value: String,
+}
 
 impl Selector {
-    pub(crate) fn parse(text: &str) -> Self {
-        let equal = |term: &str| term.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
-        Self(text.split(',').filter_map(equal).collect())
+    /// Both sorts of selector of a request; empty ones select everything.
+    pub(crate) fn parse(labels: &str, fields: &str) -> Self {
+        let term = |text: &str| {
+            let (key, value) = text.split_once('=')?;
+            let (key, equal) = key.strip_suffix('!').map_or((key, true), |key| (key, false));
+            Some(Term { key: key.to_owned(), equal, value: value.to_owned() })
+        };
+        Self(labels.split(',').chain(fields.split(',')).filter_map(term).collect())
     }
 
     pub(crate) fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.0.iter().all(|(key, value)| labels.get(key) == Some(value))
+        let is = |term: &Term| labels.get(&term.key).map_or("", String::as_str) == term.value;
+        self.0.iter().all(|term| is(term) == term.equal)
     }
 }
 
@@ -92,7 +105,13 @@ impl Collection {
     }
 }
 
+/// Fields that may be selected, beside the labels; no label is called so.
+const FIELDS: [(&str, &str); 3] =
+    [("metadata.name", "/metadata/name"), ("spec.nodeName", "/spec/nodeName"), ("status.phase", "/status/phase")];
+
 fn labels(object: &Value) -> BTreeMap<String, String> {
     let labels = object["metadata"]["labels"].as_object().into_iter().flatten();
-    labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+    let fields =
+        FIELDS.iter().filter_map(|(name, at)| Some(((*name).to_owned(), object.pointer(at)?.as_str()?.to_owned())));
+    labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).chain(fields).collect()
 }

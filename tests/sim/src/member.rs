@@ -167,6 +167,9 @@ impl Member {
         let before = state.collection(kind).and_then(|collection| collection.objects.get(key)).cloned();
         let mut object = before.as_ref().map_or(json!({}), |stored| read(&stored.bytes));
         let old = before.as_ref().and_then(|stored| stored.applied.as_ref()).map_or(Value::Null, read);
+        if before.is_some() {
+            holds(&object, &new["metadata"])?;
+        }
         fence_rises(&object, new)?;
         let spec = object["spec"].clone();
         apply::apply(&mut object, &old, new);

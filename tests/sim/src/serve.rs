@@ -242,8 +242,13 @@ fn target(parts: &[&str]) -> Option<(Kind, String, Option<String>)> {
     }
 }
 
+fn selector(query: &Query) -> Selector {
+    let given = |name| query.get(name).unwrap_or_default();
+    Selector::parse(given("labelSelector"), given("fieldSelector"))
+}
+
 fn list(member: &Member, kind: Kind, query: &Query) -> Result<Bytes, Refusal> {
-    let selector = Selector::parse(query.get("labelSelector").unwrap_or_default());
+    let selector = selector(query);
     let limit = query.get("limit").and_then(|text| text.parse().ok()).filter(|limit| *limit > 0).unwrap_or(PAGE);
     let after = match query.get("continue").filter(|token| !token.is_empty()) {
         None => None,
@@ -273,7 +278,7 @@ fn list(member: &Member, kind: Kind, query: &Query) -> Result<Bytes, Refusal> {
 }
 
 fn watching(member: &Member, kind: Kind, query: &Query) -> Response<Body> {
-    let selector = Selector::parse(query.get("labelSelector").unwrap_or_default());
+    let selector = selector(query);
     let revision = query.get("resourceVersion").and_then(|text| text.parse().ok()).unwrap_or(0);
     let life = query.get("timeoutSeconds").and_then(|text| text.parse().ok()).unwrap_or(60);
     let lines = watch::lines(member.clone(), kind, selector, revision, Duration::from_secs(life));

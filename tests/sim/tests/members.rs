@@ -5,13 +5,13 @@
 use std::time::Duration;
 
 use futures::StreamExt;
-use members::{ApiKind, ApplyOptions, Limits, Member, MemberConfig, MemberError, Preconditions, WatchEvent};
+use members::{ApiKind, ApplyOptions, Limits, Member, MemberConfig, MemberError, Preconditions, Selection, WatchEvent};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sim::{Config, Simulation, member_name};
 use vocabulary::{Fence, labels};
 
-const FORCE: ApplyOptions = ApplyOptions { force: true, dry_run: false };
+const FORCE: ApplyOptions = ApplyOptions { force: true, dry_run: false, absent: false };
 const SOON: Duration = Duration::from_secs(10);
 
 async fn member(limits: Limits) -> (Simulation, Member) {
@@ -101,7 +101,7 @@ async fn lists_come_in_pages_and_watches_go_on_from_there() {
     for number in 0..7 {
         member.apply(&kind, "pay", &format!("web-{number}"), &named(number), FORCE).await.unwrap();
     }
-    let mut watch = member.watch(&kind, &format!("{}=true", labels::MANAGED));
+    let mut watch = member.watch(&kind, &Selection::labels(format!("{}=true", labels::MANAGED)));
     let mut next = async || tokio::time::timeout(SOON, watch.next()).await.unwrap().unwrap();
     assert_eq!(next().await, WatchEvent::Reset);
     for _ in 0..7 {

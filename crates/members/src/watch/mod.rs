@@ -33,6 +33,33 @@ use crate::member::Member;
 use crate::transport::{Call, Transport};
 use decode::{Frame, Lines};
 
+/// Which objects of a kind; everything by default. An object that ceases to match is told as deleted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Label selector; empty for any.
+    pub labels: String,
+    /// Field selector; empty for any.
+    pub fields: String,
+}
+
+impl Selection {
+    /// By a label selector.
+    pub fn labels(selector: impl Into<String>) -> Self {
+        Self { labels: selector.into(), fields: String::new() }
+    }
+
+    /// By a field selector. Which fields there are depends on the kind.
+    pub fn fields(selector: impl Into<String>) -> Self {
+        Self { labels: String::new(), fields: selector.into() }
+    }
+
+    fn query(&self) -> String {
+        let given = [("labelSelector", &self.labels), ("fieldSelector", &self.fields)];
+        let given = given.iter().filter(|(_, selector)| !selector.is_empty());
+        given.map(|(name, selector)| format!("&{name}={}", encode(selector))).collect()
+    }
+}
+
 /// What a watch tells.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WatchEvent {
@@ -69,13 +96,13 @@ pub struct Deleted {
 }
 
 impl Member {
-    /// Watches a kind in all namespaces, `selector` being a label selector (empty: everything). The stream never
-    /// ends by itself; dropping it ends the watch.
-    pub fn watch(&self, kind: &ApiKind, selector: &str) -> impl Stream<Item = WatchEvent> + Send + Unpin + use<> {
+    /// Watches what is selected of a kind, in all namespaces. The stream never ends by itself; dropping it ends the
+    /// watch.
+    pub fn watch(&self, kind: &ApiKind, selected: &Selection) -> impl Stream<Item = WatchEvent> + Send + Unpin + use<> {
         let watch = Watch {
             transport: self.transport.clone(),
             kind: kind.clone(),
-            selector: selector.to_owned(),
+            selected: selected.query(),
             phase: Phase::List { next: String::new() },
             ready: VecDeque::new(),
             pauses: None,
@@ -92,7 +119,8 @@ impl Member {
 struct Watch {
     transport: Arc<Transport>,
     kind: ApiKind,
-    selector: String,
+    /// Query parameters that select, each with a `&` before it.
+    selected: String,
     phase: Phase,
     ready: VecDeque<WatchEvent>,
     /// Pauses of the present row of failures.
@@ -150,10 +178,8 @@ impl Watch {
     }
 
     async fn page(&mut self, token: String) -> Result<(), MemberError> {
-        let mut path = format!("{}?limit={}", self.kind.collection_path(), self.transport.limits().page_size);
-        if !self.selector.is_empty() {
-            path = format!("{path}&labelSelector={}", encode(&self.selector));
-        }
+        let page_size = self.transport.limits().page_size;
+        let mut path = format!("{}?limit={page_size}{}", self.kind.collection_path(), self.selected);
         if !token.is_empty() {
             path = format!("{path}&continue={}", encode(&token));
         }
@@ -184,15 +210,13 @@ impl Watch {
 
     async fn open(&mut self, version: String) -> Result<(), MemberError> {
         let life = jittered(self.transport.limits().watch_timeout);
-        let mut path = format!(
-            "{}?watch=1&allowWatchBookmarks=true&timeoutSeconds={}&resourceVersion={}",
+        let path = format!(
+            "{}?watch=1&allowWatchBookmarks=true&timeoutSeconds={}&resourceVersion={}{}",
             self.kind.collection_path(),
             life.as_secs().max(1),
-            encode(&version)
+            encode(&version),
+            self.selected
         );
-        if !self.selector.is_empty() {
-            path = format!("{path}&labelSelector={}", encode(&self.selector));
-        }
         let body = self.transport.open(&Call::get(path)).await?;
         if let Some(since) = self.cut_off.take()
             && since.elapsed() > self.transport.limits().resume_within

@@ -15,7 +15,9 @@ use runtime::metrics::Metrics;
 use schedule::{Schedule, ScheduleMetrics, ScheduleTimes};
 use serde_json::json;
 use store::seal::EnvelopeKey;
-use store::{ApplicationTaken, Claim, ClusterStatusRow, ClusterTaken, Hint, Hints, Keeper, LeaseTimes, Store};
+use store::{
+    ApplicationTaken, Claim, ClusterStatusRow, ClusterTaken, Hint, Hints, Keeper, LeaseTimes, ParsedRevisions, Store,
+};
 use testbed::{Bed, eventually};
 use tokio_util::sync::CancellationToken;
 use vocabulary::{AppKey, hash_json};
@@ -63,7 +65,8 @@ pub(super) async fn run(scale: &Scale, figures: &mut Figures) -> anyhow::Result<
         settle: Duration::from_secs(1),
         delete_window: SignedDuration::from_mins(10),
     };
-    let stage = Schedule::new(store.clone(), key, hints.clone(), claim.clone(), metrics.clone(), times);
+    let revisions = Arc::new(ParsedRevisions::new(store.clone(), key));
+    let stage = Schedule::new(store.clone(), revisions, hints.clone(), claim.clone(), metrics.clone(), times);
     let groups = vec![
         Group { name: "postgres".to_owned(), pid: bed.postgres.primary.pid().context("it runs")? },
         Group { name: "this process".to_owned(), pid: std::process::id() },

@@ -8,6 +8,7 @@ use kube::Api;
 use super::{NAMESPACE, Scale, latency};
 use crate::figures::Figures;
 use crate::installation::{Installation, MEMBERS};
+use crate::witness::Seen;
 use crate::{load, spread};
 
 const BUSY: &str = "busy";
@@ -24,21 +25,19 @@ pub(super) async fn run(bed: &mut Installation, scale: &Scale, figures: &mut Fig
     latency::bring(bed, &witness, &api, CALM).await?;
     let count = EDITS.min(scale.edits);
 
-    let edits = async |members: &'static [&'static str], mark: &str| {
+    let scales = async || {
         let mut times = Vec::new();
         for number in 0..count {
             let each = 1 + (number % 2) as i32;
             let begun = Instant::now();
             load::scale(&api, CALM, each * MEMBERS.len() as i32).await?;
-            let shown = latency::shown_in(&witness, members, CALM, |seen| seen.replicas == each).await?;
+            let shown = latency::shown_in(&witness, &MEMBERS, CALM, |seen| seen.replicas == each).await?;
             times.push(shown - begun);
             tokio::time::sleep_until((begun + PACE).into()).await;
         }
-        anyhow::ensure!(times.len() == count, "{mark}");
         anyhow::Ok(spread::median(times))
     };
-    let all: &[&str] = &MEMBERS;
-    let alone = edits(all, "alone").await?;
+    let alone = scales().await?;
 
     // The same pace of requests on the hub, so that only Meridian's own queues differ.
     let busy_api = Api::<Application>::namespaced(bed.hub().await?, NAMESPACE);
@@ -50,7 +49,7 @@ pub(super) async fn run(bed: &mut Installation, scale: &Scale, figures: &mut Fig
         }
         anyhow::Ok(begun.elapsed())
     });
-    let beside = edits(all, "beside").await?;
+    let beside = scales().await?;
     let took = storm.await??;
     figures.add("fairness.alone_p50_ms", alone.as_secs_f64() * 1000.0);
     figures.add("fairness.beside_busy_p50_ms", beside.as_secs_f64() * 1000.0);
@@ -60,17 +59,30 @@ pub(super) async fn run(bed: &mut Installation, scale: &Scale, figures: &mut Fig
     latency::shown(&witness, BUSY, |seen| seen.edit.as_deref() == Some(&last)).await?;
     bed.idle().await?;
 
-    let others: &[&str] = &MEMBERS[..2];
-    let undisturbed = edits(others, "undisturbed").await?;
+    // A lower number would wait for the member that hangs: nobody knows whether its replicas are there.
+    let annotations = async |mark: &str| {
+        let mut times = Vec::new();
+        for number in 0..count {
+            let value = format!("{mark}-{number}");
+            let begun = Instant::now();
+            load::annotate(&api, CALM, &value).await?;
+            let arrived = |seen: &Seen| seen.edit.as_deref() == Some(&value);
+            let shown = latency::shown_in(&witness, &MEMBERS[..2], CALM, arrived).await?;
+            times.push(shown - begun);
+            tokio::time::sleep_until((begun + PACE).into()).await;
+        }
+        anyhow::Ok(spread::median(times))
+    };
+    let undisturbed = annotations("undisturbed").await?;
     bed.member_api(MEMBERS[2])?.pause()?;
-    let disturbed = edits(others, "disturbed").await;
+    let disturbed = annotations("disturbed").await;
     bed.member_api(MEMBERS[2])?.resume()?;
     let disturbed = disturbed?;
     figures.add("fairness.others_p50_ms", undisturbed.as_secs_f64() * 1000.0);
     figures.add("fairness.others_beside_hung_p50_ms", disturbed.as_secs_f64() * 1000.0);
     figures.add("fairness.hung_ratio", disturbed.as_secs_f64() / undisturbed.as_secs_f64());
     // Whatever the hung member missed arrives.
-    let last = 1 + ((count - 1) % 2) as i32;
-    latency::shown(&witness, CALM, |seen| seen.replicas == last).await?;
+    let last = format!("disturbed-{}", count - 1);
+    latency::shown(&witness, CALM, |seen| seen.edit.as_deref() == Some(&last)).await?;
     bed.idle().await.map(drop)
 }

@@ -12,19 +12,57 @@ use serde_json::Value;
 use super::{NAMESPACE, Scale};
 use crate::figures::Figures;
 use crate::installation::{Installation, MEMBERS};
-use crate::load;
+use crate::witness::Witness;
+use crate::{load, processes};
 
 const LONGEST: Duration = Duration::from_mins(10);
 
-/// Applications go to the hub and their Deployments to the members, side by side; the operator is not running.
+/// Namespace of what is written directly.
+const DIRECT: &str = "direct";
+
+/// First as the members are; then with everything held that works in them, which is when nothing but the machine and
+/// Meridian decides how long it takes.
 pub(super) async fn run(scale: &Scale, figures: &mut Figures) -> anyhow::Result<()> {
+    {
+        let mut bed = Installation::start(scale.nodes).await?;
+        bed.operator.stop()?;
+        let directly = directly(&bed, scale).await?;
+        figures.add("limit.applied_s", directly);
+        if let Some(ours) = figures.get("placement.applied_s") {
+            figures.add("limit.applied_share", directly / ours);
+        }
+    }
     let mut bed = Installation::start(scale.nodes).await?;
     bed.kubectl(&["create", "namespace", NAMESPACE])?;
+    bed.idle().await?;
+    bed.hold_member_controllers()?;
+    let plane = bed.plane()?;
+    let cpu = processes::cpu(&plane);
+    let users = load::clients(&bed.bed.hub).await?;
+    let witness = bed.witness().await?;
+    let begun = Instant::now();
+    let created = load::create(&users, NAMESPACE, scale.applications, MEMBERS.len() as i32).await?;
+    figures.add("limit.held_created_s", (created - begun).as_secs_f64());
+    let ours = (all_there(&witness, scale, NAMESPACE).await? - begun).as_secs_f64();
+    let used: f64 =
+        processes::cpu(&plane).iter().map(|(name, now)| now - cpu.get(name).copied().unwrap_or_default()).sum();
     bed.operator.stop()?;
+    let directly = directly(&bed, scale).await?;
+    figures.add("limit.held_applied_s", ours);
+    figures.add("limit.held_plane_cpu_s", used);
+    figures.add("limit.held_direct_s", directly);
+    figures.add("limit.held_share", directly / ours);
+    Ok(())
+}
+
+/// Applications go to the hub and their Deployments to the members, side by side; the operator is not running. Seconds until
+/// everything is there.
+async fn directly(bed: &Installation, scale: &Scale) -> anyhow::Result<f64> {
+    bed.kubectl(&["create", "namespace", DIRECT])?;
     let mut writers = Vec::new();
     for plane in bed.bed.members.values() {
         let client = plane.client().await?;
-        let namespace = serde_json::from_value(serde_json::json!({"metadata": {"name": NAMESPACE}}))?;
+        let namespace = serde_json::from_value(serde_json::json!({"metadata": {"name": DIRECT}}))?;
         Api::<k8s_openapi::api::core::v1::Namespace>::all(client)
             .create(&kube::api::PostParams::default(), &namespace)
             .await?;
@@ -32,21 +70,20 @@ pub(super) async fn run(scale: &Scale, figures: &mut Figures) -> anyhow::Result<
     }
     let users = load::clients(&bed.bed.hub).await?;
     let witness = bed.witness().await?;
-    let objects = scale.applications * MEMBERS.len();
-
     let begun = Instant::now();
     let members = try_join_all(writers.iter().map(|clients| apply(clients, scale.applications)));
-    let hub = load::create(&users, NAMESPACE, scale.applications, MEMBERS.len() as i32);
+    let hub = load::create(&users, DIRECT, scale.applications, MEMBERS.len() as i32);
     futures::future::try_join(members, hub).await?;
-    let all = move |witness: &crate::witness::Witness| {
-        witness.read(|seen| seen.keys().filter(|(_, namespace, _)| namespace == NAMESPACE).count()) >= objects
+    Ok((all_there(&witness, scale, DIRECT).await? - begun).as_secs_f64())
+}
+
+/// When the Deployments of all Applications were there in all members.
+async fn all_there(witness: &Witness, scale: &Scale, namespace: &'static str) -> anyhow::Result<Instant> {
+    let objects = scale.applications * MEMBERS.len();
+    let all = move |witness: &Witness| {
+        witness.read(|seen| seen.keys().filter(|(_, there, _)| there == namespace).count()) >= objects
     };
-    let applied = witness.until("all are there", LONGEST, all).await?;
-    figures.add("limit.applied_s", (applied - begun).as_secs_f64());
-    if let Some(ours) = figures.get("placement.applied_s") {
-        figures.add("limit.applied_share", (applied - begun).as_secs_f64() / ours);
-    }
-    Ok(())
+    witness.until("all are there", LONGEST, all).await
 }
 
 /// Applies the Deployments of all Applications to one member.
@@ -55,7 +92,7 @@ async fn apply(clients: &[Client], count: usize) -> anyhow::Result<()> {
     let workers = clients.iter().enumerate().map(|(worker, client)| {
         let parameters = &parameters;
         async move {
-            let api = Api::<Deployment>::namespaced(client.clone(), NAMESPACE);
+            let api = Api::<Deployment>::namespaced(client.clone(), DIRECT);
             for number in (worker..count).step_by(clients.len()) {
                 let name = load::name(number);
                 let object = deployment(&name)?;
@@ -71,7 +108,7 @@ async fn apply(clients: &[Client], count: usize) -> anyhow::Result<()> {
 
 /// What the operator delivers of an Application to one of three members.
 fn deployment(name: &str) -> anyhow::Result<Value> {
-    let application = load::application(NAMESPACE, name, MEMBERS.len() as i32)?;
+    let application = load::application(DIRECT, name, MEMBERS.len() as i32)?;
     let mut template = application.spec.components.into_iter().next().context("one component")?.template;
     template["spec"]["replicas"] = 1.into();
     Ok(template)

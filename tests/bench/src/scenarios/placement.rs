@@ -37,9 +37,11 @@ pub(super) async fn run(bed: &Installation, scale: &Scale, figures: &mut Figures
         }
     };
     let applied = witness.until("all are applied", LONGEST, count(|_| true)).await?;
+    let until_applied = used(&cpu, &processes::cpu(&plane));
+    let members_until_applied = used(&members_cpu, &processes::cpu(&members));
     let available = witness.until("all are available", LONGEST, count(|seen| seen.available.is_some())).await?;
-    let used = used(&cpu, &processes::cpu(&plane));
-    let used_members = used_of(&members_cpu, &processes::cpu(&members));
+    let until_available = used(&cpu, &processes::cpu(&plane));
+    let used_members = used(&members_cpu, &processes::cpu(&members));
 
     figures.add("placement.created_s", (created - begun).as_secs_f64());
     figures.add("placement.applied_s", (applied - begun).as_secs_f64());
@@ -49,14 +51,19 @@ pub(super) async fn run(bed: &Installation, scale: &Scale, figures: &mut Figures
     });
     applied_at.sort_unstable();
     figures.add("placement.applied_p50_s", applied_at.get(objects / 2).context("all were seen")?.as_secs_f64());
-    figures.add("placement.plane_cpu_s", used.iter().map(|(_, seconds)| seconds).sum());
-    for (name, seconds) in &used {
+    figures.add("placement.plane_cpu_until_applied_s", sum(&until_applied));
+    for (name, seconds) in &until_applied {
+        figures.add(&format!("placement.cpu_until_applied_s.{name}"), *seconds);
+    }
+    figures.add("placement.members_cpu_until_applied_s", sum(&members_until_applied));
+    figures.add("placement.plane_cpu_s", sum(&until_available));
+    for (name, seconds) in &until_available {
         figures.add(&format!("placement.cpu_s.{name}"), *seconds);
     }
     for (name, seconds) in &used_members {
         figures.add(&format!("placement.cpu_s.{name}"), *seconds);
     }
-    for (name, seconds) in used_of(&cpu_self, &processes::cpu(&processes_self())) {
+    for (name, seconds) in used(&cpu_self, &processes::cpu(&processes_self())) {
         figures.add(&format!("placement.cpu_s.{name}"), seconds);
     }
     let peaks = processes::peaks(&plane);
@@ -68,8 +75,8 @@ pub(super) async fn run(bed: &Installation, scale: &Scale, figures: &mut Figures
     // Status follows; what it costs is counted when it has come to rest.
     quiet(&hub).await?;
     let per_application = scale.applications as f64;
-    let after = used_of(&cpu, &processes::cpu(&plane));
-    figures.add("placement.plane_cpu_until_quiet_s", after.iter().map(|(_, seconds)| seconds).sum());
+    let after = used(&cpu, &processes::cpu(&plane));
+    figures.add("placement.plane_cpu_until_quiet_s", sum(&after));
     let writes = hub.by_kind(is_operator)?;
     figures.add("placement.hub_writes_per_application", writes.values().sum::<usize>() as f64 / per_application);
     for (what, count) in writes {
@@ -108,11 +115,11 @@ fn processes_self() -> Vec<processes::Group> {
 
 type Cpu = std::collections::BTreeMap<String, f64>;
 
-fn used(before: &Cpu, after: &Cpu) -> Vec<(String, f64)> {
-    used_of(before, after)
+fn sum(used: &[(String, f64)]) -> f64 {
+    used.iter().map(|(_, seconds)| seconds).sum()
 }
 
-fn used_of(before: &Cpu, after: &Cpu) -> Vec<(String, f64)> {
+fn used(before: &Cpu, after: &Cpu) -> Vec<(String, f64)> {
     after.iter().map(|(name, now)| (name.clone(), now - before.get(name).copied().unwrap_or_default())).collect()
 }
 
