@@ -135,6 +135,11 @@ impl Session {
             Hint::Decide(app) => {
                 self.revisions().app_changed(*app, hint);
                 let ids: Vec<PlacementId> = self.board().of_app(*app).map(|entry| entry.row.id).collect();
+                if !ids.is_empty() {
+                    // Read while it is decided: when the decision arrives, it is known.
+                    let (revisions, app) = (Arc::clone(&self.delivery().revisions), *app);
+                    tokio::spawn(async move { revisions.app(app).await.map(drop) });
+                }
                 for id in &ids {
                     // A refusal may have become void: adoption may be allowed now.
                     if let Some(entry) = self.board().entries.get_mut(id)
@@ -189,7 +194,9 @@ impl Session {
                 .unwrap_or_else(|| before.capacity.clone()),
             ..before
         });
-        self.delivery().metrics.orphans.get_or_create(&self.label()).set(self.board().orphans() as i64);
+        let metrics = &self.delivery().metrics;
+        metrics.orphans.get_or_create(&self.label()).set(self.board().orphans() as i64);
+        metrics.followed.get_or_create(&self.label()).set(i64::from(watched.complete(self)));
         let Some(write) = pulse.due(&status) else { return Ok(()) };
         let store = &self.delivery().store;
         match (write, status.checked_at) {

@@ -23,6 +23,16 @@ pub(crate) struct Live {
 }
 
 impl Live {
+    /// Whether the next step for it is the same as for another state of the object: all that a step is chosen by is equal.
+    pub(crate) fn is_told_alike(&self, other: &Self) -> bool {
+        self.uid == other.uid
+            && self.fence == other.fence
+            && self.component == other.component
+            && self.deleting == other.deleting
+            && self.fields == other.fields
+            && self.lost == other.lost
+    }
+
     /// Reads a live object. Items of a list carry no kind, so it is given.
     pub(crate) fn read(api_version: &str, kind: &str, object: &Value) -> Option<Self> {
         let metadata = object.get("metadata")?;

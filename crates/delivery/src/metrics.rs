@@ -40,6 +40,8 @@ pub struct DeliveryMetrics {
     pub seconds: Family<ClusterLabel, Histogram>,
     /// Objects with our label that belong to no row.
     pub orphans: Family<ClusterLabel, Gauge>,
+    /// One while everything in the member that matters was listed and is watched.
+    pub followed: Family<ClusterLabel, Gauge>,
 }
 
 impl DeliveryMetrics {
@@ -55,6 +57,11 @@ impl DeliveryMetrics {
                 "delivery_write_seconds",
                 "Duration of one write to a member",
                 Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.002, 2.0, 14))),
+            ),
+            followed: metrics.register(
+                "delivery_followed",
+                "Whether everything that matters in the member was listed and is watched",
+                Family::default(),
             ),
             orphans: metrics.register("delivery_orphans", "Labelled objects that belong to no row", Family::default()),
         }

@@ -245,6 +245,7 @@ impl Session {
             outcome = &mut sink => outcome,
         };
         ended.cancel();
+        self.delivery().metrics.followed.get_or_create(&self.label()).set(0);
         outcome
     }
 

@@ -108,6 +108,7 @@ impl Watched {
     fn object(&mut self, session: &Session, kind: &ApiKind, event: WatchEvent) {
         let group_kind = (kind.group.clone(), kind.kind.clone());
         let now = Timestamp::now();
+        let mut asks_for_work = true;
         let touched: Vec<PlacementId> = match event {
             WatchEvent::Reset => {
                 self.listed.insert(group_kind.clone(), HashSet::new());
@@ -122,6 +123,8 @@ impl Watched {
                 }
                 let mut board = session.board();
                 live.lost = lost(&board, &live, &object);
+                // Most changes are counts in its status, which call for no write.
+                asks_for_work = board.live(&live.key).is_none_or(|known| !known.is_told_alike(&live));
                 board.upsert(live).into_iter().collect()
             }
             WatchEvent::Delete(gone) => session.board().delete(&gone.key, &gone.uid).into_iter().collect(),
@@ -144,7 +147,9 @@ impl Watched {
                 session.sink().push(app, &change.before, change.now);
             }
             drop(board);
-            session.queue().push(id);
+            if asks_for_work {
+                session.queue().push(id);
+            }
             if over {
                 // What leaves after it has waited for this.
                 session.push_siblings(id);

@@ -86,10 +86,9 @@ async fn restart(mut bed: Simulated, members: usize, placements: usize, figures:
     bed.installation.operator.stop()?;
     bed.writes()?;
     let started = Instant::now();
-    let since = Timestamp::now();
     bed.installation.operator.start()?;
     let pid = bed.installation.operator.pid().context("it runs")?;
-    bed.followed(members, since).await?;
+    bed.followed(members).await?;
     figures.add(&format!("{name}.followed_s"), started.elapsed().as_secs_f64());
     let followed = Instant::now();
     let quiet = bed.installation.idle().await?.max(followed);
@@ -203,12 +202,11 @@ impl Simulated {
         .await
     }
 
-    /// Waits until every member was listed completely after a moment.
-    async fn followed(&self, members: usize, since: Timestamp) -> anyhow::Result<()> {
-        let count = format!("select count(*) from cluster_status where health = 'Pass' and as_of > '{since}'");
+    /// Waits until every member was listed completely and is watched.
+    async fn followed(&self, members: usize) -> anyhow::Result<()> {
         eventually("every member is followed", LONGEST, async || {
-            let there: usize = self.installation.bed.postgres.query(&count)?.parse()?;
-            ensure!(there >= members, "{there} of {members}");
+            let there = self.installation.counter("meridian_delivery_followed")?;
+            ensure!(there >= members as f64, "{there} of {members}");
             Ok(Some(()))
         })
         .await
