@@ -46,7 +46,7 @@ impl Pace {
         self.next = self.level.max(now + self.least).min(now + self.most);
     }
 
-    /// There is more to do than one round carries: the next need not wait.
+    /// The next round need not wait: there is more to do than one carries, or nothing to gain by waiting.
     pub fn hurry(&mut self) {
         self.next = Instant::now();
     }

@@ -8,6 +8,7 @@ mod apply;
 mod gather;
 mod guard;
 mod kept_world;
+mod lately;
 mod metrics;
 mod objects;
 mod plan;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use domain::stored_revision::StoredRevision;
 use jiff::{SignedDuration, Timestamp};
 use kept_world::KeptWorld;
+use lately::Lately;
 use runtime::pace::Pace;
 use runtime::queue::Queue;
 use store::{AppId, Claim, DeleteWindow, Hint, Hints, ParsedRevisions, Store, StoreError};
@@ -39,7 +41,7 @@ const SIFTED: usize = 256;
 /// Between two looks at one application because of what was observed: what several members say at once is looked at
 /// together; the first after a rest does not wait.
 const PACE: Duration = Duration::from_millis(10);
-/// Between two batches: what comes while there is no end of it is decided in larger ones.
+/// Between two batches of a crowd: what comes while there is no end of it is decided in larger ones.
 const GATHER: Duration = Duration::from_millis(2);
 const GATHER_MOST: Duration = Duration::from_millis(60);
 /// The same for looks at what was observed, of which few matter.
@@ -55,6 +57,7 @@ pub struct Schedule {
     claim: Claim,
     revisions: Arc<ParsedRevisions<StoredRevision>>,
     world: KeptWorld,
+    lately: Lately,
     queue: Queue<AppId>,
     /// Of these something was observed; few of them have to be decided because of that.
     observed: Queue<AppId>,
@@ -94,6 +97,7 @@ impl Schedule {
             claim,
             revisions,
             world: KeptWorld::default(),
+            lately: Lately::default(),
             queue: Queue::default(),
             observed: Queue::default(),
             ready: Mutex::default(),
@@ -136,7 +140,10 @@ impl Schedule {
                 _ = again.tick() => failover = self.everything().await,
                 () = due => failover = self.everything().await,
                 hint = hints.recv() => match hint.as_deref() {
-                    Ok(Hint::Decide(app)) => self.queue.push(*app),
+                    Ok(Hint::Decide(app)) => match self.lately.changed(*app) {
+                        Duration::ZERO => self.queue.push(*app),
+                        rest => self.queue.push_after(*app, rest),
+                    },
                     Ok(Hint::Observed(app)) => {
                         observed.retain(|_, at| at.elapsed() < PACE);
                         if let Some(at) = observed.get(app) {
@@ -265,7 +272,8 @@ impl Schedule {
                 batch = async { pace.ready().await; self.queue.take(BATCH).await } => batch,
             };
             pace.begin();
-            if batch.len() == BATCH {
+            self.lately.decide(&batch);
+            if batch.len() == BATCH || !self.lately.is_crowd() {
                 pace.hurry();
             }
             let begun = std::time::Instant::now();

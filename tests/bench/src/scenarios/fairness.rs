@@ -17,6 +17,8 @@ const CALM: &str = "calm";
 const EDITS: usize = 15;
 /// Between two of them.
 const PACE: Duration = Duration::from_millis(500);
+/// Between two edits of the busy application, where they are paced.
+const STORM: Duration = Duration::from_millis(50);
 
 pub(super) async fn run(bed: &mut Installation, scale: &Scale, figures: &mut Figures) -> anyhow::Result<()> {
     let witness = bed.witness().await?;
@@ -39,25 +41,28 @@ pub(super) async fn run(bed: &mut Installation, scale: &Scale, figures: &mut Fig
     };
     let alone = scales().await?;
 
-    // The same pace of requests on the hub, so that only Meridian's own queues differ.
-    let busy_api = Api::<Application>::namespaced(bed.hub().await?, NAMESPACE);
-    let total = scale.busy_edits;
-    let storm = tokio::spawn(async move {
-        let begun = Instant::now();
-        for number in 0..total {
-            load::annotate(&busy_api, BUSY, &format!("storm-{number}")).await?;
-        }
-        anyhow::Ok(begun.elapsed())
-    });
-    let beside = scales().await?;
-    let took = storm.await??;
     figures.add("fairness.alone_p50_ms", alone.as_secs_f64() * 1000.0);
-    figures.add("fairness.beside_busy_p50_ms", beside.as_secs_f64() * 1000.0);
-    figures.add("fairness.busy_ratio", beside.as_secs_f64() / alone.as_secs_f64());
-    figures.add("fairness.busy_edits_per_s", total as f64 / took.as_secs_f64());
-    let last = format!("storm-{}", total - 1);
-    latency::shown(&witness, BUSY, |seen| seen.edit.as_deref() == Some(&last)).await?;
-    bed.idle().await?;
+    // At a pace the cores can carry, so that only Meridian's own queues differ; then as fast as the hub takes it.
+    for (name, pause) in [("busy", STORM), ("flat_out", Duration::ZERO)] {
+        let busy_api = Api::<Application>::namespaced(bed.hub().await?, NAMESPACE);
+        let total = scale.busy_edits;
+        let storm = tokio::spawn(async move {
+            let begun = tokio::time::Instant::now();
+            for number in 0..total {
+                load::annotate(&busy_api, BUSY, &format!("{name}-{number}")).await?;
+                tokio::time::sleep_until(begun + pause * (u32::try_from(number)? + 1)).await;
+            }
+            anyhow::Ok(begun.elapsed())
+        });
+        let beside = scales().await?;
+        let took = storm.await??;
+        figures.add(&format!("fairness.beside_{name}_p50_ms"), beside.as_secs_f64() * 1000.0);
+        figures.add(&format!("fairness.{name}_ratio"), beside.as_secs_f64() / alone.as_secs_f64());
+        figures.add(&format!("fairness.{name}_edits_per_s"), total as f64 / took.as_secs_f64());
+        let last = format!("{name}-{}", total - 1);
+        latency::shown(&witness, BUSY, |seen| seen.edit.as_deref() == Some(&last)).await?;
+        bed.idle().await?;
+    }
 
     // A lower number would wait for the member that hangs: nobody knows whether its replicas are there.
     let annotations = async |mark: &str| {
