@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use runtime::pace::Pace;
+use runtime::pace::{Crowd, Pace};
 use store::{AppId, Claim, Hint, Hints, PlacementId, StatusRow, Store, StoreError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -74,7 +74,7 @@ impl Sink {
         hints: &Hints,
         shutdown: CancellationToken,
     ) -> Result<(), StoreError> {
-        let mut pace = Pace::new(GATHER, GATHER_MOST);
+        let (mut pace, mut crowd) = (Pace::new(GATHER, GATHER_MOST), Crowd::default());
         loop {
             let patient = async {
                 self.patient.notified().await;
@@ -86,11 +86,11 @@ impl Sink {
                 () = patient => {}
             }
             pace.ready().await;
-            pace.begin();
             let rows = self.take();
             if rows.is_empty() {
                 continue;
             }
+            pace.begin(crowd.carry(rows.iter().map(|(app, _)| *app)));
             let status: Vec<StatusRow> = rows.iter().map(|(_, status)| status.clone()).collect();
             match store.status_set(claim, &status).await {
                 Ok(()) => {

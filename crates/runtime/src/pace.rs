@@ -1,6 +1,8 @@
-//! Work that comes in a stream is done in rounds: those after a rest at once, later ones further apart while the stream
-//! goes on, so that each carries more.
+//! Work that comes in a stream is done in rounds: those after a rest at once, later ones further apart while a crowd keeps
+//! coming, so that each carries more. One thing that changes all the time is no crowd, and makes nobody wait.
 
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -8,12 +10,38 @@ use tokio::time::Instant;
 /// Rounds that may be only the least gap apart: what one change causes is over by then.
 const SAVED: u32 = 12;
 
+/// What counts as lately.
+const LATELY: Duration = Duration::from_secs(1);
+/// So many different things lately are a crowd.
+const CROWD: usize = 8;
+
+/// The different things that rounds carried lately.
+#[derive(Debug)]
+pub struct Crowd<K>(HashMap<K, Instant>);
+
+impl<K> Default for Crowd<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Eq + Hash> Crowd<K> {
+    /// A round carries these. Returns whether many different ones came lately: only then is it worth making one wait for
+    /// others.
+    pub fn carry(&mut self, things: impl IntoIterator<Item = K>) -> bool {
+        let now = Instant::now();
+        self.0.retain(|_, at| now.duration_since(*at) < LATELY);
+        self.0.extend(things.into_iter().map(|thing| (thing, now)));
+        self.0.len() >= CROWD
+    }
+}
+
 /// When the next round may begin: a bucket of rounds, filled at a steady rate.
 ///
 /// # Guarantees
 /// - A round after a rest begins at once.
 /// - Two rounds are never further apart than the most, because of this.
-/// - Over a longer time there are no more rounds than one for every `most`, and a handful.
+/// - In a crowd there are over a longer time no more rounds than one for every `most`, and a handful.
 #[derive(Debug)]
 pub struct Pace {
     least: Duration,
@@ -24,7 +52,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Rounds at least `least` apart, and `most` while they follow each other without an end.
+    /// Rounds at least `least` apart, and `most` while they follow each other without an end in a crowd.
     pub fn new(least: Duration, most: Duration) -> Self {
         let now = Instant::now();
         Self { least, most, level: now.checked_sub(most * SAVED).unwrap_or(now), next: now }
@@ -38,15 +66,19 @@ impl Pace {
         tokio::time::sleep_until(self.next).await;
     }
 
-    /// A round begins.
-    pub fn begin(&mut self) {
+    /// A round begins, in a [crowd](Crowd) or not.
+    pub fn begin(&mut self, crowded: bool) {
         let now = Instant::now();
+        if !crowded {
+            self.next = now + self.least;
+            return;
+        }
         let full = now.checked_sub(self.most * SAVED).unwrap_or(self.level);
         self.level = self.level.max(full) + self.most;
         self.next = self.level.max(now + self.least).min(now + self.most);
     }
 
-    /// The next round need not wait: there is more to do than one carries, or nothing to gain by waiting.
+    /// There is more to do than one round carries: the next need not wait.
     pub fn hurry(&mut self) {
         self.next = Instant::now();
     }
@@ -62,7 +94,7 @@ mod tests {
     async fn round(pace: &mut Pace) -> u128 {
         let before = Instant::now();
         pace.ready().await;
-        pace.begin();
+        pace.begin(true);
         before.elapsed().as_millis()
     }
 
@@ -101,5 +133,18 @@ mod tests {
         }
         pace.hurry();
         assert_eq!(round(&mut pace).await, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_many_different_things_lately_are_a_crowd() {
+        let (mut pace, mut crowd) = (Pace::new(LEAST, MOST), Crowd::default());
+        for _ in 0..50 {
+            pace.ready().await;
+            pace.begin(crowd.carry([1]));
+        }
+        assert!(pace.next.duration_since(Instant::now()) <= LEAST, "one alone is not paced");
+        assert!(crowd.carry(0..8));
+        tokio::time::advance(LATELY).await;
+        assert!(!crowd.carry([1]));
     }
 }

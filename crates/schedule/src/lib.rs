@@ -5,10 +5,10 @@
 //! writes.
 
 mod apply;
+mod changed;
 mod gather;
 mod guard;
 mod kept_world;
-mod lately;
 mod metrics;
 mod objects;
 mod plan;
@@ -20,11 +20,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use changed::Changed;
 use domain::stored_revision::StoredRevision;
 use jiff::{SignedDuration, Timestamp};
 use kept_world::KeptWorld;
-use lately::Lately;
-use runtime::pace::Pace;
+use runtime::pace::{Crowd, Pace};
 use runtime::queue::Queue;
 use store::{AppId, Claim, DeleteWindow, Hint, Hints, ParsedRevisions, Store, StoreError};
 use tokio::sync::broadcast::error::RecvError;
@@ -57,7 +57,6 @@ pub struct Schedule {
     claim: Claim,
     revisions: Arc<ParsedRevisions<StoredRevision>>,
     world: KeptWorld,
-    lately: Lately,
     queue: Queue<AppId>,
     /// Of these something was observed; few of them have to be decided because of that.
     observed: Queue<AppId>,
@@ -97,7 +96,6 @@ impl Schedule {
             claim,
             revisions,
             world: KeptWorld::default(),
-            lately: Lately::default(),
             queue: Queue::default(),
             observed: Queue::default(),
             ready: Mutex::default(),
@@ -128,6 +126,7 @@ impl Schedule {
         // When a cluster will have been silent for long enough: computed from rows, so a restart loses nothing.
         let mut failover: Option<Instant> = None;
         let mut observed: HashMap<AppId, Instant> = HashMap::new();
+        let mut changed = Changed::default();
         loop {
             let due = async {
                 match failover {
@@ -140,7 +139,7 @@ impl Schedule {
                 _ = again.tick() => failover = self.everything().await,
                 () = due => failover = self.everything().await,
                 hint = hints.recv() => match hint.as_deref() {
-                    Ok(Hint::Decide(app)) => match self.lately.changed(*app) {
+                    Ok(Hint::Decide(app)) => match changed.rest(*app) {
                         Duration::ZERO => self.queue.push(*app),
                         rest => self.queue.push_after(*app, rest),
                     },
@@ -232,13 +231,13 @@ impl Schedule {
     /// Passes on those of the observed for which it matters: most of what members tell changes no decision.
     async fn sift(&self, shutdown: &CancellationToken) {
         let begun = Instant::now();
-        let mut pace = Pace::new(GATHER, SIFT_MOST);
+        let (mut pace, mut crowd) = (Pace::new(GATHER, SIFT_MOST), Crowd::default());
         loop {
             let batch = tokio::select! {
                 () = shutdown.cancelled() => return,
                 batch = async { pace.ready().await; self.observed.take(SIFTED).await } => batch,
             };
-            pace.begin();
+            pace.begin(crowd.carry(batch.iter().copied()));
             match self.store.application_in_motion(&batch).await {
                 Ok(found) => {
                     self.queue.extend(found.moving);
@@ -265,15 +264,14 @@ impl Schedule {
             () = shutdown.cancelled() => return Ok(()),
             () = self.fleet_is_seen() => {}
         }
-        let mut pace = Pace::new(GATHER, GATHER_MOST);
+        let (mut pace, mut crowd) = (Pace::new(GATHER, GATHER_MOST), Crowd::default());
         loop {
             let batch = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 batch = async { pace.ready().await; self.queue.take(BATCH).await } => batch,
             };
-            pace.begin();
-            self.lately.decide(&batch);
-            if batch.len() == BATCH || !self.lately.is_crowd() {
+            pace.begin(crowd.carry(batch.iter().copied()));
+            if batch.len() == BATCH {
                 pace.hurry();
             }
             let begun = std::time::Instant::now();

@@ -157,7 +157,7 @@ async fn session(
             }
             count = async { pace.ready().await; waiting.recv_many(&mut batch, 1024).await } => {
                 if count == 0 { return Ok(()); }
-                pace.begin();
+                pace.begin(true);
                 let mut distinct: BTreeSet<Arc<Hint>> = batch.drain(..).collect();
                 if missed.swap(false, Ordering::Relaxed) {
                     distinct = BTreeSet::from([Arc::new(Hint::Everything)]);
