@@ -217,7 +217,10 @@ async fn apply(
         session.ensure_namespace(&key.namespace).await?;
         match apply(ApplyOptions { absent: true, ..options }).await {
             // Something is there, or it cannot be applied in this way: looked at, and applied as usual if it may be.
-            Err(MemberError::Conflict { .. } | MemberError::NotFound { .. } | MemberError::Invalid { .. }) => {
+            Err(
+                error @ (MemberError::Conflict { .. } | MemberError::NotFound { .. } | MemberError::Invalid { .. }),
+            ) => {
+                session.delivery().metrics.failed.get_or_create(&session.failure(error.kind())).inc();
                 adopt_or_refuse(session, entry, app, object, &kind).await?;
                 apply(options).await?
             }

@@ -133,10 +133,11 @@ impl Session {
     async fn hear(&self, hint: &Arc<Hint>) -> Result<bool, StoreError> {
         match hint.as_ref() {
             Hint::Decide(app) => {
-                self.revisions().app_changed(*app, hint);
+                let first = self.revisions().app_changed(*app, hint);
                 let ids: Vec<PlacementId> = self.board().of_app(*app).map(|entry| entry.row.id).collect();
-                if !ids.is_empty() {
-                    // Read while it is decided: when the decision arrives, it is known.
+                if first && !ids.is_empty() {
+                    // Read while it is decided: when the decision arrives, it is known. If that fails, whoever delivers
+                    // reads it and says so.
                     let (revisions, app) = (Arc::clone(&self.delivery().revisions), *app);
                     tokio::spawn(async move { revisions.app(app).await.map(drop) });
                 }

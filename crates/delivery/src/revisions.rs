@@ -52,14 +52,16 @@ impl Revisions {
         self.apps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets what is known of an application: its intent changed.
-    pub(crate) fn app_changed(&self, app: AppId, hint: &Arc<Hint>) {
+    /// Forgets what is known of an application: its intent changed. True for the first of the deliverers that hear it.
+    pub(crate) fn app_changed(&self, app: AppId, hint: &Arc<Hint>) -> bool {
         let mut apps = self.apps();
         let slot = apps.entry(app).or_default();
-        if slot.stale_since.as_ref().is_none_or(|known| !Arc::ptr_eq(known, hint)) {
+        let first = slot.stale_since.as_ref().is_none_or(|known| !Arc::ptr_eq(known, hint));
+        if first {
             // Whoever reads into the old cell began before the change and is alone with what it finds.
             *slot = Slot { facts: Arc::default(), stale_since: Some(Arc::clone(hint)) };
         }
+        first
     }
 
     /// Forgets all intents.

@@ -114,10 +114,11 @@ async fn exchange(
     shutdown: CancellationToken,
 ) -> Result<(), StoreError> {
     let me = uuid::Uuid::new_v4().simple().to_string();
+    let mut peers = Peers::default();
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            ended = session(&store, &me, &local, &mut waiting, &missed) => {
+            ended = session(&store, &me, &local, &mut waiting, &missed, &mut peers) => {
                 if let Err(error) = ended {
                     tracing::debug!(error = vocabulary::chain(&error), "hint exchange interrupted");
                 }
@@ -134,12 +135,12 @@ async fn session(
     local: &broadcast::Sender<Arc<Hint>>,
     waiting: &mut mpsc::Receiver<Arc<Hint>>,
     missed: &AtomicBool,
+    peers: &mut Peers,
 ) -> Result<(), StoreError> {
     let mut listener = PgListener::connect_with(&store.pool).await?;
     listener.listen(CHANNEL).await?;
     let mut batch = Vec::new();
     let mut pace = Pace::new(GATHER, GATHER_MOST);
-    let mut peers = Peers::default();
     let mut hello = tokio::time::interval(HELLO);
     loop {
         tokio::select! {
