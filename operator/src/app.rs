@@ -14,6 +14,7 @@ use runtime::supervise::{Supervisor, terminated};
 use schedule::{ScheduleMetrics, ScheduleTimes};
 use store::seal::EnvelopeKey;
 use store::{Hints, Keeper, LeaseTimes, ParsedRevisions, Store};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Database, Run};
@@ -64,6 +65,9 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
         store: store.clone(),
         revisions: Arc::new(Revisions::new(store.clone(), Arc::clone(&revisions))),
         fleet: Arc::default(),
+        named: Arc::default(),
+        sink: Arc::default(),
+        readers: Arc::new(Semaphore::new(delivery::READERS)),
         hints: hints.clone(),
         registry: registry.clone(),
         times: DeliveryTimes {
@@ -162,6 +166,7 @@ impl Work {
             Feeder { store: self.store.clone(), key: self.key, hints: self.hints.clone(), registry: self.registry };
         supervisor.spawn("members", feeder.run(child.clone()));
         supervisor.spawn("leader", self.leader.run(keeper.want(crate::leader::LEASE), child.clone()));
+        supervisor.spawn("status", self.delivery.clone().write_observed(child.clone()));
         let deliverers = Deliverers {
             store: self.store.clone(),
             hints: self.hints,

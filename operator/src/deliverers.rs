@@ -65,14 +65,14 @@ impl Deliverers {
         tasks: &mut JoinSet<()>,
         shutdown: &CancellationToken,
     ) {
-        let rows = match self.store.cluster_list().await {
+        let rows = match self.store.cluster_taken_list().await {
             Ok(rows) => rows,
             Err(error) => {
                 tracing::warn!(error = vocabulary::chain(&error), "clusters were not read; the next round will");
                 return;
             }
         };
-        let names: Vec<ClusterName> = rows.iter().filter_map(|row| row.taken.name.parse().ok()).collect();
+        let names: Vec<ClusterName> = rows.iter().filter_map(|row| row.name.parse().ok()).collect();
         running.retain(|name, token| {
             let stays = names.contains(name) && !token.is_cancelled();
             if !stays {

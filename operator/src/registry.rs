@@ -58,34 +58,37 @@ impl Feeder {
     }
 
     async fn feed(&self, known: &mut BTreeMap<ClusterName, Known>) -> Result<(), StoreError> {
-        let rows = self.store.cluster_list().await?;
+        let rows = self.store.cluster_taken_list().await?;
         let lives = self.store.credential_lives().await?;
         let expiries: BTreeMap<String, Timestamp> =
             lives.into_iter().map(|life| (life.cluster, life.expires_at)).collect();
         let mut present = Vec::new();
+        let mut news = Vec::new();
         for row in rows {
-            let Ok(name) = row.taken.name.parse::<ClusterName>() else { continue };
-            let Ok(spec) = serde_json::from_value::<ClusterSpec>(row.taken.spec) else {
+            let Ok(name) = row.name.parse::<ClusterName>() else { continue };
+            let Ok(spec) = serde_json::from_value::<ClusterSpec>(row.spec) else {
                 tracing::warn!(cluster = %name, "its stored spec cannot be read");
                 continue;
             };
             present.push(name.clone());
-            let same = known
-                .get(&name)
-                .filter(|known| known.connection == spec.connection && known.member_uid == row.taken.member_uid);
+            let same = same(known, &name, &spec.connection, &row.member_uid);
             // A credential never changes without ending at another time; opening every one each time would cost.
             let current = same.is_some_and(|known| expiries.get(name.as_str()) == Some(&known.expires_at));
-            if current || !expiries.contains_key(name.as_str()) {
-                continue;
+            if !current && expiries.contains_key(name.as_str()) {
+                news.push((name, spec.connection, row.member_uid));
             }
-            let credential = match self.store.credential_get(name.as_str(), &self.key).await {
-                Ok(Some(credential)) => credential,
-                Ok(None) => continue,
-                Err(StoreError::Seal(error)) => {
-                    tracing::error!(cluster = %name, %error, "its credential cannot be used");
+        }
+        let names: Vec<&str> = news.iter().map(|(name, ..)| name.as_str()).collect();
+        let mut credentials = self.store.credential_get_many(&names, &self.key).await?;
+        for (name, connection, member_uid) in news {
+            let same = same(known, &name, &connection, &member_uid);
+            let credential = match credentials.remove(name.as_str()) {
+                Some(Ok(credential)) => credential,
+                None => continue,
+                Some(Err(error)) => {
+                    tracing::error!(cluster = %name, error = vocabulary::chain(&error), "its credential cannot be used");
                     continue;
                 }
-                Err(error) => return Err(error),
             };
             let token = credential.token.expose_secret().to_owned();
             match (same, self.registry.get(&name)) {
@@ -99,10 +102,10 @@ impl Feeder {
                 _ => {
                     let config = MemberConfig {
                         name: name.clone(),
-                        server: spec.connection.server.clone(),
-                        ca_pem: decode_ca(&spec.connection),
-                        tls_server_name: spec.connection.tls_server_name.clone(),
-                        proxy_url: spec.connection.proxy_url.clone(),
+                        server: connection.server.clone(),
+                        ca_pem: decode_ca(&connection),
+                        tls_server_name: connection.tls_server_name.clone(),
+                        proxy_url: connection.proxy_url.clone(),
                         token: credential.token,
                         limits: Limits::default(),
                     };
@@ -115,15 +118,7 @@ impl Feeder {
                     }
                 }
             }
-            known.insert(
-                name.clone(),
-                Known {
-                    connection: spec.connection,
-                    member_uid: row.taken.member_uid,
-                    token,
-                    expires_at: credential.expires_at,
-                },
-            );
+            known.insert(name.clone(), Known { connection, member_uid, token, expires_at: credential.expires_at });
             self.hints.send(Hint::Member(name.to_string()));
         }
         known.retain(|name, _| {
@@ -133,8 +128,19 @@ impl Feeder {
             }
             stays
         });
+        self.registry.complete();
         Ok(())
     }
+}
+
+/// What a member was connected with, if it is still to be connected with that.
+fn same<'a>(
+    known: &'a BTreeMap<ClusterName, Known>,
+    name: &ClusterName,
+    connection: &Connection,
+    member_uid: &str,
+) -> Option<&'a Known> {
+    known.get(name).filter(|known| known.connection == *connection && known.member_uid == member_uid)
 }
 
 fn decode_ca(connection: &Connection) -> Option<Vec<u8>> {

@@ -21,6 +21,14 @@ pub(crate) struct Entry {
     pub(crate) pod: Option<(Vec<u8>, Amounts)>,
 }
 
+impl Entry {
+    /// It was delivered as its row says, and nothing of it was changed since.
+    fn rests(&self) -> bool {
+        let status = &self.status;
+        status.state == ObjectState::Applied && status.applied_epoch == self.row.plan_epoch && status.drift.is_empty()
+    }
+}
+
 /// What was known of a placement, and what is known now.
 #[derive(Debug)]
 pub(crate) struct Change {
@@ -51,16 +59,27 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    /// Takes rows as read from the database. With `all`, rows that are not among them are gone.
-    pub(crate) fn take_rows(&mut self, rows: Vec<PlacementRow>, all: bool, now: Timestamp) -> Vec<PlacementId> {
+    /// Forgets rows that are not among these.
+    pub(crate) fn keep_only(&mut self, rows: &[PlacementRow]) {
         let present: HashSet<PlacementId> = rows.iter().map(|row| row.id).collect();
-        if all {
-            let gone: Vec<PlacementId> = self.entries.keys().filter(|id| !present.contains(id)).copied().collect();
-            for id in gone {
-                self.forget(id);
-            }
+        let gone: Vec<PlacementId> = self.entries.keys().filter(|id| !present.contains(id)).copied().collect();
+        for id in gone {
+            self.forget(id);
         }
+    }
+
+    /// Takes rows as read from the database; one that is known from a later reading stays as it is. Returns each of them
+    /// with whether it says something new or does not rest.
+    pub(crate) fn take_rows(&mut self, rows: Vec<PlacementRow>, now: Timestamp) -> Vec<(PlacementId, bool)> {
+        let mut taken = Vec::with_capacity(rows.len());
         for row in rows {
+            let known = self.entries.get(&row.id);
+            let older = |known: &Entry| row.plan_epoch < known.row.plan_epoch;
+            let changed = known.is_none_or(|known| known.row != row && !older(known));
+            taken.push((row.id, changed || known.is_some_and(|known| !known.rests())));
+            if !changed {
+                continue;
+            }
             let id = object_id(&row.object);
             if self.kinds.get(&id.0) != Some(&row.object.api_version) {
                 self.kinds.insert(id.0.clone(), row.object.api_version.clone());
@@ -74,7 +93,7 @@ impl Board {
                 self.entries.insert(row.id, Entry { row, status, applied_fields: None, pod: None });
             }
         }
-        present.into_iter().collect()
+        taken
     }
 
     /// Takes status as read from the database, once, before anything else.
@@ -274,5 +293,67 @@ fn drift(entry: &Entry, live: &Live) -> Vec<String> {
         vec!["fields that were ours belong to another manager now".to_owned()]
     } else {
         live.lost.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(plan_epoch: u32, target: i32) -> PlacementRow {
+        PlacementRow {
+            id: 7,
+            app: 1,
+            component: "web".to_owned(),
+            cell: "east".to_owned(),
+            cluster: "east".to_owned(),
+            object: ObjectKey {
+                api_version: "apps/v1".to_owned(),
+                kind: "Deployment".to_owned(),
+                namespace: "shop".to_owned(),
+                name: "web".to_owned(),
+            },
+            rank: 0,
+            divided: true,
+            target,
+            floor: 0,
+            surge: 0,
+            plan_epoch,
+            revision: vec![1],
+            wish: Wish::Present,
+        }
+    }
+
+    fn status(state: ObjectState, applied_epoch: u32) -> StatusRow {
+        StatusRow { state, applied_epoch, ..StatusRow::unknown(7, Timestamp::UNIX_EPOCH) }
+    }
+
+    #[test]
+    fn only_rows_that_say_something_new_or_do_not_rest_call_for_a_look() {
+        let mut board = Board::default();
+        let mut take = |row: PlacementRow, now: StatusRow| {
+            let calls = board.take_rows(vec![row], Timestamp::UNIX_EPOCH)[0].1;
+            board.take_status(vec![now]);
+            calls
+        };
+        assert!(take(row(1, 3), status(ObjectState::Applied, 1)), "it is new");
+        assert!(!take(row(1, 3), status(ObjectState::Applied, 1)), "it was delivered");
+        assert!(take(row(2, 4), status(ObjectState::Applied, 1)), "it changed");
+        assert!(take(row(2, 4), status(ObjectState::Failed, 2)), "this plan was not delivered");
+        assert!(take(row(2, 4), status(ObjectState::Refused, 2)), "it failed");
+        let drifted = StatusRow { drift: vec![".spec".to_owned()], ..status(ObjectState::Applied, 2) };
+        assert!(take(row(2, 4), drifted), "it was refused");
+        assert!(take(row(2, 4), status(ObjectState::Applied, 2)), "it drifted");
+        assert!(!take(row(2, 4), status(ObjectState::Applied, 2)));
+    }
+
+    #[test]
+    fn a_row_of_an_earlier_reading_changes_nothing() {
+        let mut board = Board::default();
+        board.take_rows(vec![row(3, 5)], Timestamp::UNIX_EPOCH);
+        board.take_rows(vec![row(2, 4)], Timestamp::UNIX_EPOCH);
+        assert_eq!(board.entries[&7].row, row(3, 5));
+        board.keep_only(&[]);
+        assert!(board.entries.is_empty() && board.by_app.is_empty());
     }
 }

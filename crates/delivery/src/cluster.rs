@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use store::{Claim, ClusterRow, ClusterStatusRow, Hint, StoreError};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vocabulary::{ClusterName, Verdict};
 
@@ -45,10 +46,12 @@ pub async fn run(
     let name = cluster.to_string();
     let stopped = |source| DeliveryError::Store { cluster: name.clone(), source };
     let mut hints = delivery.hints.subscribe();
+    // What was read of the fleet since then is true to all that was heard.
+    let mut heard = Instant::now();
     // Meet the member; say why not as long as that fails. A process that has just begun may hold the lease before it
     // has opened its credentials: that is no fact about the member.
-    let mut just_begun = true;
     let (member, contact) = loop {
+        let complete = delivery.registry.is_complete();
         // Read anew each time: another member may have been put under the name meanwhile.
         let row = registered(&delivery, &name).await.map_err(stopped)?;
         let expected = row.ok_or_else(|| DeliveryError::Gone(name.clone()))?.taken.member_uid;
@@ -62,10 +65,9 @@ pub async fn run(
         };
         match met {
             Ok(met) => break met,
-            Err(_) if just_begun && delivery.registry.get(&cluster).is_none() => {}
+            Err(_) if !complete => {}
             Err(trouble) => say(&delivery, &claim, &name, &trouble).await.map_err(stopped)?,
         }
-        just_begun = false;
         let again = tokio::time::sleep(MEET_AGAIN);
         tokio::pin!(again);
         loop {
@@ -74,13 +76,16 @@ pub async fn run(
                 () = &mut again => break,
                 hint = hints.recv() => match hint.as_deref() {
                     Ok(Hint::Member(changed)) if *changed == name => break,
-                    Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
+                    Ok(Hint::Topology | Hint::Everything) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {
+                        heard = Instant::now();
+                    }
+                    Ok(_) => {}
                     Err(tokio::sync::broadcast::error::RecvError::Closed) => return Ok(()),
                 },
             }
         }
     };
-    let session = Session::begin(delivery, cluster, member, contact, claim).await.map_err(stopped)?;
+    let session = Session::begin(delivery, cluster, member, contact, claim, heard).await.map_err(stopped)?;
     session.run(hints, shutdown).await.map_err(stopped)
 }
 
@@ -114,7 +119,7 @@ async fn say(delivery: &Delivery, claim: &Claim, name: &str, trouble: &Trouble) 
         tracing::warn!(cluster = name, reason = trouble.reason, message = trouble.message, "member cannot be used");
         let status = ClusterStatusRow { checked_at: Some(now), ..status };
         delivery.store.cluster_status_set(claim, name, &status).await?;
-        delivery.hints.send(Hint::Topology);
+        delivery.hints.send(Hint::Health(name.to_owned()));
     } else if status.checked_at.is_none_or(|at| now.duration_since(at) > heartbeat) {
         delivery.store.cluster_seen(claim, name, None, now).await?;
     }

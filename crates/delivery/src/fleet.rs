@@ -19,25 +19,32 @@ pub(crate) struct FleetView {
     pub(crate) member_uids: BTreeMap<String, String>,
 }
 
+impl FleetView {
+    /// Nothing that is delivered says anything else because of what changed.
+    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
+        self.topology.cells == other.topology.cells && self.authorities == other.authorities
+    }
+}
+
 /// Reads the fleet for the deliverers of all clusters.
 #[derive(Debug, Default)]
 pub struct Fleet(SharedRead<FleetView>);
 
 impl Fleet {
-    /// The fleet as it was at some time after this call, or after one that waited for the same reading.
-    pub(crate) async fn now(&self, store: &Store) -> Result<Arc<FleetView>, StoreError> {
-        self.0.since(Instant::now(), async || read(store).await).await
+    /// The fleet as it was at some time after a moment.
+    pub(crate) async fn since(&self, store: &Store, moment: Instant) -> Result<Arc<FleetView>, StoreError> {
+        self.0.since(moment, async || read(store).await).await
     }
 }
 
 async fn read(store: &Store) -> Result<FleetView, StoreError> {
-    let (clusters, rows) = tokio::try_join!(store.cluster_list(), store.cell_list())?;
-    let member_uids = clusters.iter().map(|row| (row.taken.name.clone(), row.taken.member_uid.clone())).collect();
+    let (clusters, rows) = tokio::try_join!(store.cluster_taken_list(), store.cell_list())?;
+    let member_uids = clusters.iter().map(|row| (row.name.clone(), row.member_uid.clone())).collect();
     let clusters = clusters.into_iter().map(|row| StoredCluster {
-        name: row.taken.name,
-        labels: row.taken.labels,
-        spec: row.taken.spec,
-        leaving: row.taken.removal.is_some(),
+        name: row.name,
+        labels: row.labels,
+        spec: row.spec,
+        leaving: row.removal.is_some(),
         health: None,
         kinds: Value::Null,
         capacity: Value::Null,

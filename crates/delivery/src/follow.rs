@@ -1,6 +1,5 @@
 //! Follows a member and the rows meant for it, and writes how the member is.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crds::cluster::v1alpha1::Amounts;
@@ -15,7 +14,7 @@ use crate::cluster::registered;
 use crate::contact::{Trouble, meet};
 use crate::probes::{Probes, Sign};
 use crate::pulse::{Pulse, PulseWrite};
-use crate::session::Session;
+use crate::session::{Rows, Session};
 use crate::watched::Watched;
 
 impl Session {
@@ -25,18 +24,24 @@ impl Session {
         let mut watched = Watched::new(self);
         let mut probes = Probes::default();
         let mut probe = tokio::time::interval(times.probe);
-        let mut reread = tokio::time::interval_at(Instant::now() + times.reread, times.reread);
-        let mut rediscover = tokio::time::interval_at(Instant::now() + times.rediscover, times.rediscover);
+        // Members that were met together do not do the same things at the same moments for ever.
+        let own = self.own_moment();
+        let mut reread = tokio::time::interval_at(Instant::now() + times.reread.mul_f64(own), times.reread);
+        let mut rediscover = tokio::time::interval_at(Instant::now() + times.rediscover.mul_f64(own), times.rediscover);
         for ticks in [&mut probe, &mut reread, &mut rediscover] {
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         }
         let Some(row) = registered(self.delivery(), self.name()).await? else { return Ok(()) };
         let expected_uid = row.taken.member_uid;
         let mut pulse = Pulse::new(times, row.status);
+        let mut heard = Instant::now();
         // A watch from a revision that the member has not reached any more would hear nothing until it has.
         let mut reached = None;
         loop {
             watched.cover(self);
+            // Something is due all the time: when it comes late, it is we who did not listen.
+            pulse.deaf(heard.elapsed().saturating_sub(times.probe));
+            heard = Instant::now();
             tokio::select! {
                 Some((source, event)) = watched.next() => {
                     let listed = matches!(event, WatchEvent::Synced { .. });
@@ -76,18 +81,26 @@ impl Session {
                     self.write_pulse(&mut pulse, &mut watched).await?;
                 }
                 _ = reread.tick() => {
-                    self.read_topology().await?;
-                    self.read_rows(None).await?;
+                    // What one has read serves all until they read again.
+                    let now = Instant::now();
+                    self.read_topology(now.checked_sub(times.reread).unwrap_or(now)).await?;
+                    self.read_rows(Rows::Changed).await?;
                     if self.is_replaced(&expected_uid) { return Ok(()) }
                 }
                 _ = rediscover.tick() => self.rediscover().await,
                 hint = hints.recv() => match hint {
                     Ok(hint) => if self.hear_all(hint, hints).await? || self.is_replaced(&expected_uid) { return Ok(()) },
-                    Err(RecvError::Lagged(_)) => { self.read_topology().await?; self.read_rows(None).await?; }
+                    Err(RecvError::Lagged(_)) => self.read_everything().await?,
                     Err(RecvError::Closed) => return Ok(()),
                 },
             }
         }
+    }
+
+    /// Where in every period the member has its moment, from 0 to 1; by its name.
+    fn own_moment(&self) -> f64 {
+        let hash = vocabulary::ContentHash::of(self.name().as_bytes());
+        f64::from(u16::from_be_bytes([hash.as_bytes()[0], hash.as_bytes()[1]])) / f64::from(u16::MAX)
     }
 
     /// Another cluster was put under the name: nothing of this session holds for it.
@@ -95,16 +108,16 @@ impl Session {
         self.fleet().member_uids.get(self.name()).is_some_and(|uid| uid != expected_uid)
     }
 
-    /// Acts on a hint and on those that wait behind it: rows they name are read together. True when the session must begin
-    /// anew.
+    /// Acts on a hint and on those that wait behind it. True when the session must begin anew.
     async fn hear_all(&self, first: Arc<Hint>, hints: &mut Receiver<Arc<Hint>>) -> Result<bool, StoreError> {
-        let mut rows = BTreeSet::new();
+        let mut topology = false;
         let mut next = Some(first);
         // Not more than wait now: new ones keep coming.
         for left in (0..=hints.len()).rev() {
             let Some(hint) = next.take() else { break };
             match hint.as_ref() {
-                Hint::Deliver(cluster, ids) if cluster == self.name() => rows.extend(ids),
+                Hint::Deliver(named) => self.read_named(&hint, named).await?,
+                Hint::Topology => topology = true,
                 _ => {
                     if self.hear(&hint).await? {
                         return Ok(true);
@@ -116,15 +129,14 @@ impl Session {
                     Ok(hint) => Some(hint),
                     Err(TryRecvError::Empty | TryRecvError::Closed) => None,
                     Err(TryRecvError::Lagged(_)) => {
-                        self.read_topology().await?;
-                        self.read_rows(None).await?;
+                        self.read_everything().await?;
                         return Ok(false);
                     }
                 };
             }
         }
-        if !rows.is_empty() {
-            self.read_rows(Some(&rows.into_iter().collect::<Vec<_>>())).await?;
+        if topology {
+            self.read_topology(Instant::now()).await?;
         }
         Ok(false)
     }
@@ -151,7 +163,6 @@ impl Session {
                 }
                 self.queue().extend(ids);
             }
-            Hint::Topology => self.read_topology().await?,
             Hint::Member(cluster) if cluster == self.name() => {
                 let same = self.delivery().registry.get(self.cluster()).is_some_and(|member| member.is(self.member()));
                 if same {
@@ -160,14 +171,17 @@ impl Session {
                 }
                 return Ok(!same);
             }
-            Hint::Everything => {
-                self.revisions().all_changed();
-                self.read_topology().await?;
-                self.read_rows(None).await?;
-            }
+            Hint::Everything => self.read_everything().await?,
             _ => {}
         }
         Ok(false)
+    }
+
+    /// Hints were lost: whatever they said is read.
+    async fn read_everything(&self) -> Result<(), StoreError> {
+        self.revisions().all_changed();
+        self.read_topology(Instant::now()).await?;
+        self.read_rows(Rows::All).await
     }
 
     async fn rediscover(&self) {
@@ -204,7 +218,7 @@ impl Session {
             (PulseWrite::Sign, Some(now)) => store.cluster_seen(self.claim(), self.name(), status.as_of, now).await?,
             _ => store.cluster_status_set(self.claim(), self.name(), &status).await?,
         }
-        let hint = if write == PulseWrite::Decisive {
+        if write == PulseWrite::Decisive {
             tracing::info!(
                 cluster = self.name(),
                 health = status.health,
@@ -212,11 +226,13 @@ impl Session {
                 message = status.message,
                 "member"
             );
-            Hint::Topology
-        } else {
-            Hint::Capacity(self.name().to_owned())
-        };
-        self.delivery().hints.send(hint);
+        }
+        let name = self.name().to_owned();
+        self.delivery().hints.send(match write {
+            PulseWrite::Decisive => Hint::Health(name),
+            PulseWrite::Numbers => Hint::Capacity(name),
+            PulseWrite::Sign => Hint::Seen(name),
+        });
         pulse.wrote(status);
         Ok(())
     }

@@ -13,6 +13,7 @@ mod fleet;
 mod follow;
 mod live;
 mod metrics;
+mod named;
 mod probes;
 mod pulse;
 mod revisions;
@@ -21,17 +22,22 @@ mod sink;
 mod step;
 mod watched;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use members::Registry;
 use store::{Hints, Store};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 pub use act::MEMBER_WRITES;
 pub use cluster::{DeliveryError, run};
 pub use fleet::Fleet;
 pub use metrics::DeliveryMetrics;
+pub use named::NamedRows;
 pub use revisions::Revisions;
+pub use sink::Sink;
 
 /// What delivery works with. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -42,6 +48,12 @@ pub struct Delivery {
     pub revisions: Arc<Revisions>,
     /// What was read of the fleet.
     pub fleet: Arc<Fleet>,
+    /// Rows that hints name.
+    pub named: Arc<NamedRows>,
+    /// What was observed and is not written yet.
+    pub sink: Arc<Sink>,
+    /// Members whose rows and status are read whole at once: after a start all of them are.
+    pub readers: Arc<Semaphore>,
     /// Hints in and out.
     pub hints: Hints,
     /// Members this process can talk to.
@@ -50,6 +62,20 @@ pub struct Delivery {
     pub times: DeliveryTimes,
     /// Counters.
     pub metrics: DeliveryMetrics,
+}
+
+/// A good number of [`Delivery::readers`]: most of the time of a reading is spent on what was read.
+pub const READERS: usize = 4;
+
+impl Delivery {
+    /// Writes what the deliverers of all clusters observe, until shutdown.
+    ///
+    /// # Errors
+    /// None: what cannot be written is written later.
+    pub async fn write_observed(self, shutdown: CancellationToken) -> Result<(), Infallible> {
+        self.sink.run(&self.store, &self.hints, shutdown).await;
+        Ok(())
+    }
 }
 
 /// Timers of delivery; all configurable, tests use short ones.

@@ -1,5 +1,7 @@
 //! Signs of life of a member, and what they add up to. Pure but for the clock.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use store::{ClusterStatusRow, RECOVERING};
@@ -37,7 +39,7 @@ impl Signal {
     }
 
     /// Fail at once for what time does not heal, everything else after silence.
-    fn judge(&self, silence: std::time::Duration, quiet: (&'static str, &str)) -> Option<Judgement> {
+    fn judge(&self, silence: Duration, quiet: (&'static str, &str)) -> Option<Judgement> {
         let silent = self.last.0.elapsed() >= silence;
         match &self.trouble {
             Some(trouble) if silent || trouble.is_certain() => {
@@ -121,6 +123,15 @@ impl Pulse {
         match outcome {
             Ok(()) => self.watch.alive(),
             Err(trouble) => self.watch.trouble = Some(trouble),
+        }
+    }
+
+    /// We did not listen for so long, because there was too much else to do: that is not the member's silence. Its facts grow
+    /// old all the same, and whoever reads them sees that.
+    pub(crate) fn deaf(&mut self, duration: Duration) {
+        let now = Instant::now();
+        for since in [&mut self.api.last.0, &mut self.watch.last.0] {
+            *since = (*since + duration).min(now);
         }
     }
 
@@ -274,8 +285,6 @@ const LISTING: (&str, &str) = ("Listing", "what runs there is being read");
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn stored(health: &str) -> ClusterStatusRow {
@@ -348,6 +357,20 @@ mod tests {
         pulse.answered(Ok(()));
         tokio::time::advance(times.silence).await;
         assert_eq!(pulse.status(true, |row| row).reason, "Silent");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_we_did_not_listen_to_is_no_silence_and_grows_old() {
+        let times = DeliveryTimes::default();
+        let mut pulse = Pulse::new(times, Some(stored("Pass")));
+        let as_of = pulse.status(true, |row| row).as_of;
+        tokio::time::advance(times.silence * 2).await;
+        pulse.deaf((times.silence * 2).saturating_sub(times.probe));
+        let status = pulse.status(true, |row| row);
+        assert_eq!((status.health.as_str(), status.as_of), ("Pass", as_of));
+        tokio::time::advance(times.silence).await;
+        pulse.deaf(Duration::ZERO);
+        assert_eq!(pulse.status(true, |row| row).reason, "Silent", "now it had the time to say something");
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use members::{ApiKind, Member, MemberError};
 use runtime::queue::Queue;
 use serde_json::Value;
-use store::{Claim, Hint, PlacementId, StatusRow, StoreError};
+use store::{AppId, Claim, Hint, PlacementId, StatusRow, StoreError};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vocabulary::{ClusterName, Fence, ObjectKey};
 
@@ -20,11 +21,20 @@ use crate::fleet::FleetView;
 use crate::live::Live;
 use crate::metrics::{ClusterLabel, FailureLabel};
 use crate::revisions::Revisions;
-use crate::sink::Sink;
+use crate::sink::Source;
 use crate::{Delivery, DeliveryTimes};
 
 /// Objects worked on at once.
 const WORKERS: usize = 24;
+
+/// Of which of the rows that are read the objects are looked at then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rows {
+    /// All: something they do not say may have changed.
+    All,
+    /// Those that say something new or do not rest.
+    Changed,
+}
 
 /// Delivery to a member that was met.
 #[derive(Debug, Clone)]
@@ -41,7 +51,7 @@ struct Inner {
     fleet: ArcSwap<FleetView>,
     board: Mutex<Board>,
     queue: Queue<PlacementId>,
-    sink: Sink,
+    source: Arc<Source>,
     namespaces: Mutex<BTreeSet<String>>,
 }
 
@@ -52,11 +62,14 @@ impl Session {
         member: Member,
         contact: Contact,
         claim: Claim,
+        heard: Instant,
     ) -> Result<Self, StoreError> {
+        let _reader = Arc::clone(&delivery.readers).acquire_owned().await;
         let generation = delivery.store.identity_generation().await?;
         let session = Self(Arc::new(Inner {
             delivery,
             cluster,
+            source: Source::new(claim.clone()),
             claim,
             member,
             contact: ArcSwap::from_pointee(contact),
@@ -64,11 +77,10 @@ impl Session {
             fleet: ArcSwap::from_pointee(FleetView::default()),
             board: Mutex::default(),
             queue: Queue::default(),
-            sink: Sink::default(),
             namespaces: Mutex::default(),
         }));
-        session.read_topology().await?;
-        session.read_rows(None).await?;
+        session.read_topology(heard).await?;
+        session.read_rows(Rows::All).await?;
         let status = session.delivery().store.status_in_cluster(session.name()).await?;
         session.board().take_status(status);
         Ok(session)
@@ -99,8 +111,9 @@ impl Session {
         &self.0.queue
     }
 
-    pub(crate) fn sink(&self) -> &Sink {
-        &self.0.sink
+    /// Sends what was observed of a placement to the database.
+    pub(crate) fn send(&self, app: AppId, before: &StatusRow, now: StatusRow) {
+        self.0.delivery.sink.push(&self.0.source, app, before, now);
     }
 
     pub(crate) fn member(&self) -> &Member {
@@ -183,7 +196,7 @@ impl Session {
         let status = board.observe(entry.row.id, Timestamp::now()).map_or(unobserved, |change| change.now);
         // Under the board's lock: an older status must not overtake this one on its way out.
         if !status.same_facts(&entry.status) {
-            self.0.sink.push(entry.row.app, &entry.status, status);
+            self.send(entry.row.app, &entry.status, status);
         }
     }
 
@@ -206,24 +219,47 @@ impl Session {
         self.0.queue.extend(siblings);
     }
 
-    pub(crate) async fn read_topology(&self) -> Result<(), StoreError> {
+    /// Reads where cells lie and who has authority over them, as it was after some moment. What is delivered says so, and is
+    /// looked at when it changed.
+    pub(crate) async fn read_topology(&self, after: Instant) -> Result<(), StoreError> {
         let delivery = self.delivery();
-        self.0.fleet.store(delivery.fleet.now(&delivery.store).await?);
+        let now = delivery.fleet.since(&delivery.store, after).await?;
+        let before = self.0.fleet.swap(Arc::clone(&now));
+        if !now.says_the_same(&before) {
+            let all: Vec<PlacementId> = self.board().entries.keys().copied().collect();
+            self.0.queue.extend(all);
+        }
         Ok(())
     }
 
-    pub(crate) async fn read_rows(&self, ids: Option<&[PlacementId]>) -> Result<(), StoreError> {
-        let rows = self.delivery().store.placement_in_cluster(self.name(), ids).await?;
-        let touched = {
+    pub(crate) async fn read_rows(&self, wanted: Rows) -> Result<(), StoreError> {
+        let rows = self.delivery().store.placement_in_cluster(self.name()).await?;
+        let taken = {
             let mut board = self.board();
-            let there = |id: &PlacementId| rows.iter().any(|row| row.id == *id);
-            let gone: Vec<PlacementId> = ids.into_iter().flatten().copied().filter(|id| !there(id)).collect();
-            for id in gone {
-                board.forget(id);
-            }
-            board.take_rows(rows, ids.is_none(), Timestamp::now())
+            board.keep_only(&rows);
+            board.take_rows(rows, Timestamp::now())
         };
-        self.0.queue.extend(touched);
+        let looked_at = |(id, calls): (PlacementId, bool)| (calls || wanted == Rows::All).then_some(id);
+        self.0.queue.extend(taken.into_iter().filter_map(looked_at));
+        Ok(())
+    }
+
+    /// Reads the rows of this cluster that a hint names. One that is not there any more was forgotten.
+    pub(crate) async fn read_named(
+        &self,
+        hint: &Arc<Hint>,
+        named: &BTreeMap<String, Vec<PlacementId>>,
+    ) -> Result<(), StoreError> {
+        let Some(ids) = named.get(self.name()) else { return Ok(()) };
+        let delivery = self.delivery();
+        let rows = delivery.named.of(&delivery.store, hint, named, self.name()).await?;
+        let taken = {
+            let mut board = self.board();
+            let there: BTreeSet<PlacementId> = rows.iter().map(|row| row.id).collect();
+            ids.iter().filter(|id| !there.contains(id)).for_each(|id| board.forget(*id));
+            board.take_rows(rows, Timestamp::now())
+        };
+        self.0.queue.extend(taken.into_iter().map(|(id, _)| id));
         Ok(())
     }
 
@@ -233,18 +269,16 @@ impl Session {
         shutdown: CancellationToken,
     ) -> Result<(), StoreError> {
         let inner = &self.0;
-        let ended = shutdown.child_token();
         let work = self.work();
-        let sink = inner.sink.run(&inner.delivery.store, &inner.claim, &inner.delivery.hints, ended.clone());
         let watch = self.follow(&mut hints);
-        tokio::pin!(work, sink, watch);
+        tokio::pin!(work, watch);
         let outcome = tokio::select! {
             () = shutdown.cancelled() => Ok(()),
             () = &mut work => Ok(()),
             outcome = &mut watch => outcome,
-            outcome = &mut sink => outcome,
+            fenced = inner.source.fenced() => Err(fenced),
         };
-        ended.cancel();
+        inner.delivery.sink.leave(&inner.source);
         self.delivery().metrics.followed.get_or_create(&self.label()).set(0);
         outcome
     }

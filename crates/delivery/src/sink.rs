@@ -1,7 +1,7 @@
-//! Status on its way to the database: coalesced by placement, written in batches.
+//! Status on its way to the database: coalesced by placement, written in batches, those of all members together.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use runtime::pace::{Crowd, Pace};
@@ -19,10 +19,37 @@ const BATCH: usize = 500;
 const PATIENCE: Duration = Duration::from_millis(400);
 const RETRY: Duration = Duration::from_millis(500);
 
+/// Whose observations they are: one session with one member.
+#[derive(Debug)]
+pub(crate) struct Source {
+    claim: Claim,
+    /// Cancelled when a write was refused because the claim no longer holds.
+    fenced: CancellationToken,
+}
+
+impl Source {
+    pub(crate) fn new(claim: Claim) -> Arc<Self> {
+        Arc::new(Self { claim, fenced: CancellationToken::new() })
+    }
+
+    /// Completes when the claim was found not to hold any more.
+    pub(crate) async fn fenced(&self) -> StoreError {
+        self.fenced.cancelled().await;
+        StoreError::Fenced { lease: self.claim.lease.clone(), epoch: self.claim.epoch }
+    }
+}
+
+#[derive(Debug)]
+struct Observed {
+    app: AppId,
+    source: Arc<Source>,
+    status: StatusRow,
+}
+
 /// Status waiting to be written; at most one row per placement.
 #[derive(Debug, Default)]
-pub(crate) struct Sink {
-    waiting: Mutex<HashMap<PlacementId, (AppId, StatusRow)>>,
+pub struct Sink {
+    waiting: Mutex<HashMap<PlacementId, Observed>>,
     wake: Notify,
     patient: Notify,
 }
@@ -37,15 +64,24 @@ fn is_urgent(before: &StatusRow, now: &StatusRow) -> bool {
 }
 
 impl Sink {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<PlacementId, Observed>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes the status of a placement; `before` is what was taken last.
-    pub(crate) fn push(&self, app: AppId, before: &StatusRow, status: StatusRow) {
+    pub(crate) fn push(&self, source: &Arc<Source>, app: AppId, before: &StatusRow, status: StatusRow) {
         let urgent = is_urgent(before, &status);
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(status.placement, (app, status));
+        self.waiting().insert(status.placement, Observed { app, source: Arc::clone(source), status });
         if urgent { self.wake.notify_one() } else { self.patient.notify_one() }
     }
 
-    fn take(&self) -> Vec<(AppId, StatusRow)> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    /// A session ended: what it observed and nobody has written is observed anew by the next.
+    pub(crate) fn leave(&self, source: &Arc<Source>) {
+        self.waiting().retain(|_, observed| !Arc::ptr_eq(&observed.source, source));
+    }
+
+    fn take(&self) -> Vec<Observed> {
+        let mut waiting = self.waiting();
         if waiting.len() <= BATCH {
             return std::mem::take(&mut *waiting).into_values().collect();
         }
@@ -55,25 +91,15 @@ impl Sink {
     }
 
     /// Gives back what could not be written, unless something newer waits.
-    fn give_back(&self, rows: Vec<(AppId, StatusRow)>) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        for (app, status) in rows {
-            waiting.entry(status.placement).or_insert((app, status));
+    fn give_back(&self, rows: Vec<Observed>) {
+        let mut waiting = self.waiting();
+        for observed in rows {
+            waiting.entry(observed.status.placement).or_insert(observed);
         }
-        self.wake.notify_one();
     }
 
     /// Writes until shutdown.
-    ///
-    /// # Errors
-    /// [`StoreError::Fenced`] when the lease is lost.
-    pub(crate) async fn run(
-        &self,
-        store: &Store,
-        claim: &Claim,
-        hints: &Hints,
-        shutdown: CancellationToken,
-    ) -> Result<(), StoreError> {
+    pub(crate) async fn run(&self, store: &Store, hints: &Hints, shutdown: CancellationToken) {
         let (mut pace, mut crowd) = (Pace::new(GATHER, GATHER_MOST), Crowd::default());
         loop {
             let patient = async {
@@ -81,7 +107,7 @@ impl Sink {
                 tokio::time::sleep(PATIENCE).await;
             };
             tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
+                () = shutdown.cancelled() => return,
                 () = self.wake.notified() => {}
                 () = patient => {}
             }
@@ -90,27 +116,47 @@ impl Sink {
             if rows.is_empty() {
                 continue;
             }
-            pace.begin(crowd.carry(rows.iter().map(|(app, _)| *app)));
-            let status: Vec<StatusRow> = rows.iter().map(|(_, status)| status.clone()).collect();
-            match store.status_set(claim, &status).await {
-                Ok(()) => {
-                    let mut apps: Vec<AppId> = rows.iter().map(|(app, _)| *app).collect();
-                    apps.sort_unstable();
-                    apps.dedup();
-                    for app in apps {
-                        hints.send(Hint::Observed(app));
-                    }
+            pace.begin(crowd.carry(rows.iter().map(|observed| observed.app)));
+            if rows.len() == BATCH {
+                pace.hurry();
+            }
+            if !self.write(store, hints, rows).await {
+                tokio::select! { () = shutdown.cancelled() => return, () = tokio::time::sleep(RETRY) => {} }
+                self.wake.notify_one();
+            }
+        }
+    }
+
+    /// Writes rows and tells of them. False when some were given back.
+    async fn write(&self, store: &Store, hints: &Hints, mut rows: Vec<Observed>) -> bool {
+        let claimed: Vec<(&Claim, &StatusRow)> =
+            rows.iter().map(|observed| (&observed.source.claim, &observed.status)).collect();
+        match store.status_set(&claimed).await {
+            Ok(lost) => {
+                for observed in rows.iter().filter(|observed| lost.contains(&observed.source.claim)) {
+                    observed.source.fenced.cancel();
                 }
-                Err(error @ StoreError::Fenced { .. }) => return Err(error),
-                Err(error) => {
-                    tracing::warn!(
-                        error = vocabulary::chain(&error),
-                        rows = rows.len(),
-                        "status was not written; it will be"
-                    );
-                    self.give_back(rows);
-                    tokio::select! { () = shutdown.cancelled() => return Ok(()), () = tokio::time::sleep(RETRY) => {} }
+                let written = rows.iter().filter(|observed| !lost.contains(&observed.source.claim));
+                let apps: BTreeSet<AppId> = written.map(|observed| observed.app).collect();
+                for app in apps {
+                    hints.send(Hint::Observed(app));
                 }
+                true
+            }
+            // One that the database does not take must not hold up the others.
+            Err(StoreError::Refused(_)) if rows.len() > 1 => {
+                let second = rows.split_off(rows.len() / 2);
+                let first = Box::pin(self.write(store, hints, rows)).await;
+                Box::pin(self.write(store, hints, second)).await && first
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = vocabulary::chain(&error),
+                    rows = rows.len(),
+                    "status was not written; it will be"
+                );
+                self.give_back(rows);
+                false
             }
         }
     }

@@ -144,7 +144,7 @@ impl Watched {
             let over = observed.as_ref().is_some_and(|change| change.now.state.is_over());
             // Under the board's lock: see `record`.
             if let (Some(change), Some(app)) = (observed, app) {
-                session.sink().push(app, &change.before, change.now);
+                session.send(app, &change.before, change.now);
             }
             drop(board);
             if asks_for_work {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use vocabulary::ClusterName;
@@ -12,6 +13,7 @@ use crate::Member;
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
     members: Arc<ArcSwap<BTreeMap<ClusterName, Member>>>,
+    complete: Arc<AtomicBool>,
 }
 
 impl Registry {
@@ -27,6 +29,16 @@ impl Registry {
             next.insert(member.name().clone(), member.clone());
             next
         });
+    }
+
+    /// Every credential that is stored was looked at: who is missing from now on has none that can be used.
+    pub fn complete(&self) {
+        self.complete.store(true, Ordering::Release);
+    }
+
+    /// Whether that was said. Before it was, a missing member is no fact about the member.
+    pub fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::Acquire)
     }
 
     /// Forgets a member. Handles in use stay usable.

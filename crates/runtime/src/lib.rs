@@ -7,4 +7,5 @@ pub mod pace;
 pub mod probes;
 pub mod queue;
 pub mod shared_read;
+pub mod spacing;
 pub mod supervise;

@@ -38,8 +38,8 @@ pub(crate) async fn apply(
         for (cluster, placement) in touched {
             by_cluster.entry(cluster).or_default().push(placement);
         }
-        for (cluster, placements) in by_cluster {
-            schedule.hints.send(Hint::Deliver(cluster, placements));
+        if !by_cluster.is_empty() {
+            schedule.hints.send(Hint::Deliver(by_cluster));
         }
         for row in &rows {
             schedule.hints.send(Hint::Show(row.app));

@@ -22,10 +22,19 @@ pub(crate) struct AppFacts {
     pub(crate) standing: (ContentHash, DecisionRecord),
     pub(crate) wanted: ContentHash,
     pub(crate) rows: Vec<PlacementRow>,
+    /// Where in the rows those of each cell are.
+    by_cell: HashMap<String, Vec<usize>>,
     pub(crate) status: HashMap<PlacementId, StatusRow>,
     pub(crate) held: Vec<ReservationRow>,
     /// Every revision that is wanted or placed.
     pub(crate) revisions: BTreeMap<ContentHash, Arc<StoredRevision>>,
+}
+
+impl AppFacts {
+    /// Rows of a cell, or of the implicit one of a cluster.
+    pub(crate) fn rows_in(&self, cell: &str) -> impl Iterator<Item = &PlacementRow> {
+        self.by_cell.get(cell).into_iter().flatten().map(|place| &self.rows[*place])
+    }
 }
 
 /// A batch.
@@ -75,7 +84,12 @@ pub(crate) async fn gather(schedule: &Schedule, batch: &[AppId]) -> Result<Gathe
             .map_err(|error| StoreError::Corrupt { what: "application.intent", reason: error.to_string() })?;
         let standing = standing(&row);
         let held = held.remove(&row.id).unwrap_or_default();
-        apps.push(AppFacts { row, intent, standing, wanted, rows: placed, status: own_status, held, revisions });
+        let mut by_cell: HashMap<String, Vec<usize>> = HashMap::new();
+        for (place, row) in placed.iter().enumerate() {
+            by_cell.entry(row.cell.clone()).or_default().push(place);
+        }
+        let (rows, status) = (placed, own_status);
+        apps.push(AppFacts { row, intent, standing, wanted, rows, by_cell, status, held, revisions });
     }
     Ok(Gathered { world, apps })
 }

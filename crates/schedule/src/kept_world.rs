@@ -1,6 +1,6 @@
 //! The fleet as the last batch left it: batches that follow each other closely need not read it anew.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ pub(crate) struct KeptWorld {
     /// Rises with everything that is heard.
     heard: AtomicU64,
     kept: Mutex<Option<Read>>,
+    /// In the last that was read.
+    clusters: AtomicUsize,
 }
 
 /// A world, when it was read, and what had been heard before.
@@ -48,7 +50,14 @@ impl KeptWorld {
             return Ok(kept);
         }
         let at = Instant::now();
-        Ok(Read { world: read().await?, at, heard })
+        let world = read().await?;
+        self.clusters.store(world.topology.clusters.len(), Ordering::Relaxed);
+        Ok(Read { world, at, heard })
+    }
+
+    /// How many clusters there were at the last reading.
+    pub(crate) fn clusters(&self) -> usize {
+        self.clusters.load(Ordering::Relaxed)
     }
 
     /// Keeps a world for the next batch, with what was booked in it and is written.

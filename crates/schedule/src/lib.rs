@@ -5,7 +5,6 @@
 //! writes.
 
 mod apply;
-mod changed;
 mod gather;
 mod guard;
 mod kept_world;
@@ -20,7 +19,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use changed::Changed;
 use domain::stored_revision::StoredRevision;
 use jiff::{SignedDuration, Timestamp};
 use kept_world::KeptWorld;
@@ -36,6 +34,8 @@ pub use metrics::ScheduleMetrics;
 
 /// Applications decided in one transaction.
 const BATCH: usize = 64;
+/// Fewer where each may have a place in many clusters: so many places in all.
+const PLACES: usize = 4096;
 /// Applications looked at together when something of them was observed.
 const SIFTED: usize = 256;
 /// Between two looks at one application because of what was observed: what several members say at once is looked at
@@ -46,6 +46,9 @@ const GATHER: Duration = Duration::from_millis(2);
 const GATHER_MOST: Duration = Duration::from_millis(60);
 /// The same for looks at what was observed, of which few matter.
 const SIFT_MOST: Duration = Duration::from_millis(250);
+/// Between two looks at every application: many members that turn at once are one reason.
+const EVERYTHING: Duration = Duration::from_millis(10);
+const EVERYTHING_MOST: Duration = Duration::from_millis(500);
 /// Between two moments at which revisions that became ready are remembered.
 const REMEMBERED: Duration = Duration::from_secs(1);
 
@@ -125,8 +128,8 @@ impl Schedule {
         let mut again = tokio::time::interval(self.times.look_again);
         // When a cluster will have been silent for long enough: computed from rows, so a restart loses nothing.
         let mut failover: Option<Instant> = None;
+        let (mut everything, mut wanted) = (Pace::new(EVERYTHING, EVERYTHING_MOST), false);
         let mut observed: HashMap<AppId, Instant> = HashMap::new();
-        let mut changed = Changed::default();
         loop {
             let due = async {
                 match failover {
@@ -136,13 +139,15 @@ impl Schedule {
             };
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                _ = again.tick() => failover = self.everything().await,
-                () = due => failover = self.everything().await,
+                () = everything.ready(), if wanted => {
+                    wanted = false;
+                    everything.begin(true);
+                    failover = self.everything().await;
+                }
+                _ = again.tick() => wanted = true,
+                () = due => (failover, wanted) = (None, true),
                 hint = hints.recv() => match hint.as_deref() {
-                    Ok(Hint::Decide(app)) => match changed.rest(*app) {
-                        Duration::ZERO => self.queue.push(*app),
-                        rest => self.queue.push_after(*app, rest),
-                    },
+                    Ok(Hint::Decide(app)) => self.queue.push(*app),
                     Ok(Hint::Observed(app)) => {
                         observed.retain(|_, at| at.elapsed() < PACE);
                         if let Some(at) = observed.get(app) {
@@ -152,7 +157,10 @@ impl Schedule {
                             self.observed.push(*app);
                         }
                     }
-                    Ok(Hint::Topology | Hint::Everything) | Err(RecvError::Lagged(_)) => failover = self.everything().await,
+                    Ok(Hint::Topology | Hint::Health(_) | Hint::Everything) | Err(RecvError::Lagged(_)) => {
+                        self.world.forget();
+                        wanted = true;
+                    }
                     Ok(Hint::Capacity(_)) => {
                         self.world.forget();
                         self.waiting_for_capacity().await;
@@ -219,7 +227,8 @@ impl Schedule {
                 }
                 while !matches!(
                     hints.recv().await.as_deref(),
-                    Ok(Hint::Topology | Hint::Capacity(_) | Hint::Everything) | Err(_)
+                    Ok(Hint::Topology | Hint::Health(_) | Hint::Seen(_) | Hint::Capacity(_) | Hint::Everything)
+                        | Err(_)
                 ) {}
             }
         };
@@ -268,10 +277,10 @@ impl Schedule {
         loop {
             let batch = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                batch = async { pace.ready().await; self.queue.take(BATCH).await } => batch,
+                batch = async { pace.ready().await; self.queue.take(self.batch()).await } => batch,
             };
             pace.begin(crowd.carry(batch.iter().copied()));
-            if batch.len() == BATCH {
+            if batch.len() >= self.batch() {
                 pace.hurry();
             }
             let begun = std::time::Instant::now();
@@ -294,6 +303,11 @@ impl Schedule {
             }
             self.metrics.depth.set(self.queue.depth() as i64);
         }
+    }
+
+    /// Applications that may be decided in one transaction.
+    fn batch(&self) -> usize {
+        (PLACES / self.world.clusters().max(1)).clamp(1, BATCH)
     }
 
     /// Decides a batch. Returns applications that are to be looked at again at once.

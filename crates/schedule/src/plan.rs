@@ -1,6 +1,6 @@
 //! Decides, for each application of a batch: numbers, revisions, objects, floors. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::decision_record::{DecisionRecord, rebalance_plan};
 use domain::health::Failover;
@@ -316,10 +316,8 @@ fn cell_revisions(world: &World, facts: &AppFacts, cells: &BTreeMap<CellName, i3
         .keys()
         .map(|cell| {
             let cluster = world.topology.cells.get(cell).map(|facts| facts.cluster.as_str());
-            let present = || facts.rows.iter().filter(|row| row.wish == Wish::Present);
-            let row = present()
-                .find(|row| row.cell == cell.as_str())
-                .or_else(|| present().find(|row| Some(row.cell.as_str()) == cluster));
+            let present = |cell| facts.rows_in(cell).find(|row| row.wish == Wish::Present);
+            let row = present(cell.as_str()).or_else(|| present(cluster?));
             let revision = row.and_then(|row| ContentHash::from_bytes(&row.revision));
             (cell.clone(), revision.unwrap_or(facts.wanted))
         })
@@ -358,20 +356,14 @@ fn settled(world: &World, facts: &AppFacts, cell: &CellName) -> Verdict {
     let Some(cluster) = world.topology.cells.get(cell).map(|facts| facts.cluster.as_str()) else {
         return Verdict::Unknown;
     };
-    let rows: Vec<&PlacementRow> = facts
-        .rows
-        .iter()
-        .filter(|row| {
-            row.wish == Wish::Present && (row.cell == cell.as_str() || row.cell == cluster && row.cluster == cluster)
-        })
-        .collect();
     if !world.is_fresh(cluster) {
         return Verdict::Unknown;
     }
-    Verdict::all(
-        rows.into_iter()
-            .map(|row| facts.status.get(&row.id).map_or(Verdict::Unknown, |status| row_settled(row, status))),
-    )
+    let of_cluster = facts.rows_in(cluster).filter(|row| row.cluster == cluster);
+    let present = facts.rows_in(cell.as_str()).chain(of_cluster).filter(|row| row.wish == Wish::Present);
+    let verdict =
+        |row: &PlacementRow| facts.status.get(&row.id).map_or(Verdict::Unknown, |status| row_settled(row, status));
+    Verdict::all(present.map(verdict))
 }
 
 fn is_ready(world: &World, facts: &AppFacts, places: &Places) -> bool {
@@ -384,11 +376,10 @@ fn is_ready(world: &World, facts: &AppFacts, places: &Places) -> bool {
 
 fn reserve(world: &World, facts: &AppFacts, objects: &[Desired<'_>], plan: &mut AppPlan) {
     let mut books = BTreeMap::new();
+    let floors: HashMap<PlacementId, i32> = plan.changes.iter().map(|change| (change.id, change.floor)).collect();
     let held = |object: &Desired<'_>| {
-        let row = facts.rows.iter().find(|row| object.is(row));
-        row.map_or(0, |row| {
-            plan.changes.iter().find(|change| change.id == row.id).map_or(row.floor, |change| change.floor)
-        })
+        let row = facts.rows_in(object.cell.as_str()).find(|row| object.is(row));
+        row.map_or(0, |row| floors.get(&row.id).copied().unwrap_or(row.floor))
     };
     for object in objects {
         let replicas = object.target.max(held(object));

@@ -46,7 +46,7 @@ pub(crate) fn reconcile(
 ) {
     let mut wanted: BTreeMap<PlacementId, &Desired<'_>> = BTreeMap::new();
     for object in objects {
-        match facts.rows.iter().find(|row| object.is(row) && !wanted.contains_key(&row.id)) {
+        match facts.rows_in(object.cell.as_str()).find(|row| object.is(row) && !wanted.contains_key(&row.id)) {
             Some(row) => {
                 wanted.insert(row.id, object);
             }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as Ts, ToSqlx};
+use runtime::crash::{Side, point};
 use serde_json::Value;
 
 use crate::{Claim, Removal, Store, StoreError};
@@ -83,6 +84,20 @@ impl ClusterStatusRow {
     }
 }
 
+macro_rules! cluster_taken {
+    ($row:ident) => {
+        Removal::parse($row.removal).map(|removal| ClusterTaken {
+            name: $row.name,
+            object_uid: $row.object_uid,
+            member_uid: $row.member_uid,
+            generation: $row.generation,
+            labels: $row.labels,
+            spec: $row.spec,
+            removal,
+        })
+    };
+}
+
 macro_rules! cluster_row {
     ($row:expr) => {{
         let row = $row;
@@ -104,18 +119,7 @@ macro_rules! cluster_row {
             }
             _ => None,
         };
-        Ok::<_, StoreError>(ClusterRow {
-            taken: ClusterTaken {
-                name: row.name,
-                object_uid: row.object_uid,
-                member_uid: row.member_uid,
-                generation: row.generation,
-                labels: row.labels,
-                spec: row.spec,
-                removal: Removal::parse(row.removal)?,
-            },
-            status,
-        })
+        Ok::<_, StoreError>(ClusterRow { taken: cluster_taken!(row)?, status })
     }};
 }
 
@@ -189,7 +193,30 @@ impl Store {
         Ok(gone)
     }
 
-    /// All clusters, by name.
+    /// All clusters as taken in, by name.
+    pub async fn cluster_taken_list(&self) -> Result<Vec<ClusterTaken>, StoreError> {
+        let rows = sqlx::query!(
+            "SELECT name, object_uid, member_uid, generation, labels, spec, removal FROM cluster ORDER BY name"
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(|row| cluster_taken!(row)).collect()
+    }
+
+    /// Clusters as taken in that have this name or are this member, by name.
+    pub async fn cluster_taken_alike(&self, name: &str, member_uid: &str) -> Result<Vec<ClusterTaken>, StoreError> {
+        let rows = sqlx::query!(
+            "SELECT name, object_uid, member_uid, generation, labels, spec, removal FROM cluster
+             WHERE name = $1 OR member_uid = $2 ORDER BY name",
+            name,
+            member_uid
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(|row| cluster_taken!(row)).collect()
+    }
+
+    /// All clusters with what is known of them, by name.
     pub async fn cluster_list(&self) -> Result<Vec<ClusterRow>, StoreError> {
         let rows = sqlx::query!(
             r#"
@@ -260,16 +287,28 @@ impl Store {
         as_of: Option<Timestamp>,
         checked_at: Timestamp,
     ) -> Result<(), StoreError> {
-        let mut write = self.write(claim, "cluster_seen").await?;
-        sqlx::query!(
-            "UPDATE cluster_status SET as_of = coalesce($2, as_of), checked_at = $3 WHERE cluster = $1",
+        point("cluster_seen", Side::Before);
+        // One statement, and so one transaction: every member has its own, all the time.
+        let held = sqlx::query_scalar!(
+            r#"
+            WITH claim AS MATERIALIZED (
+              SELECT 1 FROM lease WHERE name = $4 AND epoch = $5 AND expires_at > now() FOR SHARE
+            ), written AS (
+              UPDATE cluster_status SET as_of = coalesce($2, as_of), checked_at = $3 FROM claim WHERE cluster = $1
+            ) SELECT count(*) AS "held!" FROM claim"#,
             cluster,
             as_of.map(Timestamp::to_sqlx) as _,
-            checked_at.to_sqlx() as _
+            checked_at.to_sqlx() as _,
+            claim.lease,
+            claim.epoch,
         )
-        .execute(&mut **write)
+        .fetch_one(&self.pool)
         .await?;
-        write.commit().await
+        point("cluster_seen", Side::After);
+        if held == 0 {
+            return Err(StoreError::Fenced { lease: claim.lease.clone(), epoch: claim.epoch });
+        }
+        Ok(())
     }
 
     /// How many applications have an object in each cluster.

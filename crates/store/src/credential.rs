@@ -1,5 +1,7 @@
 //! Member credentials, sealed.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as Ts, ToSqlx};
 use secrecy::{ExposeSecret, SecretString};
@@ -60,22 +62,30 @@ impl Store {
         write.commit().await
     }
 
-    /// A cluster's credential.
-    pub async fn credential_get(&self, cluster: &str, key: &EnvelopeKey) -> Result<Option<Credential>, StoreError> {
-        let row = sqlx::query!(
-            r#"SELECT sealed, issued_at AS "issued_at: Ts", expires_at AS "expires_at: Ts" FROM credential WHERE cluster = $1"#,
-            cluster
+    /// Credentials of some clusters, by name. One that cannot be opened says why, and keeps nobody from the others; clusters
+    /// without one are left out.
+    pub async fn credential_get_many(
+        &self,
+        clusters: &[&str],
+        key: &EnvelopeKey,
+    ) -> Result<HashMap<String, Result<Credential, StoreError>>, StoreError> {
+        let rows = sqlx::query!(
+            r#"SELECT cluster, sealed, issued_at AS "issued_at: Ts", expires_at AS "expires_at: Ts" FROM credential WHERE cluster = ANY($1)"#,
+            clusters as _
         )
-        .fetch_optional(&self.pool)
+        .fetch_all(&self.pool)
         .await?;
-        let Some(row) = row else { return Ok(None) };
-        let token = String::from_utf8(key.open(&purpose(cluster), &row.sealed)?)
-            .map_err(|error| StoreError::corrupt("credential", error))?;
-        Ok(Some(Credential {
-            token: SecretString::from(token),
-            issued_at: row.issued_at.to_jiff(),
-            expires_at: row.expires_at.to_jiff(),
-        }))
+        let open = |cluster: &str, sealed: &[u8]| {
+            let token = String::from_utf8(key.open(&purpose(cluster), sealed)?)
+                .map_err(|error| StoreError::corrupt("credential", error))?;
+            Ok(SecretString::from(token))
+        };
+        let opened = rows.into_iter().map(|row| {
+            let (issued_at, expires_at) = (row.issued_at.to_jiff(), row.expires_at.to_jiff());
+            let token = open(&row.cluster, &row.sealed);
+            (row.cluster, token.map(|token| Credential { token, issued_at, expires_at }))
+        });
+        Ok(opened.collect())
     }
 
     /// From when to when each cluster's credential is valid.

@@ -5,7 +5,7 @@
 //! A notification is a transaction that waits for the disk, so a process that is alone sends none but its own sign of life,
 //! an empty list. Who hears a process for the first time tells it to read everything: before that, nothing was sent.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -37,16 +37,20 @@ const RECONNECT: Duration = Duration::from_secs(1);
 pub enum Hint {
     /// An application's intent, or something its decision depends on.
     Decide(AppId),
-    /// Placement rows of a cluster.
-    Deliver(String, Vec<PlacementId>),
+    /// Placement rows of some clusters: what was decided together is told together, however many clusters it concerns.
+    Deliver(BTreeMap<String, Vec<PlacementId>>),
     /// What is known of an application's objects in the members.
     Observed(AppId),
     /// What else an application's status is made of.
     Show(AppId),
     /// A cluster, a cell or a directive.
     Topology,
+    /// A cluster's health, or the kinds it serves.
+    Health(String),
     /// A cluster's capacity.
     Capacity(String),
+    /// A cluster's last sign of life.
+    Seen(String),
     /// A cluster's credential or connection.
     Connection(String),
     /// This process can talk to a member now, or in another way than before.
@@ -180,15 +184,29 @@ async fn notify(store: &Store, me: &str, texts: &[String]) -> Result<(), StoreEr
     Ok(())
 }
 
+/// A hint as JSON, in parts where it is too long for one notification.
+fn items(hint: &Hint) -> Vec<String> {
+    let json = |hint: &Hint| serde_json::to_string(hint).expect("hints are plain data");
+    let item = json(hint);
+    if item.len() <= NOTIFY_MAX {
+        return vec![item];
+    }
+    match hint {
+        Hint::Deliver(clusters) if clusters.len() > 1 => {
+            let mut first = clusters.clone();
+            let middle = clusters.keys().nth(clusters.len() / 2).expect("it is within the map").clone();
+            let second = first.split_off(&middle);
+            [first, second].into_iter().flat_map(|half| items(&Hint::Deliver(half))).collect()
+        }
+        _ => vec![json(&Hint::Everything)],
+    }
+}
+
 /// JSON lists of hints, each short enough for one notification.
 fn texts(hints: &BTreeSet<Arc<Hint>>) -> Vec<String> {
     let mut texts = Vec::new();
     let mut current = String::new();
-    for hint in hints {
-        let mut item = serde_json::to_string(hint.as_ref()).expect("hints are plain data");
-        if item.len() > NOTIFY_MAX {
-            item = serde_json::to_string(&Hint::Everything).expect("hints are plain data");
-        }
+    for item in hints.iter().flat_map(|hint| items(hint)) {
         if !current.is_empty() && current.len() + item.len() > NOTIFY_MAX {
             texts.push(format!("[{}]", std::mem::take(&mut current)));
         }
@@ -201,4 +219,29 @@ fn texts(hints: &BTreeSet<Arc<Hint>>) -> Vec<String> {
         texts.push(format!("[{current}]"));
     }
     texts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_for_one_notification_is_told_in_parts_or_as_everything() {
+        let deliver = |clusters: usize, rows: i64| {
+            Hint::Deliver((0..clusters).map(|number| (format!("cluster-{number:04}"), (0..rows).collect())).collect())
+        };
+        let told = |hint: Hint| -> Vec<Hint> {
+            let texts = texts(&BTreeSet::from([Arc::new(hint)]));
+            assert!(texts.iter().all(|text| text.len() <= NOTIFY_MAX + "[]".len()), "Postgres takes it");
+            texts.iter().flat_map(|text| serde_json::from_str::<Vec<Hint>>(text).unwrap()).collect()
+        };
+        assert_eq!(told(deliver(3, 2)), [deliver(3, 2)]);
+        let mut parts = BTreeMap::new();
+        for part in told(deliver(1_000, 4)) {
+            let Hint::Deliver(clusters) = part else { panic!("{part:?}") };
+            parts.extend(clusters);
+        }
+        assert_eq!(Hint::Deliver(parts), deliver(1_000, 4));
+        assert_eq!(told(deliver(1, 10_000)), [Hint::Everything]);
+    }
 }

@@ -4,7 +4,7 @@
 //! neither a busy runtime nor a busy pool can lose them. Time is the database's; giving up is decided by the
 //! local monotonic clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ pub struct Term {
 }
 
 /// What a write presents to show that it may be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Claim {
     /// Name of the lease.
     pub lease: String,
@@ -201,12 +201,12 @@ impl Heart {
     }
 
     fn publish(&self, held: &[(String, i64)], valid_until: Instant) {
+        let held: HashMap<&str, i64> = held.iter().map(|(lease, epoch)| (lease.as_str(), *epoch)).collect();
         let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, sender) in wanted.iter() {
             let term = held
-                .iter()
-                .find(|(held, _)| held == name)
-                .map(|(lease, epoch)| Term { claim: Claim { lease: lease.clone(), epoch: *epoch }, valid_until });
+                .get(name.as_str())
+                .map(|epoch| Term { claim: Claim { lease: name.clone(), epoch: *epoch }, valid_until });
             let before = sender.borrow().as_ref().map(|term| term.claim.epoch);
             let now = term.as_ref().map(|term| term.claim.epoch);
             if before != now {
@@ -236,7 +236,8 @@ impl Heart {
         }
         let Some(connection) = self.connection.as_mut() else { return };
         let released = sqlx::query!(
-            "UPDATE lease SET expires_at = now() WHERE holder = $1 AND name = ANY($2)",
+            "UPDATE lease SET expires_at = now() WHERE name IN (
+               SELECT name FROM lease WHERE holder = $1 AND name = ANY($2) ORDER BY name FOR NO KEY UPDATE)",
             self.holder,
             &held
         )

@@ -131,19 +131,28 @@ impl Store {
         rows.into_iter().map(|row| placement_row!(row)).collect()
     }
 
-    /// Placements of a cluster, all or those with the given ids.
-    pub async fn placement_in_cluster(
-        &self,
-        cluster: &str,
-        ids: Option<&[PlacementId]>,
-    ) -> Result<Vec<PlacementRow>, StoreError> {
+    /// Some placements, by id. Unknown ids are left out.
+    pub async fn placement_get_many(&self, ids: &[PlacementId]) -> Result<Vec<PlacementRow>, StoreError> {
         let rows = sqlx::query!(
             r#"
             SELECT id, app, component, cell, cluster, api_version, kind, namespace, object_name, rank, divided,
                    target, floor, surge, plan_epoch, revision, wish
-            FROM placement WHERE cluster = $1 AND ($2::bigint[] IS NULL OR id = ANY($2)) ORDER BY rank, id"#,
-            cluster,
-            ids as _
+            FROM placement WHERE id = ANY($1) ORDER BY rank, id"#,
+            ids
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(|row| placement_row!(row)).collect()
+    }
+
+    /// All placements of a cluster.
+    pub async fn placement_in_cluster(&self, cluster: &str) -> Result<Vec<PlacementRow>, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            SELECT id, app, component, cell, cluster, api_version, kind, namespace, object_name, rank, divided,
+                   target, floor, surge, plan_epoch, revision, wish
+            FROM placement WHERE cluster = $1 ORDER BY rank, id"#,
+            cluster
         )
         .fetch_all(&self.pool)
         .await?;

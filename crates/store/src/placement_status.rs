@@ -1,5 +1,7 @@
 //! What became of placements: written by whoever delivers to the cluster, and by nobody else.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as Ts, ToSqlx};
 use runtime::crash::{Side, point};
@@ -176,14 +178,24 @@ impl Store {
         rows.into_iter().map(|row| status_row!(row)).collect()
     }
 
-    /// Writes many at once. Placements that are no longer there are left out.
-    pub async fn status_set(&self, claim: &Claim, rows: &[StatusRow]) -> Result<(), StoreError> {
-        if rows.is_empty() {
-            return Ok(());
+    /// Writes many at once, each under the claim of whoever delivers its object. Placements that are no longer there are left
+    /// out. Returns the claims that hold no longer: nothing of theirs was written.
+    pub async fn status_set(&self, claimed: &[(&Claim, &StatusRow)]) -> Result<Vec<Claim>, StoreError> {
+        if claimed.is_empty() {
+            return Ok(Vec::new());
         }
+        let claims: Vec<&Claim> =
+            claimed.iter().map(|(claim, _)| *claim).collect::<BTreeSet<_>>().into_iter().collect();
+        let leases: Vec<&str> = claims.iter().map(|claim| claim.lease.as_str()).collect();
+        let epochs: Vec<i64> = claims.iter().map(|claim| claim.epoch).collect();
+        let number = |claim: &Claim| claims.binary_search(&claim).map_or(0, |place| place as i64 + 1);
+        let numbers: Vec<i64> = claimed.iter().map(|(claim, _)| number(claim)).collect();
+        let rows: Vec<&StatusRow> = claimed.iter().map(|(_, row)| *row).collect();
         let placements: Vec<i64> = rows.iter().map(|row| row.placement).collect();
         let states: Vec<&str> = rows.iter().map(|row| row.state.as_str()).collect();
-        let messages: Vec<Option<&str>> = rows.iter().map(|row| row.message.as_deref()).collect();
+        // Postgres takes no text with a zero in it, and a member may say anything.
+        let messages: Vec<Option<String>> =
+            rows.iter().map(|row| row.message.as_ref().map(|message| message.replace('\0', ""))).collect();
         let applied_epochs: Vec<i64> = rows.iter().map(|row| i64::from(row.applied_epoch)).collect();
         let applied_hashes: Vec<Option<&[u8]>> = rows.iter().map(|row| row.applied_hash.as_deref()).collect();
         let revisions: Vec<Option<&[u8]>> = rows.iter().map(|row| row.applied_revision.as_deref()).collect();
@@ -199,21 +211,25 @@ impl Store {
         let drift: Vec<serde_json::Value> = rows.iter().map(|row| row.drift.clone().into()).collect();
         let changed: Vec<Ts> = rows.iter().map(|row| row.changed_at.to_sqlx()).collect();
         point("status_set", Side::Before);
-        // One statement, and so one transaction: the claim is checked and held in it as in every other.
+        // One statement, and so one transaction: the claims are checked and held in it as in every other, locked in the order
+        // in which they are renewed.
         let held = sqlx::query_scalar!(
             r#"
             WITH claim AS MATERIALIZED (
-              SELECT 1 FROM lease WHERE name = $17 AND epoch = $18 AND expires_at > now() FOR SHARE
+              SELECT c.number FROM unnest($17::text[], $18::bigint[]) WITH ORDINALITY AS c (name, epoch, number)
+              JOIN lease l ON l.name = c.name AND l.epoch = c.epoch AND l.expires_at > now()
+              ORDER BY l.name FOR SHARE OF l
             ), written AS (
             INSERT INTO placement_status (placement, state, message, applied_epoch, applied_hash, applied_revision, fields_hash,
               object_uid, observed_epoch, replicas, ready, available, updated, settled, drift, changed_at)
             SELECT n.placement, n.state, n.message, n.applied_epoch, n.applied_hash, n.applied_revision, n.fields_hash,
               n.object_uid, n.observed_epoch, n.replicas, n.ready, n.available, n.updated, n.settled,
               ARRAY(SELECT jsonb_array_elements_text(n.drift)), n.changed_at
-            FROM claim CROSS JOIN unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::bytea[], $7::bytea[], $8::text[],
-                        $9::bigint[], $10::int[], $11::int[], $12::int[], $13::int[], $14::bool[], $15::jsonb[], $16::timestamptz[])
+            FROM claim JOIN unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::bytea[], $7::bytea[], $8::text[],
+                        $9::bigint[], $10::int[], $11::int[], $12::int[], $13::int[], $14::bool[], $15::jsonb[], $16::timestamptz[], $19::bigint[])
               AS n (placement, state, message, applied_epoch, applied_hash, applied_revision, fields_hash, object_uid,
-                    observed_epoch, replicas, ready, available, updated, settled, drift, changed_at)
+                    observed_epoch, replicas, ready, available, updated, settled, drift, changed_at, claim)
+              ON n.claim = claim.number
             JOIN placement p ON p.id = n.placement
             -- Nobody forgets a placement between this look and the end of the statement.
             FOR KEY SHARE OF p
@@ -223,7 +239,7 @@ impl Store {
               object_uid = excluded.object_uid, observed_epoch = excluded.observed_epoch, replicas = excluded.replicas,
               ready = excluded.ready, available = excluded.available, updated = excluded.updated, settled = excluded.settled,
               drift = excluded.drift, changed_at = excluded.changed_at
-            ) SELECT count(*) AS "held!" FROM claim"#,
+            ) SELECT number AS "number!" FROM claim"#,
             &placements,
             &states as _,
             &messages as _,
@@ -240,15 +256,13 @@ impl Store {
             &settled,
             &drift,
             &changed as _,
-            claim.lease,
-            claim.epoch,
+            &leases as _,
+            &epochs,
+            &numbers,
         )
-        .fetch_one(&self.pool)
+        .fetch_all(&self.pool)
         .await?;
         point("status_set", Side::After);
-        if held == 0 {
-            return Err(StoreError::Fenced { lease: claim.lease.clone(), epoch: claim.epoch });
-        }
-        Ok(())
+        Ok(claims.iter().filter(|claim| !held.contains(&number(claim))).map(|claim| (*claim).clone()).collect())
     }
 }

@@ -12,6 +12,7 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Resource, ResourceExt};
 use runtime::queue::Queue;
+use runtime::spacing::Spacing;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,9 @@ use vocabulary::AppKey;
 
 /// Pause before everything is listed anew.
 const AGAIN: Duration = Duration::from_millis(500);
+/// Between two times at which one object is taken in because it changed: one that is edited all the time, more often than
+/// that, waits for itself, and takes nobody's share of the hub, the database and the members.
+const EACH: Duration = Duration::from_millis(250);
 
 /// Objects of one kind as last seen, by namespace (empty for cluster-scoped kinds) and name.
 #[derive(Debug)]
@@ -102,6 +106,7 @@ where
     let events = begin();
     tokio::pin!(events);
     let mut seen: HashSet<AppKey> = HashSet::new();
+    let mut edits = Spacing::new(EACH);
     loop {
         let event = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
@@ -111,7 +116,7 @@ where
             Ok(Some(Event::Init)) => seen.clear(),
             Ok(Some(Event::InitApply(object))) => {
                 seen.insert(key_of(&object));
-                take(&objects, object, &changed);
+                changed.extend(take(&objects, object));
             }
             Ok(Some(Event::InitDone)) => {
                 let gone = objects.write(|state| {
@@ -125,7 +130,12 @@ where
                 objects.listed.send_replace(true);
                 changed.extend(gone);
             }
-            Ok(Some(Event::Apply(object))) => take(&objects, object, &changed),
+            Ok(Some(Event::Apply(object))) => {
+                if let Some(key) = take(&objects, object) {
+                    let wait = edits.wait(key.clone());
+                    changed.push_after(key, wait);
+                }
+            }
             Ok(Some(Event::Delete(object))) => {
                 let key = key_of(&object);
                 objects.write(|state| {
@@ -149,7 +159,8 @@ where
     }
 }
 
-fn take<K: Resource>(objects: &Objects<K>, object: DeserializeGuard<K>, changed: &Queue<AppKey>)
+/// Takes an object as it is now. Returns its key when there is something to take in.
+fn take<K: Resource>(objects: &Objects<K>, object: DeserializeGuard<K>) -> Option<AppKey>
 where
     K::DynamicType: Default,
     DeserializeGuard<K>: Resource,
@@ -167,9 +178,7 @@ where
             true
         }
     });
-    if news {
-        changed.push(key);
-    }
+    news.then_some(key)
 }
 
 /// Nothing but status changed, most often written by ourselves: there is nothing to take in. Kinds without a generation

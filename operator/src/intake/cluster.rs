@@ -16,8 +16,8 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
     // Absent is not deleted: our finalizer makes every deletion seen.
     let Some(object) = intake.view.clusters.get(&key) else { return Ok(()) };
     let api = Api::<Cluster>::all(intake.hub.clone());
-    let rows = intake.store.cluster_list().await?;
-    let row = rows.iter().find(|row| row.taken.name == key.name);
+    let rows = intake.store.cluster_taken_alike(&key.name, &object.spec.uid).await?;
+    let row = rows.iter().find(|row| row.name == key.name);
     let removal = removal_of(&object);
     if removal.is_some() && row.is_none() {
         return Ok(drop_finalizer(&api, &object).await?);
@@ -39,8 +39,8 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
         spec: serde_json::to_value(&object.spec)?,
         removal,
     };
-    let others = rows.iter().map(|row| &row.taken).filter(|other| other.name != key.name);
-    let refusal = refuse(&object, &taken, row.map(|row| &row.taken), others);
+    let others = rows.iter().filter(|other| other.name != key.name);
+    let refusal = refuse(&object, &taken, row, others);
     if intake.refusals.set(KIND, &key, refusal.clone()) {
         intake.hints.send(Hint::Topology);
     }
@@ -49,11 +49,11 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
         return Ok(());
     }
     if let Some(row) = row
-        && row.taken.member_uid != taken.member_uid
+        && row.member_uid != taken.member_uid
     {
         // Another cluster under the same name: nothing of what was observed holds for it.
         intake.store.cluster_replace(&intake.claim, &taken).await?;
-    } else if row.is_none_or(|row| changed(&row.taken, &taken)) {
+    } else if row.is_none_or(|row| changed(row, &taken)) {
         intake.store.cluster_take(&intake.claim, &taken).await?;
     } else {
         // A deletion that waits may have become possible.

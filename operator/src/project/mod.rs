@@ -28,12 +28,15 @@ use crate::hub::HubError;
 use crate::intake::{HubView, Refusals};
 pub(crate) use fleet::Fleet;
 use pacing::{GATHER, Pacing};
+use runtime::pace::Pace;
 
 /// Objects written at once of one batch.
 const WORKERS: usize = 6;
 /// Objects read together, and batches under way at once: one that waits for the hub does not stop the next.
 const BATCH: usize = 64;
 const READERS: usize = 2;
+/// Between two looks at everything: many members that turn at once are one reason.
+const EVERYTHING_MOST: Duration = Duration::from_secs(1);
 /// Looks at the age of facts within the time they count.
 const AGE_LOOKS: u32 = 6;
 
@@ -107,18 +110,24 @@ impl Project {
             };
             tokio::pin!(listed);
             let (mut begun, mut aged) = (false, BTreeSet::new());
+            let (mut everything, mut wanted) = (Pace::new(GATHER, EVERYTHING_MOST), false);
             loop {
                 tokio::select! {
                     // What a predecessor had not shown any more is shown now.
-                    _ = &mut listed, if !begun => { begun = true; self.everything(&queue); }
-                    _ = again.tick() => self.everything(&queue),
+                    _ = &mut listed, if !begun => { begun = true; wanted = true; }
+                    () = everything.ready(), if wanted => {
+                        wanted = false;
+                        everything.begin(true);
+                        self.everything(&queue);
+                    }
+                    _ = again.tick() => wanted = true,
                     // Nobody tells that facts become too old: that is what it means.
                     _ = age.tick() => match self.fleet.view(&self.store).await {
                         Ok(fleet) => {
                             let now = fleet.aged(Timestamp::now(), self.stale_after);
                             if now != aged {
                                 aged = now;
-                                self.everything(&queue);
+                                wanted = true;
                             }
                         }
                         Err(error) => tracing::warn!(error = vocabulary::chain(&error), "the age of facts was not looked at"),
@@ -133,13 +142,13 @@ impl Project {
                         Ok(Hint::Refused { namespace, name }) => {
                             queue.push(Shown::Application(AppKey { namespace: namespace.clone(), name: name.clone() }));
                         }
-                        Ok(Hint::Capacity(cluster) | Hint::Connection(cluster)) => queue.push_after(Shown::Cluster(cluster.clone()), GATHER),
+                        Ok(Hint::Seen(cluster) | Hint::Capacity(cluster) | Hint::Connection(cluster)) => queue.push_after(Shown::Cluster(cluster.clone()), GATHER),
                         Ok(Hint::Forgotten { namespace, name }) => {
                             let gone = |key: &AppKey| key.namespace == *namespace && key.name == *name;
                             names.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, key| !gone(key));
                         }
                         Ok(Hint::Vacated) => queue.extend(self.view.clusters.keys().into_iter().map(|key| Shown::Cluster(key.name))),
-                        Ok(Hint::Topology | Hint::Everything) | Err(RecvError::Lagged(_)) => self.everything(&queue),
+                        Ok(Hint::Topology | Hint::Health(_) | Hint::Everything) | Err(RecvError::Lagged(_)) => wanted = true,
                         Ok(_) => {}
                         Err(RecvError::Closed) => return,
                     },

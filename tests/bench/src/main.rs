@@ -24,6 +24,12 @@ struct Args {
     /// Single edits of each sort, instead of the peer's 50.
     #[arg(long)]
     edits: Option<usize>,
+    /// Simulated members that restart over all their placements, instead of the sizes of the page; each count by itself.
+    #[arg(long, value_delimiter = ',')]
+    restart_members: Option<Vec<usize>>,
+    /// Simulated members that get one change, instead of the sizes of the page; each count by itself.
+    #[arg(long, value_delimiter = ',')]
+    change_members: Option<Vec<usize>>,
     /// Where the page goes; with `--short` no page is written.
     #[arg(long, default_value = "docs/figures.md")]
     page: PathBuf,
@@ -43,6 +49,8 @@ async fn main() -> anyhow::Result<()> {
     let mut scale = if args.short { Scale::short() } else { Scale::full() };
     scale.applications = args.applications.unwrap_or(scale.applications);
     scale.edits = args.edits.unwrap_or(scale.edits);
+    scale.restart_members = args.restart_members.unwrap_or(scale.restart_members);
+    scale.change_members = args.change_members.unwrap_or(scale.change_members);
     let mut runs = Runs::default();
     if args.join && args.json.exists() {
         runs = Runs::parse(&serde_json::from_slice(&std::fs::read(&args.json)?)?);

@@ -107,10 +107,10 @@ impl<'a> Setting<'a> {
         }
         for ((cluster, zones), own) in &pools {
             let Some(facts) = topology.clusters.get(cluster.as_str()) else { continue };
-            let within =
-                |(other, some): &(String, Vec<String>)| other == cluster && some.iter().all(|z| zones.contains(z));
+            let beside = pools.range((cluster.clone(), Vec::new())..).take_while(|((other, _), _)| other == cluster);
+            let within = |some: &[String]| some.iter().all(|zone| zones.contains(zone));
             let members: Vec<usize> =
-                pools.iter().filter(|(pool, _)| within(pool)).flat_map(|(_, members)| members.clone()).collect();
+                beside.filter(|((_, some), _)| within(some)).flat_map(|(_, members)| members.clone()).collect();
             let bound: i64 =
                 members.iter().filter_map(|i| previous.get(&self.names[*i])).map(|held| i64::from(held.bound)).sum();
             let running: i64 = members.iter().map(|i| self.held[*i]).sum();
