@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use vocabulary::AppKey;
+use vocabulary::labels::FINALIZER;
 
 /// Pause before everything is listed anew.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -171,7 +172,7 @@ where
             let could_not_be_read = state.unreadable.remove(&key).is_some();
             let object = Arc::new(object);
             let before = state.objects.insert(key.clone(), Arc::clone(&object));
-            could_not_be_read || before.is_none_or(|before| !differs_in_status_only(before.meta(), object.meta()))
+            could_not_be_read || before.is_none_or(|before| !says_the_same(before.meta(), object.meta()))
         }
         Err(error) => {
             state.unreadable.insert(key.clone(), error.error);
@@ -181,9 +182,44 @@ where
     news.then_some(key)
 }
 
-/// Nothing but status changed, most often written by ourselves: there is nothing to take in. Kinds without a generation
-/// never say so.
-fn differs_in_status_only(before: &ObjectMeta, now: &ObjectMeta) -> bool {
+/// Nothing changed but status, or our finalizer came, both most often written by ourselves: there is nothing to take in.
+/// Kinds without a generation never say so.
+fn says_the_same(before: &ObjectMeta, now: &ObjectMeta) -> bool {
     let said = |meta: &ObjectMeta| ObjectMeta { resource_version: None, managed_fields: None, ..meta.clone() };
-    now.generation.is_some() && said(before) == said(now)
+    let ours = |meta: &ObjectMeta| meta.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
+    let mut before = said(before);
+    if ours(now) && !ours(&before) {
+        before.finalizers.get_or_insert_default().push(FINALIZER.to_owned());
+    }
+    now.generation.is_some() && before == said(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_and_our_finalizer_are_no_news_and_everything_else_is() {
+        let meta = |version: &str, generation: i64, finalizers: &[&str]| ObjectMeta {
+            name: Some("web".to_owned()),
+            resource_version: Some(version.to_owned()),
+            generation: Some(generation),
+            finalizers: (!finalizers.is_empty()).then(|| finalizers.iter().map(|&one| one.to_owned()).collect()),
+            ..ObjectMeta::default()
+        };
+        let labelled = ObjectMeta { labels: Some([("a".to_owned(), "b".to_owned())].into()), ..meta("2", 1, &[]) };
+        let gone = ObjectMeta { generation: None, ..meta("1", 1, &[]) };
+        for (before, now, same) in [
+            (meta("1", 1, &[]), meta("2", 1, &[]), true),
+            (meta("1", 1, &[]), meta("2", 1, &[FINALIZER]), true),
+            (meta("1", 1, &["other"]), meta("2", 1, &["other", FINALIZER]), true),
+            (meta("1", 1, &[FINALIZER]), meta("2", 1, &[]), false),
+            (meta("1", 1, &[]), meta("2", 1, &["other"]), false),
+            (meta("1", 1, &[]), meta("2", 2, &[]), false),
+            (meta("1", 1, &[]), labelled, false),
+            (gone.clone(), gone, false),
+        ] {
+            assert_eq!(says_the_same(&before, &now), same, "{before:?} to {now:?}");
+        }
+    }
 }

@@ -14,10 +14,14 @@ pub(super) const GATHER: Duration = Duration::from_millis(30);
 const PACE: Duration = Duration::from_millis(400);
 /// Between two writes that only say how far things are.
 const PROGRESS: Duration = Duration::from_secs(2);
-/// All three are longer by one for every so many applications whose status was written lately, up to so many times: while
-/// many change at once, each is shown less often on its way.
+/// The last two are longer by one for every so many applications whose status was written lately, up to so many times, and
+/// the first by the square of that. While many change at once, each is shown less often on its way, and one that is new when
+/// there is something to show: what is to be done with them comes first, and a write of status costs the hub more than an
+/// application does.
 const CROWD: usize = 8;
-const CROWD_MOST: u32 = 5;
+const CROWD_MOST: u32 = 12;
+/// The most that mere progress waits longer: people look at that.
+const PROGRESS_MOST: u32 = 5;
 /// In a crowd, applications are shown at common moments so far apart, times one less than the crowd: those that are read
 /// together cost little more than one.
 const TOGETHER: Duration = Duration::from_millis(120);
@@ -59,7 +63,7 @@ impl Pacing {
     fn look(&self, key: &AppKey, look: impl FnOnce(u32, &mut Times) -> Duration) -> Duration {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.swept.is_none_or(|at| at.elapsed() >= PACE) {
-            let young = |at: &Instant| at.elapsed() < PROGRESS * CROWD_MOST * 2;
+            let young = |at: &Instant| at.elapsed() < PROGRESS * PROGRESS_MOST * 2;
             known.times.retain(|_, times| [times.written, times.progress].iter().flatten().any(young));
             known.swept = Some(Instant::now());
         }
@@ -78,7 +82,7 @@ impl Pacing {
     pub(super) fn rest(&self, key: &AppKey) -> Duration {
         self.look(key, |crowd, times| {
             let ago = times.written.map_or(Duration::MAX, |at| at.elapsed());
-            (PACE * crowd).saturating_sub(ago).max(GATHER * crowd)
+            (PACE * crowd).saturating_sub(ago).max(GATHER * crowd * crowd)
         })
     }
 
@@ -86,7 +90,7 @@ impl Pacing {
     pub(super) fn patience(&self, key: &AppKey) -> Option<Duration> {
         let left = self.look(key, |crowd, times| {
             let since = times.progress.get_or_insert_with(Instant::now);
-            (PROGRESS * crowd).saturating_sub(since.elapsed())
+            (PROGRESS * crowd.min(PROGRESS_MOST)).saturating_sub(since.elapsed())
         });
         (!left.is_zero()).then_some(left)
     }
@@ -129,12 +133,13 @@ mod tests {
             pacing.written(&key(&number.to_string()));
         }
         let step = TOGETHER * (CROWD_MOST - 1);
-        assert_eq!(pacing.rest(&key("web")), step);
+        let rest = pacing.rest(&key("web"));
+        assert!(rest >= GATHER * CROWD_MOST * CROWD_MOST && rest < GATHER * CROWD_MOST * CROWD_MOST + step);
         tokio::time::advance(Duration::from_millis(50)).await;
-        assert_eq!(pacing.rest(&key("other")), step.saturating_sub(Duration::from_millis(50)), "at the same moment");
+        assert_eq!(pacing.rest(&key("other")), rest.saturating_sub(Duration::from_millis(50)), "at the same moment");
         let patience = pacing.patience(&key("web")).unwrap();
-        assert!(patience >= PROGRESS * CROWD_MOST && patience < PROGRESS * CROWD_MOST + step);
-        tokio::time::advance(PROGRESS * CROWD_MOST * 2).await;
+        assert!(patience >= PROGRESS * PROGRESS_MOST && patience < PROGRESS * PROGRESS_MOST + step);
+        tokio::time::advance(PROGRESS * PROGRESS_MOST * 2).await;
         assert_eq!(pacing.rest(&key("web")), GATHER);
     }
 }

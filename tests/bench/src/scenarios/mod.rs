@@ -76,7 +76,7 @@ impl Scale {
             decisions: 10_000,
             busy_edits: 1000,
             change_members: vec![20, 100],
-            restart_members: vec![100, 300],
+            restart_members: vec![100, 1000],
             restart_placements: 100,
         }
     }
