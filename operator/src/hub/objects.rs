@@ -21,9 +21,10 @@ use vocabulary::labels::FINALIZER;
 
 /// Pause before everything is listed anew.
 const AGAIN: Duration = Duration::from_millis(500);
-/// Between two times at which one object is taken in because it changed: one that is edited all the time, more often than
-/// that, waits for itself, and takes nobody's share of the hub, the database and the members.
-const EACH: Duration = Duration::from_millis(250);
+/// Between two times at which one object is taken in because it changed: one that is edited all the time waits for itself,
+/// longer and longer, and takes nobody's share of the hub, the database and the members.
+const EACH: Duration = Duration::from_millis(100);
+const EACH_MOST: Duration = Duration::from_secs(1);
 
 /// Objects of one kind as last seen, by namespace (empty for cluster-scoped kinds) and name.
 #[derive(Debug)]
@@ -107,7 +108,7 @@ where
     let events = begin();
     tokio::pin!(events);
     let mut seen: HashSet<AppKey> = HashSet::new();
-    let mut edits = Spacing::new(EACH);
+    let mut edits = Spacing::new(EACH, EACH_MOST);
     loop {
         let event = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
