@@ -74,7 +74,10 @@ impl Deliverers {
         };
         let names: Vec<ClusterName> = rows.iter().filter_map(|row| row.name.parse().ok()).collect();
         running.retain(|name, token| {
-            let stays = names.contains(name) && !token.is_cancelled();
+            // At the end of the process all are cancelled and none is left: the leases are released then, so that others
+            // have them at once.
+            let ended = token.is_cancelled() && !shutdown.is_cancelled();
+            let stays = names.contains(name) && !ended;
             if !stays {
                 token.cancel();
                 self.keeper.leave(&lease(name));

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 use acceptance::manifests::{MEMBERS, cells, namespace, patch, web};
 use acceptance::{Fleet, History, SOON, desired};
 use anyhow::{Context, ensure};
+use crds::Cluster;
+use jiff::Timestamp;
+use kube::Api;
 use serde_json::json;
 use testbed::{PlaneProcess, Revisions, eventually};
 
@@ -219,6 +222,7 @@ async fn a_member_restored(fleet: &mut Fleet, revisions: Revisions, space: &str)
     fleet.apply("hub", &web(space, "web", 6))?;
     fleet.ready(space, "web").await?;
     let snapshot = fleet.bed.snapshot("south-a", space).await?;
+    seen_well(fleet, "south-a").await?;
     patch(fleet, space, "web", &json!({"spec": {"replicas": 12}}))?;
     fleet.ready(space, "web").await?;
     let uid = |fleet: &Fleet| -> anyhow::Result<String> {
@@ -255,6 +259,21 @@ pub(crate) async fn an_object_deleted_behind_our_back_is_made_again_once(fleet: 
     ensure!(history.lives("south-a", "web") == 2, "the one before and the one after");
     ensure!(created(fleet, "south-a", "behind") == before + 1, "it was made once");
     fleet.meridian(&["app", "delete", "web", "-n", "behind", "--yes", "--timeout", "60s"]).map(drop)
+}
+
+/// Waits until a member counts as well by what it said from now on. Its store may have stood still for so long that it had
+/// fallen silent, and what is silent gets no replicas.
+async fn seen_well(fleet: &Fleet, member: &str) -> anyhow::Result<()> {
+    let begun = Timestamp::now();
+    let clusters: Api<Cluster> = Api::all(fleet.client("hub").await?);
+    eventually("the member is seen well", SOON, async || {
+        let status = clusters.get(member).await?.status.context("no status yet")?;
+        let ready =
+            status.conditions.iter().find(|condition| condition.type_ == "Ready").context("no condition yet")?;
+        ensure!(ready.status == "True", "{ready:?}");
+        Ok(status.as_of.is_some_and(|seen| seen.0 > begun).then_some(()))
+    })
+    .await
 }
 
 /// Objects Meridian made in a namespace of a member so far, by the member's own log.
