@@ -1,7 +1,7 @@
 //! What every status needs of the whole fleet: read once for many.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
@@ -45,11 +45,25 @@ pub(super) struct Sums {
 pub(crate) struct Fleet {
     view: Arc<SharedRead<FleetView>>,
     sums: Arc<SharedRead<Sums>>,
+    /// When it was heard last that the fleet changed.
+    heard: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Fleet {
+    /// The fleet changed: what was read before is too old, however young. Nobody would look again.
+    pub(super) fn changed(&self) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn recent(&self) -> Instant {
+        let now = Instant::now();
+        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let young = now.checked_sub(AGE).unwrap_or(now);
+        heard.map_or(young, |heard| heard.max(young))
+    }
+
     pub(super) async fn view(&self, store: &Store) -> Result<Arc<FleetView>, StoreError> {
-        self.view.since(recent(), async || read(store).await).await
+        self.view.since(self.recent(), async || read(store).await).await
     }
 
     pub(super) async fn sums(&self, store: &Store) -> Result<Arc<Sums>, StoreError> {
@@ -59,13 +73,8 @@ impl Fleet {
             let expiries = lives.into_iter().map(|life| (life.cluster, life.expires_at)).collect();
             Ok(Sums { apps: apps.into_iter().collect(), expiries, reserved })
         };
-        self.sums.since(recent(), read).await
+        self.sums.since(self.recent(), read).await
     }
-}
-
-fn recent() -> Instant {
-    let now = Instant::now();
-    now.checked_sub(AGE).unwrap_or(now)
 }
 
 /// A cluster as far as status speaks of it.
@@ -91,4 +100,22 @@ async fn read(store: &Store) -> Result<FleetView, StoreError> {
         .collect();
     let topology = topology_from_rows(stored, cells).0;
     Ok(FleetView { topology, seen })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_read_before_a_change_was_heard_is_too_old_however_young() {
+        let fleet = Fleet::default();
+        tokio::time::advance(AGE * 4).await;
+        let read = Instant::now();
+        assert!(fleet.recent() <= read);
+        tokio::time::advance(AGE / 10).await;
+        fleet.changed();
+        assert!(fleet.recent() > read);
+        tokio::time::advance(AGE * 2).await;
+        assert!(fleet.recent() > read + AGE, "and it ages as before");
+    }
 }

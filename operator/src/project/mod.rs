@@ -148,7 +148,10 @@ impl Project {
                             names.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, key| !gone(key));
                         }
                         Ok(Hint::Vacated) => queue.extend(self.view.clusters.keys().into_iter().map(|key| Shown::Cluster(key.name))),
-                        Ok(Hint::Topology | Hint::Health(_) | Hint::Everything) | Err(RecvError::Lagged(_)) => wanted = true,
+                        Ok(Hint::Topology | Hint::Health(_) | Hint::Everything) | Err(RecvError::Lagged(_)) => {
+                            self.fleet.changed();
+                            wanted = true;
+                        }
                         Ok(_) => {}
                         Err(RecvError::Closed) => return,
                     },
