@@ -21,7 +21,12 @@ pub(super) async fn run(bed: &mut Installation, figures: &mut Figures) -> anyhow
     let hub = bed.hub().await?;
     let clusters = Api::<Cluster>::all(hub.clone());
     let apps = Api::<Application>::namespaced(hub, NAMESPACE);
-    let before = Sums::of(&apps).await?;
+    // In a crowd status comes a few seconds after what it tells.
+    let before = eventually("status shows what was placed", LONGEST, async || {
+        let sums = Sums::of(&apps).await?;
+        Ok((sums.stale == 0 && sums.ready == sums.desired).then_some(sums))
+    })
+    .await?;
     let begun = Instant::now();
     bed.member_api(hung)?.pause()?;
     let outcome = away(&clusters, &apps, &before, begun, figures).await;
