@@ -110,13 +110,13 @@ impl Session {
 
     /// Acts on a hint and on those that wait behind it. True when the session must begin anew.
     async fn hear_all(&self, first: Arc<Hint>, hints: &mut Receiver<Arc<Hint>>) -> Result<bool, StoreError> {
-        let mut topology = false;
+        let (mut topology, mut told) = (false, Vec::new());
         let mut next = Some(first);
         // Not more than wait now: new ones keep coming.
         for left in (0..=hints.len()).rev() {
             let Some(hint) = next.take() else { break };
             match hint.as_ref() {
-                Hint::Deliver(named) => self.read_named(&hint, named).await?,
+                Hint::Deliver(_) => told.push(hint),
                 Hint::Topology => topology = true,
                 _ => {
                     if self.hear(&hint).await? {
@@ -135,8 +135,14 @@ impl Session {
                 };
             }
         }
+        // First: what is placed in a cell that is new is rendered as that cell's.
         if topology {
             self.read_topology(Instant::now()).await?;
+        }
+        for hint in &told {
+            if let Hint::Deliver(named) = hint.as_ref() {
+                self.read_named(hint, named).await?;
+            }
         }
         Ok(false)
     }
