@@ -90,6 +90,16 @@ impl Victim<'_> {
         .await
     }
 
+    /// Waits until it is remembered that the revision was ready: a moment after it is, many at once.
+    async fn remembered(&mut self, namespace: &str) -> anyhow::Result<()> {
+        let query = format!(
+            "select count(*) from application a join app_revision r on r.app = a.id and r.revision = a.revision \
+             where a.namespace = '{namespace}' and r.was_ready"
+        );
+        self.until("the revision is remembered as ready", async |fleet| Ok(fleet.bed.postgres.query(&query)? == "1"))
+            .await
+    }
+
     /// Waits until it has died.
     async fn dead(&mut self) -> anyhow::Result<()> {
         eventually("it dies", SOON, async || {
@@ -142,6 +152,9 @@ async fn life(victim: &mut Victim<'_>, name: &str) -> anyhow::Result<State> {
     smaller["spec"]["replicas"] = json!(9);
     victim.fleet.apply("hub", &smaller)?;
     victim.ready(name).await?;
+    if victim.point.as_deref().is_some_and(|point| point.starts_with("revisions_were_ready")) {
+        victim.remembered(name).await?;
+    }
     let full = state(victim.fleet, name)?;
     victim.fleet.kubectl("hub", &["delete", "mapp", "web", "-n", name, "--wait=false"])?;
     victim
