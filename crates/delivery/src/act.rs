@@ -123,6 +123,8 @@ pub(crate) async fn work(session: &Session, id: PlacementId) -> bool {
     }
 }
 
+/// Does what is next for an object. What calls the member is boxed: most looks end without a call, and each would carry the
+/// ten kilobytes that a call needs.
 async fn attempt(session: &Session, entry: &Entry, live: Option<&Live>) -> Result<Option<StatusRow>, ActError> {
     let fleet = session.fleet();
     let cell = cell_of(&fleet.topology, entry)?;
@@ -147,13 +149,13 @@ async fn attempt(session: &Session, entry: &Entry, live: Option<&Live>) -> Resul
         })),
         Step::Apply { first } => {
             let Some(rendered) = rendered else { return Ok(None) };
-            apply(session, entry, &app, &rendered.object, rendered.hash, first).await.map(Some)
+            Box::pin(apply(session, entry, &app, &rendered.object, rendered.hash, first)).await.map(Some)
         }
         Step::Delete { uid } => {
             let kind = session.kind(&entry.row.object)?;
             let object = &entry.row.object;
             let remove = session.member().remove(&kind, &object.namespace, &object.name, fence, &uid);
-            let result = measured(session, "delete", remove).await;
+            let result = Box::pin(measured(session, "delete", remove)).await;
             Ok(Some(after_leaving(entry, result, ObjectState::Deleting)?))
         }
         Step::Release { uid, resource_version } => {
@@ -161,7 +163,7 @@ async fn attempt(session: &Session, entry: &Entry, live: Option<&Live>) -> Resul
             let only_if = Preconditions { uid: Some(uid), resource_version: Some(resource_version) };
             let object = &entry.row.object;
             let release = session.member().release(&kind, &object.namespace, &object.name, fence, &only_if);
-            let result = measured(session, "release", async { release.await.map(|_| ()) }).await;
+            let result = Box::pin(measured(session, "release", async { release.await.map(|_| ()) })).await;
             Ok(Some(after_leaving(entry, result, ObjectState::Released)?))
         }
     }

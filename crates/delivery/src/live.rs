@@ -1,7 +1,10 @@
 //! What is kept in memory of a member's object.
 
+use std::collections::BTreeMap;
+
 use domain::render::{self, Observed};
-use serde_json::Value;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use vocabulary::{ContentHash, Fence, ObjectKey, labels};
 
 /// The few facts of a live object that delivery needs.
@@ -20,6 +23,28 @@ pub(crate) struct Live {
     /// Fields that were ours after the last apply and are not any more.
     pub(crate) lost: Vec<String>,
     pub(crate) observed: Observed,
+}
+
+/// Reads what a member tells of an object, without `spec.template`: nothing here looks at that, and it is most of what there
+/// is to allocate.
+///
+/// # Errors
+/// What is not JSON, or no object.
+pub(crate) fn without_template(bytes: &[u8]) -> serde_json::Result<Value> {
+    let fields = serde_json::from_slice::<BTreeMap<String, &RawValue>>(bytes)?;
+    let read = |(name, raw): (String, &RawValue)| {
+        let value = match name.as_str() {
+            "spec" if raw.get().starts_with('{') => {
+                let fields = serde_json::from_str::<BTreeMap<String, &RawValue>>(raw.get())?;
+                let wanted = fields.into_iter().filter(|(name, _)| name != "template");
+                let read = |(name, raw): (String, &RawValue)| Ok((name, serde_json::from_str(raw.get())?));
+                Value::Object(wanted.map(read).collect::<serde_json::Result<Map<_, _>>>()?)
+            }
+            _ => serde_json::from_str(raw.get())?,
+        };
+        Ok((name, value))
+    };
+    fields.into_iter().map(read).collect::<serde_json::Result<Map<_, _>>>().map(Value::Object)
 }
 
 impl Live {
@@ -60,5 +85,28 @@ impl Live {
             lost: Vec::new(),
             observed: render::observe(api_version, kind, object),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn all_is_read_but_the_template() {
+        let object = json!({
+            "metadata": {"name": "web", "annotations": {"a": "\"b\""}},
+            "spec": {"replicas": 3, "template": {"spec": {"containers": [{"name": "web"}]}}, "selector": {"template": 1}},
+            "status": {"template": true},
+        });
+        let mut wanted = object.clone();
+        wanted["spec"].as_object_mut().unwrap().remove("template");
+        assert_eq!(without_template(object.to_string().as_bytes()).unwrap(), wanted);
+        for whole in [json!({"metadata": {"name": "web"}}), json!({"spec": null}), json!({"spec": ["template"]})] {
+            assert_eq!(without_template(whole.to_string().as_bytes()).unwrap(), whole);
+        }
+        assert!(without_template(b"[]").is_err() && without_template(b"{\"spec\": {").is_err());
     }
 }

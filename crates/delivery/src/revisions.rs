@@ -71,13 +71,14 @@ impl Revisions {
 
     pub(crate) async fn app(&self, app: AppId) -> Result<AppFacts, RevisionError> {
         let cell = Arc::clone(&self.apps().entry(app).or_default().facts);
+        // Boxed, as below: most find it in memory and need not carry what reading takes.
         let read = async || {
             let row = self.store.application_list(&[app]).await?.pop().ok_or(RevisionError::Missing)?;
             let intent =
                 serde_json::from_value(row.intent).map_err(|error| RevisionError::Unreadable(error.to_string()))?;
             Ok(AppFacts { key: row.key, intent: Arc::new(intent) })
         };
-        match cell.get_or_try_init(read).await {
+        match cell.get_or_try_init(|| Box::pin(read())).await {
             Ok(facts) => Ok(facts.clone()),
             Err(error) => {
                 if matches!(error, RevisionError::Missing) {

@@ -13,7 +13,7 @@ use vocabulary::labels;
 
 use crate::board::{Board, GroupKind, ObjectId, object_id};
 use crate::capacity::Census;
-use crate::live::Live;
+use crate::live::{Live, without_template};
 use crate::session::Session;
 
 /// What a watch is of.
@@ -116,7 +116,7 @@ impl Watched {
                 return;
             }
             WatchEvent::Upsert(bytes) => {
-                let Ok(object) = serde_json::from_slice::<Value>(&bytes) else { return };
+                let Ok(object) = without_template(&bytes) else { return };
                 let Some(mut live) = Live::read(&kind.api_version(), &kind.kind, &object) else { return };
                 if let Some(listed) = self.listed.get_mut(&group_kind) {
                     listed.insert(object_id(&live.key));

@@ -43,7 +43,7 @@ const SIFTED: usize = 256;
 const PACE: Duration = Duration::from_millis(10);
 /// Between two batches of a crowd: what comes while there is no end of it is decided in larger ones.
 const GATHER: Duration = Duration::from_millis(2);
-const GATHER_MOST: Duration = Duration::from_millis(60);
+const GATHER_MOST: Duration = Duration::from_millis(250);
 /// The same for looks at what was observed, of which few matter.
 const SIFT_MOST: Duration = Duration::from_millis(250);
 /// Between two looks at every application: many members that turn at once are one reason.

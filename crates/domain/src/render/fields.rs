@@ -1,5 +1,6 @@
 //! The fields we own, by the member's own bookkeeping.
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 use vocabulary::{ContentHash, FIELD_MANAGER};
 
@@ -25,39 +26,43 @@ pub fn fields_hash(fields: &Value) -> ContentHash {
 
 /// Hash of a value with the keys of every map sorted.
 pub(super) fn canonical_hash(value: &Value) -> ContentHash {
-    let mut text = String::new();
+    let mut text = Vec::new();
     write_sorted(value, &mut text);
-    ContentHash::of(text.as_bytes())
+    ContentHash::of(&text)
 }
 
-fn write_sorted(value: &Value, out: &mut String) {
+fn write_sorted(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Object(map) => {
             let mut entries: Vec<(&String, &Value)> = map.iter().collect();
             entries.sort_by_key(|(key, _)| *key);
-            out.push('{');
+            out.push(b'{');
             for (i, (key, value)) in entries.into_iter().enumerate() {
                 if i > 0 {
-                    out.push(',');
+                    out.push(b',');
                 }
-                out.push_str(&Value::from(key.as_str()).to_string());
-                out.push(':');
+                write_plain(key, out);
+                out.push(b':');
                 write_sorted(value, out);
             }
-            out.push('}');
+            out.push(b'}');
         }
         Value::Array(items) => {
-            out.push('[');
+            out.push(b'[');
             for (i, item) in items.iter().enumerate() {
                 if i > 0 {
-                    out.push(',');
+                    out.push(b',');
                 }
                 write_sorted(item, out);
             }
-            out.push(']');
+            out.push(b']');
         }
-        scalar => out.push_str(&scalar.to_string()),
+        scalar => write_plain(scalar, out),
     }
+}
+
+fn write_plain(value: &(impl Serialize + ?Sized), out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("a string, a number, a boolean and null are JSON, and memory takes them");
 }
 
 /// Fields that were ours after the last apply and are not ours now, as paths for people; a lost map or list
