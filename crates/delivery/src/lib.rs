@@ -20,6 +20,8 @@ mod revisions;
 mod session;
 mod sink;
 mod step;
+#[cfg(test)]
+mod stored_rows;
 mod watched;
 
 use std::convert::Infallible;

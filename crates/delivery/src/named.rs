@@ -61,3 +61,34 @@ impl NamedRows {
         reading
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stored_rows::StoredRows;
+
+    #[tokio::test]
+    async fn what_a_hint_names_is_read_once_for_all_members_and_anew_for_a_later_hint() {
+        let rows = StoredRows::begin(&["a", "b"]).await;
+        let named: BTreeMap<String, Vec<PlacementId>> =
+            rows.placements.iter().map(|(cluster, id)| (cluster.clone(), vec![*id])).collect();
+        let (first, second) = (Arc::new(Hint::Deliver(named.clone())), Arc::new(Hint::Deliver(named.clone())));
+        let reads = NamedRows::default();
+        let target = async |hint: &Arc<Hint>, cluster: &str| {
+            let found = reads.of(&rows.store, hint, &named, cluster).await.unwrap();
+            found.iter().map(|row| (row.cluster.clone(), row.target)).collect::<Vec<_>>()
+        };
+
+        assert_eq!(target(&first, "a").await, [("a".to_owned(), 1)]);
+        rows.bed.postgres.query("update placement set target = 2").unwrap();
+        assert_eq!(target(&first, "b").await, [("b".to_owned(), 1)], "as it was read for the other one");
+        assert_eq!(target(&second, "b").await, [("b".to_owned(), 2)]);
+        assert_eq!(
+            target(&first, "a").await,
+            [("a".to_owned(), 2)],
+            "another session with the member reads for itself"
+        );
+        assert_eq!(target(&first, "c").await, [], "it names nothing there");
+        rows.end().await;
+    }
+}

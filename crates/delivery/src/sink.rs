@@ -161,3 +161,41 @@ impl Sink {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use store::ObjectState;
+
+    use super::*;
+    use crate::stored_rows::StoredRows;
+
+    #[tokio::test]
+    async fn a_row_the_database_refuses_holds_up_no_other_and_is_kept() {
+        let clusters = ["a", "b", "c", "d", "e"];
+        let rows = StoredRows::begin(&clusters).await;
+        let (hints, _exchange) = Hints::new(rows.store.clone(), CancellationToken::new());
+        let sink = Sink::default();
+        for cluster in clusters {
+            let source = Source::new(rows.claim(cluster).await);
+            let before = StatusRow::unknown(rows.placements[cluster], Timestamp::now());
+            let mut now = StatusRow { state: ObjectState::Applied, ..before.clone() };
+            if cluster == "c" {
+                // JSON in Postgres holds no such text.
+                now.drift = vec!["metadata.labels.\0".to_owned()];
+            }
+            sink.push(&source, 1, &before, now);
+        }
+        let mut told = hints.subscribe();
+
+        assert!(!sink.write(&rows.store, &hints, sink.take()).await, "not all were written");
+        let written = rows.bed.postgres.query(
+            "select string_agg(p.cluster, ' ' order by p.cluster) from placement p join placement_status s on s.placement = p.id",
+        );
+        assert_eq!(written.unwrap(), "a b d e");
+        assert!(matches!(told.try_recv().as_deref(), Ok(Hint::Observed(1))), "those that were written are told of");
+        let kept: Vec<PlacementId> = sink.take().iter().map(|observed| observed.status.placement).collect();
+        assert_eq!(kept, [rows.placements["c"]]);
+        rows.end().await;
+    }
+}
