@@ -170,11 +170,14 @@ pub(crate) const PARTS: &[Part] = &[
         title: "One edit, idle, until all three members show it",
         scenario: "latency",
         note: "Edits one second apart with everything above in place. The annotation is one of the template: a new revision \
-               that restarts nothing, which goes everywhere at once.",
+               that restarts nothing, which goes everywhere at once. *Directly*: with the operator stopped, whoever edits the \
+               Application on the hub applies the Deployment to all three members himself as soon as the hub has answered.",
         entries: &[
             less("latency.annotation.p50_ms", "annotation, p50", "ms", Some(81.0), "81", Some(20.0)),
             less("latency.annotation.p90_ms", "annotation, p90", "ms", Some(127.0), "127", None),
             less("latency.annotation.max_ms", "annotation, greatest", "ms", Some(183.0), "183", None),
+            less("latency.direct.p50_ms", "an annotation directly, p50", "ms", None, "", None),
+            more("latency.direct_share", "of that speed reached by Meridian", "", None, "", None),
             less("latency.scale.p50_ms", "scale 3 ↔ 6, p50", "ms", Some(409.0), "409", Some(30.0)),
             less("latency.scale.p90_ms", "scale 3 ↔ 6, p90", "ms", Some(696.0), "696", None),
             less("latency.scale.max_ms", "scale 3 ↔ 6, greatest", "ms", Some(860.0), "860", None),

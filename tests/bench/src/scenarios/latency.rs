@@ -3,12 +3,15 @@
 use std::time::{Duration, Instant};
 
 use crds::Application;
+use futures::future::try_join_all;
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
+use kube::api::{Patch, PatchParams};
 
-use super::{NAMESPACE, Scale};
+use super::{NAMESPACE, Scale, limit};
 use crate::figures::Figures;
 use crate::installation::{Installation, MEMBERS};
-use crate::witness::{Seen, Witness};
+use crate::witness::{EDIT, Seen, Witness};
 use crate::{load, processes, spread};
 
 const LONGEST: Duration = Duration::from_mins(1);
@@ -16,8 +19,10 @@ const LONGEST: Duration = Duration::from_mins(1);
 const PACE: Duration = Duration::from_secs(1);
 /// Application that is edited.
 const EDITED: &str = "edited";
+/// Deployment that is written to the members directly.
+const DIRECT: &str = "direct";
 
-pub(super) async fn run(bed: &Installation, scale: &Scale, figures: &mut Figures) -> anyhow::Result<()> {
+pub(super) async fn run(bed: &mut Installation, scale: &Scale, figures: &mut Figures) -> anyhow::Result<()> {
     let witness = bed.witness().await?;
     let api = Api::<Application>::namespaced(bed.hub().await?, NAMESPACE);
     bring(bed, &witness, &api, EDITED).await?;
@@ -44,7 +49,51 @@ pub(super) async fn run(bed: &Installation, scale: &Scale, figures: &mut Figures
         pause(begun).await;
     }
     report(figures, "latency.scale", times, scale, &before, &processes::cpu(&plane));
-    Ok(())
+    directly(bed, &witness, &api, scale, figures).await
+}
+
+/// The annotation again, with nobody in between: whoever has edited the Application on the hub applies the Deployment to all
+/// members himself, as soon as the hub has answered. Nobody who goes through a control plane can be faster here.
+async fn directly(
+    bed: &mut Installation,
+    witness: &Witness,
+    api: &Api<Application>,
+    scale: &Scale,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
+    let mut members = Vec::new();
+    for plane in bed.bed.members.values() {
+        members.push(Api::<Deployment>::namespaced(plane.client().await?, NAMESPACE));
+    }
+    let parameters = PatchParams::apply("bench").force();
+    let apply = async |value: &str| {
+        let mut object = limit::deployment(DIRECT)?;
+        object["metadata"]["annotations"][EDIT] = value.into();
+        let patch = Patch::Apply(&object);
+        try_join_all(members.iter().map(|member| member.patch(DIRECT, &parameters, &patch))).await?;
+        anyhow::Ok(())
+    };
+    apply("0").await?;
+    shown(witness, DIRECT, |seen| seen.available.is_some()).await?;
+    bed.operator.stop()?;
+    let mut times = Vec::new();
+    let mut value = String::new();
+    for number in 1..=scale.edits {
+        value = format!("direct-{number}");
+        let begun = Instant::now();
+        load::annotate(api, EDITED, &value).await?;
+        apply(&value).await?;
+        times.push(shown(witness, DIRECT, |seen| seen.edit.as_deref() == Some(&value)).await? - begun);
+        pause(begun).await;
+    }
+    spread::add(figures, "latency.direct", times);
+    if let (Some(direct), Some(ours)) = (figures.get("latency.direct.p50_ms"), figures.get("latency.annotation.p50_ms"))
+    {
+        figures.add("latency.direct_share", direct / ours);
+    }
+    bed.operator.start()?;
+    shown(witness, EDITED, |seen| seen.edit.as_deref() == Some(&value)).await?;
+    bed.idle().await.map(drop)
 }
 
 fn report(

@@ -107,7 +107,7 @@ async fn apply(clients: &[Client], count: usize) -> anyhow::Result<()> {
 }
 
 /// What the operator delivers of an Application to one of three members.
-fn deployment(name: &str) -> anyhow::Result<Value> {
+pub(super) fn deployment(name: &str) -> anyhow::Result<Value> {
     let application = load::application(DIRECT, name, MEMBERS.len() as i32)?;
     let mut template = application.spec.components.into_iter().next().context("one component")?.template;
     template["spec"]["replicas"] = 1.into();

@@ -114,7 +114,7 @@ pub async fn run(wanted: &[Scenario], scale: &Scale) -> anyhow::Result<Figures> 
             begin(&mut figures, *scenario);
             let outcome = match scenario {
                 Scenario::Placement => placement::run(&bed, scale, &mut figures).await,
-                Scenario::Latency => latency::run(&bed, scale, &mut figures).await,
+                Scenario::Latency => latency::run(&mut bed, scale, &mut figures).await,
                 Scenario::Restart => restart::run(&mut bed, scale, &mut figures).await,
                 Scenario::Fairness => fairness::run(&mut bed, scale, &mut figures).await,
                 Scenario::Hang => hang::run(&mut bed, &mut figures).await,
