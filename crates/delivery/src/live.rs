@@ -25,8 +25,8 @@ pub(crate) struct Live {
     pub(crate) observed: Observed,
 }
 
-/// Reads what a member tells of an object, without `spec.template`: nothing here looks at that, and it is most of what there
-/// is to allocate.
+/// Reads what a member tells of an object, without `spec.template`: nothing here looks at that, and it may be the larger part
+/// of the object.
 ///
 /// # Errors
 /// What is not JSON, or no object.

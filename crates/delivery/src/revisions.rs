@@ -71,7 +71,7 @@ impl Revisions {
 
     pub(crate) async fn app(&self, app: AppId) -> Result<AppFacts, RevisionError> {
         let cell = Arc::clone(&self.apps().entry(app).or_default().facts);
-        // Boxed, as below: most find it in memory and need not carry what reading takes.
+        // Boxed: most find it in memory and need not carry what reading takes.
         let read = async || {
             let row = self.store.application_list(&[app]).await?.pop().ok_or(RevisionError::Missing)?;
             let intent =
