@@ -176,6 +176,14 @@ CREATE TABLE placement_directive (
   until   timestamptz
 );
 
+-- Whether automatic moves are frozen because too much is unhealthy at once, as whoever decides saw it last.
+CREATE TABLE failover_breaker (
+  only_row   boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+  open       boolean NOT NULL,
+  -- Since when it is so. A silence that lasts when it closes counts from then.
+  since      timestamptz NOT NULL
+);
+
 -- Deletes of the last minutes: what the mass-delete guard counts. Outlives the application it counts for.
 CREATE TABLE delete_window (
   app     bigint NOT NULL,

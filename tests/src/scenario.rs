@@ -110,8 +110,8 @@ pub fn run(acts: Vec<Act>) -> ExitCode {
         }
     }
     println!("{passed} scenarios passed and {} failed in {} s", failed.len(), begun.elapsed().as_secs());
-    for name in &failed {
-        println!("FAILED {name}");
+    for failure in &failed {
+        println!("FAILED {failure}");
     }
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -147,7 +147,8 @@ async fn perform(act: &Act, choice: &Choice, passed: &mut usize, failed: &mut Ve
             }
             Err(error) => {
                 println!("{} FAILED ({took} ms): {error:#}", scenario.name);
-                failed.push(scenario.name.to_owned());
+                // Said again at the end: logs come in between, and of a long output people see the end.
+                failed.push(format!("{} ({error:#})", scenario.name));
                 fleet.failed();
             }
         }

@@ -61,7 +61,21 @@ fn shortened(names: &[&str]) -> String {
     text
 }
 
-/// The clusters whose replicas are run elsewhere, and those whose would be if the breaker were closed.
+/// A cluster that does not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Silence {
+    /// Which.
+    pub cluster: ClusterName,
+    /// Since when, as text.
+    pub since: String,
+    /// Seconds of it.
+    pub lasts: i64,
+    /// Seconds of it since the breaker was open last: when half a fleet returns, no part of it is lost only because it
+    /// comes back a moment after the other.
+    pub counts: i64,
+}
+
+/// The clusters whose replicas are run elsewhere, and those whose would be if nothing else had been unhealthy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Failover {
     /// Silent for long enough, each with the time since when, as text.
@@ -71,19 +85,27 @@ pub struct Failover {
 }
 
 impl Failover {
-    /// Decides for an application that waits `after` seconds. `silent`: clusters that do not answer, with seconds of
-    /// silence and the time it began.
-    pub fn of(after: Option<i64>, silent: &[(ClusterName, i64, String)], breaker: &Breaker) -> Self {
+    /// Decides for an application that waits `after` seconds.
+    pub fn of(after: Option<i64>, silences: &[Silence], breaker: &Breaker) -> Self {
         let Some(after) = after else { return Self::default() };
-        let due: Vec<(ClusterName, String)> = silent
-            .iter()
-            .filter(|(_, seconds, _)| *seconds >= after)
-            .map(|(name, _, since)| (name.clone(), since.clone()))
-            .collect();
-        match breaker {
-            _ if due.is_empty() => Self::default(),
-            Breaker::Closed => Self { lost: due, frozen: None },
-            Breaker::Open { why } => Self { lost: Vec::new(), frozen: Some(why.clone()) },
+        let due: Vec<&Silence> = silences.iter().filter(|silence| silence.lasts >= after).collect();
+        if due.is_empty() {
+            return Self::default();
+        }
+        if let Breaker::Open { why } = breaker {
+            return Self { lost: Vec::new(), frozen: Some(why.clone()) };
+        }
+        let (lost, early): (Vec<&Silence>, Vec<&Silence>) =
+            due.into_iter().partition(|silence| silence.counts >= after);
+        let names: Vec<&str> = early.iter().map(|silence| silence.cluster.as_str()).collect();
+        Self {
+            lost: lost.into_iter().map(|silence| (silence.cluster.clone(), silence.since.clone())).collect(),
+            frozen: (!names.is_empty()).then(|| {
+                format!(
+                    "too much was unhealthy at once until a moment ago; given {after} s from then to return: {}",
+                    shortened(&names)
+                )
+            }),
         }
     }
 }
@@ -139,16 +161,32 @@ mod tests {
 
     #[test]
     fn only_long_silence_moves_and_only_while_the_breaker_is_closed() {
-        let silent = [("a".parse().unwrap(), 30, "then".to_owned()), ("b".parse().unwrap(), 10, "now".to_owned())];
-        let lost = |after, breaker: &Breaker| {
-            Failover::of(after, &silent, breaker).lost.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>()
-        };
+        let silences = [silence("a", 30, 30), silence("b", 10, 10)];
+        let lost = |after, breaker: &Breaker| names(&Failover::of(after, &silences, breaker));
         assert_eq!(lost(None, &Breaker::Closed), Vec::<String>::new());
         assert_eq!(lost(Some(20), &Breaker::Closed), ["a"]);
         assert_eq!(lost(Some(5), &Breaker::Closed), ["a", "b"]);
         let open = Breaker::Open { why: "half the fleet".to_owned() };
         assert_eq!(lost(Some(5), &open), Vec::<String>::new());
-        assert_eq!(Failover::of(Some(5), &silent, &open).frozen.as_deref(), Some("half the fleet"));
-        assert_eq!(Failover::of(Some(60), &silent, &open).frozen, None);
+        assert_eq!(Failover::of(Some(5), &silences, &open).frozen.as_deref(), Some("half the fleet"));
+        assert_eq!(Failover::of(Some(60), &silences, &open).frozen, None);
+    }
+
+    #[test]
+    fn what_returns_a_moment_after_the_other_half_of_the_fleet_is_not_lost() {
+        let early = Failover::of(Some(20), &[silence("a", 600, 3)], &Breaker::Closed);
+        assert_eq!(names(&early), Vec::<String>::new());
+        assert!(early.frozen.is_some_and(|why| why.contains("20 s") && why.ends_with(": a")));
+        let late = Failover::of(Some(20), &[silence("a", 617, 20)], &Breaker::Closed);
+        assert_eq!((names(&late), late.frozen), (vec!["a".to_owned()], None));
+        assert_eq!(Failover::of(Some(20), &[silence("a", 3, 3)], &Breaker::Closed), Failover::default());
+    }
+
+    fn silence(cluster: &str, lasts: i64, counts: i64) -> Silence {
+        Silence { cluster: cluster.parse().unwrap(), since: "then".to_owned(), lasts, counts }
+    }
+
+    fn names(failover: &Failover) -> Vec<String> {
+        failover.lost.iter().map(|(name, _)| name.to_string()).collect()
     }
 }

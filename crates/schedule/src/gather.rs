@@ -48,7 +48,7 @@ pub(crate) async fn gather(schedule: &Schedule, batch: &[AppId]) -> Result<Gathe
     let store = &schedule.store;
     // Side by side: nothing else writes what is decided, and what was observed carries the epoch it speaks of.
     let (world, rows, placed, observed, reserved) = tokio::try_join!(
-        schedule.world.take(async || World::read(store, schedule.times.stale_after).await),
+        schedule.world.take(async || World::read(store, &schedule.claim, schedule.times.stale_after).await),
         store.application_list(batch),
         store.placement_list(batch),
         store.status_list(batch),

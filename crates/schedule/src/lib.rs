@@ -13,6 +13,7 @@ mod objects;
 mod plan;
 mod record;
 mod rows;
+mod silence;
 mod world;
 
 use std::collections::{BTreeSet, HashMap};
@@ -24,6 +25,7 @@ use jiff::{SignedDuration, Timestamp};
 use kept_world::KeptWorld;
 use runtime::pace::{Crowd, Pace};
 use runtime::queue::Queue;
+use silence::{count_from_thaw, next_failover, silences};
 use store::{AppId, Claim, DeleteWindow, Hint, Hints, ParsedRevisions, Store, StoreError};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
@@ -197,8 +199,11 @@ impl Schedule {
         if times.is_empty() {
             return Ok(None);
         }
-        let clusters = self.store.cluster_list().await?;
-        let left = world::next_failover(&clusters, Timestamp::now(), self.times.stale_after, &times);
+        let (clusters, breaker) = tokio::try_join!(self.store.cluster_list(), self.store.failover_breaker())?;
+        let now = Timestamp::now();
+        let mut silences = silences(&clusters, now, self.times.stale_after);
+        count_from_thaw(&mut silences, now, breaker);
+        let left = next_failover(&silences, &times);
         Ok(left.and_then(|seconds| u64::try_from(seconds).ok()))
     }
 

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use crds::cluster::v1alpha1::Amounts;
-use domain::health::{Breaker, Failover};
+use domain::health::{Breaker, Failover, Silence};
 use domain::placement::{Directive, Ledger};
 use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
 use domain::topology::Topology;
 use jiff::{SignedDuration, Timestamp};
-use store::{AppId, ClusterRow, ClusterStatusRow, RECOVERING, Removal, ReservationRow, Store, StoreError};
+use store::{AppId, Claim, ClusterStatusRow, FailoverBreakerRow, Removal, ReservationRow, Store, StoreError};
 use vocabulary::{ClusterName, Verdict};
+
+use crate::silence::{count_from_thaw, silences};
 
 /// The fleet, and what everybody holds of it.
 #[derive(Debug)]
@@ -20,20 +22,21 @@ pub(crate) struct World {
     abandoned: Vec<String>,
     /// Clusters being removed together with what runs there.
     emptied: Vec<String>,
-    /// Clusters that do not answer, with seconds of silence and when it began.
-    silent: Vec<(ClusterName, i64, String)>,
+    silences: Vec<Silence>,
     breaker: Breaker,
     held: BTreeMap<(String, String), Amounts>,
 }
 
 impl World {
-    /// Reads the fleet. What was last confirmed longer than `stale_after` ago is Unknown, whatever it was then.
-    pub(crate) async fn read(store: &Store, stale_after: SignedDuration) -> Result<Self, StoreError> {
-        let (clusters, cells, orders, sums) = tokio::try_join!(
+    /// Reads the fleet. What was last confirmed longer than `stale_after` ago is Unknown, whatever it was then. Where the
+    /// breaker opened or closed, that is remembered before anything is decided by it.
+    pub(crate) async fn read(store: &Store, claim: &Claim, stale_after: SignedDuration) -> Result<Self, StoreError> {
+        let (clusters, cells, orders, sums, seen) = tokio::try_join!(
             store.cluster_list(),
             store.cell_list(),
             store.directive_list(),
-            store.reservation_sums()
+            store.reservation_sums(),
+            store.failover_breaker()
         )?;
         let now = Timestamp::now();
         let removed = |removal| -> Vec<String> {
@@ -41,7 +44,7 @@ impl World {
             leaving.map(|row| row.taken.name.clone()).collect()
         };
         let (abandoned, emptied) = (removed(Removal::Orphan), removed(Removal::Delete));
-        let silent = clusters.iter().filter_map(|row| silence(row, now, stale_after)).collect();
+        let mut silences = silences(&clusters, now, stale_after);
         let clusters = clusters
             .into_iter()
             .map(|row| {
@@ -89,7 +92,9 @@ impl World {
         }
         let held = sums.into_iter().map(|row| ((row.cluster.clone(), row.zone.clone()), amounts(&row)));
         let breaker = Breaker::judge(topology.clusters.values());
-        Ok(Self { topology, directives, abandoned, emptied, silent, breaker, held: held.collect() })
+        let seen = remember(store, claim, seen, matches!(breaker, Breaker::Open { .. }), now).await?;
+        count_from_thaw(&mut silences, now, seen);
+        Ok(Self { topology, directives, abandoned, emptied, silences, breaker, held: held.collect() })
     }
 
     /// The cluster is being removed and what runs there stays behind.
@@ -114,7 +119,7 @@ impl World {
 
     /// What is run elsewhere because its cluster is silent, for an application that waits so many seconds.
     pub(crate) fn failover(&self, after: Option<i64>) -> Failover {
-        Failover::of(after, &self.silent, &self.breaker)
+        Failover::of(after, &self.silences, &self.breaker)
     }
 
     /// What all applications but one hold; `own` is what that one holds.
@@ -149,29 +154,21 @@ impl World {
     }
 }
 
-/// Seconds until a silent cluster has been silent for one of the times given.
-pub(crate) fn next_failover(
-    clusters: &[ClusterRow],
+/// Writes down that the breaker opened or closed, where it did.
+async fn remember(
+    store: &Store,
+    claim: &Claim,
+    seen: Option<FailoverBreakerRow>,
+    open: bool,
     now: Timestamp,
-    stale_after: SignedDuration,
-    times: &[i64],
-) -> Option<i64> {
-    let left = |row: &ClusterRow| {
-        let (_, seconds, _) = silence(row, now, stale_after)?;
-        times.iter().map(|after| after - seconds).filter(|left| *left > 0).min()
-    };
-    clusters.iter().filter_map(left).min()
-}
-
-/// A cluster that does not answer by a judgement that is not old itself: what nobody looked at is not known to be silent,
-/// and what answers again is not, although it does not count as well yet.
-fn silence(row: &ClusterRow, now: Timestamp, stale_after: SignedDuration) -> Option<(ClusterName, i64, String)> {
-    let status = row.status.as_ref().filter(|_| row.taken.removal.is_none())?;
-    let since = status.unhealthy_since.filter(|_| status.health == format!("{:?}", Verdict::Unknown))?;
-    let judged = status.checked_at.is_some_and(|at| now.duration_since(at) <= stale_after);
-    let name = row.taken.name.parse().ok().filter(|_| judged && status.reason != RECOVERING)?;
-    let whole = Timestamp::from_second(since.as_second()).unwrap_or(since);
-    Some((name, now.duration_since(since).as_secs(), whole.to_string()))
+) -> Result<Option<FailoverBreakerRow>, StoreError> {
+    if seen.is_some_and(|seen| seen.open) == open {
+        return Ok(seen);
+    }
+    let row = FailoverBreakerRow { open, since: now };
+    store.failover_breaker_set(claim, row).await?;
+    tracing::info!(open, "the failover breaker changed");
+    Ok(Some(row))
 }
 
 /// A member that was well, but longer ago than facts stay true.

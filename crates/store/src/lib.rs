@@ -14,6 +14,7 @@ mod decision;
 mod delete_window;
 mod directive;
 mod error;
+mod failover_breaker;
 mod hints;
 mod identity;
 mod lease;
@@ -35,6 +36,7 @@ pub use decision::{DecisionRow, PlacementChange, PlacementInsert, ReservationRow
 pub use delete_window::DeleteWindow;
 pub use directive::DirectiveRow;
 pub use error::StoreError;
+pub use failover_breaker::FailoverBreakerRow;
 pub use hints::{Hint, Hints};
 pub use lease::{Claim, Keeper, LeaseTimes, Term};
 pub use parsed::ParsedRevisions;

@@ -8,7 +8,7 @@ use sqlx::{Postgres, Transaction};
 use crate::{Claim, Store, StoreError};
 
 /// All writes under a claim, as `runtime::crash` names them.
-pub const WRITES: [&str; 15] = [
+pub const WRITES: [&str; 16] = [
     "application_take",
     "revisions_collect",
     "application_remove",
@@ -23,6 +23,7 @@ pub const WRITES: [&str; 15] = [
     "cluster_seen",
     "credential_set",
     "decision_commit",
+    "failover_breaker_set",
     "status_set",
 ];
 

@@ -11,6 +11,8 @@ use vocabulary::labels::FINALIZER;
 
 /// Field manager of status on the hub.
 const STATUS_MANAGER: &str = "meridian-status";
+/// Where they are in an object.
+const FINALIZERS: &str = "/metadata/finalizers";
 const JSON_PATCH: &str = "application/json-patch+json";
 /// Of the answer only metadata is wanted; whoever does not know how to leave out the rest sends everything.
 const METADATA_ALONE: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
@@ -70,9 +72,11 @@ where
     if object.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
         return Ok(());
     }
-    let mut finalizers = object.finalizers().to_vec();
-    finalizers.push(FINALIZER.to_owned());
-    write_finalizers(api, object, &finalizers).await
+    let add = match object.finalizers() {
+        [] => json!({ "op": "add", "path": FINALIZERS, "value": [FINALIZER] }),
+        _ => json!({ "op": "add", "path": format!("{FINALIZERS}/-"), "value": FINALIZER }),
+    };
+    write_finalizers(api, object, add).await
 }
 
 /// Lets an object go.
@@ -80,25 +84,27 @@ pub(crate) async fn drop_finalizer<K>(api: &Api<K>, object: &K) -> Result<(), Hu
 where
     K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
 {
-    let kept: Vec<String> = object.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
-    if kept.len() == object.finalizers().len() {
-        return Ok(());
-    }
-    write_finalizers(api, object, &kept).await
+    let Some(place) = object.finalizers().iter().position(|finalizer| finalizer == FINALIZER) else { return Ok(()) };
+    write_finalizers(api, object, json!({ "op": "remove", "path": format!("{FINALIZERS}/{place}") })).await
 }
 
-/// Guarded by the resourceVersion: another controller's finalizer is never lost.
-async fn write_finalizers<K>(api: &Api<K>, object: &K, finalizers: &[String]) -> Result<(), HubError>
+/// Guarded by the finalizers that were seen, so another controller's is never lost, and by nothing else, so a status that is
+/// written meanwhile refuses nothing.
+async fn write_finalizers<K>(api: &Api<K>, object: &K, change: serde_json::Value) -> Result<(), HubError>
 where
     K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
 {
     let name = object.name_any();
-    let patch = json!({ "metadata": { "finalizers": finalizers, "resourceVersion": object.resource_version() } });
-    match api.patch_metadata(&name, &PatchParams::default(), &Patch::Merge(patch)).await {
+    let failed = |source| HubError::Finalizer { name: name.clone(), source: Box::new(source) };
+    let seen = json!({ "op": "test", "path": FINALIZERS, "value": object.meta().finalizers });
+    let same = json!({ "op": "test", "path": "/metadata/uid", "value": object.uid() });
+    let patch = serde_json::from_value(json!([same, seen, change]));
+    let patch = Patch::<()>::Json(patch.map_err(|error| failed(kube::Error::SerdeError(error)))?);
+    match api.patch_metadata(&name, &PatchParams::default(), &patch).await {
         Ok(_) => Ok(()),
         // It is gone already, which is what a dropped finalizer is for.
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        Err(source) => Err(HubError::Finalizer { name, source: Box::new(source) }),
+        Err(source) => Err(failed(source)),
     }
 }
 

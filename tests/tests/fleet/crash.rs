@@ -117,9 +117,10 @@ async fn stimulate(victim: &mut Victim<'_>, point: &str, namespace: &str) -> any
         "cell_take" | "cell_forget" => cell(victim, namespace).await?,
         "cluster_take" => cordon(victim).await?,
         "cluster_status_set" | "cluster_seen" => victim.dead().await?,
-        "credential_set" => credential(victim).await?,
+        "credential_set" => credential(victim, "south-a").await?,
         "cluster_forget" => rejoin(victim).await?,
-        "cluster_replace" => replace(victim).await?,
+        "cluster_replace" => replace(victim, "south-a").await?,
+        "failover_breaker_set" => half(victim, namespace).await?,
         "revisions_collect" => return revisions(victim, namespace).await.map(|()| None),
         _ => return life(victim, namespace).await.map(Some),
     }
@@ -235,8 +236,8 @@ async fn cell(victim: &mut Victim<'_>, name: &str) -> anyhow::Result<()> {
     )?;
     victim
         .until("the cell is taken in", async |fleet| {
-            let cell = fleet.get("hub", "mcell", "", name)?.context("a cell")?;
-            Ok(cell["status"]["zone"].is_string())
+            let query = format!("select count(*) from cell where name = '{name}' and spec is not null");
+            Ok(fleet.bed.postgres.query(&query)? == "1")
         })
         .await?;
     victim.fleet.kubectl("hub", &["delete", "mcell", name, "--wait=false"])?;
@@ -249,9 +250,9 @@ async fn cordon(victim: &mut Victim<'_>) -> anyhow::Result<()> {
     victim.fleet.meridian(&["cluster", "uncordon", "south-a"]).map(drop)
 }
 
-async fn credential(victim: &mut Victim<'_>) -> anyhow::Result<()> {
-    let kubeconfig = victim.fleet.bed.member("south-a")?.kubeconfig().display().to_string();
-    let update = ["cluster", "update-credential", "south-a", "--kubeconfig", &kubeconfig, "--wait", "0s"];
+async fn credential(victim: &mut Victim<'_>, cluster: &str) -> anyhow::Result<()> {
+    let kubeconfig = victim.fleet.bed.member(cluster)?.kubeconfig().display().to_string();
+    let update = ["cluster", "update-credential", cluster, "--kubeconfig", &kubeconfig, "--wait", "0s"];
     victim.fleet.meridian(&update)?;
     victim
         .until("the Secret is sealed and gone", async |fleet| {
@@ -269,19 +270,50 @@ async fn rejoin(victim: &mut Victim<'_>) -> anyhow::Result<()> {
 }
 
 /// Another cluster under the name, and then the first one again.
-async fn replace(victim: &mut Victim<'_>) -> anyhow::Result<()> {
-    let cluster = victim.fleet.get("hub", "mcl", "", "south-a")?.context("a cluster")?;
-    let own = cluster["spec"]["uid"].as_str().context("a UID")?.to_owned();
-    for uid in ["00000000-0000-0000-0000-000000000000", &own] {
-        let change = json!({"metadata": {"annotations": {"fleet.meridian.io/replace": uid}}, "spec": {"uid": uid}});
-        victim.fleet.kubectl("hub", &["patch", "mcl", "south-a", "--type", "merge", "-p", &change.to_string()])?;
-        let query = format!("select count(*) from cluster where name = 'south-a' and member_uid = '{uid}'");
-        victim.until("it is replaced", async |fleet| Ok(fleet.bed.postgres.query(&query)? == "1")).await?;
+async fn replace(victim: &mut Victim<'_>, cluster: &str) -> anyhow::Result<()> {
+    let own = uid(victim.fleet, cluster)?;
+    for uid in [&nobody(0), &own] {
+        rename(victim, cluster, uid).await?;
     }
     // What was sealed belonged to the other one.
-    credential(victim).await
+    credential(victim, cluster).await
 }
 
+async fn rename(victim: &mut Victim<'_>, cluster: &str, uid: &str) -> anyhow::Result<()> {
+    let change = json!({"metadata": {"annotations": {"fleet.meridian.io/replace": uid}}, "spec": {"uid": uid}});
+    victim.fleet.kubectl("hub", &["patch", "mcl", cluster, "--type", "merge", "-p", &change.to_string()])?;
+    let query = format!("select count(*) from cluster where name = '{cluster}' and member_uid = '{uid}'");
+    victim.until("it is replaced", async |fleet| Ok(fleet.bed.postgres.query(&query)? == "1")).await
+}
+
+fn uid(fleet: &Fleet, cluster: &str) -> anyhow::Result<String> {
+    let cluster = fleet.get("hub", "mcl", "", cluster)?.context("a cluster")?;
+    Ok(cluster["spec"]["uid"].as_str().context("a UID")?.to_owned())
+}
+
+/// Clusters of different zones are unhealthy at once, and well again.
+async fn half(victim: &mut Victim<'_>, name: &str) -> anyhow::Result<()> {
+    namespace(victim.fleet, name)?;
+    victim.fleet.apply("hub", &web(name, "web", 3))?;
+    victim.ready(name).await?;
+    let half = ["north-a", "south-a"];
+    let own = half.map(|cluster| uid(victim.fleet, cluster));
+    for (number, cluster) in half.iter().enumerate() {
+        rename(victim, cluster, &nobody(number)).await?;
+    }
+    victim.dead().await?;
+    for (cluster, own) in half.iter().zip(own) {
+        rename(victim, cluster, &own?).await?;
+        credential(victim, cluster).await?;
+    }
+    victim.until("all members are ready", async |fleet| all_ready(fleet).await).await?;
+    victim.fleet.meridian(&["app", "delete", "web", "-n", name, "--yes", "--timeout", "60s"]).map(drop)
+}
+
+/// UID of a cluster that is none.
+fn nobody(number: usize) -> String {
+    format!("00000000-0000-0000-0000-00000000000{number}")
+}
 async fn revisions(victim: &mut Victim<'_>, name: &str) -> anyhow::Result<()> {
     namespace(victim.fleet, name)?;
     for number in 0..REVISIONS {

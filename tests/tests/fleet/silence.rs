@@ -17,6 +17,8 @@ const DEPLOYMENTS: &str = "apps/v1/Deployment";
 /// The member that is silent, and the others.
 const VICTIM: &str = "north-b";
 const OTHERS: [&str; 3] = ["north-a", "south-a", "south-b"];
+/// Two of the four, in different zones.
+const HALF: [&str; 2] = ["north-a", "south-a"];
 /// Silence is noticed by then, with the operator's own defaults.
 const NOTICED: Duration = Duration::from_secs(15);
 /// An answer that was under way may still arrive.
@@ -86,9 +88,13 @@ async fn cluster_until(fleet: &Fleet, cluster: &str, status: &str) -> anyhow::Re
 
 /// An Application whose lost replicas are run elsewhere after a silence of 5 s.
 fn reschedules(namespace: &str, name: &str, replicas: i32) -> serde_json::Value {
+    reschedules_after("5s", namespace, name, replicas)
+}
+
+fn reschedules_after(after: &str, namespace: &str, name: &str, replicas: i32) -> serde_json::Value {
     let mut manifest = web(namespace, name, replicas);
     manifest["spec"]["placement"] = json!({});
-    manifest["spec"]["failover"] = json!({"mode": "Reschedule", "after": "5s", "duplicates": "Tolerate"});
+    manifest["spec"]["failover"] = json!({"mode": "Reschedule", "after": after, "duplicates": "Tolerate"});
     manifest
 }
 
@@ -240,9 +246,6 @@ pub(crate) async fn a_lost_zone_moves_and_half_the_fleet_does_not(fleet: &mut Fl
     namespace(fleet, "breaker")?;
     fleet.apply("hub", &reschedules("breaker", "moves", 8))?;
     fleet.ready("breaker", "moves").await?;
-    let open =
-        |fleet: &Fleet| Ok::<_, anyhow::Error>(fleet.operators[0].metric("meridian_failover_breaker_open")? > 0.5);
-
     let zone = ["north-a", "north-b"];
     for member in zone {
         Silence::BlackHole.begin(fleet, member)?;
@@ -255,7 +258,7 @@ pub(crate) async fn a_lost_zone_moves_and_half_the_fleet_does_not(fleet: &mut Fl
             south == 8 && app.status.as_ref().is_some_and(|status| status.available == 8)
         })
         .await?;
-    ensure!(!open(fleet)?, "a lost zone is what failover is for");
+    ensure!(!breaker_is_open(fleet)?, "a lost zone is what failover is for");
     for member in zone {
         Silence::BlackHole.end(fleet, member)?;
     }
@@ -270,12 +273,28 @@ pub(crate) async fn a_lost_zone_moves_and_half_the_fleet_does_not(fleet: &mut Fl
     leave(fleet, "breaker", &["again"])
 }
 
-/// Which of the two is back first must not matter.
+/// One half of a fleet comes back before the other, and who decides dies between the two: what is late is not lost.
 pub(crate) async fn half_a_fleet_that_returns_moves_nothing(fleet: &mut Fleet) -> anyhow::Result<()> {
     namespace(fleet, "half")?;
-    fleet.apply("hub", &reschedules("half", "web", 8))?;
+    fleet.apply("hub", &reschedules_after("20s", "half", "web", 8))?;
     let before = by_cluster(&fleet.ready("half", "web").await?);
-    half_is_silent(fleet, "half", "web").await?;
+    freeze(fleet, "half", "web").await?;
+    let [first, late] = HALF;
+    Silence::BlackHole.end(fleet, first)?;
+    cluster_until(fleet, first, "True").await?;
+    let waits = fleet
+        .app_until("half", "web", "the late one is given time", |app| {
+            assert!(by_cluster(app) == before, "something moved: {:?}", by_cluster(app));
+            condition(app, "FailoverFrozen").is_some_and(|(_, message)| message.contains("given 20 s"))
+        })
+        .await?;
+    let (status, message) = condition(&waits, "FailoverFrozen").context("a condition")?;
+    ensure!(status == "True" && message.contains(late) && !message.contains(first), "{status}: {message}");
+    let process = &mut fleet.operator()?.process;
+    process.kill()?;
+    process.start_again()?;
+    Silence::BlackHole.end(fleet, late)?;
+    thawed(fleet, "half", "web").await?;
     let after = by_cluster(&fleet.ready("half", "web").await?);
     ensure!(after == before, "on return {before:?} became {after:?}");
     leave(fleet, "half", &["web"])
@@ -283,9 +302,17 @@ pub(crate) async fn half_a_fleet_that_returns_moves_nothing(fleet: &mut Fleet) -
 
 /// Two clusters in different zones are silent and come back; as long as both are silent, nothing moves.
 async fn half_is_silent(fleet: &mut Fleet, space: &str, name: &str) -> anyhow::Result<()> {
+    freeze(fleet, space, name).await?;
+    for member in HALF {
+        Silence::BlackHole.end(fleet, member)?;
+    }
+    thawed(fleet, space, name).await
+}
+
+/// Half of the fleet falls silent, until it is told that nothing moves.
+async fn freeze(fleet: &mut Fleet, space: &str, name: &str) -> anyhow::Result<()> {
     let before = by_cluster(&fleet.ready(space, name).await?);
-    let half = ["north-a", "south-a"];
-    for member in half {
+    for member in HALF {
         Silence::BlackHole.begin(fleet, member)?;
     }
     let frozen = fleet
@@ -295,15 +322,13 @@ async fn half_is_silent(fleet: &mut Fleet, space: &str, name: &str) -> anyhow::R
         })
         .await?;
     let (_, message) = condition(&frozen, "FailoverFrozen").context("a condition")?;
-    ensure!(half.iter().all(|member| message.contains(member)), "{message}");
-    let open =
-        |fleet: &Fleet| Ok::<_, anyhow::Error>(fleet.operators[0].metric("meridian_failover_breaker_open")? > 0.5);
-    eventually("the metric says so", SOON, async || Ok(open(fleet)?.then_some(()))).await?;
-    // Both at once: one that is still silent when the other is back is a loss of its own.
-    for member in half {
-        Silence::BlackHole.end(fleet, member)?;
-    }
-    for member in half {
+    ensure!(HALF.iter().all(|member| message.contains(member)), "{message}");
+    breaker_until(fleet, true).await
+}
+
+/// All is well again.
+async fn thawed(fleet: &Fleet, space: &str, name: &str) -> anyhow::Result<()> {
+    for member in HALF {
         cluster_until(fleet, member, "True").await?;
     }
     fleet
@@ -312,7 +337,15 @@ async fn half_is_silent(fleet: &mut Fleet, space: &str, name: &str) -> anyhow::R
                 && condition(app, "Ready").is_some_and(|(status, _)| status == "True")
         })
         .await?;
-    eventually("the metric says so", SOON, async || Ok((!open(fleet)?).then_some(()))).await
+    breaker_until(fleet, false).await
+}
+
+async fn breaker_until(fleet: &Fleet, open: bool) -> anyhow::Result<()> {
+    eventually("the metric says so", SOON, async || Ok((breaker_is_open(fleet)? == open).then_some(()))).await
+}
+
+fn breaker_is_open(fleet: &Fleet) -> anyhow::Result<bool> {
+    Ok(fleet.operators[0].metric("meridian_failover_breaker_open")? > 0.5)
 }
 
 pub(crate) async fn a_deletion_says_which_silent_cluster_keeps_it(fleet: &mut Fleet) -> anyhow::Result<()> {
