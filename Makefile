@@ -67,4 +67,4 @@ queries: ## Check all SQL against the schema and write what the build checks it 
 
 .PHONY: crds
 crds: ## Write the CRD manifests anew
-	cargo run --locked -q -p crds --bin crdgen -- crds/manifests
+	cargo run --locked -q -p crds --bin crdgen -- crds

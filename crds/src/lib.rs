@@ -5,6 +5,7 @@
 
 #![allow(missing_docs, unreachable_pub, reason = "kube-derive generates such items next to each kind")]
 
+pub mod admission;
 pub mod application;
 pub mod cell;
 pub mod cluster;

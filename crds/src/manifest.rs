@@ -1,4 +1,4 @@
-//! The CRD manifests as they are installed, generated from the types.
+//! The manifests of the hub as they are installed, generated from the types.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube_core::CustomResourceExt;
@@ -10,13 +10,15 @@ pub fn hub_crds() -> Vec<CustomResourceDefinition> {
     vec![Application::crd(), Cell::crd(), Cluster::crd(), PlacementPolicy::crd()]
 }
 
-/// File name and content of every manifest: indented JSON with a line end.
+/// Path below this crate and content of every manifest: indented JSON with a line end. Those in `manifests` are needed,
+/// those in `admission` spare work where the hub's API server knows their kinds.
 ///
 /// # Errors
 /// When a manifest cannot be written as JSON, which would be a defect of its types.
 pub fn files() -> Result<Vec<(String, String)>, serde_json::Error> {
-    hub_crds()
-        .iter()
-        .map(|crd| Ok((format!("{}.json", crd.spec.names.plural), serde_json::to_string_pretty(crd)? + "\n")))
-        .collect()
+    let crds = hub_crds().into_iter().map(|crd| {
+        Ok((format!("manifests/{}.json", crd.spec.names.plural), serde_json::to_string_pretty(&crd)? + "\n"))
+    });
+    let finalizers = serde_json::to_string_pretty(&crate::admission::finalizers())? + "\n";
+    crds.chain([Ok(("admission/finalizers.json".to_owned(), finalizers))]).collect()
 }

@@ -20,6 +20,7 @@ use vocabulary::SYSTEM_NAMESPACE;
 use crate::credentials::Credentials;
 use crate::hub::{follow, goes_on, read_identity};
 use crate::intake::{HubView, Intake, IntakeMetrics, Refusals};
+use crate::names::Names;
 use crate::project::{Fleet, Project};
 
 /// Name of the lease.
@@ -103,9 +104,11 @@ impl Leader {
             .spawn("clusters", follow(clusters, view.clusters.clone(), view.changed_clusters.clone(), token.clone()));
         supervisor.spawn("cells", follow(cells, view.cells.clone(), view.changed_cells.clone(), token.clone()));
         supervisor.spawn("secrets", follow(secrets, view.secrets.clone(), view.changed_secrets.clone(), token.clone()));
+        let names = Names::default();
         let project = Project {
             hub: hub.clone(),
             view: view.clone(),
+            names: names.clone(),
             store: self.store.clone(),
             fleet: Fleet::default(),
             hints: self.hints.clone(),
@@ -118,7 +121,7 @@ impl Leader {
             stale_after: self.schedule_times.stale_after,
         };
         supervisor.spawn("project", project.run(token.clone()));
-        supervisor.spawn("intake", self.clone().intake(claim, view, refusals, token));
+        supervisor.spawn("intake", self.clone().intake(claim, view, names, refusals, token));
         if let Err(end) = supervisor.run().await {
             tracing::warn!(%end, "the term ends early");
         }
@@ -129,6 +132,7 @@ impl Leader {
         self,
         claim: Claim,
         view: HubView,
+        names: Names,
         refusals: Refusals,
         token: CancellationToken,
     ) -> Result<(), store::StoreError> {
@@ -145,6 +149,7 @@ impl Leader {
             hub: self.hub,
             hub_uid,
             view,
+            names,
             store: self.store,
             key: self.key,
             claim,

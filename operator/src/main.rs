@@ -7,6 +7,7 @@ mod deliverers;
 mod hub;
 mod intake;
 mod leader;
+mod names;
 mod project;
 mod registry;
 

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use store::{Hint, PlacementId, PlacementRow, Store, StoreError};
 use tokio::sync::OnceCell;
 
+use crate::revisions::Revisions;
+
 /// Hints whose rows are kept. Whoever comes later reads for itself.
 const KEPT: usize = 16;
 
@@ -17,13 +19,15 @@ type Reading = Arc<OnceCell<Mutex<HashMap<String, Vec<PlacementRow>>>>>;
 pub struct NamedRows(Mutex<VecDeque<(Arc<Hint>, Reading)>>);
 
 impl NamedRows {
-    /// The rows of a cluster that a hint names, as they were at some time after it was sent.
+    /// The rows of a cluster that a hint names, as they were at some time after it was sent. Their applications are known
+    /// to the revisions then.
     ///
     /// # Errors
     /// Those of the reading; the next who asks tries again.
     pub(crate) async fn of(
         &self,
         store: &Store,
+        revisions: &Revisions,
         hint: &Arc<Hint>,
         named: &BTreeMap<String, Vec<PlacementId>>,
         cluster: &str,
@@ -33,7 +37,9 @@ impl NamedRows {
             let ids: Vec<PlacementId> = named.values().flatten().copied().collect();
             let mut rows: HashMap<String, Vec<PlacementRow>> =
                 named.keys().map(|cluster| (cluster.clone(), Vec::new())).collect();
-            for row in store.placement_get_many(&ids).await? {
+            let found = store.placement_get_many(&ids).await?;
+            revisions.learn(found.iter().map(|row| row.app).collect()).await?;
+            for row in found {
                 rows.entry(row.cluster.clone()).or_default().push(row);
             }
             Ok::<_, StoreError>(Mutex::new(rows))
@@ -66,6 +72,8 @@ impl NamedRows {
 mod tests {
     use super::*;
     use crate::stored_rows::StoredRows;
+    use store::ParsedRevisions;
+    use store::seal::EnvelopeKey;
 
     #[tokio::test]
     async fn what_a_hint_names_is_read_once_for_all_members_and_anew_for_a_later_hint() {
@@ -74,8 +82,11 @@ mod tests {
             rows.placements.iter().map(|(cluster, id)| (cluster.clone(), vec![*id])).collect();
         let (first, second) = (Arc::new(Hint::Deliver(named.clone())), Arc::new(Hint::Deliver(named.clone())));
         let reads = NamedRows::default();
+        let key = Arc::new(EnvelopeKey::from_hex(&"ab".repeat(32)).unwrap());
+        let parsed = Arc::new(ParsedRevisions::new(rows.store.clone(), key));
+        let revisions = Revisions::new(rows.store.clone(), parsed);
         let target = async |hint: &Arc<Hint>, cluster: &str| {
-            let found = reads.of(&rows.store, hint, &named, cluster).await.unwrap();
+            let found = reads.of(&rows.store, &revisions, hint, &named, cluster).await.unwrap();
             found.iter().map(|row| (row.cluster.clone(), row.target)).collect::<Vec<_>>()
         };
 

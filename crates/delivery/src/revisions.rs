@@ -1,11 +1,11 @@
 //! What delivery needs to know of applications and their revisions, cached over the store.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::intent::Intent;
 use domain::stored_revision::StoredRevision;
-use store::{AppId, Hint, ParsedRevisions, Store, StoreError};
+use store::{AppId, ApplicationRow, Hint, ParsedRevisions, Store, StoreError};
 use tokio::sync::OnceCell;
 use vocabulary::AppKey;
 
@@ -14,6 +14,14 @@ use vocabulary::AppKey;
 pub(crate) struct AppFacts {
     pub(crate) key: AppKey,
     pub(crate) intent: Arc<Intent>,
+}
+
+impl AppFacts {
+    fn read(row: ApplicationRow) -> Result<Self, RevisionError> {
+        let intent =
+            serde_json::from_value(row.intent).map_err(|error| RevisionError::Unreadable(error.to_string()))?;
+        Ok(Self { key: row.key, intent: Arc::new(intent) })
+    }
 }
 
 /// Caches over the store, shared by the deliverers of all clusters: what one has read the others need not.
@@ -69,14 +77,33 @@ impl Revisions {
         self.apps().clear();
     }
 
+    /// Reads those of some applications that are not known, together.
+    pub(crate) async fn learn(&self, wanted: BTreeSet<AppId>) -> Result<(), StoreError> {
+        let unknown: HashMap<AppId, Arc<OnceCell<AppFacts>>> = {
+            let mut apps = self.apps();
+            let mut cell = |app| Arc::clone(&apps.entry(app).or_default().facts);
+            wanted.into_iter().map(|app| (app, cell(app))).filter(|(_, facts)| !facts.initialized()).collect()
+        };
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<AppId> = unknown.keys().copied().collect();
+        for row in self.store.application_list(&ids).await? {
+            let (id, facts) = (row.id, AppFacts::read(row));
+            // What cannot be read is told by whoever delivers it; and somebody may have been faster.
+            if let (Some(cell), Ok(facts)) = (unknown.get(&id), facts) {
+                let _ = cell.set(facts);
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) async fn app(&self, app: AppId) -> Result<AppFacts, RevisionError> {
         let cell = Arc::clone(&self.apps().entry(app).or_default().facts);
         // Boxed: most find it in memory and need not carry what reading takes.
         let read = async || {
             let row = self.store.application_list(&[app]).await?.pop().ok_or(RevisionError::Missing)?;
-            let intent =
-                serde_json::from_value(row.intent).map_err(|error| RevisionError::Unreadable(error.to_string()))?;
-            Ok(AppFacts { key: row.key, intent: Arc::new(intent) })
+            AppFacts::read(row)
         };
         match cell.get_or_try_init(|| Box::pin(read())).await {
             Ok(facts) => Ok(facts.clone()),

@@ -252,7 +252,7 @@ impl Session {
     ) -> Result<(), StoreError> {
         let Some(ids) = named.get(self.name()) else { return Ok(()) };
         let delivery = self.delivery();
-        let rows = delivery.named.of(&delivery.store, hint, named, self.name()).await?;
+        let rows = delivery.named.of(&delivery.store, self.revisions(), hint, named, self.name()).await?;
         let taken = {
             let mut board = self.board();
             let there: BTreeSet<PlacementId> = rows.iter().map(|row| row.id).collect();

@@ -49,6 +49,7 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
         return Ok(());
     };
     let id = intake.store.application_take(&intake.claim, &taken, &intake.key).await?;
+    intake.names.learn(id, &key);
     tracing::info!(%key, generation = taken.generation, "application taken in");
     // It is shown with the decision that follows.
     intake.hints.send(Hint::Decide(id));

@@ -29,6 +29,7 @@ pub(crate) use metrics::IntakeMetrics;
 pub(crate) use refusals::{Refusal, Refusals};
 
 use crate::hub::{HubError, Objects};
+use crate::names::Names;
 
 /// Objects worked on at once, per kind.
 const WORKERS: usize = 8;
@@ -59,6 +60,7 @@ pub(crate) struct Intake {
     /// UID of the hub, part of the provenance of every intent.
     pub(crate) hub_uid: String,
     pub(crate) view: HubView,
+    pub(crate) names: Names,
     pub(crate) store: Store,
     pub(crate) key: Arc<EnvelopeKey>,
     pub(crate) claim: Claim,

@@ -9,8 +9,7 @@ mod fleet;
 mod pacing;
 mod status;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -26,6 +25,7 @@ use vocabulary::AppKey;
 
 use crate::hub::HubError;
 use crate::intake::{HubView, Refusals};
+use crate::names::Names;
 pub(crate) use fleet::Fleet;
 use pacing::{GATHER, Pacing};
 use runtime::pace::Pace;
@@ -62,6 +62,7 @@ impl Shown {
 pub(crate) struct Project {
     pub(crate) hub: Client,
     pub(crate) view: HubView,
+    pub(crate) names: Names,
     pub(crate) store: Store,
     pub(crate) fleet: Fleet,
     pub(crate) hints: Hints,
@@ -83,13 +84,10 @@ pub(crate) enum ProjectError {
     Store(#[from] StoreError),
 }
 
-type Names = Arc<Mutex<BTreeMap<AppId, AppKey>>>;
-
 impl Project {
     /// Shows whatever changes until shutdown.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), StoreError> {
         let queue: Queue<Shown> = Queue::default();
-        let names = Names::default();
         let pacing = Pacing::default();
         let mut hints = self.hints.subscribe();
         let mut again = tokio::time::interval(self.look_again);
@@ -134,7 +132,7 @@ impl Project {
                     },
                     hint = hints.recv() => match hint.as_deref() {
                         Ok(Hint::Show(app) | Hint::Observed(app)) => {
-                            if let Some(key) = self.name_of(&names, *app).await {
+                            if let Some(key) = self.name_of(*app).await {
                                 let rest = pacing.rest(&key);
                                 queue.push_after(Shown::Application(key), rest);
                             }
@@ -144,8 +142,7 @@ impl Project {
                         }
                         Ok(Hint::Seen(cluster) | Hint::Capacity(cluster) | Hint::Connection(cluster)) => queue.push_after(Shown::Cluster(cluster.clone()), GATHER),
                         Ok(Hint::Forgotten { namespace, name }) => {
-                            let gone = |key: &AppKey| key.namespace == *namespace && key.name == *name;
-                            names.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, key| !gone(key));
+                            self.names.forget(&AppKey { namespace: namespace.clone(), name: name.clone() });
                         }
                         Ok(Hint::Vacated) => queue.extend(self.view.clusters.keys().into_iter().map(|key| Shown::Cluster(key.name))),
                         Ok(Hint::Topology | Hint::Health(_) | Hint::Everything) | Err(RecvError::Lagged(_)) => {
@@ -215,18 +212,14 @@ impl Project {
         queue.extend(self.view.applications.keys().into_iter().map(Shown::Application));
     }
 
-    async fn name_of(&self, names: &Names, app: AppId) -> Option<AppKey> {
-        let known = |names: &Names| names.lock().unwrap_or_else(PoisonError::into_inner).get(&app).cloned();
-        if let Some(key) = known(names) {
+    async fn name_of(&self, app: AppId) -> Option<AppKey> {
+        if let Some(key) = self.names.of(app) {
             return Some(key);
         }
         match self.store.application_list(&[app]).await {
-            Ok(rows) => names
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .extend(rows.into_iter().map(|row| (row.id, row.key))),
+            Ok(rows) => rows.iter().for_each(|row| self.names.learn(row.id, &row.key)),
             Err(error) => tracing::debug!(%error, "the application's name was not read"),
         }
-        known(names)
+        self.names.of(app)
     }
 }

@@ -89,8 +89,8 @@ impl Installation {
             ))
             .ends_by("TERM");
         let mut installation = Self { operator, bed, probes, programs };
-        let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds/manifests");
-        installation.kubectl(&["apply", "--server-side", "-f", &manifests.display().to_string()])?;
+        let of = |part| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds").join(part).display().to_string();
+        installation.kubectl(&["apply", "--server-side", "-f", &of("manifests"), "-f", &of("admission")])?;
         installation.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"])?;
         installation.operator.start()?;
         Ok(installation)

@@ -1,0 +1,46 @@
+//! What the hub does to objects on their way in, from Kubernetes 1.36 on.
+
+use serde_json::{Value, json};
+use vocabulary::labels::FINALIZER;
+
+const NAME: &str = "finalizers.fleet.meridian.io";
+
+/// Puts our finalizer on objects when they are created. Without this the operator does it, with a write of its own for
+/// each: a policy that is not there, or fails, changes nothing else.
+///
+/// See `MutatingAdmissionPolicy`, stable in Kubernetes 1.36 (KEP-3962).
+pub fn finalizers() -> Value {
+    let place = |path: &str, value: String| {
+        format!("[JSONPatch{{op: 'add', path: '/metadata/finalizers{path}', value: {value}}}]")
+    };
+    let (first, further) = (place("", format!("['{FINALIZER}']")), place("/-", format!("'{FINALIZER}'")));
+    json!({"apiVersion": "v1", "kind": "List", "items": [
+        {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "MutatingAdmissionPolicy",
+            "metadata": {"name": NAME},
+            "spec": {
+                "failurePolicy": "Ignore",
+                "reinvocationPolicy": "Never",
+                "matchConstraints": {"resourceRules": [{
+                    "apiGroups": ["fleet.meridian.io"], "apiVersions": ["*"], "operations": ["CREATE"],
+                    "resources": ["applications", "cells", "clusters"],
+                }]},
+                "matchConditions": [{
+                    "name": "has-none",
+                    "expression": format!("!object.metadata.?finalizers.orValue([]).exists(one, one == '{FINALIZER}')"),
+                }],
+                "mutations": [{
+                    "patchType": "JSONPatch",
+                    "jsonPatch": {"expression": format!("has(object.metadata.finalizers) ? {further} : {first}")},
+                }],
+            },
+        },
+        {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "MutatingAdmissionPolicyBinding",
+            "metadata": {"name": NAME},
+            "spec": {"policyName": NAME},
+        },
+    ]})
+}
