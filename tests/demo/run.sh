@@ -22,7 +22,7 @@ run() { printf '$ %s\n' "$*"; "$@"; }
 tell "A hub and three members in two regions and three zones"
 run testbed up "$bed"
 export KUBECONFIG=$PWD/$bed/hub.kubeconfig
-kubectl apply --server-side -f crds/manifests -f crds/admission >/dev/null
+kubectl apply --server-side -f crds/manifests >/dev/null
 kubectl wait --for=condition=Established crd --all --timeout=30s >/dev/null
 meridian-operator migrate --database-url "$(cat $bed/database.url)" 2>/dev/null >/dev/null
 head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' > "$bed/envelope.key"

@@ -98,8 +98,8 @@ impl Fleet {
     /// # Errors
     /// When the hub refuses them.
     pub fn install(&self) -> anyhow::Result<()> {
-        let of = |part| Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds").join(part).display().to_string();
-        self.kubectl("hub", &["apply", "--server-side", "-f", &of("manifests"), "-f", &of("admission")])?;
+        let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/manifests");
+        self.kubectl("hub", &["apply", "--server-side", "-f", &manifests.display().to_string()])?;
         self.kubectl("hub", &["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]).map(drop)
     }
 

@@ -154,12 +154,15 @@ pub(crate) const PARTS: &[Part] = &[
         scenario: "limit",
         note: "On a bed like the one above, with the operator stopped: eight connections create the same Applications on the \
                hub while eight to each member apply the same Deployments directly. Nobody who goes through a control plane \
-               can be faster on these cores. Then, on another bed, with everything held (SIGSTOP) that works in the members \
+               can be faster on these cores. Then by Meridian on a hub that gives the finalizer itself (crds/admission, not \
+               installed by default, see docs/decisions/0004). Then, on another bed, with everything held (SIGSTOP) that works in the members \
                besides their API servers and etcds, and so takes the cores away from whoever applies: first by Meridian, \
                then directly.",
         entries: &[
             less("limit.applied_s", "all 1,500 Deployments applied directly", "s", None, "", None),
             more("limit.applied_share", "of that speed reached by Meridian", "", None, "", None),
+            less("limit.born_applied_s", "by Meridian, the hub gives the finalizer", "s", None, "", None),
+            less("limit.born_plane_cpu_s", "CPU of our plane meanwhile", "CPU-s", None, "", None),
             less("limit.held_direct_s", "the same, members' controllers held", "s", None, "", None),
             less("limit.held_applied_s", "by Meridian, members' controllers held", "s", None, "", None),
             less("limit.held_plane_cpu_s", "CPU of our plane meanwhile", "CPU-s", None, "", None),

@@ -5,7 +5,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use kube::Client;
+use crds::Application;
+use kube::api::PostParams;
+use kube::{Api, Client, ResourceExt};
 use testbed::{Bed, MemberSpec, PlaneProcess, Process, eventually, free_ports};
 
 use crate::processes::{Group, argument};
@@ -89,11 +91,28 @@ impl Installation {
             ))
             .ends_by("TERM");
         let mut installation = Self { operator, bed, probes, programs };
-        let of = |part| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds").join(part).display().to_string();
-        installation.kubectl(&["apply", "--server-side", "-f", &of("manifests"), "-f", &of("admission")])?;
+        let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds/manifests");
+        installation.kubectl(&["apply", "--server-side", "-f", &manifests.display().to_string()])?;
         installation.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"])?;
         installation.operator.start()?;
         Ok(installation)
+    }
+
+    /// From now on the hub itself gives Applications their finalizer when they are created.
+    ///
+    /// # Errors
+    /// When the hub refuses the policy, or does not act on it.
+    pub(crate) async fn finalizers_at_birth(&self) -> anyhow::Result<()> {
+        let policy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds/admission");
+        self.kubectl(&["apply", "--server-side", "-f", &policy.display().to_string()])?;
+        let api = Api::<Application>::namespaced(self.hub().await?, "default");
+        let try_it = PostParams { dry_run: true, ..PostParams::default() };
+        let object = crate::load::application("default", "try", 1)?;
+        eventually("objects are born with a finalizer", SOON, async || {
+            let born = api.create(&try_it, &object).await?;
+            Ok((!born.finalizers().is_empty()).then_some(()))
+        })
+        .await
     }
 
     /// Runs kubectl against the hub.

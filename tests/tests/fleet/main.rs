@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod admission;
 mod bad_input;
 mod clusters;
 mod crash;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         bad_input::a_spread_that_cannot_be_is_held_with_the_remedy,
         bad_input::an_object_that_two_applications_want_belongs_to_the_first,
         deletion::deleting_an_application_removes_what_it_delivered,
+        admission::objects_are_born_with_their_finalizer_where_the_hub_has_the_policy,
         recovery::a_killed_operator_goes_on_and_writes_nothing_twice,
         recovery::a_lost_database_is_told_and_survived,
         recovery::an_operator_that_starts_without_its_database_says_so_and_recovers,

@@ -20,8 +20,8 @@ const LONGEST: Duration = Duration::from_mins(10);
 /// Namespace of what is written directly.
 const DIRECT: &str = "direct";
 
-/// First as the members are; then with everything held that works in them, which is when nothing but the machine and
-/// Meridian decides how long it takes.
+/// First directly, as the members are; then by Meridian on a hub that gives the finalizer itself; then both with everything
+/// held that works in the members, which is when nothing but the machine and Meridian decides how long it takes.
 pub(super) async fn run(scale: &Scale, figures: &mut Figures) -> anyhow::Result<()> {
     {
         let mut bed = Installation::start(scale.nodes).await?;
@@ -32,20 +32,17 @@ pub(super) async fn run(scale: &Scale, figures: &mut Figures) -> anyhow::Result<
             figures.add("limit.applied_share", directly / ours);
         }
     }
+    {
+        let bed = Installation::start(scale.nodes).await?;
+        bed.finalizers_at_birth().await?;
+        let (ours, used, _) = by_meridian(&bed, scale).await?;
+        figures.add("limit.born_applied_s", ours);
+        figures.add("limit.born_plane_cpu_s", used);
+    }
     let mut bed = Installation::start(scale.nodes).await?;
-    bed.kubectl(&["create", "namespace", NAMESPACE])?;
-    bed.idle().await?;
     bed.hold_member_controllers()?;
-    let plane = bed.plane()?;
-    let cpu = processes::cpu(&plane);
-    let users = load::clients(&bed.bed.hub).await?;
-    let witness = bed.witness().await?;
-    let begun = Instant::now();
-    let created = load::create(&users, NAMESPACE, scale.applications, MEMBERS.len() as i32).await?;
-    figures.add("limit.held_created_s", (created - begun).as_secs_f64());
-    let ours = (all_there(&witness, scale, NAMESPACE).await? - begun).as_secs_f64();
-    let used: f64 =
-        processes::cpu(&plane).iter().map(|(name, now)| now - cpu.get(name).copied().unwrap_or_default()).sum();
+    let (ours, used, created) = by_meridian(&bed, scale).await?;
+    figures.add("limit.held_created_s", created);
     bed.operator.stop()?;
     let directly = directly(&bed, scale).await?;
     figures.add("limit.held_applied_s", ours);
@@ -53,6 +50,22 @@ pub(super) async fn run(scale: &Scale, figures: &mut Figures) -> anyhow::Result<
     figures.add("limit.held_direct_s", directly);
     figures.add("limit.held_share", directly / ours);
     Ok(())
+}
+
+/// Applications go to the hub and Meridian does the rest. Seconds until everything is there, CPU seconds of our plane until
+/// then, and seconds until everything was created.
+async fn by_meridian(bed: &Installation, scale: &Scale) -> anyhow::Result<(f64, f64, f64)> {
+    bed.kubectl(&["create", "namespace", NAMESPACE])?;
+    bed.idle().await?;
+    let plane = bed.plane()?;
+    let cpu = processes::cpu(&plane);
+    let users = load::clients(&bed.bed.hub).await?;
+    let witness = bed.witness().await?;
+    let begun = Instant::now();
+    let created = load::create(&users, NAMESPACE, scale.applications, MEMBERS.len() as i32).await?;
+    let there = all_there(&witness, scale, NAMESPACE).await?;
+    let used = processes::cpu(&plane).iter().map(|(name, now)| now - cpu.get(name).copied().unwrap_or_default()).sum();
+    Ok(((there - begun).as_secs_f64(), used, (created - begun).as_secs_f64()))
 }
 
 /// Applications go to the hub and their Deployments to the members, side by side; the operator is not running. Seconds until

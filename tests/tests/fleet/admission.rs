@@ -1,0 +1,47 @@
+//! What a hub does to objects on their way in, where its operators want that.
+
+use std::path::Path;
+
+use acceptance::manifests::{namespace, web};
+use acceptance::{Fleet, SOON};
+use anyhow::ensure;
+use crds::Application;
+use kube::api::PostParams;
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use testbed::eventually;
+use vocabulary::labels::FINALIZER;
+
+pub(crate) async fn objects_are_born_with_their_finalizer_where_the_hub_has_the_policy(
+    fleet: &mut Fleet,
+) -> anyhow::Result<()> {
+    namespace(fleet, "born")?;
+    let policy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/admission").display().to_string();
+    fleet.kubectl("hub", &["apply", "--server-side", "-f", &policy])?;
+    let apps: Api<Application> = Api::namespaced(fleet.client("hub").await?, "born");
+    let try_it = PostParams { dry_run: true, ..PostParams::default() };
+    let mut manifest = web("born", "web", 3);
+    for others in [json!([]), json!(["example.com/theirs"])] {
+        manifest["metadata"]["finalizers"] = others.clone();
+        let object: Application = serde_json::from_value(manifest.clone())?;
+        let mut expected: Vec<String> = serde_json::from_value(others)?;
+        expected.push(FINALIZER.to_owned());
+        // Not at once: for a moment the API server does not know the kind's schema for such policies, and refuses.
+        eventually("it is born with our finalizer", SOON, async || {
+            let born = apps.create(&try_it, &object).await?;
+            ensure!(born.finalizers() == expected, "{:?}", born.finalizers());
+            Ok(Some(()))
+        })
+        .await?;
+    }
+
+    let manifest = web("born", "web", 3);
+    // Twice, as pipelines do: whoever applies does not own the finalizer and must not take it away.
+    for _ in 0..2 {
+        fleet.apply("hub", &manifest)?;
+        ensure!(apps.get("web").await?.finalizers() == [FINALIZER.to_owned()]);
+    }
+    fleet.ready("born", "web").await?;
+    fleet.kubectl("hub", &["delete", "mapp", "web", "-n", "born", "--timeout=60s"])?;
+    fleet.kubectl("hub", &["delete", "-f", &policy]).map(drop)
+}
