@@ -139,7 +139,6 @@ CREATE TABLE placement (
 -- Ownership: one object has one owner.
 CREATE UNIQUE INDEX placement_owner ON placement (cluster, split_part(api_version, '/', 1), kind, namespace, object_name);
 CREATE INDEX placement_app ON placement (app);
-CREATE INDEX placement_cluster ON placement (cluster);
 
 -- What became of it: written by whoever delivers to the cluster, and by nobody else.
 CREATE TABLE placement_status (
