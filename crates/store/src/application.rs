@@ -309,6 +309,8 @@ impl Store {
 
     /// Those of some applications for which something that was observed may matter.
     pub async fn application_in_motion(&self, ids: &[AppId]) -> Result<InMotion, StoreError> {
+        // Whether all is settled is asked by a value, not by EXISTS: for that a plan made on empty tables reads every
+        // placement of the fleet.
         let rows = sqlx::query!(
             r#"
             SELECT id, moving AS "moving!" FROM (
@@ -320,9 +322,9 @@ impl Store {
               FROM application a WHERE a.id = ANY($1)) a
             WHERE moving OR (
               NOT EXISTS (SELECT 1 FROM app_revision r WHERE r.app = a.id AND r.revision = a.revision AND r.was_ready)
-              AND NOT EXISTS (
-                SELECT 1 FROM placement p LEFT JOIN placement_status s ON s.placement = p.id
-                WHERE p.app = a.id AND s.settled IS NOT TRUE))"#,
+              AND coalesce((
+                SELECT bool_and(coalesce(s.settled, false)) FROM placement p
+                LEFT JOIN placement_status s ON s.placement = p.id WHERE p.app = a.id), true))"#,
             ids
         )
         .fetch_all(&self.pool)
