@@ -6,7 +6,7 @@ use vocabulary::labels::FINALIZER;
 const NAME: &str = "finalizers.fleet.meridian.io";
 
 /// Puts our finalizer on objects when they are created. Without this the operator does it, with a write of its own for
-/// each: a policy that is not there, or fails, changes nothing else.
+/// each. It has a price, see docs/decisions/0004: nobody gets it unasked.
 ///
 /// See `MutatingAdmissionPolicy`, stable in Kubernetes 1.36 (KEP-3962).
 pub fn finalizers() -> Value {

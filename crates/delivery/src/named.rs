@@ -19,8 +19,8 @@ type Reading = Arc<OnceCell<Mutex<HashMap<String, Vec<PlacementRow>>>>>;
 pub struct NamedRows(Mutex<VecDeque<(Arc<Hint>, Reading)>>);
 
 impl NamedRows {
-    /// The rows of a cluster that a hint names, as they were at some time after it was sent. Their applications are known
-    /// to the revisions then.
+    /// The rows of a cluster that a hint names, as they were at some time after it was sent. What the revisions do
+    /// not know of their applications is read with them.
     ///
     /// # Errors
     /// Those of the reading; the next who asks tries again.
@@ -38,7 +38,10 @@ impl NamedRows {
             let mut rows: HashMap<String, Vec<PlacementRow>> =
                 named.keys().map(|cluster| (cluster.clone(), Vec::new())).collect();
             let found = store.placement_get_many(&ids).await?;
-            revisions.learn(found.iter().map(|row| row.app).collect()).await?;
+            if let Err(error) = revisions.learn(found.iter().map(|row| row.app).collect()).await {
+                // Whoever delivers reads what is missing, and says so if that fails.
+                tracing::debug!(error = vocabulary::chain(&error), "applications were not read together");
+            }
             for row in found {
                 rows.entry(row.cluster.clone()).or_default().push(row);
             }

@@ -10,10 +10,11 @@ pub(crate) fn silences(clusters: &[ClusterRow], now: Timestamp, stale_after: Sig
     clusters.iter().filter_map(|row| silence(row, now, stale_after)).collect()
 }
 
-/// What was silent already when the breaker closed counts from then.
+/// What was silent already when the breaker closed counts from then; while it is open nothing counts, so whoever asks when
+/// to look again before the closing is written is not told "never".
 pub(crate) fn count_from_thaw(silences: &mut [Silence], now: Timestamp, breaker: Option<FailoverBreakerRow>) {
-    let Some(thawed) = breaker.filter(|breaker| !breaker.open).map(|breaker| breaker.since) else { return };
-    let calm = now.duration_since(thawed).as_secs();
+    let Some(breaker) = breaker else { return };
+    let calm = if breaker.open { 0 } else { now.duration_since(breaker.since).as_secs() };
     for silence in silences {
         silence.counts = silence.lasts.min(calm);
     }
@@ -38,4 +39,31 @@ fn silence(row: &ClusterRow, now: Timestamp, stale_after: SignedDuration) -> Opt
     let whole = Timestamp::from_second(since.as_second()).unwrap_or(since);
     let lasts = now.duration_since(since).as_secs();
     Some(Silence { cluster, since: whole.to_string(), lasts, counts: lasts })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_silence_counts_from_when_the_breaker_closed_and_is_looked_at_when_it_will_have_lasted() {
+        let breaker = |open, since| Some(FailoverBreakerRow { open, since: at(since) });
+        // Silent since 100, now it is 700; with a time of 300 s.
+        for (seen, counts, next) in [
+            (None, 600, None),
+            (breaker(true, 150), 0, Some(300)),
+            (breaker(false, 690), 10, Some(290)),
+            (breaker(false, 400), 300, None),
+            (breaker(false, 50), 600, None),
+        ] {
+            let cluster = "north".parse().unwrap();
+            let mut silences = [Silence { cluster, since: "then".to_owned(), lasts: 600, counts: 600 }];
+            count_from_thaw(&mut silences, at(700), seen);
+            assert_eq!((silences[0].counts, next_failover(&silences, &[300])), (counts, next), "{seen:?}");
+        }
+    }
 }

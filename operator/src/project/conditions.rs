@@ -68,7 +68,7 @@ impl Facts<'_> {
         if let Some(why) = &record.frozen {
             let message =
                 format!("nothing is moved by itself: {why}; look at the network between Meridian and them first");
-            conditions.push(make(condition::FAILOVER_FROZEN, Status::True, "BreakerOpen", message));
+            conditions.push(make(condition::FAILOVER_FROZEN, Status::True, "FleetUnsettled", message));
         }
         let trouble = self.trouble(status, record);
         let due = self.row.decided_generation < self.row.generation;

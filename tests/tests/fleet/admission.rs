@@ -15,14 +15,24 @@ use vocabulary::labels::FINALIZER;
 pub(crate) async fn objects_are_born_with_their_finalizer_where_the_hub_has_the_policy(
     fleet: &mut Fleet,
 ) -> anyhow::Result<()> {
-    namespace(fleet, "born")?;
     let policy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/admission").display().to_string();
     fleet.kubectl("hub", &["apply", "--server-side", "-f", &policy])?;
+    let outcome = with_the_policy(fleet).await;
+    // The other scenarios are about hubs without it.
+    let removed = fleet.kubectl("hub", &["delete", "-f", &policy]);
+    outcome.and(removed.map(drop))
+}
+
+async fn with_the_policy(fleet: &mut Fleet) -> anyhow::Result<()> {
+    namespace(fleet, "born")?;
     let apps: Api<Application> = Api::namespaced(fleet.client("hub").await?, "born");
     let try_it = PostParams { dry_run: true, ..PostParams::default() };
     let mut manifest = web("born", "web", 3);
-    for others in [json!([]), json!(["example.com/theirs"])] {
-        manifest["metadata"]["finalizers"] = others.clone();
+    for others in [None, Some(json!([])), Some(json!(["example.com/theirs"]))] {
+        let others = others.map_or(json!([]), |others| {
+            manifest["metadata"]["finalizers"] = others.clone();
+            others
+        });
         let object: Application = serde_json::from_value(manifest.clone())?;
         let mut expected: Vec<String> = serde_json::from_value(others)?;
         expected.push(FINALIZER.to_owned());
@@ -42,6 +52,5 @@ pub(crate) async fn objects_are_born_with_their_finalizer_where_the_hub_has_the_
         ensure!(apps.get("web").await?.finalizers() == [FINALIZER.to_owned()]);
     }
     fleet.ready("born", "web").await?;
-    fleet.kubectl("hub", &["delete", "mapp", "web", "-n", "born", "--timeout=60s"])?;
-    fleet.kubectl("hub", &["delete", "-f", &policy]).map(drop)
+    fleet.kubectl("hub", &["delete", "mapp", "web", "-n", "born", "--timeout=60s"]).map(drop)
 }
