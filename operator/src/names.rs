@@ -1,4 +1,5 @@
-//! Names of applications by their row ids: learnt where rows are met anyway, so that nobody reads a row for its name.
+//! Names of applications by their row ids: learnt when they are taken in, so that a row is read for its name only after a new
+//! leader has begun.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

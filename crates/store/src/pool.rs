@@ -95,7 +95,8 @@ impl Store {
     }
 }
 
-/// Every statement is planned once for each connection, and finds rows by an index. Planned anew for its arguments, as
+/// Every statement is planned once for each connection, and reads no table row by row where it has an index; that it takes the
+/// right one is for statement and indexes to see to (docs/decisions/0006). Planned anew for its arguments, as
 /// Postgres does for arrays, most statements here take longer to plan than to carry out. A plan made while a table was
 /// empty would read it row by row, and stay: where there is an index it is used however small the table is.
 const PLANS: [(&str, &str); 3] = [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("jit", "off")];

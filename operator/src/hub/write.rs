@@ -96,6 +96,7 @@ where
 {
     let name = object.name_any();
     let failed = |source| HubError::Finalizer { name: name.clone(), source: Box::new(source) };
+    // Where there are none, null is expected: the API server's JSON patch takes what is absent for null.
     let seen = json!({ "op": "test", "path": FINALIZERS, "value": object.meta().finalizers });
     let same = json!({ "op": "test", "path": "/metadata/uid", "value": object.uid() });
     let patch = serde_json::from_value(json!([same, seen, change]));
