@@ -1,4 +1,4 @@
-//! Every Kubernetes kind of Meridian, and nothing else.
+//! Every Kubernetes kind of Meridian, and what a hub may do to them on their way in.
 //!
 //! A kind is a folder, a version of it a file. Lists, maps and strings are bounded: the API server
 //! refuses a CRD whose validation rules could cost too much, and a bound is what tells it so.
