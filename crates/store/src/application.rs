@@ -6,7 +6,7 @@ use runtime::crash::{Side, point};
 use serde_json::Value;
 use vocabulary::AppKey;
 
-use crate::payload::Payload;
+use crate::payload::{self, Payload};
 use crate::seal::EnvelopeKey;
 use crate::{AppId, Claim, Store, StoreError, revision};
 
@@ -227,21 +227,22 @@ impl Store {
     /// Forgets an application that has no placement left. Returns whether it is gone.
     pub async fn application_forget(&self, claim: &Claim, id: AppId) -> Result<bool, StoreError> {
         let mut write = self.write(claim, "application_forget").await?;
-        let gone = sqlx::query!(
-            "DELETE FROM application WHERE id = $1 AND removal IS NOT NULL AND NOT EXISTS (SELECT 1 FROM placement WHERE app = $1)",
+        // Its revisions go with it; the statement still sees them.
+        let revisions = sqlx::query_scalar!(
+            r#"
+            WITH gone AS (
+              DELETE FROM application
+              WHERE id = $1 AND removal IS NOT NULL AND NOT EXISTS (SELECT 1 FROM placement WHERE app = $1)
+              RETURNING id
+            )
+            SELECT r.payload AS "payload?" FROM gone LEFT JOIN app_revision r ON r.app = gone.id"#,
             id
         )
-        .execute(&mut **write)
-        .await?
-        .rows_affected()
-            == 1;
-        if gone {
-            sqlx::query!(
-                "DELETE FROM payload p WHERE NOT EXISTS (SELECT 1 FROM app_revision r WHERE r.payload = p.hash)"
-            )
-            .execute(&mut **write)
-            .await?;
-        }
+        .fetch_all(&mut **write)
+        .await?;
+        let gone = !revisions.is_empty();
+        let payloads: Vec<Vec<u8>> = revisions.into_iter().flatten().collect();
+        payload::collect(&mut write, &payloads).await?;
         write.commit().await?;
         Ok(gone)
     }

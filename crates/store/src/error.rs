@@ -17,8 +17,8 @@ pub enum StoreError {
         /// Epoch that was claimed.
         epoch: i64,
     },
-    /// The schema is older or newer than this program.
-    #[error("the database schema is not this program's: {0}; run `meridian-operator migrate`")]
+    /// The schema is not this program's; how, and what to do.
+    #[error("the database schema is not this program's: {0}")]
     Schema(String),
     /// A row holds something this program cannot read.
     #[error("{what} in the database cannot be read: {reason}")]

@@ -23,6 +23,9 @@ mod payload;
 mod peers;
 mod placement;
 mod placement_status;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
+mod plans;
 mod pool;
 mod revision;
 pub mod seal;

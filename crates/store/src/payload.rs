@@ -82,6 +82,23 @@ impl Store {
     }
 }
 
+/// Drops those of some bodies that no revision has any more. Only bodies of revisions that were just dropped can be such.
+pub(crate) async fn collect(
+    transaction: &mut sqlx::Transaction<'_, sqlx::Postgres>,
+    hashes: &[Vec<u8>],
+) -> Result<(), StoreError> {
+    if hashes.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "DELETE FROM payload p WHERE p.hash = ANY($1) AND NOT EXISTS (SELECT 1 FROM app_revision r WHERE r.payload = p.hash)",
+        hashes
+    )
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

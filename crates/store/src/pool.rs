@@ -1,5 +1,6 @@
 //! The connection pool and the schema it expects.
 
+use std::cmp::Ordering;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 const TESTED: Duration = Duration::from_secs(5);
 /// Longest wait for a free connection, and for a new one.
 const ACQUIRE: Duration = Duration::from_secs(3);
+
+/// What to do about a schema that is behind.
+const MIGRATE: &str = "run `meridian-operator migrate`";
 
 /// Meridian's database. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -53,25 +57,35 @@ impl Store {
 
     /// Checks that the database answers and that its schema is this program's. Servers never migrate.
     pub async fn check(&self) -> Result<(), StoreError> {
-        let applied: Vec<i64> =
-            match sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version")
+        let applied: Vec<(i64, Vec<u8>)> =
+            match sqlx::query_as("SELECT version, checksum FROM _sqlx_migrations WHERE success ORDER BY version")
                 .fetch_all(&self.pool)
                 .await
             {
                 Ok(applied) => applied,
                 Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => {
-                    return Err(StoreError::Schema("it is empty".to_owned()));
+                    return Err(StoreError::Schema(format!("it is empty; {MIGRATE}")));
                 }
                 // The pool tries again until its time is over, and then says only that.
                 Err(sqlx::Error::PoolTimedOut) => return Err(self.why_no_connection().await),
                 Err(error) => return Err(error.into()),
             };
-        let wanted: Vec<i64> = MIGRATIONS.iter().map(|migration| migration.version).collect();
+        let wanted: Vec<(i64, Vec<u8>)> =
+            MIGRATIONS.iter().map(|migration| (migration.version, migration.checksum.to_vec())).collect();
         if applied == wanted {
             return Ok(());
         }
-        let relation = if applied.len() < wanted.len() { "older" } else { "newer" };
-        Err(StoreError::Schema(format!("it is {relation}: version {:?}, wanted {:?}", applied.last(), wanted.last())))
+        let last = |steps: &[(i64, Vec<u8>)]| steps.last().map_or(0, |(version, _)| *version);
+        let (has, wants) = (last(&applied), last(&wanted));
+        Err(StoreError::Schema(match has.cmp(&wants) {
+            Ordering::Less => format!("it is older, version {has} instead of {wants}; {MIGRATE}"),
+            Ordering::Greater => {
+                format!("it is newer, version {has} instead of {wants}; run the program that it was brought up to")
+            }
+            Ordering::Equal => {
+                format!("version {has} of it is another build's; run that build, or this one on an empty database")
+            }
+        }))
     }
 
     /// Why the pool has no connection to give: what the server says to one more.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as Ts;
 
-use crate::{AppId, Claim, Store, StoreError};
+use crate::{AppId, Claim, Store, StoreError, payload};
 
 /// Revisions kept besides those in use.
 pub(crate) const KEPT: i64 = 20;
@@ -78,14 +78,5 @@ pub(crate) async fn collect(
     )
     .fetch_all(&mut **transaction)
     .await?;
-    if !dropped.is_empty() {
-        // Only these can have become unused.
-        sqlx::query!(
-            "DELETE FROM payload p WHERE p.hash = ANY($1) AND NOT EXISTS (SELECT 1 FROM app_revision r WHERE r.payload = p.hash)",
-            &dropped
-        )
-        .execute(&mut **transaction)
-        .await?;
-    }
-    Ok(())
+    payload::collect(transaction, &dropped).await
 }

@@ -1,68 +1,11 @@
-//! Status of many members in one statement, against a real database.
-
-#![allow(clippy::unwrap_used, reason = "a test")]
+//! Status of many members in one statement.
 
 use jiff::Timestamp;
-use serde_json::json;
 use store::seal::EnvelopeKey;
-use store::{
-    ApplicationTaken, Claim, ClusterTaken, DecisionRow, Keeper, LeaseTimes, ObjectState, PlacementInsert, StatusRow,
-    Store,
-};
+use store::{Claim, DecisionRow, Keeper, LeaseTimes, ObjectState, StatusRow, Store};
 use testbed::Bed;
-use vocabulary::{AppKey, ObjectKey};
 
-async fn claim(keeper: &Keeper, lease: &str) -> Claim {
-    let mut terms = keeper.want(lease);
-    let term = terms.wait_for(Option::is_some).await.unwrap();
-    term.as_ref().unwrap().claim.clone()
-}
-
-fn cluster(name: &str) -> ClusterTaken {
-    ClusterTaken {
-        name: name.to_owned(),
-        object_uid: format!("object-{name}"),
-        member_uid: format!("member-{name}"),
-        generation: 1,
-        labels: json!({}),
-        spec: json!({}),
-        removal: None,
-    }
-}
-
-fn application() -> ApplicationTaken {
-    ApplicationTaken {
-        key: AppKey { namespace: "shop".to_owned(), name: "web".to_owned() },
-        hub_uid: "hub".to_owned(),
-        object_uid: "object".to_owned(),
-        generation: 1,
-        spec_hash: vec![1],
-        intent: json!({}),
-        revision: vec![2],
-        payload: b"{}".to_vec(),
-        secret: false,
-        rebalance_asked: None,
-        delete_confirmed: None,
-    }
-}
-
-fn deployment(cluster: &str) -> PlacementInsert {
-    PlacementInsert {
-        component: "web".to_owned(),
-        cell: cluster.to_owned(),
-        cluster: cluster.to_owned(),
-        object: ObjectKey {
-            api_version: "apps/v1".to_owned(),
-            kind: "Deployment".to_owned(),
-            namespace: "shop".to_owned(),
-            name: "web".to_owned(),
-        },
-        rank: 0,
-        divided: true,
-        target: 1,
-        revision: vec![2],
-    }
-}
+use crate::rows::{application, claim, cluster, deployment};
 
 #[tokio::test]
 async fn status_is_written_for_claims_that_hold_and_for_no_other_and_takes_any_text() {
@@ -79,7 +22,7 @@ async fn status_is_written_for_claims_that_hold_and_for_no_other_and_takes_any_t
         store.cluster_take(&leader, &cluster(name)).await.unwrap();
     }
     let key = EnvelopeKey::from_hex(&"5a".repeat(32)).unwrap();
-    let app = store.application_take(&leader, &application(), &key).await.unwrap();
+    let app = store.application_take(&leader, &application("web"), &key).await.unwrap();
     let decision = DecisionRow {
         app,
         decided: None,

@@ -1,0 +1,133 @@
+//! How the statements here are planned while their tables are empty: such a plan may stay until they are large
+//! (docs/decisions/0006).
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection, Row};
+use testbed::Bed;
+
+/// Tables with a row or more for each application.
+const LARGE: [&str; 8] = [
+    "app_revision",
+    "application",
+    "decision_log",
+    "delete_window",
+    "payload",
+    "placement",
+    "placement_status",
+    "reservation",
+];
+
+/// What reads all of a large table because everything in it is asked for, by how it begins.
+const READS_ALL: [&str; 6] = [
+    // Once a minute and after a start: names, and what is to be decided again.
+    "SELECT id, namespace, name FROM application ORDER BY id",
+    "SELECT id FROM application WHERE (decision ->> 'short')::boolean IS TRUE",
+    "SELECT DISTINCT (intent ->> 'failoverAfter')",
+    // Sums over the fleet.
+    "SELECT cluster, zone, sum(cpu_milli)",
+    "SELECT cluster, count(*)",
+    "SELECT cluster, count(DISTINCT app)",
+];
+
+/// What `sqlx` keeps of a statement.
+#[derive(Deserialize)]
+struct Kept {
+    query: String,
+    describe: Describe,
+}
+
+#[derive(Deserialize)]
+struct Describe {
+    parameters: Parameters,
+}
+
+#[derive(Deserialize)]
+struct Parameters {
+    #[serde(rename = "Left")]
+    left: Vec<Value>,
+}
+
+/// Statements of this crate, in one line each, with the number of their parameters.
+fn statements() -> Vec<(String, usize)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.sqlx");
+    let mut found: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| serde_json::from_slice::<Kept>(&std::fs::read(file.unwrap().path()).unwrap()).unwrap())
+        .filter(|kept| {
+            ["SELECT", "WITH", "INSERT", "UPDATE", "DELETE"].iter().any(|word| kept.query.trim().starts_with(word))
+        })
+        .map(|kept| (kept.query.trim().to_owned(), kept.describe.parameters.left.len()))
+        .collect();
+    found.sort();
+    found
+}
+
+/// Visits a plan from its top.
+fn nodes(plan: &Value, visit: &mut impl FnMut(&Value)) {
+    visit(plan);
+    for below in plan["Plans"].as_array().into_iter().flatten() {
+        nodes(below, visit);
+    }
+}
+
+/// What makes a plan cost more than its answer.
+fn faults(plan: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    nodes(plan, &mut |node| {
+        let text = |field: &str| node[field].as_str().unwrap_or_default();
+        let (kind, table) = (text("Node Type"), text("Relation Name"));
+        if !LARGE.contains(&table) || !kind.contains("Scan") {
+            return;
+        }
+        let keyed = match kind {
+            // The key stands in the index scan below it.
+            "Bitmap Heap Scan" => "Recheck Cond",
+            _ => "Index Cond",
+        };
+        if node[keyed].is_null() {
+            found.push(format!("{kind} reads all of {table}"));
+        }
+        // A key that is compared row by row is one that an index was not asked for.
+        if text("Filter").contains(" = ") {
+            found.push(format!("{kind} of {table} compares row by row: {}", text("Filter")));
+        }
+    });
+    found
+}
+
+#[tokio::test]
+async fn a_plan_made_on_empty_tables_reads_large_ones_by_key() {
+    let bed = Bed::builder().start().await.unwrap();
+    let store = crate::Store::open(&bed.postgres.url(), 1).unwrap();
+    store.migrate().await.unwrap();
+    let statements = statements();
+    assert!(statements.len() > 50, "only {} statements were found", statements.len());
+    let mut report = String::new();
+    let mut on_purpose = Vec::new();
+    for (statement, parameters) in statements {
+        let mut connection = sqlx::PgConnection::connect_with(&store.pool.connect_options()).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(format!("PREPARE it AS {statement}"))).execute(&mut connection).await.unwrap();
+        let values =
+            if parameters == 0 { String::new() } else { format!("({})", ["NULL"].repeat(parameters).join(",")) };
+        let explain = format!("EXPLAIN (FORMAT JSON) EXECUTE it{values}");
+        let answer = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_one(&mut connection).await.unwrap();
+        let plan: Value = answer.get(0);
+        let line = statement.split_whitespace().collect::<Vec<_>>().join(" ");
+        match (faults(&plan[0]["Plan"]), READS_ALL.iter().find(|begins| line.starts_with(**begins))) {
+            (faults, None) => faults.iter().for_each(|fault| writeln!(report, "{fault}: {line}").unwrap()),
+            (faults, Some(begins)) if faults.is_empty() => writeln!(report, "reads nothing whole: {begins}").unwrap(),
+            (_, Some(begins)) => on_purpose.push(*begins),
+        }
+        connection.close().await.unwrap();
+    }
+    on_purpose.sort_unstable();
+    let mut expected = READS_ALL;
+    expected.sort_unstable();
+    assert!(report.is_empty(), "{report}");
+    assert_eq!(on_purpose, expected, "each exception is one statement");
+    store.close().await;
+}

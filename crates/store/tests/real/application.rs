@@ -1,0 +1,52 @@
+//! Applications that go.
+
+use store::seal::EnvelopeKey;
+use store::{DecisionRow, Keeper, LeaseTimes, Removal, Store};
+use testbed::Bed;
+
+use crate::rows::{application, claim, cluster, deployment};
+
+#[tokio::test]
+async fn an_application_goes_when_nothing_of_it_is_placed_and_takes_only_what_nobody_shares() {
+    let bed = Bed::builder().start().await.unwrap();
+    let store = Store::open(&bed.postgres.url(), 2).unwrap();
+    store.migrate().await.unwrap();
+    let keeper = Keeper::start(&bed.postgres.url(), "test".to_owned(), LeaseTimes::default()).unwrap();
+    let leader = claim(&keeper, "leader").await;
+    let key = EnvelopeKey::from_hex(&"5a".repeat(32)).unwrap();
+    store.cluster_take(&leader, &cluster("east")).await.unwrap();
+    let mut own = application("web");
+    let web = store.application_take(&leader, &own, &key).await.unwrap();
+    own.revision = vec![3];
+    own.payload = b"{\"components\":[]}".to_vec();
+    assert_eq!(store.application_take(&leader, &own, &key).await.unwrap(), web);
+    let twin = store.application_take(&leader, &application("twin"), &key).await.unwrap();
+    let payloads = || bed.postgres.query("SELECT count(*) FROM payload").unwrap();
+    assert_eq!(payloads(), "2", "what is the same is kept once");
+
+    assert!(!store.application_forget(&leader, web).await.unwrap(), "nobody deleted it");
+    let placed = DecisionRow {
+        app: web,
+        decided: None,
+        generation: Some(1),
+        rebalance_done: None,
+        inserts: vec![deployment("east")],
+        changes: Vec::new(),
+        forget: Vec::new(),
+        deletes: Vec::new(),
+        reservations: None,
+    };
+    let placement = store.decision_commit(&leader, &[placed.clone()]).await.unwrap()[0].1;
+    store.application_remove(&leader, web, Removal::Delete, None).await.unwrap();
+    assert!(!store.application_forget(&leader, web).await.unwrap(), "something of it is placed");
+    let gone = DecisionRow { inserts: Vec::new(), forget: vec![placement], ..placed };
+    store.decision_commit(&leader, &[gone]).await.unwrap();
+    assert!(store.application_forget(&leader, web).await.unwrap());
+    assert!(!store.application_forget(&leader, web).await.unwrap(), "it is gone already");
+    assert_eq!(payloads(), "1", "the other one has its own still");
+    let left = store.payload_of_revision(twin, &[2], &key).await.unwrap();
+    assert_eq!(left.as_deref(), Some(b"{}".as_slice()));
+
+    store.close().await;
+    keeper.release().await;
+}

@@ -1,0 +1,8 @@
+//! The store against a real database.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod application;
+mod rows;
+mod schema;
+mod status;

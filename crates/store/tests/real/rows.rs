@@ -1,0 +1,57 @@
+//! Rows to begin with.
+
+use serde_json::json;
+use store::{ApplicationTaken, Claim, ClusterTaken, Keeper, PlacementInsert};
+use vocabulary::{AppKey, ObjectKey};
+
+pub(crate) async fn claim(keeper: &Keeper, lease: &str) -> Claim {
+    let mut terms = keeper.want(lease);
+    let term = terms.wait_for(Option::is_some).await.unwrap();
+    term.as_ref().unwrap().claim.clone()
+}
+
+pub(crate) fn cluster(name: &str) -> ClusterTaken {
+    ClusterTaken {
+        name: name.to_owned(),
+        object_uid: format!("object-{name}"),
+        member_uid: format!("member-{name}"),
+        generation: 1,
+        labels: json!({}),
+        spec: json!({}),
+        removal: None,
+    }
+}
+
+pub(crate) fn application(name: &str) -> ApplicationTaken {
+    ApplicationTaken {
+        key: AppKey { namespace: "shop".to_owned(), name: name.to_owned() },
+        hub_uid: "hub".to_owned(),
+        object_uid: "object".to_owned(),
+        generation: 1,
+        spec_hash: vec![1],
+        intent: json!({}),
+        revision: vec![2],
+        payload: b"{}".to_vec(),
+        secret: false,
+        rebalance_asked: None,
+        delete_confirmed: None,
+    }
+}
+
+pub(crate) fn deployment(cluster: &str) -> PlacementInsert {
+    PlacementInsert {
+        component: "web".to_owned(),
+        cell: cluster.to_owned(),
+        cluster: cluster.to_owned(),
+        object: ObjectKey {
+            api_version: "apps/v1".to_owned(),
+            kind: "Deployment".to_owned(),
+            namespace: "shop".to_owned(),
+            name: "web".to_owned(),
+        },
+        rank: 0,
+        divided: true,
+        target: 1,
+        revision: vec![2],
+    }
+}

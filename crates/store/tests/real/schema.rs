@@ -1,0 +1,30 @@
+//! Whose schema it is.
+
+use store::{Store, StoreError};
+use testbed::Bed;
+
+fn refused(checked: Result<(), StoreError>) -> String {
+    checked.unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn a_schema_that_is_not_this_programs_is_refused_with_the_remedy() {
+    let bed = Bed::builder().start().await.unwrap();
+    let store = Store::open(&bed.postgres.url(), 2).unwrap();
+    let message = refused(store.check().await);
+    assert!(message.contains("it is empty") && message.contains("migrate"), "{message}");
+    store.migrate().await.unwrap();
+    store.migrate().await.unwrap();
+    store.check().await.unwrap();
+
+    for (change, told, remedy) in [
+        ("UPDATE _sqlx_migrations SET checksum = sha384('other')", "another build's", "empty database"),
+        ("UPDATE _sqlx_migrations SET version = version + 1", "newer", "run the program"),
+        ("DELETE FROM _sqlx_migrations", "older", "migrate"),
+    ] {
+        bed.postgres.query(change).unwrap();
+        let message = refused(store.check().await);
+        assert!(message.contains(told) && message.contains(remedy), "{message}");
+    }
+    store.close().await;
+}
