@@ -88,8 +88,8 @@ where
     write_finalizers(api, object, json!({ "op": "remove", "path": format!("{FINALIZERS}/{place}") })).await
 }
 
-/// Guarded by the finalizers that were seen, so another controller's is never lost, and by nothing else, so a status that is
-/// written meanwhile refuses nothing.
+/// Guarded by the finalizers that were seen, so another controller's is never lost, and by whether it was being deleted, so a
+/// hub that was restored to before that keeps them. By nothing else: a status that is written meanwhile refuses nothing.
 async fn write_finalizers<K>(api: &Api<K>, object: &K, change: serde_json::Value) -> Result<(), HubError>
 where
     K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
@@ -99,7 +99,9 @@ where
     // Where there are none, null is expected: the API server's JSON patch takes what is absent for null.
     let seen = json!({ "op": "test", "path": FINALIZERS, "value": object.meta().finalizers });
     let same = json!({ "op": "test", "path": "/metadata/uid", "value": object.uid() });
-    let patch = serde_json::from_value(json!([same, seen, change]));
+    let deleted = &object.meta().deletion_timestamp;
+    let going = json!({ "op": "test", "path": "/metadata/deletionTimestamp", "value": deleted });
+    let patch = serde_json::from_value(json!([same, going, seen, change]));
     let patch = Patch::<()>::Json(patch.map_err(|error| failed(kube::Error::SerdeError(error)))?);
     match api.patch_metadata(&name, &PatchParams::default(), &patch).await {
         Ok(_) => Ok(()),

@@ -12,6 +12,8 @@ use testbed::eventually;
 
 /// Names the point at which the operator ends itself; see `runtime::crash`.
 const CRASH_AT: &str = "MERIDIAN_CRASH_AT";
+/// The failover breaker is written when it opens, and when it closes.
+const CLOSING: [&str; 2] = ["failover_breaker_set:before:2", "failover_breaker_set:after:2"];
 /// More revisions than are kept.
 const REVISIONS: usize = 23;
 
@@ -19,8 +21,10 @@ pub(crate) async fn dying_at_any_write_loses_nothing_and_does_nothing_twice(flee
     let mut calm = Victim { fleet, point: None, died: true };
     let undisturbed = life(&mut calm, "calm").await?;
     let writes = store::WRITES.iter().chain(&delivery::MEMBER_WRITES);
-    let points: Vec<String> =
-        writes.flat_map(|write| ["before", "after"].map(|side| format!("{write}:{side}"))).collect();
+    let points: Vec<String> = writes
+        .flat_map(|write| ["before", "after"].map(|side| format!("{write}:{side}")))
+        .chain(CLOSING.map(str::to_owned))
+        .collect();
     for (number, point) in points.iter().enumerate() {
         let begun = std::time::Instant::now();
         let namespace = format!("crash-{number}");
@@ -301,12 +305,19 @@ async fn half(victim: &mut Victim<'_>, name: &str) -> anyhow::Result<()> {
     for (number, cluster) in half.iter().enumerate() {
         rename(victim, cluster, &nobody(number)).await?;
     }
-    victim.dead().await?;
+    let closing = victim.point.as_deref().is_some_and(|point| CLOSING.contains(&point));
+    if closing {
+        let open = async |fleet: &Fleet| Ok(fleet.operators[0].metric("meridian_failover_breaker_open")? > 0.5);
+        victim.until("the breaker is open", open).await?;
+    } else {
+        victim.dead().await?;
+    }
     for (cluster, own) in half.iter().zip(own) {
         rename(victim, cluster, &own?).await?;
         credential(victim, cluster).await?;
     }
     victim.until("all members are ready", async |fleet| all_ready(fleet).await).await?;
+    victim.dead().await?;
     victim.fleet.meridian(&["app", "delete", "web", "-n", name, "--yes", "--timeout", "60s"]).map(drop)
 }
 

@@ -8,6 +8,7 @@
 
 mod admission;
 mod bad_input;
+mod breaker;
 mod clusters;
 mod crash;
 mod deletion;
@@ -61,8 +62,9 @@ fn main() -> ExitCode {
         silence::a_black_holed_link_is_noticed_and_slows_nobody,
         silence::hanging_watches_are_noticed_and_slow_nobody,
         silence::a_minute_of_429_is_noticed_and_slows_nobody,
-        silence::a_lost_zone_moves_and_half_the_fleet_does_not,
-        silence::half_a_fleet_that_returns_moves_nothing,
+        breaker::a_lost_zone_moves_and_half_the_fleet_does_not,
+        breaker::half_a_fleet_that_returns_moves_nothing,
+        breaker::who_does_not_return_with_the_others_is_given_up_in_time,
         silence::a_deletion_says_which_silent_cluster_keeps_it,
     ];
     let pair_scenarios = scenarios![

@@ -17,8 +17,6 @@ const DEPLOYMENTS: &str = "apps/v1/Deployment";
 /// The member that is silent, and the others.
 const VICTIM: &str = "north-b";
 const OTHERS: [&str; 3] = ["north-a", "south-a", "south-b"];
-/// Two of the four, in different zones.
-const HALF: [&str; 2] = ["north-a", "south-a"];
 /// Silence is noticed by then, with the operator's own defaults.
 const NOTICED: Duration = Duration::from_secs(15);
 /// An answer that was under way may still arrive.
@@ -30,7 +28,7 @@ const NOISE: Duration = Duration::from_millis(150);
 
 /// How a member falls silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Silence {
+pub(crate) enum Silence {
     Frozen,
     BlackHole,
     WatchesHeld,
@@ -38,7 +36,7 @@ enum Silence {
 }
 
 impl Silence {
-    fn begin(self, fleet: &mut Fleet, member: &str) -> anyhow::Result<()> {
+    pub(crate) fn begin(self, fleet: &mut Fleet, member: &str) -> anyhow::Result<()> {
         match self {
             Self::Frozen => fleet.bed.member_mut(member)?.process(PlaneProcess::Api)?.pause()?,
             Self::BlackHole => fleet.way(member)?.link.set(LinkMode::BlackHole),
@@ -48,7 +46,7 @@ impl Silence {
         Ok(())
     }
 
-    fn end(self, fleet: &mut Fleet, member: &str) -> anyhow::Result<()> {
+    pub(crate) fn end(self, fleet: &mut Fleet, member: &str) -> anyhow::Result<()> {
         match self {
             Self::Frozen => fleet.bed.member_mut(member)?.process(PlaneProcess::Api)?.resume()?,
             Self::BlackHole => fleet.way(member)?.link.set(LinkMode::Open),
@@ -77,7 +75,7 @@ fn cluster_ready(fleet: &Fleet, cluster: &str) -> anyhow::Result<(String, String
     Ok((text(&ready["status"]), text(&ready["reason"]), text(&ready["message"]), text(&shown["status"]["asOf"])))
 }
 
-async fn cluster_until(fleet: &Fleet, cluster: &str, status: &str) -> anyhow::Result<(String, String)> {
+pub(crate) async fn cluster_until(fleet: &Fleet, cluster: &str, status: &str) -> anyhow::Result<(String, String)> {
     eventually(&format!("{cluster} is {status}"), SOON, async || {
         let (ready, reason, message, _) = cluster_ready(fleet, cluster)?;
         ensure!(ready == status, "{ready}: {reason}: {message}");
@@ -87,18 +85,18 @@ async fn cluster_until(fleet: &Fleet, cluster: &str, status: &str) -> anyhow::Re
 }
 
 /// An Application whose lost replicas are run elsewhere after a silence of 5 s.
-fn reschedules(namespace: &str, name: &str, replicas: i32) -> serde_json::Value {
+pub(crate) fn reschedules(namespace: &str, name: &str, replicas: i32) -> serde_json::Value {
     reschedules_after("5s", namespace, name, replicas)
 }
 
-fn reschedules_after(after: &str, namespace: &str, name: &str, replicas: i32) -> serde_json::Value {
+pub(crate) fn reschedules_after(after: &str, namespace: &str, name: &str, replicas: i32) -> serde_json::Value {
     let mut manifest = web(namespace, name, replicas);
     manifest["spec"]["placement"] = json!({});
     manifest["spec"]["failover"] = json!({"mode": "Reschedule", "after": after, "duplicates": "Tolerate"});
     manifest
 }
 
-fn by_cluster(app: &Application) -> BTreeMap<String, i32> {
+pub(crate) fn by_cluster(app: &Application) -> BTreeMap<String, i32> {
     let cells = app.status.iter().flat_map(|status| &status.cells);
     cells.filter(|cell| cell.desired > 0).map(|cell| (cell.cluster.clone(), cell.desired)).collect()
 }
@@ -220,7 +218,7 @@ fn deletes(fleet: &Fleet, namespace: &str) -> usize {
     writes.iter().filter(|(_, event)| event.is_deletion() && event.namespace == namespace).count()
 }
 
-fn leave(fleet: &Fleet, namespace: &str, names: &[&str]) -> anyhow::Result<()> {
+pub(crate) fn leave(fleet: &Fleet, namespace: &str, names: &[&str]) -> anyhow::Result<()> {
     names.iter().try_for_each(|name| {
         fleet.meridian(&["app", "delete", name, "-n", namespace, "--yes", "--timeout", "60s"]).map(drop)
     })
@@ -240,112 +238,6 @@ pub(crate) async fn hanging_watches_are_noticed_and_slow_nobody(fleet: &mut Flee
 
 pub(crate) async fn a_minute_of_429_is_noticed_and_slows_nobody(fleet: &mut Fleet) -> anyhow::Result<()> {
     a_silence(fleet, Silence::Throttled, "throttled").await
-}
-
-pub(crate) async fn a_lost_zone_moves_and_half_the_fleet_does_not(fleet: &mut Fleet) -> anyhow::Result<()> {
-    namespace(fleet, "breaker")?;
-    fleet.apply("hub", &reschedules("breaker", "moves", 8))?;
-    fleet.ready("breaker", "moves").await?;
-    let zone = ["north-a", "north-b"];
-    for member in zone {
-        Silence::BlackHole.begin(fleet, member)?;
-    }
-    fleet
-        .app_until("breaker", "moves", "all replicas run in the south", |app| {
-            assert!(condition(app, "FailoverFrozen").is_none_or(|(status, _)| status != "True"), "{:?}", app.status);
-            let south: i32 =
-                by_cluster(app).iter().filter(|(cluster, _)| cluster.starts_with("south")).map(|(_, n)| n).sum();
-            south == 8 && app.status.as_ref().is_some_and(|status| status.available == 8)
-        })
-        .await?;
-    ensure!(!breaker_is_open(fleet)?, "a lost zone is what failover is for");
-    for member in zone {
-        Silence::BlackHole.end(fleet, member)?;
-    }
-    for member in zone {
-        cluster_until(fleet, member, "True").await?;
-    }
-    fleet.ready("breaker", "moves").await?;
-    leave(fleet, "breaker", &["moves"])?;
-
-    fleet.apply("hub", &reschedules("breaker", "again", 8))?;
-    half_is_silent(fleet, "breaker", "again").await?;
-    leave(fleet, "breaker", &["again"])
-}
-
-/// One half of a fleet comes back before the other, and who decides dies between the two: what is late is not lost.
-pub(crate) async fn half_a_fleet_that_returns_moves_nothing(fleet: &mut Fleet) -> anyhow::Result<()> {
-    namespace(fleet, "half")?;
-    fleet.apply("hub", &reschedules_after("20s", "half", "web", 8))?;
-    let before = by_cluster(&fleet.ready("half", "web").await?);
-    freeze(fleet, "half", "web").await?;
-    let [first, late] = HALF;
-    Silence::BlackHole.end(fleet, first)?;
-    cluster_until(fleet, first, "True").await?;
-    let waits = fleet
-        .app_until("half", "web", "the late one is given time", |app| {
-            assert!(by_cluster(app) == before, "something moved: {:?}", by_cluster(app));
-            condition(app, "FailoverFrozen").is_some_and(|(_, message)| message.contains("given 20 s"))
-        })
-        .await?;
-    let (status, message) = condition(&waits, "FailoverFrozen").context("a condition")?;
-    ensure!(status == "True" && message.contains(late) && !message.contains(first), "{status}: {message}");
-    let process = &mut fleet.operator()?.process;
-    process.kill()?;
-    process.start_again()?;
-    Silence::BlackHole.end(fleet, late)?;
-    thawed(fleet, "half", "web").await?;
-    let after = by_cluster(&fleet.ready("half", "web").await?);
-    ensure!(after == before, "on return {before:?} became {after:?}");
-    leave(fleet, "half", &["web"])
-}
-
-/// Two clusters in different zones are silent and come back; as long as both are silent, nothing moves.
-async fn half_is_silent(fleet: &mut Fleet, space: &str, name: &str) -> anyhow::Result<()> {
-    freeze(fleet, space, name).await?;
-    for member in HALF {
-        Silence::BlackHole.end(fleet, member)?;
-    }
-    thawed(fleet, space, name).await
-}
-
-/// Half of the fleet falls silent, until it is told that nothing moves.
-async fn freeze(fleet: &mut Fleet, space: &str, name: &str) -> anyhow::Result<()> {
-    let before = by_cluster(&fleet.ready(space, name).await?);
-    for member in HALF {
-        Silence::BlackHole.begin(fleet, member)?;
-    }
-    let frozen = fleet
-        .app_until(space, name, "moves are frozen", |app| {
-            assert!(by_cluster(app) == before, "something moved: {:?}", by_cluster(app));
-            condition(app, "FailoverFrozen").is_some_and(|(status, _)| status == "True")
-        })
-        .await?;
-    let (_, message) = condition(&frozen, "FailoverFrozen").context("a condition")?;
-    ensure!(HALF.iter().all(|member| message.contains(member)), "{message}");
-    breaker_until(fleet, true).await
-}
-
-/// All is well again.
-async fn thawed(fleet: &Fleet, space: &str, name: &str) -> anyhow::Result<()> {
-    for member in HALF {
-        cluster_until(fleet, member, "True").await?;
-    }
-    fleet
-        .app_until(space, name, "free and ready again", |app| {
-            condition(app, "FailoverFrozen").is_none_or(|(status, _)| status != "True")
-                && condition(app, "Ready").is_some_and(|(status, _)| status == "True")
-        })
-        .await?;
-    breaker_until(fleet, false).await
-}
-
-async fn breaker_until(fleet: &Fleet, open: bool) -> anyhow::Result<()> {
-    eventually("the metric says so", SOON, async || Ok((breaker_is_open(fleet)? == open).then_some(()))).await
-}
-
-fn breaker_is_open(fleet: &Fleet) -> anyhow::Result<bool> {
-    Ok(fleet.operators[0].metric("meridian_failover_breaker_open")? > 0.5)
 }
 
 pub(crate) async fn a_deletion_says_which_silent_cluster_keeps_it(fleet: &mut Fleet) -> anyhow::Result<()> {
