@@ -63,6 +63,8 @@ CREATE TABLE cell (
   generation bigint,
   labels     jsonb NOT NULL DEFAULT '{}',
   spec       jsonb,
+  -- It is being deleted, and is forgotten when nothing is placed there any more.
+  leaving    boolean NOT NULL DEFAULT false,
   authority  bigint NOT NULL DEFAULT 1
 );
 

@@ -63,7 +63,9 @@ impl World {
             .collect();
         let cells = cells
             .into_iter()
-            .filter_map(|row| Some(StoredCell { name: row.name, labels: row.labels, spec: row.spec? }))
+            .filter_map(|row| {
+                Some(StoredCell { name: row.name, labels: row.labels, spec: row.spec?, leaving: row.leaving })
+            })
             .collect();
         let (topology, problems) = topology_from_rows(clusters, cells);
         for problem in problems.iter().filter(|problem| problem.excluded) {
@@ -110,6 +112,11 @@ impl World {
     /// A person moves everything away from the cluster.
     pub(crate) fn is_drained(&self, cluster: &str) -> bool {
         self.topology.clusters.get(cluster).is_some_and(|facts| facts.drain)
+    }
+
+    /// It is neither a cell that this version can read nor one that is being deleted.
+    pub(crate) fn is_unknown(&self, cell: &str) -> bool {
+        !self.topology.cells.contains_key(cell)
     }
 
     /// Whether too much is unhealthy at once for anything to move by itself.

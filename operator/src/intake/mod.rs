@@ -115,6 +115,8 @@ impl Intake {
                         Ok(Hint::Vacated) => {
                             let leaving = |key: &AppKey| self.view.clusters.get(key).is_some_and(|object| object.metadata.deletion_timestamp.is_some());
                             self.view.changed_clusters.extend(self.view.clusters.keys().into_iter().filter(leaving));
+                            let leaving = |key: &AppKey| self.view.cells.get(key).is_some_and(|object| object.metadata.deletion_timestamp.is_some());
+                            self.view.changed_cells.extend(self.view.cells.keys().into_iter().filter(leaving));
                         }
                         Ok(Hint::Everything) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => self.look_again(),
                         Ok(_) => {}

@@ -11,21 +11,29 @@ use vocabulary::AppKey;
 use super::{Project, ProjectError, fleet};
 use crate::hub::write_status;
 
+const LEAVING: &str = "it is being deleted, which ends when nothing is placed in it any more: replicas move to other cells \
+    first; what is not divided stays until its Application does not select the cell or does not declare it any more; \
+    `kubectl get mapp -A` shows what is placed where";
+
 pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectError> {
     let key = AppKey { namespace: String::new(), name: name.to_owned() };
     let Some(object) = project.view.cells.get(&key) else { return Ok(()) };
     let shown = object.status.clone().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or_default();
+    let leaving = object.metadata.deletion_timestamp.is_some();
     let clusters = project.store.cluster_list().await?.into_iter().map(fleet::stored).collect();
     let spec = serde_json::to_value(&object.spec).unwrap_or_default();
     let labels = serde_json::to_value(&object.metadata.labels).unwrap_or_default();
-    let (topology, problems) = topology_from_rows(clusters, vec![StoredCell { name: name.to_owned(), labels, spec }]);
+    let (topology, problems) =
+        topology_from_rows(clusters, vec![StoredCell { name: name.to_owned(), labels, spec, leaving }]);
     let facts = topology.cells.get(name).filter(|facts| facts.declared);
-    let problem = problems.iter().find(|problem| problem.kind == "Cell" && problem.name == name);
+    let own = problems.iter().filter(|problem| problem.kind == "Cell" && problem.name == name);
+    let problem = own.max_by_key(|problem| problem.excluded);
     let (status, reason, message) = match (facts, problem) {
+        _ if leaving => (Status::False, "Leaving", LEAVING.to_owned()),
         (Some(_), None) => (Status::True, "Ready", String::new()),
-        (Some(_), Some(problem)) => (Status::True, problem.reason, problem.message.clone()),
-        (None, Some(problem)) => (Status::False, problem.reason, problem.message.clone()),
+        (Some(_), Some(problem)) if !problem.excluded => (Status::True, problem.reason, problem.message.clone()),
+        (_, Some(problem)) => (Status::False, problem.reason, problem.message.clone()),
         (None, None) => (Status::Unknown, "Pending", String::new()),
     };
     let ready = condition(condition::READY, status, reason, message, Some(generation), Time(Timestamp::now()));

@@ -96,7 +96,9 @@ async fn read(store: &Store) -> Result<FleetView, StoreError> {
     let stored = rows.into_iter().map(stored).collect();
     let cells = cells
         .into_iter()
-        .filter_map(|row| Some(StoredCell { name: row.name, labels: row.labels, spec: row.spec? }))
+        .filter_map(|row| {
+            Some(StoredCell { name: row.name, labels: row.labels, spec: row.spec?, leaving: row.leaving })
+        })
         .collect();
     let topology = topology_from_rows(stored, cells).0;
     Ok(FleetView { topology, seen })

@@ -9,6 +9,7 @@
 mod admission;
 mod bad_input;
 mod breaker;
+mod cells;
 mod clusters;
 mod crash;
 mod deletion;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         placement::examples_are_placed_by_zone_and_explained,
         placement::an_override_shows_only_where_it_selects,
         placement::two_cells_on_one_cluster_make_two_workloads,
+        cells::what_runs_in_a_cell_outlives_a_wrong_edit_and_the_cell_waits_for_it,
         motion::scaling_never_moves_a_cell_the_wrong_way,
         motion::a_revision_goes_cell_by_cell,
         motion::a_revision_that_restarts_nothing_goes_everywhere_at_once,
