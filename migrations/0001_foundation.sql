@@ -27,7 +27,9 @@ CREATE TABLE cluster (
   labels     jsonb NOT NULL,
   spec       jsonb NOT NULL,
   -- Set when the object is being deleted: whether delivered objects go with it.
-  removal    text CHECK (removal IN ('Orphan', 'Delete'))
+  removal    text CHECK (removal IN ('Orphan', 'Delete')),
+  -- A person says that the member is no more: while it does not answer, what was placed there is forgotten.
+  gone       boolean NOT NULL DEFAULT false
 );
 
 CREATE TABLE cluster_status (

@@ -74,6 +74,10 @@ pub(crate) fn reconcile(
                 next.revision = object.revision.as_bytes().to_vec();
                 next.wish = Wish::Present;
             }
+            None if world.is_gone(&row.cluster) => {
+                plan.forget.push(row.id);
+                continue;
+            }
             None if row.wish != Wish::Present => {
                 if over {
                     plan.forget.push(row.id);

@@ -3,7 +3,7 @@
 use crds::Cluster;
 use kube::{Api, ResourceExt};
 use store::{ClusterTaken, Hint, Removal};
-use vocabulary::{AppKey, labels};
+use vocabulary::{AppKey, hash_json, labels};
 
 use super::{Intake, IntakeError, Refusal};
 use crate::hub::{drop_finalizer, ensure_finalizer, is_swept};
@@ -19,7 +19,8 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
     let rows = intake.store.cluster_taken_alike(&key.name, &object.spec.uid).await?;
     let row = rows.iter().find(|row| row.name == key.name);
     let removal = removal_of(&object);
-    if removal.is_some() && row.is_none() {
+    // A deletion speaks of the object that was taken in, and of no other under its name.
+    if removal.is_some() && row.is_none_or(|row| Some(&row.object_uid) != object.metadata.uid.as_ref()) {
         return Ok(drop_finalizer(&api, &object).await?);
     }
     if removal == Some(Removal::Orphan) && is_swept(&intake.hub, "clusters", "").await? {
@@ -38,6 +39,7 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
         labels: serde_json::to_value(object.labels())?,
         spec: serde_json::to_value(&object.spec)?,
         removal,
+        gone: object.annotations().get(labels::GONE) == Some(&object.spec.uid),
     };
     let others = rows.iter().filter(|other| other.name != key.name);
     let refusal = refuse(&object, &taken, row, others);
@@ -97,6 +99,7 @@ fn changed(before: &ClusterTaken, now: &ClusterTaken) -> bool {
         || before.labels != now.labels
         || before.spec != now.spec
         || before.removal != now.removal
+        || before.gone != now.gone
 }
 
 fn refuse<'a>(
@@ -124,6 +127,33 @@ fn refuse<'a>(
                 before.member_uid, now.member_uid, now.name
             ),
         ),
+        Some(before) if is_older(before, now) && !is_accepted(object, now) => refusal(
+            "IntentSourceLost",
+            format!(
+                "its generation {} is lower than the {} taken in: the hub was restored from an older state, and the member \
+                 stays as it was taken in. If what stands here is what you want, run `kubectl annotate --overwrite mcl {} {}={}`",
+                now.generation,
+                before.generation,
+                now.name,
+                labels::ACCEPT_INTENT,
+                content(now)
+            ),
+        ),
         _ => None,
     }
+}
+
+/// An earlier state of the object that was taken in.
+fn is_older(before: &ClusterTaken, now: &ClusterTaken) -> bool {
+    before.object_uid == now.object_uid && now.generation < before.generation
+}
+
+/// A person wants exactly this.
+fn is_accepted(object: &Cluster, now: &ClusterTaken) -> bool {
+    object.annotations().get(labels::ACCEPT_INTENT) == Some(&content(now))
+}
+
+/// Names what an object says.
+fn content(taken: &ClusterTaken) -> String {
+    hash_json(&taken.spec).map(|hash| hash.to_string()).unwrap_or_default()
 }

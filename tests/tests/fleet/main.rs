@@ -68,6 +68,8 @@ fn main() -> ExitCode {
         breaker::half_a_fleet_that_returns_moves_nothing,
         breaker::who_does_not_return_with_the_others_is_given_up_in_time,
         silence::a_deletion_says_which_silent_cluster_keeps_it,
+        // The last one: the fleet has a member less after it.
+        silence::a_cluster_that_is_gone_for_good_is_forgotten_with_what_ran_there,
     ];
     let pair_scenarios = scenarios![
         takeover::a_frozen_leader_that_wakes_writes_nothing,
