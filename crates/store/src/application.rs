@@ -151,7 +151,7 @@ impl Store {
         let row = sqlx::query!(
             r#"
             WITH claim AS MATERIALIZED (
-              SELECT 1 FROM lease WHERE name = $11 AND epoch = $12 AND expires_at > now() FOR SHARE
+              SELECT 1 FROM lease WHERE name = $11 AND epoch = $12 AND expires_at > now() FOR KEY SHARE
             ), body AS (
               INSERT INTO payload (hash, sealed, body) SELECT $13, $14, $15 FROM claim ON CONFLICT DO NOTHING
             ), taken AS (

@@ -297,7 +297,7 @@ impl Store {
         let held = sqlx::query_scalar!(
             r#"
             WITH claim AS MATERIALIZED (
-              SELECT 1 FROM lease WHERE name = $4 AND epoch = $5 AND expires_at > now() FOR SHARE
+              SELECT 1 FROM lease WHERE name = $4 AND epoch = $5 AND expires_at > now() FOR KEY SHARE
             ), written AS (
               UPDATE cluster_status SET as_of = coalesce($2, as_of), checked_at = $3 FROM claim WHERE cluster = $1
             ) SELECT count(*) AS "held!" FROM claim"#,

@@ -218,7 +218,7 @@ impl Store {
             WITH claim AS MATERIALIZED (
               SELECT c.number FROM unnest($17::text[], $18::bigint[]) WITH ORDINALITY AS c (name, epoch, number)
               JOIN lease l ON l.name = c.name AND l.epoch = c.epoch AND l.expires_at > now()
-              ORDER BY l.name FOR SHARE OF l
+              ORDER BY l.name FOR KEY SHARE OF l
             ), written AS (
             INSERT INTO placement_status (placement, state, message, applied_epoch, applied_hash, applied_revision, fields_hash,
               object_uid, observed_epoch, replicas, ready, available, updated, settled, drift, changed_at)
