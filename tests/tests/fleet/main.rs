@@ -50,6 +50,7 @@ fn main() -> ExitCode {
         deletion::deleting_an_application_removes_what_it_delivered,
         admission::objects_are_born_with_their_finalizer_where_the_hub_has_the_policy,
         recovery::a_killed_operator_goes_on_and_writes_nothing_twice,
+        recovery::an_application_that_cannot_be_read_holds_up_no_other,
         recovery::a_lost_database_is_told_and_survived,
         recovery::an_operator_that_starts_without_its_database_says_so_and_recovers,
         clusters::one_cluster_has_one_name_and_one_name_is_one_cluster,
