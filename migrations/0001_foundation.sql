@@ -104,8 +104,12 @@ CREATE TABLE application (
   decided_at timestamptz,
   -- Generation the placement was brought up to last; status speaks of this one.
   decided_generation bigint NOT NULL DEFAULT 0,
+  -- The last decision found no place for some replicas, or held: more capacity may change that.
+  short      boolean GENERATED ALWAYS AS (coalesce(decision -> 'short' = 'true', false)) STORED,
   UNIQUE (namespace, name)
 );
+
+CREATE INDEX application_short ON application (id) WHERE short;
 
 CREATE TABLE app_revision (
   app        bigint NOT NULL REFERENCES application ON DELETE CASCADE,

@@ -95,8 +95,6 @@ pub struct DeliveryTimes {
     pub reread: Duration,
     /// Between two readings of a member's kinds and of our rights there.
     pub rediscover: Duration,
-    /// Between two writes of capacity.
-    pub capacity: Duration,
 }
 
 impl Default for DeliveryTimes {
@@ -108,7 +106,6 @@ impl Default for DeliveryTimes {
             heartbeat: Duration::from_secs(10),
             reread: Duration::from_secs(30),
             rediscover: Duration::from_mins(5),
-            capacity: Duration::from_secs(2),
         }
     }
 }

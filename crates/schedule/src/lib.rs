@@ -139,6 +139,8 @@ impl Schedule {
         // When a cluster will have been silent for long enough: computed from rows, so a restart loses nothing.
         let mut failover: Option<Instant> = None;
         let (mut everything, mut wanted) = (Pace::new(EVERYTHING, EVERYTHING_MOST), false);
+        // Many members tell of their pods all the time.
+        let (mut capacity, mut freed) = (Pace::new(EVERYTHING, EVERYTHING_MOST), false);
         let mut observed: HashMap<AppId, Instant> = HashMap::new();
         loop {
             let due = async {
@@ -153,6 +155,11 @@ impl Schedule {
                     wanted = false;
                     everything.begin(true);
                     failover = self.everything().await;
+                }
+                () = capacity.ready(), if freed => {
+                    freed = false;
+                    capacity.begin(true);
+                    self.waiting_for_capacity().await;
                 }
                 _ = again.tick() => wanted = true,
                 () = due => (failover, wanted) = (None, true),
@@ -173,7 +180,7 @@ impl Schedule {
                     }
                     Ok(Hint::Capacity(_)) => {
                         self.world.forget();
-                        self.waiting_for_capacity().await;
+                        freed = true;
                     }
                     Ok(_) => {}
                     Err(RecvError::Closed) => return Ok(()),

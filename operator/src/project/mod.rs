@@ -144,7 +144,10 @@ impl Project {
                         Ok(Hint::Forgotten { namespace, name }) => {
                             self.names.forget(&AppKey { namespace: namespace.clone(), name: name.clone() });
                         }
-                        Ok(Hint::Vacated) => queue.extend(self.view.clusters.keys().into_iter().map(|key| Shown::Cluster(key.name))),
+                        Ok(Hint::Vacated) => {
+                            self.fleet.changed();
+                            queue.extend(self.view.clusters.keys().into_iter().map(|key| Shown::Cluster(key.name)));
+                        }
                         Ok(Hint::Topology | Hint::Health(_) | Hint::Everything) | Err(RecvError::Lagged(_)) => {
                             self.fleet.changed();
                             wanted = true;

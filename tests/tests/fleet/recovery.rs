@@ -96,7 +96,10 @@ pub(crate) async fn an_application_that_cannot_be_read_holds_up_no_other(fleet: 
             decision.is_some_and(|decision| decision.cells.iter().any(|cell| cell.verdict == "Cordoned"))
         })
         .await?;
-    ensure!(fleet.operator()?.metric("meridian_schedule_failed_batches_total")? > 0.0, "the other one fails, and is counted");
+    ensure!(
+        fleet.operator()?.metric("meridian_schedule_failed_batches_total")? > 0.0,
+        "the other one fails, and is counted"
+    );
     fleet.bed.postgres.query(&format!("update application set intent = '{intent}' {of_bad}"))?;
     fleet.meridian(&["cluster", "uncordon", "south-a"])?;
     for name in ["bad", "good"] {
