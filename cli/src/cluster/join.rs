@@ -103,13 +103,24 @@ pub(super) async fn join(args: JoinArgs, hub: &Hub, progress: Progress) -> Resul
     }
     let mut profiles: Vec<Profile> = args.profile.into_iter().map(profile).collect();
     if profiles.is_empty() {
-        profiles = Profile::ALL.to_vec();
+        profiles = kept_profiles(existing);
     }
+    let kept = existing.filter(|known| args.server.is_none() && known.spec.connection.server != met.access.server);
+    if let Some(known) = kept {
+        progress.warn(&format!(
+            "the fleet goes on connecting to {}, not to {} of the kubeconfig; --server changes that",
+            known.spec.connection.server, met.access.server
+        ));
+    }
+    let connection = match kept {
+        Some(known) => json!(known.spec.connection),
+        None => connection(&met.access, args.server.as_deref()),
+    };
     let installation = Installation::new(&profiles);
     let spec = json!({
         "region": region, "zones": zones, "uid": met.uid,
         "profiles": installation.profiles().iter().map(|profile| profile.as_str()).collect::<Vec<_>>(),
-        "connection": connection(&met.access, args.server.as_deref()),
+        "connection": connection,
     });
     let entry = Entry { name: &args.name, met: &met, installation, spec, annotations: json!({}) };
     entry.enter(hub, args.wait, args.dry_run, progress).await
@@ -153,6 +164,14 @@ pub(super) async fn update_credential(
     is_the_cluster(&cluster, &met)?;
     hand_over(name, &met.access, hub, progress).await?;
     wait_ready(name, hub, wait, cluster.metadata.generation, progress).await
+}
+
+/// What is granted where nobody says anything else: what a person granted before, and everything to a new cluster.
+fn kept_profiles(existing: Option<&Cluster>) -> Vec<Profile> {
+    match existing {
+        Some(known) => known.spec.profiles.iter().map(|profile| profile_of(*profile)).collect(),
+        None => Profile::ALL.to_vec(),
+    }
 }
 
 fn find<'a>(name: &ClusterName, clusters: &'a [Cluster]) -> Option<&'a Cluster> {
