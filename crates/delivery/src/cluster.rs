@@ -58,11 +58,7 @@ pub async fn run(
         let expected = row.ok_or_else(|| DeliveryError::Gone(name.clone()))?.taken.member_uid;
         let met = match delivery.registry.get(&cluster) {
             Some(member) => meet(&member, &expected).await.map(|contact| (member, contact)),
-            None => Err(Trouble {
-                verdict: Verdict::Unknown,
-                reason: "NoCredential",
-                message: format!("no credential was handed over yet; run `meridian cluster update-credential {name}`"),
-            }),
+            None => Err(Trouble::without_member(&name, delivery.registry.unusable(&cluster))),
         };
         match met {
             Ok(met) => break met,

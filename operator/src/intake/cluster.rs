@@ -3,9 +3,10 @@
 use crds::Cluster;
 use kube::{Api, ResourceExt};
 use store::{ClusterTaken, Hint, Removal};
-use vocabulary::{AppKey, labels};
+use vocabulary::{AppKey, ClusterName, labels};
 
 use super::{Intake, IntakeError, Refusal};
+use crate::connection;
 use crate::hub::{drop_finalizer, ensure_finalizer, is_swept};
 
 /// Kind under which refusals are kept.
@@ -114,6 +115,13 @@ fn refuse<'a>(
                 other.name, now.member_uid
             ),
         );
+    }
+    // A Cluster that goes is let go, whatever it says.
+    let connects = |name| connection::check(&name, &object.spec.connection);
+    if now.removal.is_none()
+        && let Some(Err(problem)) = now.name.parse::<ClusterName>().ok().map(connects)
+    {
+        return refusal("InvalidConnection", problem);
     }
     let replaced = object.annotations().get(labels::REPLACE) == Some(&now.member_uid);
     match before {
