@@ -53,7 +53,7 @@ impl<K> Default for Objects<K> {
 }
 
 impl<K> Objects<K> {
-    /// The object as last seen.
+    /// The object as it could be read last.
     pub(crate) fn get(&self, key: &AppKey) -> Option<Arc<K>> {
         self.read(|state| state.objects.get(key).cloned())
     }
@@ -74,9 +74,12 @@ impl<K> Objects<K> {
         let _ = self.listed.subscribe().wait_for(|listed| *listed).await;
     }
 
-    /// Keys of all objects.
+    /// Keys of all objects, also of those that cannot be read.
     pub(crate) fn keys(&self) -> Vec<AppKey> {
-        self.read(|state| state.objects.keys().cloned().collect())
+        self.read(|state| {
+            let never_read = state.unreadable.keys().filter(|key| !state.objects.contains_key(*key));
+            state.objects.keys().chain(never_read).cloned().collect()
+        })
     }
 
     fn read<T>(&self, read: impl FnOnce(&State<K>) -> T) -> T {

@@ -8,10 +8,13 @@ use vocabulary::AppKey;
 use super::{Intake, IntakeError};
 use crate::hub::{drop_finalizer, ensure_finalizer, is_swept};
 
+/// Kind under which refusals are kept.
+pub(crate) const KIND: &str = "Cell";
+
 /// Brings the database up to what the hub shows of one cell.
 pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeError> {
     // Absent is not deleted: our finalizer makes every deletion seen.
-    let Some(object) = intake.view.cells.get(&key) else { return Ok(()) };
+    let Some(object) = intake.readable(KIND, &key, &intake.view.cells) else { return Ok(()) };
     let api = Api::<Cell>::all(intake.hub.clone());
     if object.metadata.deletion_timestamp.is_some() {
         // A kind that goes says nothing about the cell: what is placed there stays.
@@ -28,6 +31,7 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
     let labels = serde_json::to_value(object.labels())?;
     let rows = intake.store.cell_list().await?;
     if rows.iter().any(|row| row.name == key.name && row.spec.as_ref() == Some(&spec) && row.labels == labels) {
+        intake.refuse(KIND, &key, None);
         return Ok(());
     }
     let taken = CellTaken {
@@ -38,6 +42,7 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
         spec,
     };
     intake.store.cell_take(&intake.claim, &taken).await?;
+    intake.refusals.set(KIND, &key, None);
     tracing::info!(cell = key.name, "cell taken in");
     intake.hints.send(Hint::Topology);
     Ok(())

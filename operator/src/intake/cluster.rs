@@ -15,7 +15,7 @@ pub(crate) const KIND: &str = "Cluster";
 /// Brings the database up to what the hub shows of one cluster.
 pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeError> {
     // Absent is not deleted: our finalizer makes every deletion seen.
-    let Some(object) = intake.view.clusters.get(&key) else { return Ok(()) };
+    let Some(object) = intake.readable(KIND, &key, &intake.view.clusters) else { return Ok(()) };
     let api = Api::<Cluster>::all(intake.hub.clone());
     let rows = intake.store.cluster_taken_alike(&key.name, &object.spec.uid).await?;
     let row = rows.iter().find(|row| row.name == key.name);
@@ -42,11 +42,8 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
     };
     let others = rows.iter().filter(|other| other.name != key.name);
     let refusal = refuse(&object, &taken, row, others);
-    if intake.refusals.set(KIND, &key, refusal.clone()) {
-        intake.hints.send(Hint::Topology);
-    }
-    if let Some(refusal) = refusal {
-        tracing::warn!(cluster = key.name, reason = refusal.reason, "cluster is not taken in");
+    if refusal.is_some() {
+        intake.refuse(KIND, &key, refusal);
         return Ok(());
     }
     if let Some(row) = row
@@ -57,6 +54,7 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
     } else if row.is_none_or(|row| changed(row, &taken)) {
         intake.store.cluster_take(&intake.claim, &taken).await?;
     } else {
+        intake.refuse(KIND, &key, None);
         // A deletion that waits may have become possible.
         if removal.is_some() && intake.store.cluster_forget(&intake.claim, &key.name).await? {
             intake.hints.send(Hint::Topology);
@@ -64,6 +62,8 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
         }
         return Ok(());
     }
+    // Only now: until it is stored, that it could not be stays true.
+    intake.refusals.set(KIND, &key, None);
     tracing::info!(cluster = key.name, generation = taken.generation, "cluster taken in");
     intake.hints.send(Hint::Connection(key.name.clone()));
     intake.hints.send(Hint::Topology);

@@ -8,11 +8,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
 use vocabulary::AppKey;
 
-use super::{Project, ProjectError, fleet};
+use super::{Project, ProjectError, fleet, unreadable};
 use crate::hub::write_status;
+use crate::intake::CELL;
 
 pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectError> {
     let key = AppKey { namespace: String::new(), name: name.to_owned() };
+    let api = Api::<Cell>::all(project.hub.clone());
+    if let Some(why) = project.view.cells.unreadable(&key) {
+        return unreadable::show(project, &api, name, &why).await;
+    }
     let Some(object) = project.view.cells.get(&key) else { return Ok(()) };
     let shown = object.status.clone().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or_default();
@@ -22,11 +27,13 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
     let (topology, problems) = topology_from_rows(clusters, vec![StoredCell { name: name.to_owned(), labels, spec }]);
     let facts = topology.cells.get(name).filter(|facts| facts.declared);
     let problem = problems.iter().find(|problem| problem.kind == "Cell" && problem.name == name);
-    let (status, reason, message) = match (facts, problem) {
-        (Some(_), None) => (Status::True, "Ready", String::new()),
-        (Some(_), Some(problem)) => (Status::True, problem.reason, problem.message.clone()),
-        (None, Some(problem)) => (Status::False, problem.reason, problem.message.clone()),
-        (None, None) => (Status::Unknown, "Pending", String::new()),
+    let refusal = project.refusals.get(CELL, &key);
+    let (status, reason, message) = match (refusal, facts, problem) {
+        (Some(refusal), ..) => (Status::False, refusal.reason, refusal.message),
+        (None, Some(_), None) => (Status::True, "Ready", String::new()),
+        (None, Some(_), Some(problem)) => (Status::True, problem.reason, problem.message.clone()),
+        (None, None, Some(problem)) => (Status::False, problem.reason, problem.message.clone()),
+        (None, None, None) => (Status::Unknown, "Pending", String::new()),
     };
     let ready = condition(condition::READY, status, reason, message, Some(generation), Time(Timestamp::now()));
     let wanted = CellStatus {
@@ -44,5 +51,5 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
     if same {
         return Ok(());
     }
-    Ok(write_status(&project.hub, &Api::<Cell>::all(project.hub.clone()), name, &wanted).await?)
+    Ok(write_status(&project.hub, &api, name, &wanted).await?)
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod application;
+mod refused;
 mod rows;
 mod schema;
 mod status;
