@@ -200,7 +200,31 @@ fn says_the_same(before: &ObjectMeta, now: &ObjectMeta) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use crds::PlacementPolicy;
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn who_cannot_be_read_is_there_and_says_why_until_it_can() {
+        let objects = Objects::<PlacementPolicy>::default();
+        let take = |spec: serde_json::Value| {
+            let object = json!({
+                "apiVersion": "fleet.meridian.io/v1alpha1", "kind": "PlacementPolicy",
+                "metadata": {"name": "even", "namespace": "shop", "generation": 1}, "spec": spec,
+            });
+            super::take::<PlacementPolicy>(&objects, serde_json::from_value(object).unwrap())
+        };
+        let key = AppKey { namespace: "shop".to_owned(), name: "even".to_owned() };
+        assert_eq!(take(json!({"later": true})), Some(key.clone()));
+        assert!(objects.get(&key).is_none() && objects.unreadable(&key).unwrap().contains("later"));
+        assert_eq!(objects.keys(), [key.clone()]);
+        assert_eq!(take(json!({})), Some(key.clone()));
+        assert!(objects.get(&key).is_some() && objects.unreadable(&key).is_none());
+        take(json!({"later": true}));
+        assert!(objects.get(&key).is_some() && objects.unreadable(&key).is_some(), "what was read last stays known");
+        assert_eq!(objects.keys(), [key]);
+    }
 
     #[test]
     fn status_and_our_finalizer_are_no_news_and_everything_else_is() {
