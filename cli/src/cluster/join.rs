@@ -107,7 +107,7 @@ pub(super) async fn join(args: JoinArgs, hub: &Hub, progress: Progress) -> Resul
     }
     let kept = existing.filter(|known| args.server.is_none() && known.spec.connection.server != met.access.server);
     if let Some(known) = kept {
-        progress.warn(&format!(
+        progress.warn(format!(
             "the fleet goes on connecting to {}, not to {} of the kubeconfig; --server changes that",
             known.spec.connection.server, met.access.server
         ));

@@ -9,6 +9,7 @@ mod board;
 mod capacity;
 mod cluster;
 mod contact;
+mod failure;
 mod fleet;
 mod follow;
 mod live;

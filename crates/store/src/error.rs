@@ -55,6 +55,13 @@ impl StoreError {
         matches!(self, Self::Corrupt { .. } | Self::Seal(_) | Self::Refused(_))
     }
 
+    /// The database does not take what was to be written, and never will: nothing but another content helps.
+    pub fn refuses_content(&self) -> bool {
+        let Self::Refused(sqlx::Error::Database(database)) = self else { return false };
+        // Class 22: no such value, as a text with a zero in it; class 54: too large; 23514: a check of the schema.
+        database.code().is_some_and(|code| ["22", "54", "23514"].iter().any(|class| code.starts_with(class)))
+    }
+
     pub(crate) fn corrupt(what: &'static str, reason: impl std::fmt::Display) -> Self {
         Self::Corrupt { what, reason: reason.to_string() }
     }

@@ -5,7 +5,7 @@
 //! local monotonic clock.
 //!
 //! A write under a claim locks the lease's row `FOR KEY SHARE`, to renew it takes `FOR NO KEY UPDATE`, which goes together
-//! with that, and to take it over `FOR UPDATE`, which does not (PostgreSQL, "Explicit Locking", row-level locks).
+//! with that, and to take it over `FOR UPDATE`, which does not (`PostgreSQL`, "Explicit Locking", row-level locks).
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -231,8 +231,9 @@ impl Store {
                     observed_epoch, replicas, ready, available, updated, settled, drift, changed_at, claim)
               ON n.claim = claim.number
             JOIN placement p ON p.id = n.placement
-            -- Nobody forgets a placement between this look and the end of the statement.
-            FOR KEY SHARE OF p
+            -- Nobody forgets a placement between this look and the end of the statement. Whoever forgets many locks them in
+            -- this order too.
+            ORDER BY p.id FOR KEY SHARE OF p
             ON CONFLICT (placement) DO UPDATE SET state = excluded.state, message = excluded.message,
               applied_epoch = excluded.applied_epoch, applied_hash = excluded.applied_hash,
               applied_revision = excluded.applied_revision, fields_hash = excluded.fields_hash,

@@ -3,9 +3,11 @@
 use crds::Cluster;
 use kube::{Api, ResourceExt};
 use store::{ClusterTaken, Hint, Removal};
-use vocabulary::{AppKey, hash_json, labels};
+use vocabulary::{AppKey, ClusterName, labels};
 
+use super::provenance::older;
 use super::{Intake, IntakeError, Refusal};
+use crate::connection;
 use crate::hub::{drop_finalizer, ensure_finalizer, is_swept};
 
 /// Kind under which refusals are kept.
@@ -14,7 +16,7 @@ pub(crate) const KIND: &str = "Cluster";
 /// Brings the database up to what the hub shows of one cluster.
 pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeError> {
     // Absent is not deleted: our finalizer makes every deletion seen.
-    let Some(object) = intake.view.clusters.get(&key) else { return Ok(()) };
+    let Some(object) = intake.readable(KIND, &key, &intake.view.clusters) else { return Ok(()) };
     let api = Api::<Cluster>::all(intake.hub.clone());
     let rows = intake.store.cluster_taken_alike(&key.name, &object.spec.uid).await?;
     let row = rows.iter().find(|row| row.name == key.name);
@@ -43,11 +45,8 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
     };
     let others = rows.iter().filter(|other| other.name != key.name);
     let refusal = refuse(&object, &taken, row, others);
-    if intake.refusals.set(KIND, &key, refusal.clone()) {
-        intake.hints.send(Hint::Topology);
-    }
-    if let Some(refusal) = refusal {
-        tracing::warn!(cluster = key.name, reason = refusal.reason, "cluster is not taken in");
+    if refusal.is_some() {
+        intake.refuse(KIND, &key, refusal);
         return Ok(());
     }
     if let Some(row) = row
@@ -58,6 +57,7 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
     } else if row.is_none_or(|row| changed(row, &taken)) {
         intake.store.cluster_take(&intake.claim, &taken).await?;
     } else {
+        intake.refuse(KIND, &key, None);
         // A deletion that waits may have become possible.
         if removal.is_some() && intake.store.cluster_forget(&intake.claim, &key.name).await? {
             intake.hints.send(Hint::Topology);
@@ -65,6 +65,8 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
         }
         return Ok(());
     }
+    // Only now: until it is stored, that it could not be stays true.
+    intake.refusals.set(KIND, &key, None);
     tracing::info!(cluster = key.name, generation = taken.generation, "cluster taken in");
     intake.hints.send(Hint::Connection(key.name.clone()));
     intake.hints.send(Hint::Topology);
@@ -118,6 +120,13 @@ fn refuse<'a>(
             ),
         );
     }
+    // A Cluster that goes is let go, whatever it says.
+    let connects = |name| connection::check(&name, &object.spec.connection);
+    if now.removal.is_none()
+        && let Some(Err(problem)) = now.name.parse::<ClusterName>().ok().map(connects)
+    {
+        return refusal("InvalidConnection", problem);
+    }
     let replaced = object.annotations().get(labels::REPLACE) == Some(&now.member_uid);
     match before {
         Some(before) if before.member_uid != now.member_uid && !replaced => refusal(
@@ -127,33 +136,7 @@ fn refuse<'a>(
                 before.member_uid, now.member_uid, now.name
             ),
         ),
-        Some(before) if is_older(before, now) && !is_accepted(object, now) => refusal(
-            "IntentSourceLost",
-            format!(
-                "its generation {} is lower than the {} taken in: the hub was restored from an older state, and the member \
-                 stays as it was taken in. If what stands here is what you want, run `kubectl annotate --overwrite mcl {} {}={}`",
-                now.generation,
-                before.generation,
-                now.name,
-                labels::ACCEPT_INTENT,
-                content(now)
-            ),
-        ),
-        _ => None,
+        Some(before) => older(object, "mcl", (&before.object_uid, before.generation), &now.spec),
+        None => None,
     }
-}
-
-/// An earlier state of the object that was taken in.
-fn is_older(before: &ClusterTaken, now: &ClusterTaken) -> bool {
-    before.object_uid == now.object_uid && now.generation < before.generation
-}
-
-/// A person wants exactly this.
-fn is_accepted(object: &Cluster, now: &ClusterTaken) -> bool {
-    object.annotations().get(labels::ACCEPT_INTENT) == Some(&content(now))
-}
-
-/// Names what an object says.
-fn content(taken: &ClusterTaken) -> String {
-    hash_json(&taken.spec).map(|hash| hash.to_string()).unwrap_or_default()
 }

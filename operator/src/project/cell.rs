@@ -8,8 +8,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
 use vocabulary::AppKey;
 
-use super::{Project, ProjectError, fleet};
+use super::{Project, ProjectError, fleet, unreadable};
 use crate::hub::write_status;
+use crate::intake::CELL;
 
 const LEAVING: &str = "it is being deleted, which ends when nothing is placed in it any more: replicas move to other cells \
     first; what is not divided stays until its Application does not select the cell or does not declare it any more; \
@@ -17,6 +18,10 @@ const LEAVING: &str = "it is being deleted, which ends when nothing is placed in
 
 pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectError> {
     let key = AppKey { namespace: String::new(), name: name.to_owned() };
+    let api = Api::<Cell>::all(project.hub.clone());
+    if let Some(why) = project.view.cells.unreadable(&key) {
+        return unreadable::show(project, &api, name, &why).await;
+    }
     let Some(object) = project.view.cells.get(&key) else { return Ok(()) };
     let shown = object.status.clone().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or_default();
@@ -29,12 +34,14 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
     let facts = topology.cells.get(name).filter(|facts| facts.declared);
     let own = problems.iter().filter(|problem| problem.kind == "Cell" && problem.name == name);
     let problem = own.max_by_key(|problem| problem.excluded);
-    let (status, reason, message) = match (facts, problem) {
+    let refusal = project.refusals.get(CELL, &key);
+    let (status, reason, message) = match (refusal, facts, problem) {
+        (Some(refusal), ..) => (Status::False, refusal.reason, refusal.message),
         _ if leaving => (Status::False, "Leaving", LEAVING.to_owned()),
-        (Some(_), None) => (Status::True, "Ready", String::new()),
-        (Some(_), Some(problem)) if !problem.excluded => (Status::True, problem.reason, problem.message.clone()),
-        (_, Some(problem)) => (Status::False, problem.reason, problem.message.clone()),
-        (None, None) => (Status::Unknown, "Pending", String::new()),
+        (None, Some(_), None) => (Status::True, "Ready", String::new()),
+        (None, Some(_), Some(problem)) if !problem.excluded => (Status::True, problem.reason, problem.message.clone()),
+        (None, _, Some(problem)) => (Status::False, problem.reason, problem.message.clone()),
+        (None, None, None) => (Status::Unknown, "Pending", String::new()),
     };
     let ready = condition(condition::READY, status, reason, message, Some(generation), Time(Timestamp::now()));
     let wanted = CellStatus {
@@ -52,5 +59,5 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
     if same {
         return Ok(());
     }
-    Ok(write_status(&project.hub, &Api::<Cell>::all(project.hub.clone()), name, &wanted).await?)
+    Ok(write_status(&project.hub, &api, name, &wanted).await?)
 }

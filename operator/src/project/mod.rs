@@ -8,6 +8,7 @@ mod events;
 mod fleet;
 mod pacing;
 mod status;
+mod unreadable;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

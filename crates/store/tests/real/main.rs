@@ -4,6 +4,7 @@
 
 mod application;
 mod lease;
+mod refused;
 mod rows;
 mod schema;
 mod status;
