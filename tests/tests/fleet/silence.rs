@@ -270,15 +270,10 @@ pub(crate) async fn a_cluster_that_is_gone_for_good_is_forgotten_with_what_ran_t
     fleet: &mut Fleet,
 ) -> anyhow::Result<()> {
     namespace(fleet, "forget")?;
-    let mut stays = web("forget", "stays", 8);
-    stays["spec"]["placement"] = json!({});
-    let goes = {
-        let mut manifest = stays.clone();
-        manifest["metadata"]["name"] = json!("goes");
-        manifest
-    };
-    for (name, manifest) in [("stays", &stays), ("goes", &goes)] {
-        fleet.apply("hub", manifest)?;
+    for name in ["stays", "goes"] {
+        let mut manifest = web("forget", name, 8);
+        manifest["spec"]["placement"] = json!({});
+        fleet.apply("hub", &manifest)?;
         let placed = by_cluster(&fleet.ready("forget", name).await?);
         ensure!(placed.contains_key(VICTIM), "{placed:?}");
     }
