@@ -218,7 +218,7 @@ mod tests {
         let key = AppKey { namespace: "shop".to_owned(), name: "even".to_owned() };
         assert_eq!(take(json!({"later": true})), Some(key.clone()));
         assert!(objects.get(&key).is_none() && objects.unreadable(&key).unwrap().contains("later"));
-        assert_eq!(objects.keys(), [key.clone()]);
+        assert_eq!(objects.keys(), std::slice::from_ref(&key));
         assert_eq!(take(json!({})), Some(key.clone()));
         assert!(objects.get(&key).is_some() && objects.unreadable(&key).is_none());
         take(json!({"later": true}));
