@@ -14,6 +14,9 @@ pub struct Intent {
     pub suspended: bool,
     /// Where replicas go.
     pub placement: PlacementSpec,
+    /// The `PlacementPolicy` that says so; nothing where the Application itself does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicySource>,
     /// What happens when a delivered field is changed in a member.
     pub drift: DriftPolicy,
     /// What happens when an object is already there.
@@ -24,6 +27,15 @@ pub struct Intent {
     /// Seconds after which a deletion that is not over says what keeps it.
     #[serde(default = "Intent::default_deadline")]
     pub deletion_deadline: i64,
+}
+
+/// Which state of a `PlacementPolicy` was taken in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicySource {
+    /// UID of the object.
+    pub uid: String,
+    /// Its generation.
+    pub generation: i64,
 }
 
 /// Seconds of a span written like `90s`, `5m` or `1h30m`.

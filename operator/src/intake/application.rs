@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crds::application::v1alpha1::{DeletionPolicy, FailoverMode};
 use crds::{Application, ApplicationSpec, PlacementSpec};
-use domain::intent::Intent;
+use domain::intent::{Intent, PolicySource};
 use domain::placement;
 use domain::render::{self, Problem};
 use domain::stored_revision::RevisionBody;
@@ -133,25 +133,31 @@ fn wanted(
         generation: row.generation,
         spec_hash: &row.spec_hash,
     });
+    // A person says that this is the intent now, naming exactly this content.
+    let accepted = confirmed(object, labels::ACCEPT_INTENT).as_deref() == Some(spec_hash.as_bytes());
+    let lost = |why: &str| {
+        let (namespace, name) = (&key.namespace, &key.name);
+        let remedy = format!("run `meridian intake accept {name} -n {namespace}`");
+        let message = format!("{why}; members stay as they are. If what stands here is what you want, {remedy}");
+        refuse("IntentSourceLost", message)
+    };
     let provenance = match compare(taken, shown) {
-        // A person says that this is the intent now, naming exactly this content.
-        Provenance::SourceLost(_)
-            if confirmed(object, labels::ACCEPT_INTENT).as_deref() == Some(spec_hash.as_bytes()) =>
-        {
-            Provenance::Newer
-        }
-        Provenance::SourceLost(why) => {
-            let (namespace, name) = (&key.namespace, &key.name);
-            return Err(refuse(
-                "IntentSourceLost",
-                format!(
-                    "{why}; members stay as they are. If what stands here is what you want, run `meridian intake accept {name} -n {namespace}`"
-                ),
-            ));
-        }
+        Provenance::SourceLost(_) if accepted => Provenance::Newer,
+        Provenance::SourceLost(why) => return Err(lost(why)),
         provenance => provenance,
     };
-    let placement = placement_of(intake, key, &object.spec).map_err(|(reason, message)| refuse(reason, message))?;
+    let (placement, policy) =
+        placement_of(intake, key, &object.spec).map_err(|(reason, message)| refuse(reason, message))?;
+    let before = row.and_then(|row| serde_json::from_value::<Intent>(row.intent.clone()).ok()?.policy);
+    if !accepted
+        && let (Some(before), Some(now)) = (before, &policy)
+        && before.uid == now.uid
+        && now.generation < before.generation
+    {
+        return Err(lost(
+            "its PlacementPolicy has a lower generation than the one taken in: the hub was restored from an older state",
+        ));
+    }
     let blueprint = render::blueprint(key, &object.spec).map_err(|problems| refuse("InvalidSpec", lines(&problems)))?;
     let replicas = object.spec.replicas.unwrap_or_default();
     let problems: Vec<String> = placement::check_spec(&placement, replicas)
@@ -168,6 +174,7 @@ fn wanted(
         replicas,
         suspended: object.spec.suspended,
         placement,
+        policy,
         drift: object.spec.drift,
         adopt: object.spec.adopt,
         failover_after: (failover.mode == FailoverMode::Reschedule)
@@ -219,9 +226,9 @@ fn placement_of(
     intake: &Intake,
     key: &AppKey,
     spec: &ApplicationSpec,
-) -> Result<PlacementSpec, (&'static str, String)> {
+) -> Result<(PlacementSpec, Option<PolicySource>), (&'static str, String)> {
     let policy = match (&spec.placement, &spec.placement_policy_ref) {
-        (Some(placement), _) => return Ok(placement.clone()),
+        (Some(placement), _) => return Ok((placement.clone(), None)),
         (None, Some(policy)) => AppKey { namespace: key.namespace.clone(), name: policy.name.clone() },
         (None, None) => {
             return Err(("PolicyNotFound", "spec: set exactly one of placement and placementPolicyRef".to_owned()));
@@ -234,7 +241,10 @@ fn placement_of(
         );
         return Err(("PolicyUnreadable", message));
     }
-    let found = intake.view.policies.get(&policy).map(|policy| policy.spec.clone());
+    let found = intake.view.policies.get(&policy).map(|policy| {
+        let (uid, generation) = (policy.uid().unwrap_or_default(), policy.metadata.generation.unwrap_or_default());
+        (policy.spec.clone(), Some(PolicySource { uid, generation }))
+    });
     found.ok_or_else(|| {
         let message = format!(
             "spec.placementPolicyRef: there is no PlacementPolicy {name} in namespace {namespace}; create it or set spec.placement"

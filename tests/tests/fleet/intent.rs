@@ -21,12 +21,16 @@ fn creations(fleet: &Fleet, namespace: &str) -> usize {
 
 /// Replicas the members are told to run of a Deployment `web`, by their own objects.
 fn told(fleet: &Fleet, namespace: &str) -> anyhow::Result<i64> {
-    let mut sum = 0;
-    for member in MEMBERS {
+    Ok(shares(fleet, namespace)?.iter().sum())
+}
+
+/// Replicas that each member is told.
+fn shares(fleet: &Fleet, namespace: &str) -> anyhow::Result<Vec<i64>> {
+    let share = |member| {
         let object = fleet.get(member, "deployment", namespace, "web")?;
-        sum += object.and_then(|object| object["spec"]["replicas"].as_i64()).unwrap_or(0);
-    }
-    Ok(sum)
+        Ok(object.and_then(|object| object["spec"]["replicas"].as_i64()).unwrap_or(0))
+    };
+    MEMBERS.into_iter().map(share).collect()
 }
 
 /// Says that what stands on the hub is meant, as `meridian intake accept` does.
@@ -123,11 +127,63 @@ pub(crate) async fn a_hub_restored_with_revisions_that_go_back_moves_nothing(fle
     a_hub_restored(fleet, Revisions::GoBack, ["went-back", "later"]).await
 }
 
+/// An Application in one cluster, as a policy says.
+async fn placed_by_policy(fleet: &Fleet, space: &str) -> anyhow::Result<()> {
+    namespace(fleet, space)?;
+    policy(fleet, space, &json!({"cells": {"matchLabels": {"fleet.meridian.io/cluster": "north-a"}}}))?;
+    let mut manifest = web(space, "web", 6);
+    let spec = manifest["spec"].as_object_mut().context("a spec")?;
+    spec.remove("placement");
+    spec.insert("placementPolicyRef".to_owned(), json!({"name": "where"}));
+    fleet.apply("hub", &manifest)?;
+    fleet.ready(space, "web").await?;
+    ensure!(shares(fleet, space)? == [6, 0, 0]);
+    Ok(())
+}
+
+fn policy(fleet: &Fleet, space: &str, spec: &Value) -> anyhow::Result<()> {
+    let object = json!({"apiVersion": "fleet.meridian.io/v1alpha1", "kind": "PlacementPolicy",
+        "metadata": {"name": "where", "namespace": space}, "spec": spec});
+    fleet.apply("hub", &object)
+}
+
+/// An older Cluster is refused, until a person does what its condition says.
+async fn older_cluster(fleet: &Fleet, name: &str) -> anyhow::Result<()> {
+    let remedy = eventually("the older Cluster is refused", SOON, async || {
+        let cluster = fleet.get("hub", "mcl", "", name)?.context("a cluster")?;
+        let conditions = cluster["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let ready = conditions.into_iter().find(|one| one["type"] == "Ready").context("a condition")?;
+        ensure!(ready["reason"] == "IntentSourceLost", "{ready}");
+        let message = ready["message"].as_str().unwrap_or_default().to_owned();
+        Ok(message.split('`').nth(1).and_then(|command| command.strip_prefix("kubectl ")).map(str::to_owned))
+    })
+    .await?;
+    let cordoned = format!("select spec ->> 'cordoned' from cluster where name = '{name}'");
+    ensure!(fleet.bed.postgres.query(&cordoned)? != "true", "an older spec is no order");
+    fleet.kubectl("hub", &remedy.split(' ').collect::<Vec<_>>())?;
+    eventually("what a person accepts is taken in", SOON, async || {
+        Ok((fleet.bed.postgres.query(&cordoned)? == "true").then_some(()))
+    })
+    .await?;
+    fleet.meridian(&["cluster", "uncordon", name]).map(drop)
+}
+
 async fn a_hub_restored(fleet: &mut Fleet, revisions: Revisions, [old, young]: [&str; 2]) -> anyhow::Result<()> {
     namespace(fleet, old)?;
     fleet.apply("hub", &web(old, "web", 6))?;
     fleet.ready(old, "web").await?;
+    let by_policy = format!("{old}-by-policy");
+    placed_by_policy(fleet, &by_policy).await?;
+    fleet.meridian(&["cluster", "cordon", "south-a"])?;
     let snapshot = fleet.bed.snapshot("hub", old).await?;
+    fleet.meridian(&["cluster", "uncordon", "south-a"])?;
+    policy(fleet, &by_policy, &json!({}))?;
+    let spread = eventually("the other policy is followed", SOON, async || {
+        fleet.ready(&by_policy, "web").await?;
+        let now = shares(fleet, &by_policy)?;
+        Ok((now.iter().filter(|share| **share > 0).count() > 1).then_some(now))
+    })
+    .await?;
     patch(fleet, old, "web", &json!({"spec": {"replicas": 9}}))?;
     fleet.ready(old, "web").await?;
     namespace(fleet, young)?;
@@ -138,6 +194,9 @@ async fn a_hub_restored(fleet: &mut Fleet, revisions: Revisions, [old, young]: [
     source_lost(fleet, old, "web").await?;
     ensure!(told(fleet, old)? == 9, "an older spec is no order");
     ensure!(told(fleet, young)? == 3, "an absent object is no delete");
+    source_lost(fleet, &by_policy, "web").await?;
+    ensure!(shares(fleet, &by_policy)? == spread, "an older policy is no order");
+    older_cluster(fleet, "south-a").await?;
     ensure!(deletes(fleet, old) + deletes(fleet, young) == 0);
 
     accept(fleet, old, "web").await?;

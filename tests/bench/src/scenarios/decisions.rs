@@ -180,6 +180,7 @@ fn taken(number: usize) -> anyhow::Result<ApplicationTaken> {
         replicas: spec.replicas.unwrap_or_default(),
         suspended: spec.suspended,
         placement: spec.placement.clone().context("a placement")?,
+        policy: None,
         drift: spec.drift,
         adopt: spec.adopt,
         failover_after: Some(60),
