@@ -27,7 +27,9 @@ CREATE TABLE cluster (
   labels     jsonb NOT NULL,
   spec       jsonb NOT NULL,
   -- Set when the object is being deleted: whether delivered objects go with it.
-  removal    text CHECK (removal IN ('Orphan', 'Delete'))
+  removal    text CHECK (removal IN ('Orphan', 'Delete')),
+  -- A person says that the member is no more: while it does not answer, what was placed there is forgotten.
+  gone       boolean NOT NULL DEFAULT false
 );
 
 CREATE TABLE cluster_status (
@@ -63,6 +65,8 @@ CREATE TABLE cell (
   generation bigint,
   labels     jsonb NOT NULL DEFAULT '{}',
   spec       jsonb,
+  -- It is being deleted, and is forgotten when nothing is placed there any more.
+  leaving    boolean NOT NULL DEFAULT false,
   authority  bigint NOT NULL DEFAULT 1
 );
 
@@ -100,8 +104,12 @@ CREATE TABLE application (
   decided_at timestamptz,
   -- Generation the placement was brought up to last; status speaks of this one.
   decided_generation bigint NOT NULL DEFAULT 0,
+  -- The last decision found no place for some replicas, or held: more capacity may change that.
+  short      boolean GENERATED ALWAYS AS (coalesce(decision -> 'short' = 'true', false)) STORED,
   UNIQUE (namespace, name)
 );
+
+CREATE INDEX application_short ON application (id) WHERE short;
 
 CREATE TABLE app_revision (
   app        bigint NOT NULL REFERENCES application ON DELETE CASCADE,

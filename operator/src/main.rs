@@ -2,6 +2,7 @@
 
 mod app;
 mod args;
+mod connection;
 mod credentials;
 mod deliverers;
 mod hub;

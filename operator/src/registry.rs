@@ -7,13 +7,15 @@ use std::time::Duration;
 use crds::ClusterSpec;
 use crds::cluster::v1alpha1::Connection;
 use jiff::Timestamp;
-use members::{Limits, Member, MemberConfig, Registry};
-use secrecy::ExposeSecret;
+use members::{Member, Registry, Unusable};
+use secrecy::{ExposeSecret, SecretString};
 use store::seal::EnvelopeKey;
 use store::{Hint, Hints, Store, StoreError};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use vocabulary::ClusterName;
+
+use crate::connection;
 
 /// When rows are read again although nothing was heard.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -64,11 +66,17 @@ impl Feeder {
             lives.into_iter().map(|life| (life.cluster, life.expires_at)).collect();
         let mut present = Vec::new();
         let mut news = Vec::new();
+        let mut unusable = BTreeMap::new();
         for row in rows {
             let Ok(name) = row.name.parse::<ClusterName>() else { continue };
-            let Ok(spec) = serde_json::from_value::<ClusterSpec>(row.spec) else {
-                tracing::warn!(cluster = %name, "its stored spec cannot be read");
-                continue;
+            let spec = match serde_json::from_value::<ClusterSpec>(row.spec) {
+                Ok(spec) => spec,
+                Err(error) => {
+                    let remedy = "apply the Cluster again, or run the version of Meridian that took it in";
+                    let why = format!("its stored spec cannot be read: {error}; {remedy}");
+                    unusable.insert(name, Unusable::Connection(why));
+                    continue;
+                }
             };
             present.push(name.clone());
             let same = same(known, &name, &spec.connection, &row.member_uid);
@@ -86,7 +94,11 @@ impl Feeder {
                 Some(Ok(credential)) => credential,
                 None => continue,
                 Some(Err(error)) => {
-                    tracing::error!(cluster = %name, error = vocabulary::chain(&error), "its credential cannot be used");
+                    let why = format!(
+                        "its credential cannot be used: {}; start Meridian with the envelope key it was sealed under, or run `meridian cluster update-credential {name}`",
+                        vocabulary::chain(&error)
+                    );
+                    unusable.insert(name, Unusable::Credential(why));
                     continue;
                 }
             };
@@ -99,24 +111,16 @@ impl Feeder {
                         continue;
                     }
                 }
-                _ => {
-                    let config = MemberConfig {
-                        name: name.clone(),
-                        server: connection.server.clone(),
-                        ca_pem: decode_ca(&connection),
-                        tls_server_name: connection.tls_server_name.clone(),
-                        proxy_url: connection.proxy_url.clone(),
-                        token: credential.token,
-                        limits: Limits::default(),
-                    };
-                    match Member::connect(&config) {
-                        Ok(member) => self.registry.insert(&member),
-                        Err(error) => {
-                            tracing::warn!(cluster = %name, %error, "its connection cannot be used");
-                            continue;
-                        }
+                _ => match connect(&name, &connection, credential.token) {
+                    Ok(member) => self.registry.insert(&member),
+                    Err(why) => {
+                        // What it was connected with before is not what is declared.
+                        self.registry.remove(&name);
+                        known.remove(&name);
+                        unusable.insert(name, Unusable::Connection(why));
+                        continue;
                     }
-                }
+                },
             }
             known.insert(name.clone(), Known { connection, member_uid, token, expires_at: credential.expires_at });
             self.hints.send(Hint::Member(name.to_string()));
@@ -128,9 +132,29 @@ impl Feeder {
             }
             stays
         });
-        self.registry.complete();
+        self.tell(unusable);
         Ok(())
     }
+
+    /// Keeps why members cannot be used, for whoever delivers there to say.
+    fn tell(&self, unusable: BTreeMap<ClusterName, Unusable>) {
+        let mut news = Vec::new();
+        for (name, why) in &unusable {
+            if self.registry.unusable(name).as_ref() != Some(why) {
+                tracing::error!(cluster = %name, %why, "its member cannot be used");
+                news.push(Hint::Member(name.to_string()));
+            }
+        }
+        self.registry.complete(unusable);
+        for hint in news {
+            self.hints.send(hint);
+        }
+    }
+}
+
+fn connect(name: &ClusterName, connection: &Connection, token: SecretString) -> Result<Member, String> {
+    let config = connection::config(name, connection, token)?;
+    Member::connect(&config).map_err(|error| connection::problem(name, &error))
 }
 
 /// What a member was connected with, if it is still to be connected with that.
@@ -141,10 +165,4 @@ fn same<'a>(
     member_uid: &str,
 ) -> Option<&'a Known> {
     known.get(name).filter(|known| known.connection == *connection && known.member_uid == member_uid)
-}
-
-fn decode_ca(connection: &Connection) -> Option<Vec<u8>> {
-    use base64::Engine;
-    let text = connection.certificate_authority_data.as_ref()?;
-    base64::engine::general_purpose::STANDARD.decode(text.trim()).ok()
 }

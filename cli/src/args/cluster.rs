@@ -177,6 +177,9 @@ pub(crate) struct RemoveArgs {
     /// Delete what Meridian delivered there; without it workloads stay and run on
     #[arg(long)]
     pub(crate) delete_workloads: bool,
+    /// The cluster is no more: forget it with all that was placed there. Refused while it answers
+    #[arg(long, conflicts_with = "delete_workloads")]
+    pub(crate) gone: bool,
     /// Do not ask
     #[arg(short, long)]
     pub(crate) yes: bool,

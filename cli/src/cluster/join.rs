@@ -104,10 +104,14 @@ pub(super) async fn join(args: JoinArgs, hub: &Hub, progress: Progress) -> Resul
     if let Some(kept) = &declared.kept {
         progress.hint(format!("cluster {}: {kept}", args.name));
     }
+    // Where the hub's way is another than the kubeconfig's, its certificate and proxy are another's too.
+    let kept = existing.filter(|_| declared.kept.is_some());
+    let connection =
+        kept.map_or_else(|| connection(&met.access, &declared.server), |known| json!(known.spec.connection));
     let spec = json!({
         "region": declared.region, "zones": declared.zones, "uid": met.uid,
         "profiles": declared.installation.profiles().iter().map(|profile| profile.as_str()).collect::<Vec<_>>(),
-        "connection": connection(&met.access, &declared.server),
+        "connection": connection,
     });
     let entry =
         Entry { name: &args.name, met: &met, installation: declared.installation, spec, annotations: json!({}) };

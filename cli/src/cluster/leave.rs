@@ -1,5 +1,6 @@
 //! Takes a cluster out of the fleet.
 
+use crds::condition::READY;
 use kube::api::DeleteParams;
 use serde_json::json;
 use vocabulary::labels;
@@ -7,6 +8,7 @@ use vocabulary::labels;
 use crate::args::RemoveArgs;
 use crate::failure::Failure;
 use crate::hub::{Hub, call, watch_until};
+use crate::output::condition;
 use crate::progress::Progress;
 
 /// Asks a person to type a name, unless they said yes already.
@@ -25,8 +27,17 @@ pub(super) fn confirm(yes: bool, question: &str, name: &str, progress: Progress)
 pub(super) async fn remove(args: RemoveArgs, hub: &Hub, progress: Progress) -> Result<(), Failure> {
     let name = args.name.as_str();
     let cluster = hub.cluster(name).await?;
+    let ready = cluster.status.as_ref().and_then(|status| condition(&status.conditions, READY));
+    if args.gone && ready.is_some_and(|ready| ready.status != "Unknown") {
+        return Err(Failure::Refused(format!(
+            "cluster {name} answers, so it is not gone; `meridian cluster remove {name}` releases what runs there"
+        )));
+    }
     let apps = cluster.status.as_ref().map(|status| status.apps).unwrap_or_default();
-    let what = if args.delete_workloads {
+    let what = if args.gone {
+        "what was placed there is forgotten: if it still runs, it runs on without belonging to Meridian, beside the replicas \
+         that take its place"
+    } else if args.delete_workloads {
         "what Meridian delivered there moves elsewhere and is deleted there"
     } else {
         "what Meridian delivered there stays and runs on, without belonging to Meridian"
@@ -40,6 +51,10 @@ pub(super) async fn remove(args: RemoveArgs, hub: &Hub, progress: Progress) -> R
     if args.delete_workloads {
         let uid = cluster.metadata.uid.clone().unwrap_or_default();
         hub.patch_cluster(name, json!({ "metadata": { "annotations": { labels::DELETE_WORKLOADS: uid } } })).await?;
+    }
+    if args.gone {
+        let change = json!({ "metadata": { "annotations": { labels::GONE: cluster.spec.uid } } });
+        hub.patch_cluster(name, change).await?;
     }
     let api = hub.clusters();
     call(&format!("cluster {name}"), api.delete(name, &DeleteParams::default())).await?;
@@ -64,7 +79,14 @@ pub(super) async fn remove(args: RemoveArgs, hub: &Hub, progress: Progress) -> R
             Ok(())
         }
         None => Err(Failure::TimedOut(format!(
-            "{left} applications still have objects in {name}; removal goes on: `meridian cluster describe {name}`"
+            "{left} applications still have objects in {name}; removal goes on: `meridian cluster describe {name}`{}",
+            if ready.is_some_and(|ready| ready.status == "Unknown") && !args.gone {
+                format!(
+                    "; it does not answer: if it is gone for good, `meridian cluster remove {name} --gone` forgets it"
+                )
+            } else {
+                String::new()
+            }
         ))),
     }
 }

@@ -9,7 +9,7 @@ use crds::{Application, Cluster, PlacementPolicy, PlacementSpec, condition};
 use domain::placement::{self, Directive, Eligibility, Held, Ledger, Outcome, Request};
 use domain::render;
 use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
-use domain::topology::Topology;
+use domain::topology::{CellState, Topology};
 use serde_json::{Value, json};
 use vocabulary::{AppKey, CellName, ClusterName};
 
@@ -63,7 +63,7 @@ impl Fleet {
         let pod = blueprint.divided.map(|index| blueprint.components[index].pod).unwrap_or_default();
         let request = Request { app: &key, replicas, decided: None, spec: &spec, pod, kinds: &blueprint.kinds };
         let per_cell = |component: &render::ComponentPlan| matches!(component.scope, Scope::Divided | Scope::PerCell);
-        if self.topology.cells.get(cluster).is_some_and(|cell| cell.superseded) {
+        if self.topology.cells.get(cluster).is_some_and(|cell| cell.state == CellState::Superseded) {
             if blueprint.components.iter().any(per_cell) {
                 return Err(Failure::Refused(format!(
                     "cluster {cluster} declares cells: workloads placed by cells are named NAME-CELL, so what runs could not be taken over and would run twice; declare cells after the import"
@@ -121,6 +121,7 @@ impl Fleet {
                 name: cell.metadata.name.clone().unwrap_or_default(),
                 labels: json!(cell.metadata.labels),
                 spec: json!(cell.spec),
+                leaving: cell.metadata.deletion_timestamp.is_some(),
             })
             .collect();
         let (topology, problems) = topology_from_rows(clusters, cells);

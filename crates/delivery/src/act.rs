@@ -13,60 +13,12 @@ use store::{ObjectState, PlacementId, StatusRow, Wish};
 use vocabulary::{CellName, ContentHash, Fence, labels};
 
 use crate::board::{Entry, object_id};
+use crate::failure::{ActError, Outlook, after_failure};
 use crate::live::Live;
-use crate::revisions::{AppFacts, RevisionError};
+use crate::revisions::AppFacts;
 use crate::session::Session;
 use crate::step::{Step, next_step};
 use domain::stored_revision::StoredRevision;
-
-/// Why an attempt did not succeed; it is repeated unless a person must act first.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ActError {
-    #[error(transparent)]
-    Member(#[from] MemberError),
-    #[error(transparent)]
-    Revision(#[from] RevisionError),
-    /// Repeating it helps only when something changes.
-    #[error("{0}")]
-    Refused(String),
-    /// Something it waits for.
-    #[error("{0}")]
-    Waits(String),
-}
-
-impl ActError {
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Member(error) => error.kind(),
-            Self::Revision(_) => "revision",
-            Self::Refused(_) => "refused",
-            Self::Waits(_) => "waits",
-        }
-    }
-
-    /// What comes of it.
-    fn outlook(&self) -> Outlook {
-        match self {
-            Self::Refused(_) | Self::Member(MemberError::Invalid { .. } | MemberError::TooLarge { .. }) => {
-                Outlook::Stands
-            }
-            // A right may be granted at any time, and an API server that has just begun does not know its rules yet.
-            Self::Member(MemberError::Forbidden { .. }) => Outlook::WaitsForAPerson,
-            _ => Outlook::Passes,
-        }
-    }
-}
-
-/// Whether it is worth trying again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outlook {
-    /// It cannot succeed before the row or the object changes.
-    Stands,
-    /// A person must act in the member, and nobody tells us when: it is tried again, with longer and longer pauses.
-    WaitsForAPerson,
-    /// It passes by itself.
-    Passes,
-}
 
 /// Works on one placement. Returns whether it is to be tried again.
 pub(crate) async fn work(session: &Session, id: PlacementId) -> bool {
@@ -105,20 +57,8 @@ pub(crate) async fn work(session: &Session, id: PlacementId) -> bool {
                 cluster = label.cluster, object = %entry.row.object, reason,
                 error = vocabulary::chain(&error), "delivery failed"
             );
-            let outlook = error.outlook();
-            let state = if outlook == Outlook::Passes { ObjectState::Failed } else { ObjectState::Refused };
-            let mut status = StatusRow {
-                state,
-                message: Some(vocabulary::chain(&error)),
-                changed_at: Timestamp::now(),
-                ..entry.status.clone()
-            };
-            if outlook == Outlook::Stands {
-                // Remembered for this plan: only another plan or another object makes it worth another try.
-                status.applied_epoch = entry.row.plan_epoch;
-            }
-            session.record(&entry, status);
-            outlook != Outlook::Stands
+            session.record(&entry, after_failure(&entry, &error));
+            error.outlook() != Outlook::Stands
         }
     }
 }

@@ -10,6 +10,7 @@ use vocabulary::{ClusterName, Verdict};
 
 use crate::Delivery;
 use crate::contact::{Trouble, meet};
+use crate::pulse::signals_unmet;
 use crate::session::Session;
 
 /// Pause before the next try to meet a member that cannot be used.
@@ -57,11 +58,7 @@ pub async fn run(
         let expected = row.ok_or_else(|| DeliveryError::Gone(name.clone()))?.taken.member_uid;
         let met = match delivery.registry.get(&cluster) {
             Some(member) => meet(&member, &expected).await.map(|contact| (member, contact)),
-            None => Err(Trouble {
-                verdict: Verdict::Unknown,
-                reason: "NoCredential",
-                message: format!("no credential was handed over yet; run `meridian cluster update-credential {name}`"),
-            }),
+            None => Err(Trouble::without_member(&name, delivery.registry.unusable(&cluster))),
         };
         match met {
             Ok(met) => break met,
@@ -93,7 +90,7 @@ pub(crate) async fn registered(delivery: &Delivery, name: &str) -> Result<Option
     delivery.store.cluster_get(name).await
 }
 
-/// Writes that a member cannot be used. What was known of it stays, with its age.
+/// Writes that a member cannot be used.
 async fn say(delivery: &Delivery, claim: &Claim, name: &str, trouble: &Trouble) -> Result<(), StoreError> {
     let Some(row) = registered(delivery, name).await? else { return Ok(()) };
     let silence = jiff::SignedDuration::try_from(delivery.times.silence).unwrap_or(jiff::SignedDuration::MAX);
@@ -108,13 +105,7 @@ async fn say(delivery: &Delivery, claim: &Claim, name: &str, trouble: &Trouble) 
     let before = row.status.clone();
     let now = Timestamp::now();
     let known = row.status.unwrap_or_else(ClusterStatusRow::unknown);
-    let status = ClusterStatusRow {
-        health: format!("{:?}", trouble.verdict),
-        reason: trouble.reason.to_owned(),
-        message: trouble.message.clone(),
-        unhealthy_since: known.unhealthy_since.or(Some(now)),
-        ..known
-    };
+    let status = unmet(known, trouble, now);
     if before.as_ref() != Some(&status) {
         tracing::warn!(cluster = name, reason = trouble.reason, message = trouble.message, "member cannot be used");
         let status = ClusterStatusRow { checked_at: Some(now), ..status };
@@ -124,4 +115,51 @@ async fn say(delivery: &Delivery, claim: &Claim, name: &str, trouble: &Trouble) 
         delivery.store.cluster_seen(claim, name, None, now).await?;
     }
     Ok(())
+}
+
+/// Status of a member that cannot be used. What it is and holds stays as it was known, with its age; its signals do not.
+fn unmet(known: ClusterStatusRow, trouble: &Trouble, now: Timestamp) -> ClusterStatusRow {
+    ClusterStatusRow {
+        health: format!("{:?}", trouble.verdict),
+        reason: trouble.reason.to_owned(),
+        message: trouble.message.clone(),
+        unhealthy_since: known.unhealthy_since.or(Some(now)),
+        signals: signals_unmet(trouble),
+        ..known
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn no_signal_survives_a_failed_meeting() {
+        let signals = ["Reachable", "WatchFresh", "NodesReady"].map(|name| json!({"name": name, "verdict": "Pass"}));
+        let known = ClusterStatusRow {
+            as_of: Some(Timestamp::UNIX_EPOCH),
+            version: Some("v1.36.1".to_owned()),
+            signals: Value::from(signals.to_vec()),
+            ..ClusterStatusRow::unknown()
+        };
+        for (verdict, reason, reachable) in
+            [(Verdict::Unknown, "Unreachable", "Unknown"), (Verdict::Fail, "ConnectionInvalid", "Fail")]
+        {
+            let trouble = Trouble { verdict, reason, message: "why".to_owned() };
+            let status = unmet(known.clone(), &trouble, Timestamp::now());
+            assert_eq!((status.health.as_str(), status.reason.as_str()), (reachable, reason));
+            assert_eq!((status.as_of, &status.version), (known.as_of, &known.version), "what was known keeps its age");
+            let told: Vec<(&str, &str)> = status
+                .signals
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|signal| (signal["name"].as_str().unwrap(), signal["verdict"].as_str().unwrap()))
+                .collect();
+            assert_eq!(told, [("Reachable", reachable), ("WatchFresh", "Unknown"), ("NodesReady", "Unknown")]);
+            assert_eq!(status.signals[0]["message"], "why");
+        }
+    }
 }

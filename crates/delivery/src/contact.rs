@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use members::{ApiKind, Member, MemberError};
+use members::{ApiKind, Member, MemberError, Unusable};
 use vocabulary::Verdict;
 
 use crate::board::GroupKind;
@@ -43,6 +43,21 @@ impl Trouble {
             _ => (Verdict::Unknown, "Unreachable"),
         };
         Self { verdict, reason, message: error.to_string() }
+    }
+
+    /// Of a cluster without a member: why it has none.
+    pub(crate) fn without_member(name: &str, why: Option<Unusable>) -> Self {
+        let (verdict, reason, message) = match why {
+            Some(Unusable::Connection(message)) => (Verdict::Fail, "ConnectionInvalid", message),
+            // It speaks of this process: another may be able to use it.
+            Some(Unusable::Credential(message)) => (Verdict::Unknown, "CredentialUnusable", message),
+            None => (
+                Verdict::Unknown,
+                "NoCredential",
+                format!("no credential was handed over yet; run `meridian cluster update-credential {name}`"),
+            ),
+        };
+        Self { verdict, reason, message }
     }
 }
 
@@ -110,4 +125,20 @@ pub(crate) async fn meet(member: &Member, expected_uid: &str) -> Result<Contact,
         found => found.map_err(trouble)?,
     };
     Ok(Contact { version: version.git_version, installation, kinds })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_no_member_says_why_and_only_the_last_asks_for_a_credential() {
+        let of = |why| Trouble::without_member("north", why);
+        let connection = of(Some(Unusable::Connection("spec.connection.proxyUrl: no URL".to_owned())));
+        assert_eq!((connection.verdict, connection.reason), (Verdict::Fail, "ConnectionInvalid"));
+        assert_eq!(connection.message, "spec.connection.proxyUrl: no URL");
+        let credential = of(Some(Unusable::Credential("another key".to_owned())));
+        assert_eq!((credential.verdict, credential.message.as_str()), (Verdict::Unknown, "another key"));
+        assert!(of(None).message.contains("meridian cluster update-credential north"));
+    }
 }

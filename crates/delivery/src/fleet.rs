@@ -52,7 +52,9 @@ async fn read(store: &Store) -> Result<FleetView, StoreError> {
     let authorities = rows.iter().map(|row| (row.name.clone(), row.authority)).collect();
     let cells = rows
         .into_iter()
-        .filter_map(|row| Some(StoredCell { name: row.name, labels: row.labels, spec: row.spec? }))
+        .filter_map(|row| {
+            Some(StoredCell { name: row.name, labels: row.labels, spec: row.spec?, leaving: row.leaving })
+        })
         .collect();
     let (topology, _) = topology_from_rows(clusters.collect(), cells);
     Ok(FleetView { topology, authorities, member_uids })

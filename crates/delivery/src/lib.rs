@@ -9,6 +9,7 @@ mod board;
 mod capacity;
 mod cluster;
 mod contact;
+mod failure;
 mod fleet;
 mod follow;
 mod live;
@@ -95,8 +96,6 @@ pub struct DeliveryTimes {
     pub reread: Duration,
     /// Between two readings of a member's kinds and of our rights there.
     pub rediscover: Duration,
-    /// Between two writes of capacity.
-    pub capacity: Duration,
 }
 
 impl Default for DeliveryTimes {
@@ -108,7 +107,6 @@ impl Default for DeliveryTimes {
             heartbeat: Duration::from_secs(10),
             reread: Duration::from_secs(30),
             rediscover: Duration::from_mins(5),
-            capacity: Duration::from_secs(2),
         }
     }
 }

@@ -74,6 +74,17 @@ impl Judgement {
     }
 }
 
+/// The signals of a member that could not be met: nothing is listened to there.
+pub(crate) fn signals_unmet(trouble: &Trouble) -> Value {
+    let reachable = Judgement::new(trouble.verdict, trouble.reason, trouble.message.clone());
+    let unmet = Judgement::new(Verdict::Unknown, "NotFollowed", "it is not followed before it can be used".to_owned());
+    Value::Array(vec![
+        Judgement::signal("Reachable", Some(&reachable)),
+        Judgement::signal("WatchFresh", Some(&unmet)),
+        Judgement::signal("NodesReady", Some(&unmet)),
+    ])
+}
+
 /// Signs of life of a member.
 ///
 /// Two signals make its health: it answers requests from its store, and it tells what changes. Neither stands for the

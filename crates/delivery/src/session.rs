@@ -17,6 +17,7 @@ use vocabulary::{ClusterName, Fence, ObjectKey};
 use crate::act;
 use crate::board::{Board, Entry};
 use crate::contact::Contact;
+use crate::failure::ActError;
 use crate::fleet::FleetView;
 use crate::live::Live;
 use crate::metrics::{ClusterLabel, FailureLabel};
@@ -156,9 +157,9 @@ impl Session {
     }
 
     /// The kind of an object as the member serves it.
-    pub(crate) fn kind(&self, object: &ObjectKey) -> Result<ApiKind, act::ActError> {
+    pub(crate) fn kind(&self, object: &ObjectKey) -> Result<ApiKind, ActError> {
         self.0.contact.load().kind(&object.api_version, &object.kind).cloned().ok_or_else(|| {
-            act::ActError::Waits(format!(
+            ActError::Waits(format!(
                 "cluster {} does not serve {} {} or does not let us write it; see `meridian cluster permissions {0}`",
                 self.name(),
                 object.api_version,

@@ -80,14 +80,18 @@ impl Sink {
         self.waiting().retain(|_, observed| !Arc::ptr_eq(&observed.source, source));
     }
 
+    /// What waits, at most a batch of it, by placement: rows are locked in that order by everybody.
     fn take(&self) -> Vec<Observed> {
         let mut waiting = self.waiting();
-        if waiting.len() <= BATCH {
-            return std::mem::take(&mut *waiting).into_values().collect();
-        }
-        let ids: Vec<PlacementId> = waiting.keys().take(BATCH).copied().collect();
-        self.wake.notify_one();
-        ids.iter().filter_map(|id| waiting.remove(id)).collect()
+        let mut taken: Vec<Observed> = if waiting.len() <= BATCH {
+            std::mem::take(&mut *waiting).into_values().collect()
+        } else {
+            let ids: Vec<PlacementId> = waiting.keys().take(BATCH).copied().collect();
+            self.wake.notify_one();
+            ids.iter().filter_map(|id| waiting.remove(id)).collect()
+        };
+        taken.sort_unstable_by_key(|observed| observed.status.placement);
+        taken
     }
 
     /// Gives back what could not be written, unless something newer waits.
@@ -188,7 +192,9 @@ mod tests {
         }
         let mut told = hints.subscribe();
 
-        assert!(!sink.write(&rows.store, &hints, sink.take()).await, "not all were written");
+        let taken = sink.take();
+        assert!(taken.is_sorted_by_key(|observed| observed.status.placement), "rows are locked in one order");
+        assert!(!sink.write(&rows.store, &hints, taken).await, "not all were written");
         let written = rows.bed.postgres.query(
             "select string_agg(p.cluster, ' ' order by p.cluster) from placement p join placement_status s on s.placement = p.id",
         );

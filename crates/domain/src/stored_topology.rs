@@ -36,9 +36,11 @@ pub struct StoredCell {
     pub labels: Value,
     /// Its spec.
     pub spec: Value,
+    /// It is being deleted: what runs there moves away, nothing comes.
+    pub leaving: bool,
 }
 
-/// Builds the topology. A row that cannot be read is reported and left out: it takes no part in placement.
+/// Builds the topology. A row that cannot be read is reported and left out: it takes nothing more, and what is placed there stays.
 pub fn topology_from_rows(clusters: Vec<StoredCluster>, cells: Vec<StoredCell>) -> (Topology, Vec<TopologyProblem>) {
     let mut problems = Vec::new();
     let mut read_clusters: Vec<(ClusterName, BTreeMap<String, String>, ClusterSpec, StoredCluster)> = Vec::new();
@@ -49,10 +51,10 @@ pub fn topology_from_rows(clusters: Vec<StoredCluster>, cells: Vec<StoredCell>) 
             (_, _, Err(error)) => problems.push(unreadable("Cluster", &row.name, &error)),
         }
     }
-    let mut read_cells: Vec<(CellName, BTreeMap<String, String>, CellSpec)> = Vec::new();
+    let mut read_cells: Vec<(CellName, BTreeMap<String, String>, CellSpec, bool)> = Vec::new();
     for row in cells {
         match (row.name.parse::<CellName>(), serde_json::from_value(row.spec)) {
-            (Ok(name), Ok(spec)) => read_cells.push((name, labels(&row.labels), spec)),
+            (Ok(name), Ok(spec)) => read_cells.push((name, labels(&row.labels), spec, row.leaving)),
             (Err(error), _) => problems.push(unreadable("Cell", &row.name, &error)),
             (_, Err(error)) => problems.push(unreadable("Cell", &row.name, &error)),
         }
@@ -75,8 +77,10 @@ pub fn topology_from_rows(clusters: Vec<StoredCluster>, cells: Vec<StoredCell>) 
             capacity: serde_json::from_value(row.capacity.clone()).unwrap_or_default(),
         })
         .collect();
-    let cells: Vec<CellInput<'_>> =
-        read_cells.iter().map(|(name, labels, spec)| CellInput { name: name.clone(), labels, spec }).collect();
+    let cells: Vec<CellInput<'_>> = read_cells
+        .iter()
+        .map(|(name, labels, spec, leaving)| CellInput { name: name.clone(), labels, spec, leaving: *leaving })
+        .collect();
     let (topology, more) = Topology::build(&clusters, &cells);
     problems.extend(more);
     (topology, problems)

@@ -32,6 +32,19 @@ pub struct ClusterFacts {
     pub capacity: Vec<ZoneCapacity>,
 }
 
+/// What a cell takes, as far as it is declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CellState {
+    /// Whatever is placed there.
+    Open,
+    /// Nothing more, and keeps what runs in it: an implicit cell whose cluster declares cells now.
+    Superseded,
+    /// Nothing more, and keeps what runs in it: its spec does not fit its cluster.
+    Misdeclared,
+    /// Nothing more, and what runs in it moves away: its Cell is being deleted.
+    Leaving,
+}
+
 /// One cell: declared, or the implicit one of a cluster.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CellFacts {
@@ -45,8 +58,8 @@ pub struct CellFacts {
     pub zones: Vec<String>,
     /// Whether a Cell object declares it.
     pub declared: bool,
-    /// An implicit cell whose cluster declares cells now: it keeps what runs in it and takes no more.
-    pub superseded: bool,
+    /// What its declaration lets it take.
+    pub state: CellState,
     /// Derived labels over those a person set.
     pub labels: BTreeMap<String, String>,
     /// Node labels its pods are bound to.
@@ -77,7 +90,7 @@ pub struct TopologyProblem {
     pub reason: &'static str,
     /// What is wrong and what to do.
     pub message: String,
-    /// The object takes no part in placement.
+    /// It takes nothing more. What is placed there stays.
     pub excluded: bool,
 }
 
@@ -107,6 +120,8 @@ pub struct CellInput<'a> {
     pub labels: &'a BTreeMap<String, String>,
     /// Spec.
     pub spec: &'a CellSpec,
+    /// It is being deleted.
+    pub leaving: bool,
 }
 
 /// All clusters and cells.
@@ -131,8 +146,12 @@ impl Topology {
         for cell in cells {
             report_derived("Cell", cell.name.as_str(), cell.labels, &mut problems);
             match declared_cell(cell, &topology.clusters) {
-                Ok(facts) => {
-                    if let Some((name, _)) = topology.clusters.get_key_value(&facts.cluster) {
+                Ok((facts, problem)) => {
+                    problems.extend(problem);
+                    // What runs in one that leaves may go to the implicit one.
+                    if let Some((name, _)) =
+                        topology.clusters.get_key_value(&facts.cluster).filter(|_| facts.state != CellState::Leaving)
+                    {
                         declared.insert(name);
                     }
                     topology.cells.insert(facts.name.clone(), facts);
@@ -143,8 +162,8 @@ impl Topology {
         let implicit: Vec<CellFacts> = clusters
             .iter()
             .map(|cluster| {
-                let superseded = declared.contains(&cluster.name);
-                implicit_cell(cluster, &topology.clusters[&cluster.name], superseded)
+                let state = if declared.contains(&cluster.name) { CellState::Superseded } else { CellState::Open };
+                implicit_cell(cluster, &topology.clusters[&cluster.name], state)
             })
             .collect();
         topology.cells.extend(implicit.into_iter().map(|cell| (cell.name.clone(), cell)));
@@ -175,7 +194,7 @@ fn cluster_facts(cluster: &ClusterInput<'_>) -> ClusterFacts {
     }
 }
 
-fn implicit_cell(cluster: &ClusterInput<'_>, facts: &ClusterFacts, superseded: bool) -> CellFacts {
+fn implicit_cell(cluster: &ClusterInput<'_>, facts: &ClusterFacts, state: CellState) -> CellFacts {
     let name = CellName::from(&cluster.name);
     let mut derived = vec![
         (labels::REGION, facts.region.clone()),
@@ -192,7 +211,7 @@ fn implicit_cell(cluster: &ClusterInput<'_>, facts: &ClusterFacts, superseded: b
         region: facts.region.clone(),
         zones: facts.zones.clone(),
         declared: false,
-        superseded,
+        state,
         node_selector: BTreeMap::new(),
         unit: None,
         unit_kind: None,
@@ -200,10 +219,11 @@ fn implicit_cell(cluster: &ClusterInput<'_>, facts: &ClusterFacts, superseded: b
     }
 }
 
+/// A declared cell, and what is wrong with it although it is one; or why it is none.
 fn declared_cell(
     cell: &CellInput<'_>,
     clusters: &BTreeMap<ClusterName, ClusterFacts>,
-) -> Result<CellFacts, TopologyProblem> {
+) -> Result<(CellFacts, Option<TopologyProblem>), TopologyProblem> {
     let refuse = |reason, message| TopologyProblem {
         kind: "Cell",
         name: cell.name.to_string(),
@@ -226,52 +246,59 @@ fn declared_cell(
             format!("spec.cluster {} is not joined; join it with `meridian cluster join {0}`", cell.spec.cluster),
         ));
     };
-    let zone = match (&cell.spec.zone, cluster.zones.as_slice()) {
-        (Some(zone), zones) if zones.contains(zone) => zone.clone(),
+    let (zones, problem) = match (&cell.spec.zone, cluster.zones.as_slice()) {
+        (Some(zone), zones) if zones.contains(zone) => (vec![zone.clone()], None),
         (Some(zone), zones) => {
-            return Err(refuse(
-                "ZoneNotInCluster",
-                format!(
-                    "spec.zone {zone} is not a zone of cluster {}; its zones are {}",
-                    cluster.name,
-                    zones.join(", ")
-                ),
-            ));
+            let message = format!(
+                "spec.zone {zone} is not a zone of cluster {}; its zones are {}",
+                cluster.name,
+                zones.join(", ")
+            );
+            (vec![zone.clone()], Some(refuse("ZoneNotInCluster", message)))
         }
-        (None, [zone]) => zone.clone(),
+        (None, [zone]) => (vec![zone.clone()], None),
         (None, zones) => {
-            return Err(refuse(
-                "ZoneRequired",
-                format!("cluster {} spans zones {}; set spec.zone to one of them", cluster.name, zones.join(", ")),
-            ));
+            let message =
+                format!("cluster {} spans zones {}; set spec.zone to one of them", cluster.name, zones.join(", "));
+            (zones.to_vec(), Some(refuse("ZoneRequired", message)))
         }
     };
+    let one_zone = match zones.as_slice() {
+        [zone] => Some(zone.clone()),
+        _ => None,
+    };
     let mut node_selector = cell.spec.node_selector.clone();
-    if cluster.zones.len() > 1 {
+    if let Some(zone) = one_zone.as_ref().filter(|_| cluster.zones.len() > 1) {
         node_selector.entry(labels::NODE_ZONE.to_owned()).or_insert_with(|| zone.clone());
     }
     let mut derived = vec![
         (labels::REGION, cluster.region.clone()),
-        (labels::ZONE, zone.clone()),
         (labels::CLUSTER, cluster.name.to_string()),
         (labels::CELL, cell.name.to_string()),
     ];
+    derived.extend(one_zone.map(|zone| (labels::ZONE, zone)));
     derived.extend(cell.spec.unit.clone().map(|unit| (labels::UNIT, unit)));
     derived.extend(cell.spec.unit_kind.map(|kind| (labels::UNIT_KIND, format!("{kind:?}"))));
     derived.extend(cell.spec.pair.map(|pair| (labels::PAIR, format!("{pair:?}"))));
-    Ok(CellFacts {
+    let state = match problem {
+        _ if cell.leaving => CellState::Leaving,
+        Some(_) => CellState::Misdeclared,
+        None => CellState::Open,
+    };
+    let facts = CellFacts {
         name: cell.name.clone(),
         cluster: cluster.name.clone(),
         region: cluster.region.clone(),
-        zones: vec![zone],
+        zones,
         declared: true,
-        superseded: false,
+        state,
         labels: with_derived(cell.labels, derived),
         node_selector,
         unit: cell.spec.unit.clone(),
         unit_kind: cell.spec.unit_kind,
         pair: cell.spec.pair,
-    })
+    };
+    Ok((facts, problem))
 }
 
 /// Own labels without the derived keys, then the derived ones.

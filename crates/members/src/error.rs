@@ -123,9 +123,26 @@ pub enum MemberError {
     Config {
         /// The member.
         cluster: ClusterName,
-        /// What to change.
+        /// Of what it is made, what cannot be used.
+        part: ConfigPart,
+        /// What is wrong with it.
         message: String,
     },
+}
+
+/// Part of a [`crate::MemberConfig`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConfigPart {
+    /// URL of the server.
+    Server,
+    /// Certificate authorities, or this machine's where none are given.
+    Authority,
+    /// Name in the server's certificate.
+    TlsServerName,
+    /// Proxy.
+    Proxy,
+    /// Bearer token.
+    Token,
 }
 
 impl MemberError {

@@ -9,10 +9,22 @@ use vocabulary::ClusterName;
 
 use crate::Member;
 
+/// Why there is no member that can be used, although a credential was handed over.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// Its connection as it is declared: which field, what is wrong and what to do.
+    #[error("{0}")]
+    Connection(String),
+    /// Its credential as this process finds it: what is wrong and what to do.
+    #[error("{0}")]
+    Credential(String),
+}
+
 /// Cluster name → [`Member`]; cheap to clone, read without locks, fed by whoever wires the program.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
     members: Arc<ArcSwap<BTreeMap<ClusterName, Member>>>,
+    unusable: Arc<ArcSwap<BTreeMap<ClusterName, Unusable>>>,
     complete: Arc<AtomicBool>,
 }
 
@@ -31,9 +43,15 @@ impl Registry {
         });
     }
 
-    /// Every credential that is stored was looked at: who is missing from now on has none that can be used.
-    pub fn complete(&self) {
+    /// Every credential that is stored was looked at: who is missing from now on and is not among these has none.
+    pub fn complete(&self, unusable: BTreeMap<ClusterName, Unusable>) {
+        self.unusable.store(Arc::new(unusable));
         self.complete.store(true, Ordering::Release);
+    }
+
+    /// Why a member that is missing cannot be used although a credential was handed over.
+    pub fn unusable(&self, name: &ClusterName) -> Option<Unusable> {
+        self.unusable.load().get(name).cloned()
     }
 
     /// Whether that was said. Before it was, a missing member is no fact about the member.

@@ -71,6 +71,14 @@ pub struct Schedule {
     times: ScheduleTimes,
 }
 
+/// What became of a batch.
+struct Decided {
+    /// To be looked at again at once.
+    again: BTreeSet<AppId>,
+    /// To be repeated.
+    failed: BTreeSet<AppId>,
+}
+
 /// Timers of the stage.
 #[derive(Debug, Clone, Copy)]
 pub struct ScheduleTimes {
@@ -131,6 +139,8 @@ impl Schedule {
         // When a cluster will have been silent for long enough: computed from rows, so a restart loses nothing.
         let mut failover: Option<Instant> = None;
         let (mut everything, mut wanted) = (Pace::new(EVERYTHING, EVERYTHING_MOST), false);
+        // Many members tell of their pods all the time.
+        let (mut capacity, mut freed) = (Pace::new(EVERYTHING, EVERYTHING_MOST), false);
         let mut observed: HashMap<AppId, Instant> = HashMap::new();
         loop {
             let due = async {
@@ -145,6 +155,11 @@ impl Schedule {
                     wanted = false;
                     everything.begin(true);
                     failover = self.everything().await;
+                }
+                () = capacity.ready(), if freed => {
+                    freed = false;
+                    capacity.begin(true);
+                    self.waiting_for_capacity().await;
                 }
                 _ = again.tick() => wanted = true,
                 () = due => (failover, wanted) = (None, true),
@@ -165,7 +180,7 @@ impl Schedule {
                     }
                     Ok(Hint::Capacity(_)) => {
                         self.world.forget();
-                        self.waiting_for_capacity().await;
+                        freed = true;
                     }
                     Ok(_) => {}
                     Err(RecvError::Closed) => return Ok(()),
@@ -289,23 +304,15 @@ impl Schedule {
                 pace.hurry();
             }
             let begun = std::time::Instant::now();
-            match self.decide(&batch).await {
-                Ok(again) => {
-                    for app in &batch {
-                        self.queue.finish(app);
-                    }
-                    self.queue.extend(again);
-                    self.metrics.batch_seconds.observe(begun.elapsed().as_secs_f64());
-                }
-                Err(error @ StoreError::Fenced { .. }) => return Err(error),
-                Err(error) => {
-                    self.metrics.failed.inc();
-                    tracing::warn!(error = %chain(&error), applications = batch.len(), "decisions failed; they will be repeated");
-                    for app in &batch {
-                        self.queue.fail(app);
-                    }
-                }
+            let decided = self.decide_apart(&batch).await?;
+            for app in batch.iter().filter(|app| !decided.failed.contains(app)) {
+                self.queue.finish(app);
             }
+            for app in &decided.failed {
+                self.queue.fail(app);
+            }
+            self.queue.extend(decided.again);
+            self.metrics.batch_seconds.observe(begun.elapsed().as_secs_f64());
             self.metrics.depth.set(self.queue.depth() as i64);
         }
     }
@@ -313,6 +320,29 @@ impl Schedule {
     /// Applications that may be decided in one transaction.
     fn batch(&self) -> usize {
         (PLACES / self.world.clusters().max(1)).clamp(1, BATCH)
+    }
+
+    /// Decides a batch. One of it that cannot be read or written fails by itself: the others are decided without it.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] alone.
+    async fn decide_apart(&self, batch: &[AppId]) -> Result<Decided, StoreError> {
+        let error = match self.decide(batch).await {
+            Ok(again) => return Ok(Decided { again, failed: BTreeSet::new() }),
+            Err(error @ StoreError::Fenced { .. }) => return Err(error),
+            Err(error) => error,
+        };
+        if error.is_of_one() && batch.len() > 1 {
+            let (first, second) = batch.split_at(batch.len() / 2);
+            let mut decided = Box::pin(self.decide_apart(first)).await?;
+            let more = Box::pin(self.decide_apart(second)).await?;
+            decided.again.extend(more.again);
+            decided.failed.extend(more.failed);
+            return Ok(decided);
+        }
+        self.metrics.failed.inc();
+        tracing::warn!(error = %chain(&error), applications = ?batch, "decisions failed; they will be repeated");
+        Ok(Decided { again: BTreeSet::new(), failed: batch.iter().copied().collect() })
     }
 
     /// Decides a batch. Returns applications that are to be looked at again at once.

@@ -110,7 +110,8 @@ fn removing(world: &World, facts: &AppFacts, removal: Removal) -> AppPlan {
         Removal::Orphan => Wish::Orphan,
     };
     for row in &facts.rows {
-        if facts.status.get(&row.id).is_some_and(|status| status.state.is_over()) && row.wish != Wish::Present {
+        let over = facts.status.get(&row.id).is_some_and(|status| status.state.is_over());
+        if over && row.wish != Wish::Present || world.is_gone(&row.cluster) {
             plan.forget.push(row.id);
         } else if row.wish != wish {
             plan.deletes.consider(world, row, wish);

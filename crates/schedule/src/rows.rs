@@ -1,6 +1,7 @@
 //! Brings rows from what they are to what they are to be: raise before lower, and nothing goes that is needed. Pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crds::application::v1alpha1::Scope;
 use domain::health::Failover;
@@ -73,6 +74,10 @@ pub(crate) fn reconcile(
                 next.revision = object.revision.as_bytes().to_vec();
                 next.wish = Wish::Present;
             }
+            None if world.is_gone(&row.cluster) => {
+                plan.forget.push(row.id);
+                continue;
+            }
             None if row.wish != Wish::Present => {
                 if over {
                     plan.forget.push(row.id);
@@ -106,6 +111,11 @@ fn leave(
         next.wish = Wish::Orphan;
         return;
     }
+    if world.is_unknown(&row.cell) {
+        // Whoever cannot read where it is placed does not know that it is to go.
+        next.target = row.target;
+        return;
+    }
     let lost = failover.lost.iter().any(|(cluster, _)| cluster.as_str() == row.cluster);
     if row.divided {
         next.floor = floor;
@@ -125,21 +135,30 @@ fn leave(
 
 /// What has its own identity, or runs once, is never moved: it stays where it is until a person removes it.
 fn stays_put(world: &World, facts: &AppFacts, row: &PlacementRow) -> bool {
-    let revision = ContentHash::from_bytes(&row.revision).and_then(|hash| facts.revisions.get(&hash));
-    let declared =
-        |revision: &StoredRevision| revision.blueprint.components.iter().find(|c| c.name == row.component).cloned();
-    let once = revision.and_then(|revision| declared(revision)).is_some_and(|component| component.scope == Scope::Once);
-    let still_declared = facts.revisions.get(&facts.wanted).is_none_or(|revision| declared(revision).is_some());
+    let declares =
+        |revision: &Arc<StoredRevision>| revision.blueprint.components.iter().any(|c| c.name == row.component);
+    let once = scope(facts, row) == Some(Scope::Once);
+    let still_declared = facts.revisions.get(&facts.wanted).is_none_or(declares);
     still_declared
         && (once || row.object.kind == "StatefulSet" && world.is_drained(&row.cluster))
         && !world.is_emptied(&row.cluster)
 }
 
+/// How often the component of a row is there, by the revision that the row is told.
+fn scope(facts: &AppFacts, row: &PlacementRow) -> Option<Scope> {
+    let revision = ContentHash::from_bytes(&row.revision).and_then(|hash| facts.revisions.get(&hash))?;
+    let component = revision.blueprint.components.iter().find(|component| component.name == row.component)?;
+    Some(component.scope)
+}
+
 /// A workload beside it was declared together with it and still runs.
 fn is_needed(facts: &AppFacts, row: &PlacementRow) -> bool {
+    // What is there once for each cell is used in that cell.
+    let of_cell = scope(facts, row) == Some(Scope::PerCell);
     facts.rows.iter().any(|other| {
-        let beside = other.cluster == row.cluster && other.rank >= row.rank && other.divided && other.rendered() > 0;
-        beside && other.id != row.id && relies_on(facts, other, &row.component)
+        let beside = other.cluster == row.cluster && (other.cell == row.cell || !of_cell);
+        let runs = other.rank >= row.rank && other.divided && other.rendered() > 0;
+        beside && runs && other.id != row.id && relies_on(facts, other, &row.component)
     })
 }
 

@@ -8,7 +8,10 @@ use domain::placement::{Directive, Ledger};
 use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
 use domain::topology::Topology;
 use jiff::{SignedDuration, Timestamp};
-use store::{AppId, Claim, ClusterStatusRow, FailoverBreakerRow, Removal, ReservationRow, Store, StoreError};
+use store::{
+    AppId, Claim, ClusterRow, ClusterStatusRow, FailoverBreakerRow, RECOVERING, Removal, ReservationRow, Store,
+    StoreError,
+};
 use vocabulary::{ClusterName, Verdict};
 
 use crate::silence::{count_from_thaw, silences};
@@ -20,6 +23,8 @@ pub(crate) struct World {
     pub(crate) directives: Vec<(Option<AppId>, Directive)>,
     /// Clusters being removed whose objects are left behind.
     abandoned: Vec<String>,
+    /// Clusters being removed that are gone for good, as a person says, and do not answer.
+    gone: Vec<String>,
     /// Clusters being removed together with what runs there.
     emptied: Vec<String>,
     silences: Vec<Silence>,
@@ -44,6 +49,8 @@ impl World {
             leaving.map(|row| row.taken.name.clone()).collect()
         };
         let (abandoned, emptied) = (removed(Removal::Orphan), removed(Removal::Delete));
+        let gone =
+            clusters.iter().filter(|row| is_gone(row, now, stale_after)).map(|row| row.taken.name.clone()).collect();
         let mut silences = silences(&clusters, now, stale_after);
         let clusters = clusters
             .into_iter()
@@ -63,7 +70,9 @@ impl World {
             .collect();
         let cells = cells
             .into_iter()
-            .filter_map(|row| Some(StoredCell { name: row.name, labels: row.labels, spec: row.spec? }))
+            .filter_map(|row| {
+                Some(StoredCell { name: row.name, labels: row.labels, spec: row.spec?, leaving: row.leaving })
+            })
             .collect();
         let (topology, problems) = topology_from_rows(clusters, cells);
         for problem in problems.iter().filter(|problem| problem.excluded) {
@@ -94,12 +103,17 @@ impl World {
         let breaker = Breaker::judge(topology.clusters.values());
         let seen = remember(store, claim, seen, matches!(breaker, Breaker::Open { .. }), now).await?;
         count_from_thaw(&mut silences, now, seen);
-        Ok(Self { topology, directives, abandoned, emptied, silences, breaker, held: held.collect() })
+        Ok(Self { topology, directives, abandoned, gone, emptied, silences, breaker, held: held.collect() })
     }
 
     /// The cluster is being removed and what runs there stays behind.
     pub(crate) fn is_abandoned(&self, cluster: &str) -> bool {
         self.abandoned.iter().any(|name| name == cluster)
+    }
+
+    /// The cluster is being removed, and what was placed there is no more.
+    pub(crate) fn is_gone(&self, cluster: &str) -> bool {
+        self.gone.iter().any(|name| name == cluster)
     }
 
     /// The cluster is being removed together with what runs there.
@@ -110,6 +124,11 @@ impl World {
     /// A person moves everything away from the cluster.
     pub(crate) fn is_drained(&self, cluster: &str) -> bool {
         self.topology.clusters.get(cluster).is_some_and(|facts| facts.drain)
+    }
+
+    /// It is neither a cell that this version can read nor one that is being deleted.
+    pub(crate) fn is_unknown(&self, cell: &str) -> bool {
+        !self.topology.cells.contains_key(cell)
     }
 
     /// Whether too much is unhealthy at once for anything to move by itself.
@@ -171,6 +190,15 @@ async fn remember(
     Ok(Some(row))
 }
 
+/// A person says that the member is gone, and it was never met or a judgement that is not old says that it does not answer.
+fn is_gone(row: &ClusterRow, now: Timestamp, stale_after: SignedDuration) -> bool {
+    let silent = |status: &ClusterStatusRow| {
+        let judged = status.checked_at.is_some_and(|at| now.duration_since(at) <= stale_after);
+        judged && status.health == format!("{:?}", Verdict::Unknown) && status.reason != RECOVERING
+    };
+    row.taken.removal.is_some() && row.taken.gone && row.status.as_ref().is_none_or(silent)
+}
+
 /// A member that was well, but longer ago than facts stay true.
 pub(crate) fn is_stale(status: &ClusterStatusRow, now: Timestamp, stale_after: SignedDuration) -> bool {
     let well = status.health == format!("{:?}", Verdict::Pass);
@@ -185,4 +213,48 @@ fn shift(sum: &mut Amounts, by: &Amounts, sign: i64) {
     sum.cpu_milli += by.cpu_milli * sign;
     sum.memory_mi += by.memory_mi * sign;
     sum.pods += by.pods * sign;
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use store::ClusterTaken;
+
+    use super::*;
+
+    #[test]
+    fn only_a_member_that_is_said_to_be_gone_and_is_known_not_to_answer_is_gone() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let row = |removal, gone, status: Option<(&str, &str, i64)>| ClusterRow {
+            taken: ClusterTaken {
+                name: "north".to_owned(),
+                object_uid: "o".to_owned(),
+                member_uid: "m".to_owned(),
+                generation: 1,
+                labels: json!({}),
+                spec: json!({}),
+                removal,
+                gone,
+            },
+            status: status.map(|(health, reason, checked)| ClusterStatusRow {
+                health: health.to_owned(),
+                reason: reason.to_owned(),
+                checked_at: Some(at(checked)),
+                ..ClusterStatusRow::unknown()
+            }),
+        };
+        let removal = Some(Removal::Orphan);
+        for (row, gone) in [
+            (row(removal, true, Some(("Unknown", "Unreachable", 95))), true),
+            (row(removal, true, None), true),
+            (row(removal, true, Some(("Unknown", "Unreachable", 50))), false),
+            (row(removal, true, Some(("Unknown", RECOVERING, 95))), false),
+            (row(removal, true, Some(("Fail", "NotReady", 95))), false),
+            (row(removal, true, Some(("Pass", "Ready", 95))), false),
+            (row(removal, false, Some(("Unknown", "Unreachable", 95))), false),
+            (row(None, true, Some(("Unknown", "Unreachable", 95))), false),
+        ] {
+            assert_eq!(is_gone(&row, at(100), SignedDuration::from_secs(15)), gone, "{row:?}");
+        }
+    }
 }

@@ -151,7 +151,7 @@ impl Store {
         let row = sqlx::query!(
             r#"
             WITH claim AS MATERIALIZED (
-              SELECT 1 FROM lease WHERE name = $11 AND epoch = $12 AND expires_at > now() FOR SHARE
+              SELECT 1 FROM lease WHERE name = $11 AND epoch = $12 AND expires_at > now() FOR KEY SHARE
             ), body AS (
               INSERT INTO payload (hash, sealed, body) SELECT $13, $14, $15 FROM claim ON CONFLICT DO NOTHING
             ), taken AS (
@@ -303,9 +303,7 @@ impl Store {
 
     /// Applications whose last decision found no place for some replicas, or held.
     pub async fn application_short(&self) -> Result<Vec<AppId>, StoreError> {
-        Ok(sqlx::query_scalar!("SELECT id FROM application WHERE (decision ->> 'short')::boolean IS TRUE ORDER BY id")
-            .fetch_all(&self.pool)
-            .await?)
+        Ok(sqlx::query_scalar!("SELECT id FROM application WHERE short ORDER BY id").fetch_all(&self.pool).await?)
     }
 
     /// Those of some applications for which something that was observed may matter.

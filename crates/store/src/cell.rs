@@ -28,6 +28,12 @@ pub struct CellRow {
     pub labels: Value,
     /// Spec of a declared cell; nothing for a cluster's implicit one.
     pub spec: Option<Value>,
+    /// UID of the object that declares it.
+    pub object_uid: Option<String>,
+    /// Its generation when it was taken in.
+    pub generation: Option<i64>,
+    /// It is being deleted.
+    pub leaving: bool,
     /// Authority epoch.
     pub authority: u32,
 }
@@ -40,7 +46,7 @@ impl Store {
             r#"
             INSERT INTO cell (name, object_uid, generation, labels, spec) VALUES ($1, $2, $3, $4, $5)
             ON CONFLICT (name) DO UPDATE SET object_uid = excluded.object_uid, generation = excluded.generation,
-              labels = excluded.labels, spec = excluded.spec
+              labels = excluded.labels, spec = excluded.spec, leaving = false
             WHERE NOT EXISTS (SELECT 1 FROM cluster WHERE cluster.name = excluded.name)"#,
             taken.name,
             taken.object_uid,
@@ -53,22 +59,41 @@ impl Store {
         write.commit().await
     }
 
-    /// Forgets a declared cell. Its authority stays while anything is placed in it.
-    pub async fn cell_forget(&self, claim: &Claim, name: &str) -> Result<(), StoreError> {
+    /// A declared cell is being deleted: what is placed there moves away.
+    pub async fn cell_leave(&self, claim: &Claim, name: &str) -> Result<(), StoreError> {
+        let mut write = self.write(claim, "cell_leave").await?;
+        sqlx::query!("UPDATE cell SET leaving = true WHERE name = $1 AND spec IS NOT NULL", name)
+            .execute(&mut **write)
+            .await?;
+        write.commit().await
+    }
+
+    /// Forgets a declared cell that is being deleted and holds nothing any more. Returns whether it is gone.
+    pub async fn cell_forget(&self, claim: &Claim, name: &str) -> Result<bool, StoreError> {
         let mut write = self.write(claim, "cell_forget").await?;
-        sqlx::query!(
-            "UPDATE cell SET spec = NULL, labels = '{}', object_uid = NULL, generation = NULL WHERE name = $1",
+        // Its authority stays.
+        let gone = sqlx::query!(
+            r#"
+            UPDATE cell c SET spec = NULL, labels = '{}', object_uid = NULL, generation = NULL, leaving = false
+            WHERE c.name = $1 AND c.leaving
+              AND NOT EXISTS (SELECT 1 FROM placement p WHERE p.cluster = c.spec ->> 'cluster' AND p.cell = c.name)"#,
             name
         )
         .execute(&mut **write)
-        .await?;
-        write.commit().await
+        .await?
+        .rows_affected()
+            == 1;
+        write.commit().await?;
+        Ok(gone)
     }
 
     /// All cells, by name.
     pub async fn cell_list(&self) -> Result<Vec<CellRow>, StoreError> {
-        let rows =
-            sqlx::query!("SELECT name, labels, spec, authority FROM cell ORDER BY name").fetch_all(&self.pool).await?;
+        let rows = sqlx::query!(
+            "SELECT name, labels, spec, object_uid, generation, leaving, authority FROM cell ORDER BY name"
+        )
+        .fetch_all(&self.pool)
+        .await?;
         rows.into_iter()
             .map(|row| {
                 Ok(CellRow {
@@ -77,6 +102,9 @@ impl Store {
                     name: row.name,
                     labels: row.labels,
                     spec: row.spec,
+                    object_uid: row.object_uid,
+                    generation: row.generation,
+                    leaving: row.leaving,
                 })
             })
             .collect()

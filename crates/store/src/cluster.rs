@@ -24,6 +24,8 @@ pub struct ClusterTaken {
     pub spec: Value,
     /// Set when the object is being deleted.
     pub removal: Option<Removal>,
+    /// Set when a person says that the member is gone for good.
+    pub gone: bool,
 }
 
 /// One cluster with what is known of it.
@@ -94,6 +96,7 @@ macro_rules! cluster_taken {
             labels: $row.labels,
             spec: $row.spec,
             removal,
+            gone: $row.gone,
         })
     };
 }
@@ -129,10 +132,11 @@ impl Store {
         let mut write = self.write(claim, "cluster_take").await?;
         sqlx::query!(
             r#"
-            INSERT INTO cluster (name, object_uid, member_uid, generation, labels, spec, removal)
-            VALUES ($1, $2, $3, $4, $5, $6, $7)
+            INSERT INTO cluster (name, object_uid, member_uid, generation, labels, spec, removal, gone)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
             ON CONFLICT (name) DO UPDATE SET object_uid = excluded.object_uid, member_uid = excluded.member_uid,
-              generation = excluded.generation, labels = excluded.labels, spec = excluded.spec, removal = excluded.removal"#,
+              generation = excluded.generation, labels = excluded.labels, spec = excluded.spec, removal = excluded.removal,
+              gone = excluded.gone"#,
             taken.name,
             taken.object_uid,
             taken.member_uid,
@@ -140,6 +144,7 @@ impl Store {
             taken.labels,
             taken.spec,
             taken.removal.map(Removal::as_str),
+            taken.gone,
         )
         .execute(&mut **write)
         .await?;
@@ -196,7 +201,7 @@ impl Store {
     /// All clusters as taken in, by name.
     pub async fn cluster_taken_list(&self) -> Result<Vec<ClusterTaken>, StoreError> {
         let rows = sqlx::query!(
-            "SELECT name, object_uid, member_uid, generation, labels, spec, removal FROM cluster ORDER BY name"
+            "SELECT name, object_uid, member_uid, generation, labels, spec, removal, gone FROM cluster ORDER BY name"
         )
         .fetch_all(&self.pool)
         .await?;
@@ -206,7 +211,7 @@ impl Store {
     /// Clusters as taken in that have this name or are this member, by name.
     pub async fn cluster_taken_alike(&self, name: &str, member_uid: &str) -> Result<Vec<ClusterTaken>, StoreError> {
         let rows = sqlx::query!(
-            "SELECT name, object_uid, member_uid, generation, labels, spec, removal FROM cluster
+            "SELECT name, object_uid, member_uid, generation, labels, spec, removal, gone FROM cluster
              WHERE name = $1 OR member_uid = $2 ORDER BY name",
             name,
             member_uid
@@ -220,7 +225,7 @@ impl Store {
     pub async fn cluster_list(&self) -> Result<Vec<ClusterRow>, StoreError> {
         let rows = sqlx::query!(
             r#"
-            SELECT c.name, c.object_uid, c.member_uid, c.generation, c.labels, c.spec, c.removal,
+            SELECT c.name, c.object_uid, c.member_uid, c.generation, c.labels, c.spec, c.removal, c.gone,
                    s.health AS "health?", s.reason AS "reason?", s.message AS "message?", s.as_of AS "as_of: Ts",
                    s.checked_at AS "checked_at: Ts", s.unhealthy_since AS "unhealthy_since: Ts", s.signals AS "signals?", s.version, s.installation, s.kinds AS "kinds?", s.capacity AS "capacity?"
             FROM cluster c LEFT JOIN cluster_status s ON s.cluster = c.name ORDER BY c.name"#
@@ -234,7 +239,7 @@ impl Store {
     pub async fn cluster_get(&self, name: &str) -> Result<Option<ClusterRow>, StoreError> {
         let row = sqlx::query!(
             r#"
-            SELECT c.name, c.object_uid, c.member_uid, c.generation, c.labels, c.spec, c.removal,
+            SELECT c.name, c.object_uid, c.member_uid, c.generation, c.labels, c.spec, c.removal, c.gone,
                    s.health AS "health?", s.reason AS "reason?", s.message AS "message?", s.as_of AS "as_of: Ts",
                    s.checked_at AS "checked_at: Ts", s.unhealthy_since AS "unhealthy_since: Ts", s.signals AS "signals?", s.version, s.installation, s.kinds AS "kinds?", s.capacity AS "capacity?"
             FROM cluster c LEFT JOIN cluster_status s ON s.cluster = c.name WHERE c.name = $1"#,
@@ -292,7 +297,7 @@ impl Store {
         let held = sqlx::query_scalar!(
             r#"
             WITH claim AS MATERIALIZED (
-              SELECT 1 FROM lease WHERE name = $4 AND epoch = $5 AND expires_at > now() FOR SHARE
+              SELECT 1 FROM lease WHERE name = $4 AND epoch = $5 AND expires_at > now() FOR KEY SHARE
             ), written AS (
               UPDATE cluster_status SET as_of = coalesce($2, as_of), checked_at = $3 FROM claim WHERE cluster = $1
             ) SELECT count(*) AS "held!" FROM claim"#,

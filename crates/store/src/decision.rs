@@ -240,9 +240,15 @@ async fn forget(
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let gone = sqlx::query!("DELETE FROM placement WHERE id = ANY($1) RETURNING cluster, id", &ids)
-        .fetch_all(&mut **transaction)
-        .await?;
+    // Locked in the order in which status is written.
+    let gone = sqlx::query!(
+        r#"
+        WITH gone AS MATERIALIZED (SELECT id FROM placement WHERE id = ANY($1) ORDER BY id FOR UPDATE)
+        DELETE FROM placement p USING gone WHERE p.id = gone.id RETURNING p.cluster, p.id"#,
+        &ids
+    )
+    .fetch_all(&mut **transaction)
+    .await?;
     Ok(gone.into_iter().map(|row| (row.cluster, row.id)).collect())
 }
 

@@ -50,6 +50,18 @@ impl StoreError {
         }
     }
 
+    /// It speaks of one of the things that were asked for together: without that one the others may go well.
+    pub const fn is_of_one(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::Seal(_) | Self::Refused(_))
+    }
+
+    /// The database does not take what was to be written, and never will: nothing but another content helps.
+    pub fn refuses_content(&self) -> bool {
+        let Self::Refused(sqlx::Error::Database(database)) = self else { return false };
+        // Class 22: no such value, as a text with a zero in it; class 54: too large; 23514: a check of the schema.
+        database.code().is_some_and(|code| ["22", "54", "23514"].iter().any(|class| code.starts_with(class)))
+    }
+
     pub(crate) fn corrupt(what: &'static str, reason: impl std::fmt::Display) -> Self {
         Self::Corrupt { what, reason: reason.to_string() }
     }
@@ -64,10 +76,11 @@ impl From<sqlx::Error> for StoreError {
             | sqlx::Error::PoolClosed
             | sqlx::Error::Protocol(_)
             | sqlx::Error::WorkerCrashed => true,
-            // Class 57: the server is going down or ended the session; class 08: connection; 53: no resources.
-            sqlx::Error::Database(database) => {
-                database.code().is_some_and(|code| ["57P", "08", "53"].iter().any(|class| code.starts_with(class)))
-            }
+            // Class 57: the server is going down or ended the session; class 08: connection; 53: no resources; 25P03: a
+            // transaction that rested too long.
+            sqlx::Error::Database(database) => database
+                .code()
+                .is_some_and(|code| ["57P", "08", "53", "25P03"].iter().any(|class| code.starts_with(class))),
             _ => false,
         };
         if gone { Self::Unavailable(error) } else { Self::Refused(error) }

@@ -80,7 +80,7 @@ pub enum Hint {
 pub struct Hints {
     local: broadcast::Sender<Arc<Hint>>,
     outbox: mpsc::Sender<Arc<Hint>>,
-    /// Some did not fit into the outbox.
+    /// Some did not fit into the outbox or could not be sent.
     missed: Arc<AtomicBool>,
 }
 
@@ -144,6 +144,10 @@ async fn session(
     let mut listener = PgListener::connect_with(&store.pool).await?;
     listener.listen(CHANNEL).await?;
     let mut batch = Vec::new();
+    if peers.any() && missed.load(Ordering::Relaxed) {
+        // The others listened meanwhile; what did not reach them may be the last that is said for long.
+        tell(store, me, missed, BTreeSet::new()).await?;
+    }
     let mut pace = Pace::new(GATHER, GATHER_MOST);
     let mut hello = tokio::time::interval(HELLO);
     loop {
@@ -153,7 +157,7 @@ async fn session(
                 let Some((sender, text)) = notification.payload().split_once(' ') else { continue };
                 if sender == me { continue; }
                 if peers.heard(sender) {
-                    notify(store, me, &texts(&BTreeSet::from([Arc::new(Hint::Everything)]))).await?;
+                    tell(store, me, missed, BTreeSet::from([Arc::new(Hint::Everything)])).await?;
                 }
                 match serde_json::from_str::<Vec<Hint>>(text) {
                     Ok(hints) => hints.into_iter().for_each(|hint| { let _ = local.send(Arc::new(hint)); }),
@@ -163,17 +167,26 @@ async fn session(
             count = async { pace.ready().await; waiting.recv_many(&mut batch, 1024).await } => {
                 if count == 0 { return Ok(()); }
                 pace.begin(true);
-                let mut distinct: BTreeSet<Arc<Hint>> = batch.drain(..).collect();
-                if missed.swap(false, Ordering::Relaxed) {
-                    distinct = BTreeSet::from([Arc::new(Hint::Everything)]);
-                }
+                let distinct: BTreeSet<Arc<Hint>> = batch.drain(..).collect();
                 if peers.any() {
-                    notify(store, me, &texts(&distinct)).await?;
+                    tell(store, me, missed, distinct).await?;
                 }
             }
             _ = hello.tick() => notify(store, me, &["[]".to_owned()]).await?,
         }
     }
+}
+
+/// Tells the other processes, or that they are to read everything where some were missed. What could not be told is missed.
+async fn tell(store: &Store, me: &str, missed: &AtomicBool, mut hints: BTreeSet<Arc<Hint>>) -> Result<(), StoreError> {
+    if missed.swap(false, Ordering::Relaxed) {
+        hints = BTreeSet::from([Arc::new(Hint::Everything)]);
+    }
+    let told = notify(store, me, &texts(&hints)).await;
+    if told.is_err() {
+        missed.store(true, Ordering::Relaxed);
+    }
+    told
 }
 
 async fn notify(store: &Store, me: &str, texts: &[String]) -> Result<(), StoreError> {

@@ -3,6 +3,9 @@
 //! A process keeps all its leases by one UPDATE a second, on a thread and a connection of their own, so that
 //! neither a busy runtime nor a busy pool can lose them. Time is the database's; giving up is decided by the
 //! local monotonic clock.
+//!
+//! A write under a claim locks the lease's row `FOR KEY SHARE`, to renew it takes `FOR NO KEY UPDATE`, which goes together
+//! with that, and to take it over `FOR UPDATE`, which does not (`PostgreSQL`, "Explicit Locking", row-level locks).
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,7 +54,7 @@ impl Claim {
     /// the transaction ends.
     pub(crate) async fn check_in_txn(&self, transaction: &mut Transaction<'_, Postgres>) -> Result<(), StoreError> {
         let held = sqlx::query_scalar!(
-            "SELECT 1 AS held FROM lease WHERE name = $1 AND epoch = $2 AND expires_at > now() FOR SHARE",
+            "SELECT 1 AS held FROM lease WHERE name = $1 AND epoch = $2 AND expires_at > now() FOR KEY SHARE",
             self.lease,
             self.epoch
         )
@@ -175,6 +178,9 @@ impl Heart {
     }
 
     /// Renews what is ours and acquires what is free; returns name and epoch of all that is ours now.
+    ///
+    /// To renew waits for no write under a claim: those hold the row for its key alone. What ran out is taken only when no
+    /// such write of its last holder, frozen perhaps, is open any more; until then it is passed over, and holds up nothing else.
     async fn renew(&mut self, names: &[String]) -> Result<Vec<(String, i64)>, StoreError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
@@ -182,14 +188,24 @@ impl Heart {
         };
         let rows = sqlx::query!(
             r#"
-            INSERT INTO lease AS l (name, holder, epoch, expires_at)
-            SELECT name, $2, 1, now() + make_interval(secs => $3) FROM unnest($1::text[]) AS wanted (name) ORDER BY name
-            ON CONFLICT (name) DO UPDATE SET
-              epoch = l.epoch + CASE WHEN l.holder = $2 AND l.expires_at > now() THEN 0 ELSE 1 END,
-              holder = $2,
-              expires_at = excluded.expires_at
-            WHERE l.holder = $2 OR l.expires_at <= now()
-            RETURNING l.name, l.epoch"#,
+            WITH mine AS MATERIALIZED (
+              SELECT name, epoch FROM lease
+              WHERE name = ANY($1) AND holder = $2 AND expires_at > now() ORDER BY name FOR NO KEY UPDATE
+            ), free AS MATERIALIZED (
+              SELECT name, epoch + 1 AS epoch FROM lease
+              WHERE name = ANY($1) AND expires_at <= now() ORDER BY name FOR UPDATE SKIP LOCKED
+            ), kept AS (
+              UPDATE lease l SET holder = $2, epoch = n.epoch, expires_at = now() + make_interval(secs => $3)
+              FROM (SELECT * FROM mine UNION ALL SELECT * FROM free) AS n WHERE l.name = n.name
+              RETURNING l.name, l.epoch
+            ), made AS (
+              INSERT INTO lease (name, holder, epoch, expires_at)
+              SELECT name, $2, 1, now() + make_interval(secs => $3) FROM unnest($1::text[]) AS wanted (name)
+              WHERE NOT EXISTS (SELECT 1 FROM lease l WHERE l.name = wanted.name) ORDER BY name
+              ON CONFLICT DO NOTHING
+              RETURNING name, epoch
+            )
+            SELECT name AS "name!", epoch AS "epoch!" FROM kept UNION ALL SELECT name, epoch FROM made"#,
             names,
             self.holder,
             self.times.lasts.as_secs_f64()

@@ -218,7 +218,7 @@ impl Store {
             WITH claim AS MATERIALIZED (
               SELECT c.number FROM unnest($17::text[], $18::bigint[]) WITH ORDINALITY AS c (name, epoch, number)
               JOIN lease l ON l.name = c.name AND l.epoch = c.epoch AND l.expires_at > now()
-              ORDER BY l.name FOR SHARE OF l
+              ORDER BY l.name FOR KEY SHARE OF l
             ), written AS (
             INSERT INTO placement_status (placement, state, message, applied_epoch, applied_hash, applied_revision, fields_hash,
               object_uid, observed_epoch, replicas, ready, available, updated, settled, drift, changed_at)
@@ -231,8 +231,9 @@ impl Store {
                     observed_epoch, replicas, ready, available, updated, settled, drift, changed_at, claim)
               ON n.claim = claim.number
             JOIN placement p ON p.id = n.placement
-            -- Nobody forgets a placement between this look and the end of the statement.
-            FOR KEY SHARE OF p
+            -- Nobody forgets a placement between this look and the end of the statement. Whoever forgets many locks them in
+            -- this order too.
+            ORDER BY p.id FOR KEY SHARE OF p
             ON CONFLICT (placement) DO UPDATE SET state = excluded.state, message = excluded.message,
               applied_epoch = excluded.applied_epoch, applied_hash = excluded.applied_hash,
               applied_revision = excluded.applied_revision, fields_hash = excluded.fields_hash,

@@ -21,12 +21,16 @@ const LARGE: [&str; 8] = [
     "reservation",
 ];
 
-/// What reads all of a large table because everything in it is asked for, by how it begins.
-const READS_ALL: [&str; 6] = [
-    // Once a minute and after a start: names, and what is to be decided again.
+/// Indexes of few rows of a large table.
+const PARTIAL: [&str; 1] = ["application_short"];
+
+/// What reads more of a large table than its answer on purpose, by how it begins.
+const ON_PURPOSE: [&str; 6] = [
+    // At each look at everything: ids and names, and for how long silence is waited for.
     "SELECT id, namespace, name FROM application ORDER BY id",
-    "SELECT id FROM application WHERE (decision ->> 'short')::boolean IS TRUE",
     "SELECT DISTINCT (intent ->> 'failoverAfter')",
+    // A Cell that goes: all that its cluster holds is looked through.
+    "UPDATE cell c SET spec = NULL",
     // Sums over the fleet.
     "SELECT cluster, zone, sum(cpu_milli)",
     "SELECT cluster, count(*)",
@@ -88,7 +92,8 @@ fn faults(plan: &Value) -> Vec<String> {
             "Bitmap Heap Scan" => "Recheck Cond",
             _ => "Index Cond",
         };
-        if node[keyed].is_null() {
+        // An index of just what is asked for needs no key.
+        if node[keyed].is_null() && !PARTIAL.contains(&text("Index Name")) {
             found.push(format!("{kind} reads all of {table}"));
         }
         // A key that is compared row by row is one that an index was not asked for.
@@ -117,15 +122,15 @@ async fn a_plan_made_on_empty_tables_reads_large_ones_by_key() {
         let answer = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_one(&mut connection).await.unwrap();
         let plan: Value = answer.get(0);
         let line = statement.split_whitespace().collect::<Vec<_>>().join(" ");
-        match (faults(&plan[0]["Plan"]), READS_ALL.iter().find(|begins| line.starts_with(**begins))) {
+        match (faults(&plan[0]["Plan"]), ON_PURPOSE.iter().find(|begins| line.starts_with(**begins))) {
             (faults, None) => faults.iter().for_each(|fault| writeln!(report, "{fault}: {line}").unwrap()),
-            (faults, Some(begins)) if faults.is_empty() => writeln!(report, "reads nothing whole: {begins}").unwrap(),
+            (faults, Some(begins)) if faults.is_empty() => writeln!(report, "is no exception: {begins}").unwrap(),
             (_, Some(begins)) => on_purpose.push(*begins),
         }
         connection.close().await.unwrap();
     }
     on_purpose.sort_unstable();
-    let mut expected = READS_ALL;
+    let mut expected = ON_PURPOSE;
     expected.sort_unstable();
     assert!(report.is_empty(), "{report}");
     assert_eq!(on_purpose, expected, "each exception is one statement");

@@ -115,11 +115,12 @@ impl Store {
 /// empty would read it row by row, and stay: where there is an index it is used however small the table is.
 const PLANS: [(&str, &str); 3] = [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("jit", "off")];
 
-/// Connection options: a statement that takes longer than its time-out, or a transaction left open, ends.
+/// Connection options: a statement that takes longer than its time-out, or a transaction left open, ends. The latter before a
+/// lease does: whoever is frozen in the middle of a write must not keep others from taking over.
 pub(crate) fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
     Ok(PgConnectOptions::from_str(url)?
         .application_name("meridian")
-        .options([("statement_timeout", "10s"), ("idle_in_transaction_session_timeout", "15s"), ("lock_timeout", "5s")])
+        .options([("statement_timeout", "10s"), ("idle_in_transaction_session_timeout", "4s"), ("lock_timeout", "5s")])
         .options(PLANS)
         .disable_statement_logging())
 }

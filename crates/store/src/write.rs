@@ -8,13 +8,14 @@ use sqlx::{Postgres, Transaction};
 use crate::{Claim, Store, StoreError};
 
 /// All writes under a claim, as `runtime::crash` names them.
-pub const WRITES: [&str; 16] = [
+pub const WRITES: [&str; 17] = [
     "application_take",
     "revisions_collect",
     "application_remove",
     "application_forget",
     "revisions_were_ready",
     "cell_take",
+    "cell_leave",
     "cell_forget",
     "cluster_take",
     "cluster_replace",

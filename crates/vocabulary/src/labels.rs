@@ -41,6 +41,9 @@ pub const AGGREGATE_TO_DEPLOY: &str = "fleet.meridian.io/aggregate-to-deploy";
 
 /// Annotation on an Application: hash of the delete plan a person confirms.
 pub const CONFIRM_DELETE: &str = "fleet.meridian.io/confirm-delete";
+/// Annotation on a Cluster: its `spec.uid`, by which a person says that the member is gone for good. When the Cluster is
+/// deleted, what was placed there is forgotten instead of released, as long as the member does not answer.
+pub const GONE: &str = "fleet.meridian.io/gone";
 /// Annotation on an Application whose origin is not that of the stored intent: hash of the spec a person accepts.
 pub const ACCEPT_INTENT: &str = "fleet.meridian.io/accept-intent";
 /// Annotation on an Application: hash of the rebalance plan a person asks for.

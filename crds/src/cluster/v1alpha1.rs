@@ -90,7 +90,7 @@ pub struct Connection {
     pub tls_server_name: Option<String>,
     /// Proxy that leads to the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024), pattern(r"^(http|https|socks5)://"))]
+    #[schemars(length(max = 1024), pattern(r"^(http|socks5)://"))]
     pub proxy_url: Option<String>,
 }
 

@@ -8,4 +8,4 @@ mod write;
 pub(crate) use history::goes_on;
 pub(crate) use objects::{Objects, follow};
 pub(crate) use sweep::is_swept;
-pub(crate) use write::{HubError, drop_finalizer, ensure_finalizer, read_identity, write_status};
+pub(crate) use write::{HubError, drop_finalizer, ensure_finalizer, read_as_json, read_identity, write_status};

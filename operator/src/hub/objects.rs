@@ -53,7 +53,7 @@ impl<K> Default for Objects<K> {
 }
 
 impl<K> Objects<K> {
-    /// The object as last seen.
+    /// The object as it could be read last.
     pub(crate) fn get(&self, key: &AppKey) -> Option<Arc<K>> {
         self.read(|state| state.objects.get(key).cloned())
     }
@@ -74,9 +74,12 @@ impl<K> Objects<K> {
         let _ = self.listed.subscribe().wait_for(|listed| *listed).await;
     }
 
-    /// Keys of all objects.
+    /// Keys of all objects, also of those that cannot be read.
     pub(crate) fn keys(&self) -> Vec<AppKey> {
-        self.read(|state| state.objects.keys().cloned().collect())
+        self.read(|state| {
+            let never_read = state.unreadable.keys().filter(|key| !state.objects.contains_key(*key));
+            state.objects.keys().chain(never_read).cloned().collect()
+        })
     }
 
     fn read<T>(&self, read: impl FnOnce(&State<K>) -> T) -> T {
@@ -197,7 +200,31 @@ fn says_the_same(before: &ObjectMeta, now: &ObjectMeta) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use crds::PlacementPolicy;
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn who_cannot_be_read_is_there_and_says_why_until_it_can() {
+        let objects = Objects::<PlacementPolicy>::default();
+        let take = |spec: serde_json::Value| {
+            let object = json!({
+                "apiVersion": "fleet.meridian.io/v1alpha1", "kind": "PlacementPolicy",
+                "metadata": {"name": "even", "namespace": "shop", "generation": 1}, "spec": spec,
+            });
+            super::take::<PlacementPolicy>(&objects, serde_json::from_value(object).unwrap())
+        };
+        let key = AppKey { namespace: "shop".to_owned(), name: "even".to_owned() };
+        assert_eq!(take(json!({"later": true})), Some(key.clone()));
+        assert!(objects.get(&key).is_none() && objects.unreadable(&key).unwrap().contains("later"));
+        assert_eq!(objects.keys(), std::slice::from_ref(&key));
+        assert_eq!(take(json!({})), Some(key.clone()));
+        assert!(objects.get(&key).is_some() && objects.unreadable(&key).is_none());
+        take(json!({"later": true}));
+        assert!(objects.get(&key).is_some() && objects.unreadable(&key).is_some(), "what was read last stays known");
+        assert_eq!(objects.keys(), [key]);
+    }
 
     #[test]
     fn status_and_our_finalizer_are_no_news_and_everything_else_is() {

@@ -1,4 +1,4 @@
-//! The few writes Meridian makes to the hub: finalizers and status.
+//! The few writes Meridian makes to the hub: finalizers and status; and what is read for them.
 
 use http::header::{ACCEPT, CONTENT_TYPE};
 use k8s_openapi::api::core::v1::Namespace;
@@ -6,7 +6,7 @@ use kube::api::{PartialObjectMeta, Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use vocabulary::labels::FINALIZER;
 
 /// Field manager of status on the hub.
@@ -26,6 +26,15 @@ pub(crate) enum HubError {
     /// Whether a namespace or a kind is going could not be read.
     #[error("whether the object's namespace or kind is being deleted could not be read")]
     Sweep(#[source] Box<kube::Error>),
+    /// An object could not be read.
+    #[error("{name} could not be read")]
+    Object {
+        /// Object.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<kube::Error>,
+    },
     /// A finalizer could not be set or dropped.
     #[error("the finalizer of {name} could not be written")]
     Finalizer {
@@ -64,6 +73,23 @@ pub(crate) async fn read_identity(client: &Client) -> Result<String, HubError> {
     Ok(namespace.uid().unwrap_or_default())
 }
 
+/// An object that our types do not fit; nothing when it is gone.
+pub(crate) async fn read_as_json<K: Resource>(
+    client: &Client,
+    api: &Api<K>,
+    name: &str,
+) -> Result<Option<Value>, HubError> {
+    let failed = |source| HubError::Object { name: name.to_owned(), source: Box::new(source) };
+    let request = http::Request::get(format!("{}/{name}", api.resource_url()))
+        .body(Vec::new())
+        .map_err(|error| failed(kube::Error::HttpError(error)))?;
+    match client.request(request).await {
+        Ok(object) => Ok(Some(object)),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        Err(source) => Err(failed(source)),
+    }
+}
+
 /// Puts our finalizer on an object that has none, so that its deletion is seen.
 pub(crate) async fn ensure_finalizer<K>(api: &Api<K>, object: &K) -> Result<(), HubError>
 where
@@ -90,7 +116,7 @@ where
 
 /// Guarded by the finalizers that were seen, so another controller's is never lost, and by whether it was being deleted, so a
 /// hub that was restored to before that keeps them. By nothing else: a status that is written meanwhile refuses nothing.
-async fn write_finalizers<K>(api: &Api<K>, object: &K, change: serde_json::Value) -> Result<(), HubError>
+async fn write_finalizers<K>(api: &Api<K>, object: &K, change: Value) -> Result<(), HubError>
 where
     K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
 {

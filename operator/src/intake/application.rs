@@ -21,11 +21,8 @@ pub(crate) const KIND: &str = "Application";
 
 /// Brings the database up to what the hub shows of one application.
 pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeError> {
+    let Some(object) = intake.readable(KIND, &key, &intake.view.applications) else { return Ok(()) };
     let row = intake.store.application_get(&key).await?;
-    let Some(object) = intake.view.applications.get(&key) else {
-        absent(intake, &key);
-        return Ok(());
-    };
     let api = Api::<Application>::namespaced(intake.hub.clone(), &key.namespace);
     if object.metadata.deletion_timestamp.is_some() {
         return remove(intake, &api, &object, row).await;
@@ -34,21 +31,17 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
     let wanted = match wanted(intake, &key, &object, row.as_ref()) {
         Ok(wanted) => wanted,
         Err(refusal) => {
-            tracing::info!(%key, reason = refusal.reason, "application is not taken in");
-            if intake.refusals.set(KIND, &key, Some(refusal)) {
-                show(intake, row.as_ref(), &key);
-            }
+            intake.refuse(KIND, &key, Some(refusal));
             return Ok(());
         }
     };
-    let news = intake.refusals.set(KIND, &key, None);
     let Some(taken) = wanted else {
-        if news {
-            show(intake, row.as_ref(), &key);
-        }
+        intake.refuse(KIND, &key, None);
         return Ok(());
     };
     let id = intake.store.application_take(&intake.claim, &taken, &intake.key).await?;
+    // Only now: until it is stored, that it could not be stays true.
+    intake.refusals.set(KIND, &key, None);
     intake.names.learn(id, &key);
     tracing::info!(%key, generation = taken.generation, "application taken in");
     // It is shown with the decision that follows.
@@ -65,26 +58,6 @@ pub(super) fn policy_changed(intake: &Intake, key: &AppKey) {
             })
     };
     intake.view.changed_applications.extend(intake.view.applications.keys().into_iter().filter(refers));
-}
-
-fn show(intake: &Intake, row: Option<&ApplicationRow>, key: &AppKey) {
-    match row {
-        Some(row) => intake.hints.send(Hint::Show(row.id)),
-        None => intake.hints.send(Hint::Refused { namespace: key.namespace.clone(), name: key.name.clone() }),
-    }
-}
-
-/// Not on the hub: nothing changes. One that cannot be read is there, and says so.
-fn absent(intake: &Intake, key: &AppKey) {
-    let Some(reason) = intake.view.applications.unreadable(key) else { return };
-    let refusal = Refusal {
-        reason: "Unreadable",
-        message: format!("the object cannot be read: {reason}; correct it, or update Meridian's CRDs"),
-        generation: 0,
-    };
-    if intake.refusals.set(KIND, key, Some(refusal)) {
-        tracing::warn!(%key, reason, "application cannot be read");
-    }
 }
 
 /// Applications that were taken in and are not on the hub although nobody deleted them. Members stay as they are; only a
@@ -178,7 +151,7 @@ fn wanted(
         }
         provenance => provenance,
     };
-    let placement = placement_of(intake, key, &object.spec).map_err(|message| refuse("PolicyNotFound", message))?;
+    let placement = placement_of(intake, key, &object.spec).map_err(|(reason, message)| refuse(reason, message))?;
     let blueprint = render::blueprint(key, &object.spec).map_err(|problems| refuse("InvalidSpec", lines(&problems)))?;
     let replicas = object.spec.replicas.unwrap_or_default();
     let problems: Vec<String> = placement::check_spec(&placement, replicas)
@@ -242,22 +215,32 @@ fn span(field: &str, text: &str) -> Result<i64, String> {
         .ok_or_else(|| format!("{field}: {text:?} is no span of time; write for example 30s, 5m or 1h30m"))
 }
 
-fn placement_of(intake: &Intake, key: &AppKey, spec: &ApplicationSpec) -> Result<PlacementSpec, String> {
-    match (&spec.placement, &spec.placement_policy_ref) {
-        (Some(placement), _) => Ok(placement.clone()),
-        (None, Some(policy)) => intake
-            .view
-            .policies
-            .get(&AppKey { namespace: key.namespace.clone(), name: policy.name.clone() })
-            .map(|policy| policy.spec.clone())
-            .ok_or_else(|| {
-                format!(
-                    "spec.placementPolicyRef: there is no PlacementPolicy {} in namespace {}; create it or set spec.placement",
-                    policy.name, key.namespace
-                )
-            }),
-        (None, None) => Err("spec: set exactly one of placement and placementPolicyRef".to_owned()),
+fn placement_of(
+    intake: &Intake,
+    key: &AppKey,
+    spec: &ApplicationSpec,
+) -> Result<PlacementSpec, (&'static str, String)> {
+    let policy = match (&spec.placement, &spec.placement_policy_ref) {
+        (Some(placement), _) => return Ok(placement.clone()),
+        (None, Some(policy)) => AppKey { namespace: key.namespace.clone(), name: policy.name.clone() },
+        (None, None) => {
+            return Err(("PolicyNotFound", "spec: set exactly one of placement and placementPolicyRef".to_owned()));
+        }
+    };
+    let (name, namespace) = (&policy.name, &policy.namespace);
+    if let Some(why) = intake.view.policies.unreadable(&policy) {
+        let message = format!(
+            "spec.placementPolicyRef: PlacementPolicy {name} in namespace {namespace} cannot be read: {why}; correct it, or update Meridian's CRDs"
+        );
+        return Err(("PolicyUnreadable", message));
     }
+    let found = intake.view.policies.get(&policy).map(|policy| policy.spec.clone());
+    found.ok_or_else(|| {
+        let message = format!(
+            "spec.placementPolicyRef: there is no PlacementPolicy {name} in namespace {namespace}; create it or set spec.placement"
+        );
+        ("PolicyNotFound", message)
+    })
 }
 
 fn lines(problems: &[Problem]) -> String {

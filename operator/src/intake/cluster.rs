@@ -3,9 +3,11 @@
 use crds::Cluster;
 use kube::{Api, ResourceExt};
 use store::{ClusterTaken, Hint, Removal};
-use vocabulary::{AppKey, labels};
+use vocabulary::{AppKey, ClusterName, labels};
 
+use super::provenance::older;
 use super::{Intake, IntakeError, Refusal};
+use crate::connection;
 use crate::hub::{drop_finalizer, ensure_finalizer, is_swept};
 
 /// Kind under which refusals are kept.
@@ -14,12 +16,13 @@ pub(crate) const KIND: &str = "Cluster";
 /// Brings the database up to what the hub shows of one cluster.
 pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeError> {
     // Absent is not deleted: our finalizer makes every deletion seen.
-    let Some(object) = intake.view.clusters.get(&key) else { return Ok(()) };
+    let Some(object) = intake.readable(KIND, &key, &intake.view.clusters) else { return Ok(()) };
     let api = Api::<Cluster>::all(intake.hub.clone());
     let rows = intake.store.cluster_taken_alike(&key.name, &object.spec.uid).await?;
     let row = rows.iter().find(|row| row.name == key.name);
     let removal = removal_of(&object);
-    if removal.is_some() && row.is_none() {
+    // A deletion speaks of the object that was taken in, and of no other under its name.
+    if removal.is_some() && row.is_none_or(|row| Some(&row.object_uid) != object.metadata.uid.as_ref()) {
         return Ok(drop_finalizer(&api, &object).await?);
     }
     if removal == Some(Removal::Orphan) && is_swept(&intake.hub, "clusters", "").await? {
@@ -38,14 +41,12 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
         labels: serde_json::to_value(object.labels())?,
         spec: serde_json::to_value(&object.spec)?,
         removal,
+        gone: object.annotations().get(labels::GONE) == Some(&object.spec.uid),
     };
     let others = rows.iter().filter(|other| other.name != key.name);
     let refusal = refuse(&object, &taken, row, others);
-    if intake.refusals.set(KIND, &key, refusal.clone()) {
-        intake.hints.send(Hint::Topology);
-    }
-    if let Some(refusal) = refusal {
-        tracing::warn!(cluster = key.name, reason = refusal.reason, "cluster is not taken in");
+    if refusal.is_some() {
+        intake.refuse(KIND, &key, refusal);
         return Ok(());
     }
     if let Some(row) = row
@@ -56,6 +57,7 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
     } else if row.is_none_or(|row| changed(row, &taken)) {
         intake.store.cluster_take(&intake.claim, &taken).await?;
     } else {
+        intake.refuse(KIND, &key, None);
         // A deletion that waits may have become possible.
         if removal.is_some() && intake.store.cluster_forget(&intake.claim, &key.name).await? {
             intake.hints.send(Hint::Topology);
@@ -63,6 +65,8 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
         }
         return Ok(());
     }
+    // Only now: until it is stored, that it could not be stays true.
+    intake.refusals.set(KIND, &key, None);
     tracing::info!(cluster = key.name, generation = taken.generation, "cluster taken in");
     intake.hints.send(Hint::Connection(key.name.clone()));
     intake.hints.send(Hint::Topology);
@@ -97,6 +101,7 @@ fn changed(before: &ClusterTaken, now: &ClusterTaken) -> bool {
         || before.labels != now.labels
         || before.spec != now.spec
         || before.removal != now.removal
+        || before.gone != now.gone
 }
 
 fn refuse<'a>(
@@ -115,6 +120,13 @@ fn refuse<'a>(
             ),
         );
     }
+    // A Cluster that goes is let go, whatever it says.
+    let connects = |name| connection::check(&name, &object.spec.connection);
+    if now.removal.is_none()
+        && let Some(Err(problem)) = now.name.parse::<ClusterName>().ok().map(connects)
+    {
+        return refusal("InvalidConnection", problem);
+    }
     let replaced = object.annotations().get(labels::REPLACE) == Some(&now.member_uid);
     match before {
         Some(before) if before.member_uid != now.member_uid && !replaced => refusal(
@@ -124,6 +136,7 @@ fn refuse<'a>(
                 before.member_uid, now.member_uid, now.name
             ),
         ),
-        _ => None,
+        Some(before) => older(object, "mcl", (&before.object_uid, before.generation), &now.spec),
+        None => None,
     }
 }

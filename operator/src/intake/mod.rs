@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use vocabulary::AppKey;
 
 pub(crate) use application::KIND as APPLICATION;
+pub(crate) use cell::KIND as CELL;
 pub(crate) use cluster::KIND as CLUSTER;
 pub(crate) use metrics::IntakeMetrics;
 pub(crate) use refusals::{Refusal, Refusals};
@@ -87,11 +88,11 @@ impl Intake {
         let mut again = tokio::time::interval(LOOK_AGAIN);
         let work = async {
             tokio::join!(
-                self.work(&self.view.changed_applications, |key| application::take_in(&self, key)),
-                self.work(&self.view.changed_clusters, |key| cluster::take_in(&self, key)),
-                self.work(&self.view.changed_cells, |key| cell::take_in(&self, key)),
-                self.work(&self.view.changed_secrets, |key| credential::take_in(&self, key)),
-                self.work(&self.view.changed_policies, async |key| {
+                self.work(Some(APPLICATION), &self.view.changed_applications, |key| application::take_in(&self, key)),
+                self.work(Some(CLUSTER), &self.view.changed_clusters, |key| cluster::take_in(&self, key)),
+                self.work(Some(CELL), &self.view.changed_cells, |key| cell::take_in(&self, key)),
+                self.work(None, &self.view.changed_secrets, |key| credential::take_in(&self, key)),
+                self.work(None, &self.view.changed_policies, async |key| {
                     application::policy_changed(&self, &key);
                     Ok(())
                 }),
@@ -115,6 +116,8 @@ impl Intake {
                         Ok(Hint::Vacated) => {
                             let leaving = |key: &AppKey| self.view.clusters.get(key).is_some_and(|object| object.metadata.deletion_timestamp.is_some());
                             self.view.changed_clusters.extend(self.view.clusters.keys().into_iter().filter(leaving));
+                            let leaving = |key: &AppKey| self.view.cells.get(key).is_some_and(|object| object.metadata.deletion_timestamp.is_some());
+                            self.view.changed_cells.extend(self.view.cells.keys().into_iter().filter(leaving));
                         }
                         Ok(Hint::Everything) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => self.look_again(),
                         Ok(_) => {}
@@ -134,7 +137,34 @@ impl Intake {
         self.view.changed_secrets.extend(self.view.secrets.keys());
     }
 
-    async fn work<F, Fut>(&self, queue: &Queue<AppKey>, take_in: F)
+    /// The object as it is to be taken in. One that cannot be read says so; of one that is absent nothing is said any more.
+    fn readable<K>(&self, kind: &'static str, key: &AppKey, objects: &Objects<K>) -> Option<Arc<K>> {
+        let unreadable = objects.unreadable(key);
+        let object = objects.get(key).filter(|_| unreadable.is_none());
+        if object.is_none() {
+            self.refuse(kind, key, unreadable.as_deref().map(Refusal::unreadable));
+        }
+        object
+    }
+
+    /// Remembers why an object is not taken in, or that nothing speaks against it, and has it shown.
+    fn refuse(&self, kind: &'static str, key: &AppKey, refusal: Option<Refusal>) {
+        if let Some(Refusal { reason, message, .. }) = &refusal
+            && self.refusals.get(kind, key) != refusal
+        {
+            tracing::warn!(kind, %key, reason, message, "an object is not taken in");
+        }
+        if !self.refusals.set(kind, key, refusal) {
+            return;
+        }
+        self.hints.send(match kind {
+            APPLICATION => Hint::Refused { namespace: key.namespace.clone(), name: key.name.clone() },
+            _ => Hint::Topology,
+        });
+    }
+
+    /// Takes in what changed. `kind`: that under which refusals are kept.
+    async fn work<F, Fut>(&self, kind: Option<&'static str>, queue: &Queue<AppKey>, take_in: F)
     where
         F: Fn(AppKey) -> Fut,
         Fut: Future<Output = Result<(), IntakeError>>,
@@ -148,6 +178,11 @@ impl Intake {
                     match outcome.await {
                         Ok(()) => queue.finish(&key),
                         Err(error) => {
+                            if let (Some(kind), IntakeError::Store(refused)) = (kind, &error)
+                                && refused.refuses_content()
+                            {
+                                self.refuse(kind, &key, Some(Refusal::not_stored(refused)));
+                            }
                             let failures = queue.fail(&key);
                             self.metrics.retries.inc();
                             tracing::warn!(%key, failures, error = vocabulary::chain(&error), "intake failed; it will be repeated");

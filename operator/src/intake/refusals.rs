@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use store::StoreError;
 use vocabulary::AppKey;
 
 /// Why an object is not taken in. What was taken in before stays in force.
@@ -14,6 +15,23 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
     /// Generation the refusal speaks of.
     pub(crate) generation: i64,
+}
+
+impl Refusal {
+    /// It is there, and is not what this program takes it for.
+    pub(crate) fn unreadable(why: &str) -> Self {
+        let message = format!("the object cannot be read: {why}; correct it, or update Meridian's CRDs");
+        Self { reason: "Unreadable", message, generation: 0 }
+    }
+
+    /// The database does not take it.
+    pub(super) fn not_stored(error: &StoreError) -> Self {
+        let message = format!(
+            "the object cannot be stored: {}; take out characters with code zero (\\u0000) and what is far too long",
+            vocabulary::chain(error)
+        );
+        Self { reason: "CannotBeStored", message, generation: 0 }
+    }
 }
 
 /// Refusals by kind and key.

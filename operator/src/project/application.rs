@@ -13,7 +13,7 @@ use store::{AppId, ApplicationRow, PlacementId, PlacementRow, RevisionRow, Statu
 use vocabulary::AppKey;
 
 use super::status::{Facts, is_progress, says_the_same};
-use super::{Project, ProjectError, events};
+use super::{Project, ProjectError, events, unreadable};
 use crate::hub::write_status;
 use crate::intake::APPLICATION;
 
@@ -76,6 +76,11 @@ pub(super) async fn show(
     stored: Option<&Stored>,
     patience: impl FnOnce() -> Option<Duration>,
 ) -> Result<Outcome, ProjectError> {
+    let api = Api::<Application>::namespaced(project.hub.clone(), &key.namespace);
+    if let Some(why) = project.view.applications.unreadable(key) {
+        unreadable::show(project, &api, &key.name, &why).await?;
+        return Ok(Outcome::Already);
+    }
     let Some(object) = project.view.applications.get(key) else { return Ok(Outcome::Already) };
     let shown = object.status.clone().unwrap_or_default();
     let refusal = project.refusals.get(APPLICATION, key);
@@ -126,7 +131,6 @@ pub(super) async fn show(
     {
         return Ok(Outcome::Later(pause));
     }
-    let api = Api::<Application>::namespaced(project.hub.clone(), &key.namespace);
     write_status(&project.hub, &api, &key.name, &wanted).await?;
     events::tell(&project.recorder, &*object, &shown.conditions, &wanted.conditions).await;
     Ok(Outcome::Written)

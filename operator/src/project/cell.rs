@@ -8,25 +8,40 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
 use vocabulary::AppKey;
 
-use super::{Project, ProjectError, fleet};
+use super::{Project, ProjectError, fleet, unreadable};
 use crate::hub::write_status;
+use crate::intake::CELL;
+
+const LEAVING: &str = "it is being deleted, which ends when nothing is placed in it any more: replicas move to other cells \
+    first; what is not divided stays until its Application does not select the cell or does not declare it any more; \
+    `kubectl get mapp -A` shows what is placed where";
 
 pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectError> {
     let key = AppKey { namespace: String::new(), name: name.to_owned() };
+    let api = Api::<Cell>::all(project.hub.clone());
+    if let Some(why) = project.view.cells.unreadable(&key) {
+        return unreadable::show(project, &api, name, &why).await;
+    }
     let Some(object) = project.view.cells.get(&key) else { return Ok(()) };
     let shown = object.status.clone().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or_default();
+    let leaving = object.metadata.deletion_timestamp.is_some();
     let clusters = project.store.cluster_list().await?.into_iter().map(fleet::stored).collect();
     let spec = serde_json::to_value(&object.spec).unwrap_or_default();
     let labels = serde_json::to_value(&object.metadata.labels).unwrap_or_default();
-    let (topology, problems) = topology_from_rows(clusters, vec![StoredCell { name: name.to_owned(), labels, spec }]);
+    let (topology, problems) =
+        topology_from_rows(clusters, vec![StoredCell { name: name.to_owned(), labels, spec, leaving }]);
     let facts = topology.cells.get(name).filter(|facts| facts.declared);
-    let problem = problems.iter().find(|problem| problem.kind == "Cell" && problem.name == name);
-    let (status, reason, message) = match (facts, problem) {
-        (Some(_), None) => (Status::True, "Ready", String::new()),
-        (Some(_), Some(problem)) => (Status::True, problem.reason, problem.message.clone()),
-        (None, Some(problem)) => (Status::False, problem.reason, problem.message.clone()),
-        (None, None) => (Status::Unknown, "Pending", String::new()),
+    let own = problems.iter().filter(|problem| problem.kind == "Cell" && problem.name == name);
+    let problem = own.max_by_key(|problem| problem.excluded);
+    let refusal = project.refusals.get(CELL, &key);
+    let (status, reason, message) = match (refusal, facts, problem) {
+        (Some(refusal), ..) => (Status::False, refusal.reason, refusal.message),
+        _ if leaving => (Status::False, "Leaving", LEAVING.to_owned()),
+        (None, Some(_), None) => (Status::True, "Ready", String::new()),
+        (None, Some(_), Some(problem)) if !problem.excluded => (Status::True, problem.reason, problem.message.clone()),
+        (None, _, Some(problem)) => (Status::False, problem.reason, problem.message.clone()),
+        (None, None, None) => (Status::Unknown, "Pending", String::new()),
     };
     let ready = condition(condition::READY, status, reason, message, Some(generation), Time(Timestamp::now()));
     let wanted = CellStatus {
@@ -44,5 +59,5 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
     if same {
         return Ok(());
     }
-    Ok(write_status(&project.hub, &Api::<Cell>::all(project.hub.clone()), name, &wanted).await?)
+    Ok(write_status(&project.hub, &api, name, &wanted).await?)
 }

@@ -10,12 +10,16 @@ use members::install::INSTALLATION_VERSION;
 use store::ClusterStatusRow;
 use vocabulary::AppKey;
 
-use super::{Project, ProjectError, events};
+use super::{Project, ProjectError, events, unreadable};
 use crate::hub::write_status;
 use crate::intake::CLUSTER;
 
 pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectError> {
     let key = AppKey { namespace: String::new(), name: name.to_owned() };
+    let api = Api::<Cluster>::all(project.hub.clone());
+    if let Some(why) = project.view.clusters.unreadable(&key) {
+        return unreadable::show(project, &api, name, &why).await;
+    }
     let Some(object) = project.view.clusters.get(&key) else { return Ok(()) };
     let shown = object.status.clone().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or_default();
@@ -79,7 +83,7 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
     if says_the_same(&shown, &wanted) {
         return Ok(());
     }
-    write_status(&project.hub, &Api::<Cluster>::all(project.hub.clone()), name, &wanted).await?;
+    write_status(&project.hub, &api, name, &wanted).await?;
     events::tell(&project.recorder, &*object, &shown.conditions, &wanted.conditions).await;
     Ok(())
 }

@@ -139,7 +139,7 @@ impl Facts<'_> {
         Some((
             "ClusterSilent",
             format!(
-                "{} objects cannot be deleted while {} does not answer; the deletion goes on when it does. If it is gone for good, run `meridian cluster remove {first}`",
+                "{} objects cannot be deleted while {} does not answer; the deletion goes on when it does. If it is gone for good, run `meridian cluster remove {first} --gone`",
                 count(&silent),
                 names.join(", "),
             ),

@@ -15,6 +15,9 @@ use vocabulary::Verdict;
 /// A reading may be so old: status is a picture of a moment anyway, and says of which.
 const AGE: Duration = Duration::from_millis(500);
 
+/// Sums read all that is placed; they are older, unless something left a cluster: a removal may wait for that.
+const SUMS_AGE: Duration = Duration::from_secs(5);
+
 /// The fleet at one moment.
 #[derive(Debug)]
 pub(super) struct FleetView {
@@ -55,15 +58,15 @@ impl Fleet {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    fn recent(&self) -> Instant {
+    fn recent(&self, age: Duration) -> Instant {
         let now = Instant::now();
         let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let young = now.checked_sub(AGE).unwrap_or(now);
+        let young = now.checked_sub(age).unwrap_or(now);
         heard.map_or(young, |heard| heard.max(young))
     }
 
     pub(super) async fn view(&self, store: &Store) -> Result<Arc<FleetView>, StoreError> {
-        self.view.since(self.recent(), async || read(store).await).await
+        self.view.since(self.recent(AGE), async || read(store).await).await
     }
 
     pub(super) async fn sums(&self, store: &Store) -> Result<Arc<Sums>, StoreError> {
@@ -73,7 +76,7 @@ impl Fleet {
             let expiries = lives.into_iter().map(|life| (life.cluster, life.expires_at)).collect();
             Ok(Sums { apps: apps.into_iter().collect(), expiries, reserved })
         };
-        self.sums.since(self.recent(), read).await
+        self.sums.since(self.recent(SUMS_AGE), read).await
     }
 }
 
@@ -96,7 +99,9 @@ async fn read(store: &Store) -> Result<FleetView, StoreError> {
     let stored = rows.into_iter().map(stored).collect();
     let cells = cells
         .into_iter()
-        .filter_map(|row| Some(StoredCell { name: row.name, labels: row.labels, spec: row.spec? }))
+        .filter_map(|row| {
+            Some(StoredCell { name: row.name, labels: row.labels, spec: row.spec?, leaving: row.leaving })
+        })
         .collect();
     let topology = topology_from_rows(stored, cells).0;
     Ok(FleetView { topology, seen })
@@ -111,11 +116,11 @@ mod tests {
         let fleet = Fleet::default();
         tokio::time::advance(AGE * 4).await;
         let read = Instant::now();
-        assert!(fleet.recent() <= read);
+        assert!(fleet.recent(AGE) <= read);
         tokio::time::advance(AGE / 10).await;
         fleet.changed();
-        assert!(fleet.recent() > read);
+        assert!(fleet.recent(AGE) > read);
         tokio::time::advance(AGE * 2).await;
-        assert!(fleet.recent() > read + AGE, "and it ages as before");
+        assert!(fleet.recent(AGE) > read + AGE, "and it ages as before");
     }
 }

@@ -8,6 +8,7 @@ mod events;
 mod fleet;
 mod pacing;
 mod status;
+mod unreadable;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -144,7 +145,10 @@ impl Project {
                         Ok(Hint::Forgotten { namespace, name }) => {
                             self.names.forget(&AppKey { namespace: namespace.clone(), name: name.clone() });
                         }
-                        Ok(Hint::Vacated) => queue.extend(self.view.clusters.keys().into_iter().map(|key| Shown::Cluster(key.name))),
+                        Ok(Hint::Vacated) => {
+                            self.fleet.changed();
+                            queue.extend(self.view.clusters.keys().into_iter().map(|key| Shown::Cluster(key.name)));
+                        }
                         Ok(Hint::Topology | Hint::Health(_) | Hint::Everything) | Err(RecvError::Lagged(_)) => {
                             self.fleet.changed();
                             wanted = true;

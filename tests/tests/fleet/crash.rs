@@ -118,7 +118,7 @@ impl Victim<'_> {
 async fn stimulate(victim: &mut Victim<'_>, point: &str, namespace: &str) -> anyhow::Result<Option<State>> {
     let write = point.split(':').next().unwrap_or(point);
     match write {
-        "cell_take" | "cell_forget" => cell(victim, namespace).await?,
+        "cell_take" | "cell_leave" | "cell_forget" => cell(victim, namespace).await?,
         "cluster_take" => cordon(victim).await?,
         "cluster_status_set" | "cluster_seen" => victim.dead().await?,
         "credential_set" => credential(victim, "south-a").await?,

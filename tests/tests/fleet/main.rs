@@ -9,6 +9,7 @@
 mod admission;
 mod bad_input;
 mod breaker;
+mod cells;
 mod clusters;
 mod crash;
 mod deletion;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         placement::examples_are_placed_by_zone_and_explained,
         placement::an_override_shows_only_where_it_selects,
         placement::two_cells_on_one_cluster_make_two_workloads,
+        cells::what_runs_in_a_cell_outlives_a_wrong_edit_and_the_cell_waits_for_it,
         motion::scaling_never_moves_a_cell_the_wrong_way,
         motion::a_revision_goes_cell_by_cell,
         motion::a_revision_that_restarts_nothing_goes_everywhere_at_once,
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         deletion::deleting_an_application_removes_what_it_delivered,
         admission::objects_are_born_with_their_finalizer_where_the_hub_has_the_policy,
         recovery::a_killed_operator_goes_on_and_writes_nothing_twice,
+        recovery::an_application_that_cannot_be_read_holds_up_no_other,
         recovery::a_lost_database_is_told_and_survived,
         recovery::an_operator_that_starts_without_its_database_says_so_and_recovers,
         clusters::one_cluster_has_one_name_and_one_name_is_one_cluster,
@@ -66,6 +69,8 @@ fn main() -> ExitCode {
         breaker::half_a_fleet_that_returns_moves_nothing,
         breaker::who_does_not_return_with_the_others_is_given_up_in_time,
         silence::a_deletion_says_which_silent_cluster_keeps_it,
+        // The last one: the fleet has a member less after it.
+        silence::a_cluster_that_is_gone_for_good_is_forgotten_with_what_ran_there,
     ];
     let pair_scenarios = scenarios![
         takeover::a_frozen_leader_that_wakes_writes_nothing,

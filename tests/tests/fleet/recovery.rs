@@ -76,3 +76,35 @@ pub(crate) async fn an_operator_that_starts_without_its_database_says_so_and_rec
     ensure!(fleet.operator()?.process.pid() == pid, "it is the same process");
     Ok(())
 }
+
+/// What cannot be read of one Application is its own misfortune: the others are decided, also together with it.
+pub(crate) async fn an_application_that_cannot_be_read_holds_up_no_other(fleet: &mut Fleet) -> anyhow::Result<()> {
+    namespace(fleet, "unread")?;
+    for name in ["bad", "good"] {
+        fleet.apply("hub", &web("unread", name, 4))?;
+        fleet.ready("unread", name).await?;
+    }
+    let of_bad = "where namespace = 'unread' and name = 'bad'";
+    let database = &fleet.bed.postgres;
+    let intent = database.query(&format!("select intent from application {of_bad}"))?;
+    database.query(&format!("update application set intent = '[]' {of_bad}"))?;
+    // All are looked at together.
+    fleet.meridian(&["cluster", "cordon", "south-a"])?;
+    fleet
+        .app_until("unread", "good", "it is decided anew", |app| {
+            let decision = app.status.as_ref().and_then(|status| status.decision.as_ref());
+            decision.is_some_and(|decision| decision.cells.iter().any(|cell| cell.verdict == "Cordoned"))
+        })
+        .await?;
+    ensure!(
+        fleet.operator()?.metric("meridian_schedule_failed_batches_total")? > 0.0,
+        "the other one fails, and is counted"
+    );
+    fleet.bed.postgres.query(&format!("update application set intent = '{intent}' {of_bad}"))?;
+    fleet.meridian(&["cluster", "uncordon", "south-a"])?;
+    for name in ["bad", "good"] {
+        fleet.ready("unread", name).await?;
+        fleet.meridian(&["app", "delete", name, "-n", "unread", "--yes", "--timeout", "60s"])?;
+    }
+    Ok(())
+}

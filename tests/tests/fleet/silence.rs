@@ -264,3 +264,44 @@ pub(crate) async fn a_deletion_says_which_silent_cluster_keeps_it(fleet: &mut Fl
     ensure!(fleet.get(VICTIM, "deployment", "deadline", "web")?.is_none(), "it is deleted there too");
     Ok(())
 }
+
+/// Nothing is known any more of what ran there, and nobody waits for it.
+pub(crate) async fn a_cluster_that_is_gone_for_good_is_forgotten_with_what_ran_there(
+    fleet: &mut Fleet,
+) -> anyhow::Result<()> {
+    namespace(fleet, "forget")?;
+    for name in ["stays", "goes"] {
+        let mut manifest = web("forget", name, 8);
+        manifest["spec"]["placement"] = json!({});
+        fleet.apply("hub", &manifest)?;
+        let placed = by_cluster(&fleet.ready("forget", name).await?);
+        ensure!(placed.contains_key(VICTIM), "{placed:?}");
+    }
+    let early = fleet.meridian(&["cluster", "remove", VICTIM, "--gone", "--yes"]).err().context("it is there")?;
+    ensure!(format!("{early:#}").contains("answers"), "a member that answers is not gone: {early:#}");
+    Silence::BlackHole.begin(fleet, VICTIM)?;
+    cluster_until(fleet, VICTIM, "Unknown").await?;
+    fleet.kubectl("hub", &["delete", "mapp", "goes", "-n", "forget", "--wait=false"])?;
+    let deletes_before = deletes(fleet, "forget");
+    let message = fleet
+        .meridian(&["cluster", "remove", VICTIM, "--yes", "--timeout", "5s"])
+        .err()
+        .context("a removal that waits for a silent member")?;
+    ensure!(format!("{message:#}").contains("--gone"), "{message:#}");
+    ensure!(fleet.get("hub", "mcl", "", VICTIM)?.is_some(), "it was not said that it is gone");
+    fleet.meridian(&["cluster", "remove", VICTIM, "--gone", "--yes", "--timeout", "60s"])?;
+    ensure!(fleet.get("hub", "mcl", "", VICTIM)?.is_none());
+    eventually("the deletion is over", SOON, async || {
+        Ok(fleet.get("hub", "mapp", "forget", "goes")?.is_none().then_some(()))
+    })
+    .await?;
+    let left = by_cluster(&fleet.ready("forget", "stays").await?);
+    ensure!(!left.contains_key(VICTIM) && left.values().sum::<i32>() == 8, "{left:?}");
+    let rows = fleet.bed.postgres.query(&format!("select count(*) from placement where cluster = '{VICTIM}'"))?;
+    ensure!(rows == "0", "{rows} rows are left");
+    let others = fleet.member_events();
+    let hit =
+        others.iter().filter(|(member, event)| member == VICTIM && event.is_deletion() && event.namespace == "forget");
+    ensure!(hit.count() == 0 && deletes(fleet, "forget") > deletes_before, "only the others' copies are deleted");
+    leave(fleet, "forget", &["stays"])
+}

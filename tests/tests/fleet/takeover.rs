@@ -25,9 +25,9 @@ pub(crate) async fn a_frozen_leader_that_wakes_writes_nothing(fleet: &mut Fleet)
     let first = leader(fleet)?;
     let place = fleet.operators.iter().position(|operator| operator.identity == first).context("a leader")?;
     let log = fleet.operators[place].process.log_length();
-    fleet.operators[place].process.pause()?;
     // In the middle of a change, so that the frozen one has work in hand.
     patch(fleet, "leader", "web", &json!({"spec": {"replicas": 12}}))?;
+    fleet.operators[place].process.pause()?;
     eventually("the other one leads", SOON, async || {
         let now = leader(fleet)?;
         Ok((!now.is_empty() && now != first).then_some(()))

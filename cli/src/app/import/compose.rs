@@ -175,7 +175,7 @@ mod tests {
     use crds::Application;
     use domain::placement::check_spec;
     use domain::render::{self, RenderInput};
-    use domain::topology::CellFacts;
+    use domain::topology::{CellFacts, CellState};
     use vocabulary::{AppKey, Fence};
 
     use super::*;
@@ -202,7 +202,7 @@ mod tests {
             region: "n".to_owned(),
             zones: vec!["n1".to_owned()],
             declared: false,
-            superseded: false,
+            state: CellState::Open,
             labels: BTreeMap::new(),
             node_selector: BTreeMap::new(),
             unit: None,

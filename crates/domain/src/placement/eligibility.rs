@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use vocabulary::{CellName, Verdict};
 
 use super::request::{Directive, Effect, Held, Request};
-use crate::topology::{CellFacts, ClusterFacts, Topology};
+use crate::topology::{CellFacts, CellState, ClusterFacts, Topology};
 
 /// Whether a cell may take replicas.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,10 +49,14 @@ pub enum Rule {
     NotSelected,
     /// A directive excludes it.
     Excluded,
-    /// Its cluster is drained or removed.
+    /// Its cluster is drained or removed, or the cell itself is.
     Draining,
     /// Its cluster declares cells now.
     Superseded,
+    /// Its Cell's spec does not fit its cluster.
+    Misdeclared,
+    /// It is placed in, and no Cell and no cluster is known that it is.
+    Unknown,
     /// Its cluster is not ready, or silent.
     Unhealthy,
     /// Its cluster is cordoned.
@@ -79,6 +83,8 @@ impl Rule {
             Self::Excluded => "Excluded",
             Self::Draining => "Draining",
             Self::Superseded => "Superseded",
+            Self::Misdeclared => "Misdeclared",
+            Self::Unknown => "Unknown",
             Self::Unhealthy => "Unhealthy",
             Self::Cordoned => "Cordoned",
             Self::Tainted => "Tainted",
@@ -130,6 +136,13 @@ fn reject(rule: Rule, message: String) -> Eligibility {
 
 fn verdict(request: &Request<'_>, cell: &CellFacts, cluster: &ClusterFacts, directives: &[Directive]) -> Eligibility {
     let name = &cluster.name;
+    // Before its labels are looked at: they may be wrong with it.
+    if cell.state == CellState::Misdeclared && !cluster.drain {
+        return reject(
+            Rule::Misdeclared,
+            format!("its Cell does not fit cluster {name}; see `kubectl describe mcell {}`", cell.name),
+        );
+    }
     if request.spec.cells.as_ref().is_some_and(|selector| !selector.matches(&cell.labels)) {
         return reject(Rule::NotSelected, "spec.placement.cells does not select it".to_owned());
     }
@@ -147,7 +160,10 @@ fn verdict(request: &Request<'_>, cell: &CellFacts, cluster: &ClusterFacts, dire
             format!("cluster {name} is drained; `meridian cluster uncordon {name}` ends that"),
         );
     }
-    if cell.superseded {
+    if cell.state == CellState::Leaving {
+        return reject(Rule::Draining, format!("its Cell {} is being deleted", cell.name));
+    }
+    if cell.state == CellState::Superseded {
         return reject(Rule::Superseded, format!("cluster {name} declares cells; new replicas go to those"));
     }
     match cluster.health {

@@ -48,15 +48,16 @@ impl<'a> Setting<'a> {
         ledger: &Ledger,
     ) -> Self {
         let verdicts = eligible_beside(request, topology, directives, previous);
-        // A cell that is gone from the topology keeps what was decided: its replicas are not known to be gone.
+        // A cell that is not in the topology keeps what was decided: a person who deletes one is waited for with it there.
         let mut names: Vec<CellName> = topology.cells.keys().cloned().collect();
         names.extend(previous.keys().filter(|name| !topology.cells.contains_key(*name)).cloned());
         names.sort();
         let facts: Vec<Option<&CellFacts>> = names.iter().map(|name| topology.cells.get(name)).collect();
         let gone = || {
             Eligibility::Rejected(super::Rejection {
-                rule: super::Rule::NotSelected,
-                message: "the cell is not declared any more".to_owned(),
+                rule: super::Rule::Unknown,
+                message: "nothing is known of this cell; declare it again, or see the log for why it cannot be read"
+                    .to_owned(),
             })
         };
         let verdicts: Vec<Eligibility> =

@@ -166,7 +166,7 @@ fn cells(number: usize, site: &Site) -> Vec<StoredCell> {
                 spec["pair"] = json!(half.to_string());
             }
         }
-        StoredCell { name: format!("c{number:02}x{i}"), labels: json!({}), spec }
+        StoredCell { name: format!("c{number:02}x{i}"), labels: json!({}), spec, leaving: false }
     };
     site.cells.iter().enumerate().map(cell).collect()
 }

@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tower::{Service, ServiceExt};
 
 use crate::config::MemberConfig;
+use crate::error::ConfigPart;
 
 /// How the TCP stream comes about.
 #[derive(Clone)]
@@ -90,11 +91,13 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(config: &MemberConfig) -> Result<Self, String> {
+    pub(super) fn new(config: &MemberConfig) -> Result<Self, (ConfigPart, String)> {
         let within = config.limits.connect_timeout;
-        let route = Route::new(config.proxy_url.as_deref(), within)?;
-        let mut builder = HttpsConnectorBuilder::new().with_tls_config(tls_config(config)?).https_only();
-        if let Some(name) = server_name(config)? {
+        let of = |part: ConfigPart| move |message: String| (part, message);
+        let route = Route::new(config.proxy_url.as_deref(), within).map_err(of(ConfigPart::Proxy))?;
+        let tls = tls_config(config).map_err(of(ConfigPart::Authority))?;
+        let mut builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_only();
+        if let Some(name) = server_name(config).map_err(of(ConfigPart::TlsServerName))? {
             builder = builder.with_server_name_resolver(FixedServerNameResolver::new(name));
         }
         Ok(Self { https: builder.enable_all_versions().wrap_connector(route), within })
@@ -125,6 +128,17 @@ impl Service<Uri> for Connector {
     }
 }
 
+/// Whether a connection can come about by this, as far as that can be told without one and without this machine.
+pub(super) fn check(config: &MemberConfig) -> Result<(), (ConfigPart, String)> {
+    Route::new(config.proxy_url.as_deref(), config.limits.connect_timeout)
+        .map_err(|message| (ConfigPart::Proxy, message))?;
+    if let Some(pem) = &config.ca_pem {
+        authorities(pem).map_err(|message| (ConfigPart::Authority, message))?;
+    }
+    server_name(config).map_err(|message| (ConfigPart::TlsServerName, message))?;
+    Ok(())
+}
+
 /// Trust in the given authorities only, or in this machine's where none are given.
 fn tls_config(config: &MemberConfig) -> Result<rustls::ClientConfig, String> {
     let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -136,6 +150,10 @@ fn tls_config(config: &MemberConfig) -> Result<rustls::ClientConfig, String> {
         })?;
         return Ok(builder.with_no_client_auth());
     };
+    Ok(builder.with_root_certificates(authorities(pem)?).with_no_client_auth())
+}
+
+fn authorities(pem: &[u8]) -> Result<rustls::RootCertStore, String> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|error| format!("the certificate authority is not PEM: {error}"))?;
@@ -144,7 +162,7 @@ fn tls_config(config: &MemberConfig) -> Result<rustls::ClientConfig, String> {
     if roots.is_empty() {
         return Err("the certificate authority holds no certificate".into());
     }
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    Ok(roots)
 }
 
 /// The name the certificate must carry, where one is configured.

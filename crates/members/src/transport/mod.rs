@@ -24,7 +24,7 @@ use vocabulary::{ClusterName, chain};
 pub use breaker::BreakerState;
 
 use crate::config::{Limits, MemberConfig};
-use crate::error::MemberError;
+use crate::error::{ConfigPart, MemberError};
 use breaker::Breaker;
 use budget::Budget;
 
@@ -62,6 +62,15 @@ impl Call {
     }
 }
 
+impl MemberConfig {
+    /// Whether a member can be connected with this. Nothing is sent, and nothing of this machine is looked at.
+    pub fn check(&self) -> Result<(), MemberError> {
+        let server = Base::parse(&self.server).map_err(|message| (ConfigPart::Server, message));
+        let refuse = |(part, message)| MemberError::Config { cluster: self.name.clone(), part, message };
+        server.and_then(|_| dial::check(self)).map_err(refuse)
+    }
+}
+
 type Send2 = Box<dyn Fn(Request<Full<Bytes>>) -> ResponseFuture + Send + Sync>;
 
 /// The way to one member.
@@ -86,9 +95,9 @@ struct Base {
 
 impl Transport {
     pub(crate) fn new(config: &MemberConfig) -> Result<Self, MemberError> {
-        let refuse = |message: String| MemberError::Config { cluster: config.name.clone(), message };
+        let refuse = |(part, message)| MemberError::Config { cluster: config.name.clone(), part, message };
         let limits = &config.limits;
-        let lane = || -> Result<Send2, String> {
+        let lane = || -> Result<Send2, (ConfigPart, String)> {
             let connector = dial::Connector::new(config)?;
             let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new())
                 .timer(TokioTimer::new())
@@ -104,8 +113,10 @@ impl Transport {
         };
         Ok(Self {
             cluster: config.name.clone(),
-            base: Base::parse(&config.server).map_err(refuse)?,
-            token: ArcSwap::from_pointee(bearer(&config.token).map_err(refuse)?),
+            base: Base::parse(&config.server).map_err(|message| refuse((ConfigPart::Server, message)))?,
+            token: ArcSwap::from_pointee(
+                bearer(&config.token).map_err(|message| refuse((ConfigPart::Token, message)))?,
+            ),
             ordinary: lane().map_err(refuse)?,
             watching: lane().map_err(refuse)?,
             breaker: Breaker::new(limits),
@@ -134,7 +145,8 @@ impl Transport {
 
     /// Takes effect with the next request, on connections that exist already.
     pub(crate) fn set_token(&self, token: &SecretString) -> Result<(), MemberError> {
-        let header = bearer(token).map_err(|message| MemberError::Config { cluster: self.cluster.clone(), message })?;
+        let refuse = |message| MemberError::Config { cluster: self.cluster.clone(), part: ConfigPart::Token, message };
+        let header = bearer(token).map_err(refuse)?;
         self.token.store(Arc::new(header));
         Ok(())
     }

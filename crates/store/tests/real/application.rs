@@ -36,7 +36,7 @@ async fn an_application_goes_when_nothing_of_it_is_placed_and_takes_only_what_no
         deletes: Vec::new(),
         reservations: None,
     };
-    let placement = store.decision_commit(&leader, &[placed.clone()]).await.unwrap()[0].1;
+    let placement = store.decision_commit(&leader, std::slice::from_ref(&placed)).await.unwrap()[0].1;
     store.application_remove(&leader, web, Removal::Delete, None).await.unwrap();
     assert!(!store.application_forget(&leader, web).await.unwrap(), "something of it is placed");
     let gone = DecisionRow { inserts: Vec::new(), forget: vec![placement], ..placed };

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod application;
+mod lease;
+mod refused;
 mod rows;
 mod schema;
 mod status;

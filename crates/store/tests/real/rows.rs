@@ -19,6 +19,7 @@ pub(crate) fn cluster(name: &str) -> ClusterTaken {
         labels: json!({}),
         spec: json!({}),
         removal: None,
+        gone: false,
     }
 }
 

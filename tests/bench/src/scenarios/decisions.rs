@@ -142,6 +142,7 @@ fn clusters() -> Vec<ClusterTaken> {
                     "connection": {"server": "https://127.0.0.1:1"}, "uid": format!("member-{name}"),
                 }),
                 removal: None,
+                gone: false,
                 name,
             }
         })

@@ -1,0 +1,139 @@
+//! What an attempt failed with, and whether it is worth another. Pure.
+
+use jiff::Timestamp;
+use members::MemberError;
+use store::{ObjectState, StatusRow};
+
+use crate::board::Entry;
+use crate::revisions::RevisionError;
+
+/// Why an attempt did not succeed; it is repeated unless a person must act first.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ActError {
+    #[error(transparent)]
+    Member(#[from] MemberError),
+    #[error(transparent)]
+    Revision(#[from] RevisionError),
+    /// Repeating it helps only when something changes.
+    #[error("{0}")]
+    Refused(String),
+    /// Something it waits for.
+    #[error("{0}")]
+    Waits(String),
+}
+
+impl ActError {
+    /// Stable word for metrics.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Member(error) => error.kind(),
+            Self::Revision(_) => "revision",
+            Self::Refused(_) => "refused",
+            Self::Waits(_) => "waits",
+        }
+    }
+
+    /// What comes of it.
+    pub(crate) fn outlook(&self) -> Outlook {
+        match self {
+            Self::Refused(_) | Self::Member(MemberError::TooLarge { .. }) => Outlook::Stands,
+            // A right may be granted at any time, and an API server that has just begun does not know its rules yet. What
+            // is not valid now may be when a port is free or the schema of its kind changed.
+            Self::Member(MemberError::Forbidden { .. } | MemberError::Invalid { .. }) => Outlook::WaitsForAPerson,
+            _ => Outlook::Passes,
+        }
+    }
+}
+
+/// Whether it is worth trying again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outlook {
+    /// It cannot succeed before the row or the object changes.
+    Stands,
+    /// A person must act in the member, and nobody tells us when: it is tried again, with longer and longer pauses.
+    WaitsForAPerson,
+    /// It passes by itself.
+    Passes,
+}
+
+/// Status of an entry whose attempt failed.
+pub(crate) fn after_failure(entry: &Entry, error: &ActError) -> StatusRow {
+    let outlook = error.outlook();
+    let told = entry.status.applied_epoch;
+    StatusRow {
+        state: if outlook == Outlook::Passes { ObjectState::Failed } else { ObjectState::Refused },
+        message: Some(vocabulary::chain(error)),
+        applied_epoch: match outlook {
+            // Remembered for this plan: only another plan or another object makes it worth another try.
+            Outlook::Stands => entry.row.plan_epoch,
+            // The next try must not take it for one that stands, also where this plan was delivered before.
+            Outlook::WaitsForAPerson => told.min(entry.row.plan_epoch.saturating_sub(1)),
+            Outlook::Passes => told,
+        },
+        changed_at: Timestamp::now(),
+        ..entry.status.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use store::{PlacementRow, Wish};
+    use vocabulary::{Fence, ObjectKey};
+
+    use super::*;
+    use crate::step::{Step, next_step};
+
+    fn entry(plan_epoch: u32, applied_epoch: u32) -> Entry {
+        let row = PlacementRow {
+            id: 7,
+            app: 1,
+            component: "web".to_owned(),
+            cell: "east".to_owned(),
+            cluster: "east".to_owned(),
+            object: ObjectKey {
+                api_version: "v1".to_owned(),
+                kind: "Service".to_owned(),
+                namespace: "shop".to_owned(),
+                name: "web".to_owned(),
+            },
+            rank: 0,
+            divided: false,
+            target: 0,
+            floor: 0,
+            surge: 0,
+            plan_epoch,
+            revision: vec![1],
+            wish: Wish::Present,
+        };
+        let status = StatusRow { applied_epoch, ..StatusRow::unknown(7, Timestamp::UNIX_EPOCH) };
+        Entry { row, status, applied_fields: None, pod: None }
+    }
+
+    fn next(entry: &Entry) -> Step {
+        let fence = Fence { generation: 1, authority: 1, plan: entry.row.plan_epoch };
+        next_step(entry, None, fence, None, false, false)
+    }
+
+    #[test]
+    fn what_is_not_valid_now_is_tried_again_and_written_once() {
+        let message = "spec.ports[0].nodePort: provided port is already allocated".to_owned();
+        let error = ActError::Member(MemberError::Invalid { message: message.clone(), fields: Vec::new() });
+        assert_eq!(error.outlook(), Outlook::WaitsForAPerson);
+        for applied_epoch in [0, 2, 3] {
+            let mut entry = entry(3, applied_epoch);
+            entry.status = after_failure(&entry, &error);
+            assert_eq!((entry.status.state, entry.status.message.as_ref()), (ObjectState::Refused, Some(&message)));
+            assert_eq!(next(&entry), Step::Apply { first: true });
+            assert!(after_failure(&entry, &error).same_facts(&entry.status), "nothing is written again");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_for_good_stands_until_the_plan_changes() {
+        let mut entry = entry(3, 2);
+        entry.status = after_failure(&entry, &ActError::Refused("it belongs to somebody else".to_owned()));
+        assert_eq!((entry.status.state, next(&entry)), (ObjectState::Refused, Step::Nothing));
+        entry.row.plan_epoch = 4;
+        assert_eq!(next(&entry), Step::Apply { first: true });
+    }
+}

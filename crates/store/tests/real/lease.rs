@@ -1,0 +1,52 @@
+//! Leases beside writes that are open.
+
+use std::time::Duration;
+
+use sqlx::{Connection, PgConnection};
+use store::{Keeper, LeaseTimes, Store};
+use testbed::Bed;
+
+use crate::rows::claim;
+
+const TIMES: LeaseTimes = LeaseTimes { lasts: Duration::from_secs(1), renew: Duration::from_millis(100) };
+
+#[tokio::test]
+async fn an_open_write_keeps_its_lease_from_others_and_holds_up_nothing_else() {
+    let bed = Bed::builder().start().await.unwrap();
+    let url = bed.postgres.url();
+    let store = Store::open(&url, 2).unwrap();
+    store.migrate().await.unwrap();
+    let frozen = Keeper::start(&url, "frozen".to_owned(), TIMES).unwrap();
+    let before = claim(&frozen, "leader").await;
+    let mut write = PgConnection::connect(&url).await.unwrap();
+    let mut open = write.begin().await.unwrap();
+    sqlx::query("SELECT 1 FROM lease WHERE name = 'leader' FOR KEY SHARE").execute(&mut *open).await.unwrap();
+
+    // Renewing goes on beside the write.
+    let lasts = "SELECT expires_at > now() + interval '0.5 s' FROM lease WHERE name = 'leader'";
+    tokio::time::sleep(TIMES.lasts * 2).await;
+    assert_eq!(bed.postgres.query(lasts).unwrap(), "t");
+    assert_eq!(claim(&frozen, "leader").await, before);
+
+    // Then nobody renews it, and the other wants it beside its own.
+    frozen.leave("leader");
+    let other = Keeper::start(&url, "other".to_owned(), TIMES).unwrap();
+    let own = claim(&other, "deliver/east").await;
+    let (mut leads, mut delivers) = (other.want("leader"), other.want("deliver/east"));
+    delivers.borrow_and_update();
+    let lost = tokio::time::timeout(TIMES.lasts * 3, async {
+        delivers.wait_for(Option::is_none).await.unwrap();
+    });
+    assert!(lost.await.is_err(), "its own lease goes on");
+    assert_eq!(claim(&other, "deliver/east").await, own);
+    assert!(leads.borrow().is_none(), "a write under the old claim is open");
+
+    open.commit().await.unwrap();
+    let term = tokio::time::timeout(TIMES.lasts, leads.wait_for(Option::is_some)).await.unwrap().unwrap().clone();
+    assert_eq!(term.unwrap().claim.epoch, before.epoch + 1);
+
+    drop(leads);
+    store.close().await;
+    frozen.release().await;
+    other.release().await;
+}
