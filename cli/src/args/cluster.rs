@@ -129,13 +129,13 @@ pub(crate) struct JoinArgs {
     /// Region the cluster lies in; may be left out when it joined before
     #[arg(long)]
     pub(crate) region: Option<String>,
-    /// Zones the cluster lies in; repeat or separate by commas
+    /// Zones the cluster lies in; repeat or separate by commas; may be left out when it joined before
     #[arg(long = "zone", value_name = "ZONE", value_delimiter = ',')]
     pub(crate) zones: Vec<String>,
-    /// What Meridian may do there [default: observe,deploy]
+    /// What Meridian may do there [default: as it joined before, else observe,deploy]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PROFILE")]
     pub(crate) profile: Vec<ProfileArg>,
-    /// URL under which the hub reaches the member, where it differs from the kubeconfig's
+    /// URL under which the hub reaches the member [default: as it joined before, else the kubeconfig's]
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
     /// Longest time to wait until the cluster is ready; 0s does not wait

@@ -16,6 +16,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use vocabulary::{ClusterName, SYSTEM_NAMESPACE, chain, labels};
 
+use super::declared::{self, Asked, declare};
 use crate::args::{JoinArgs, MemberFlags, ProfileArg, ReplaceArgs};
 use crate::failure::Failure;
 use crate::hub::{Hub, MANAGER, call, watch_until};
@@ -90,39 +91,30 @@ pub(super) async fn join(args: JoinArgs, hub: &Hub, progress: Progress) -> Resul
             args.name, other.spec.uid, met.uid, args.name
         )));
     }
-    let region = args.region.or_else(|| existing.map(|known| known.spec.region.clone()));
-    let region =
-        region.ok_or_else(|| Failure::Usage("--region is missing; name the region the cluster lies in".to_owned()))?;
-    let zones = if args.zones.is_empty() {
-        existing.map(|known| known.spec.zones.clone()).unwrap_or_default()
-    } else {
-        args.zones
+    let asked = Asked {
+        region: args.region,
+        zones: args.zones,
+        profiles: args.profile.into_iter().map(profile).collect(),
+        server: args.server,
     };
-    if zones.is_empty() {
-        return Err(Failure::Usage("--zone is missing; name every zone the cluster lies in".to_owned()));
+    let declared = declare(asked, existing.map(|known| &known.spec), &met.access.server)?;
+    for change in &declared.changes {
+        progress.doing(format!("cluster {}: {change}", args.name));
     }
-    let mut profiles: Vec<Profile> = args.profile.into_iter().map(profile).collect();
-    if profiles.is_empty() {
-        profiles = kept_profiles(existing);
+    if let Some(kept) = &declared.kept {
+        progress.hint(format!("cluster {}: {kept}", args.name));
     }
-    let kept = existing.filter(|known| args.server.is_none() && known.spec.connection.server != met.access.server);
-    if let Some(known) = kept {
-        progress.warn(format!(
-            "the fleet goes on connecting to {}, not to {} of the kubeconfig; --server changes that",
-            known.spec.connection.server, met.access.server
-        ));
-    }
-    let connection = match kept {
-        Some(known) => json!(known.spec.connection),
-        None => connection(&met.access, args.server.as_deref()),
-    };
-    let installation = Installation::new(&profiles);
+    // Where the hub's way is another than the kubeconfig's, its certificate and proxy are another's too.
+    let kept = existing.filter(|_| declared.kept.is_some());
+    let connection =
+        kept.map_or_else(|| connection(&met.access, &declared.server), |known| json!(known.spec.connection));
     let spec = json!({
-        "region": region, "zones": zones, "uid": met.uid,
-        "profiles": installation.profiles().iter().map(|profile| profile.as_str()).collect::<Vec<_>>(),
+        "region": declared.region, "zones": declared.zones, "uid": met.uid,
+        "profiles": declared.installation.profiles().iter().map(|profile| profile.as_str()).collect::<Vec<_>>(),
         "connection": connection,
     });
-    let entry = Entry { name: &args.name, met: &met, installation, spec, annotations: json!({}) };
+    let entry =
+        Entry { name: &args.name, met: &met, installation: declared.installation, spec, annotations: json!({}) };
     entry.enter(hub, args.wait, args.dry_run, progress).await
 }
 
@@ -144,7 +136,7 @@ pub(super) async fn replace(args: ReplaceArgs, hub: &Hub, progress: Progress) ->
     let profiles: Vec<Profile> = existing.spec.profiles.iter().map(|profile| profile_of(*profile)).collect();
     let spec = json!({
         "region": existing.spec.region, "zones": existing.spec.zones, "uid": met.uid, "profiles": existing.spec.profiles,
-        "connection": connection(&met.access, args.server.as_deref()),
+        "connection": connection(&met.access, args.server.as_deref().unwrap_or(&met.access.server)),
     });
     let annotations = json!({ labels::REPLACE: met.uid });
     let entry = Entry { name: &args.name, met: &met, installation: Installation::new(&profiles), spec, annotations };
@@ -166,14 +158,6 @@ pub(super) async fn update_credential(
     wait_ready(name, hub, wait, cluster.metadata.generation, progress).await
 }
 
-/// What is granted where nobody says anything else: what a person granted before, and everything to a new cluster.
-fn kept_profiles(existing: Option<&Cluster>) -> Vec<Profile> {
-    match existing {
-        Some(known) => known.spec.profiles.iter().map(|profile| profile_of(*profile)).collect(),
-        None => Profile::ALL.to_vec(),
-    }
-}
-
 fn find<'a>(name: &ClusterName, clusters: &'a [Cluster]) -> Option<&'a Cluster> {
     clusters.iter().find(|cluster| cluster.metadata.name.as_deref() == Some(name.as_str()))
 }
@@ -193,8 +177,8 @@ fn not_twice(name: &ClusterName, uid: &str, clusters: &[Cluster]) -> Result<(), 
     }
 }
 
-fn connection(access: &AdminAccess, server: Option<&str>) -> Value {
-    let mut connection = json!({ "server": server.unwrap_or(&access.server) });
+fn connection(access: &AdminAccess, server: &str) -> Value {
+    let mut connection = json!({ "server": server });
     if let Some(pem) = &access.ca_pem {
         connection["certificateAuthorityData"] = base64::engine::general_purpose::STANDARD.encode(pem).into();
     }
@@ -219,7 +203,7 @@ struct Entry<'a> {
 impl Entry<'_> {
     async fn enter(self, hub: &Hub, wait: Duration, dry_run: bool, progress: Progress) -> Result<(), Failure> {
         let (name, met) = (self.name, self.met);
-        let profiles: Vec<&str> = self.installation.profiles().iter().map(|profile| profile.as_str()).collect();
+        let profiles = declared::names(&self.installation);
         let object = json!({
             "apiVersion": "fleet.meridian.io/v1alpha1", "kind": "Cluster",
             "metadata": { "name": name.as_str(), "annotations": self.annotations },
@@ -231,8 +215,7 @@ impl Entry<'_> {
         if dry_run {
             call(&format!("cluster {name}"), api.patch(name.as_str(), &params, &Patch::Apply(&object))).await?;
             progress.done(format!(
-                "would install namespace {SYSTEM_NAMESPACE}, the fence policy and the roles of {} in {}",
-                profiles.join(", "),
+                "would install namespace {SYSTEM_NAMESPACE}, the fence policy and the roles of {profiles} in {}",
                 met.access.server
             ));
             progress.done(format!(
@@ -246,10 +229,7 @@ impl Entry<'_> {
             .map_err(|error| Failure::Refused(format!("cluster {name}: {}", chain(&error))))?;
         let changed =
             report.objects.iter().filter(|(_, change)| !matches!(change, Change::Unchanged | Change::Absent)).count();
-        progress.done(format!(
-            "installed the fence policy and the roles of {} ({changed} objects changed)",
-            profiles.join(", ")
-        ));
+        progress.done(format!("installed the fence policy and the roles of {profiles} ({changed} objects changed)"));
         let entered =
             call(&format!("cluster {name}"), api.patch(name.as_str(), &params, &Patch::Apply(&object))).await?;
         progress.done(format!("entered cluster {name} into the fleet"));

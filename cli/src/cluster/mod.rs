@@ -1,5 +1,6 @@
 //! `meridian cluster …`
 
+mod declared;
 pub(crate) mod join;
 mod leave;
 mod look;

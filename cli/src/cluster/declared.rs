@@ -1,0 +1,138 @@
+//! What a join declares of a cluster: what was asked for, else what the fleet knows already.
+
+use crds::cluster::v1alpha1::ClusterSpec;
+use members::install::{Installation, Profile};
+
+use super::join::profile_of;
+use crate::failure::Failure;
+
+/// What the person gave, as far as they gave it.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    pub(super) region: Option<String>,
+    pub(super) zones: Vec<String>,
+    pub(super) profiles: Vec<Profile>,
+    pub(super) server: Option<String>,
+}
+
+/// What is to hold of the cluster.
+#[derive(Debug)]
+pub(super) struct Declared {
+    pub(super) region: String,
+    pub(super) zones: Vec<String>,
+    pub(super) installation: Installation,
+    pub(super) server: String,
+    /// What this changes of what held before, old and new.
+    pub(super) changes: Vec<String>,
+    /// What stays as it is although the kubeconfig says otherwise.
+    pub(super) kept: Option<String>,
+}
+
+/// Decides what holds. A flag that is not given changes nothing of a cluster that joined before: the hub may have another
+/// way to the member than a person's kubeconfig, and whoever may only observe is not to deliver because of an update.
+pub(super) fn declare(asked: Asked, existing: Option<&ClusterSpec>, reached_at: &str) -> Result<Declared, Failure> {
+    let region = asked.region.or_else(|| existing.map(|known| known.region.clone()));
+    let region =
+        region.ok_or_else(|| Failure::Usage("--region is missing; name the region the cluster lies in".to_owned()))?;
+    let zones = match existing {
+        Some(known) if asked.zones.is_empty() => known.zones.clone(),
+        _ => asked.zones,
+    };
+    if zones.is_empty() {
+        return Err(Failure::Usage("--zone is missing; name every zone the cluster lies in".to_owned()));
+    }
+    let before = existing.map(|known| {
+        let profiles: Vec<Profile> = known.profiles.iter().map(|profile| profile_of(*profile)).collect();
+        Installation::new(&profiles)
+    });
+    let installation = match &before {
+        _ if !asked.profiles.is_empty() => Installation::new(&asked.profiles),
+        Some(before) => before.clone(),
+        None => Installation::new(&Profile::ALL),
+    };
+    let known_server = existing.map(|known| known.connection.server.as_str());
+    let server = asked.server.as_deref().or(known_server).unwrap_or(reached_at).to_owned();
+
+    let mut changes = Vec::new();
+    if let Some(before) = before.filter(|before| *before != installation) {
+        changes.push(format!("profiles: {} instead of {}", names(&installation), names(&before)));
+    }
+    if let Some(before) = known_server.filter(|before| *before != server) {
+        changes.push(format!("server: {server} instead of {before}"));
+    }
+    let differs = asked.server.is_none() && server != reached_at;
+    let kept = differs.then(|| {
+        format!("the hub goes on to reach it at {server}; if that is the past, run it with --server {reached_at}")
+    });
+    Ok(Declared { region, zones, installation, server, changes, kept })
+}
+
+/// Profiles, separated by commas.
+pub(super) fn names(installation: &Installation) -> String {
+    let names: Vec<&str> = installation.profiles().iter().map(|profile| profile.as_str()).collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: &str = "https://127.0.0.1:6443";
+    const FROM_THE_HUB: &str = "https://north.example.org";
+
+    fn joined(profiles: &[&str]) -> ClusterSpec {
+        serde_json::from_value(serde_json::json!({
+            "region": "north", "zones": ["n1", "n2"], "uid": "u", "profiles": profiles,
+            "connection": { "server": FROM_THE_HUB },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_is_not_given_stays_as_it_was() {
+        let declared = declare(Asked::default(), Some(&joined(&["observe"])), HERE).unwrap();
+        assert_eq!((declared.region.as_str(), declared.zones.len()), ("north", 2));
+        assert_eq!(declared.installation.profiles(), [Profile::Observe], "an update grants nothing");
+        assert_eq!(declared.server, FROM_THE_HUB);
+        assert_eq!(declared.changes, Vec::<String>::new());
+        let kept = declared.kept.unwrap();
+        assert!(kept.contains(FROM_THE_HUB) && kept.ends_with(&format!("--server {HERE}")), "{kept}");
+    }
+
+    #[test]
+    fn what_is_given_is_told_with_what_it_replaces() {
+        let asked = || Asked {
+            profiles: vec![Profile::Deploy],
+            server: Some("https://new.example.org".to_owned()),
+            ..Asked::default()
+        };
+        let declared = declare(asked(), Some(&joined(&["observe"])), HERE).unwrap();
+        assert_eq!(
+            declared.changes,
+            [
+                "profiles: observe, deploy instead of observe".to_owned(),
+                format!("server: https://new.example.org instead of {FROM_THE_HUB}"),
+            ]
+        );
+        assert_eq!(declared.kept, None);
+        let again = Asked { server: Some(FROM_THE_HUB.to_owned()), ..asked() };
+        let same = declare(again, Some(&joined(&["deploy", "observe"])), HERE).unwrap();
+        assert_eq!(same.changes, Vec::<String>::new(), "the order of profiles means nothing");
+    }
+
+    #[test]
+    fn who_joins_for_the_first_time_is_reached_as_the_person_reaches_it_with_all_profiles() {
+        let asked = |region: Option<&str>, zones: &[&str]| Asked {
+            region: region.map(str::to_owned),
+            zones: zones.iter().map(ToString::to_string).collect(),
+            ..Asked::default()
+        };
+        let declared = declare(asked(Some("north"), &["n1"]), None, HERE).unwrap();
+        assert_eq!(declared.installation.profiles(), Profile::ALL);
+        assert_eq!((declared.server.as_str(), declared.kept), (HERE, None));
+        for (missing, flag) in [(asked(None, &["n1"]), "--region"), (asked(Some("north"), &[]), "--zone")] {
+            let said = declare(missing, None, HERE).unwrap_err().to_string();
+            assert!(said.starts_with(flag), "{said}");
+        }
+    }
+}
