@@ -56,7 +56,8 @@ pub(crate) fn compare(taken: Option<Source<'_>>, shown: Source<'_>) -> Provenanc
 /// person wants exactly it. Another object may take its place: a hub that was rebuilt declares anew.
 pub(crate) fn older<K: ResourceExt>(object: &K, kind: &str, taken: (&str, i64), spec: &Value) -> Option<Refusal> {
     let generation = object.meta().generation.unwrap_or_default();
-    let content = hash_json(spec).map(|hash| hash.to_string()).unwrap_or_default();
+    // Names this step back and no other: what was accepted once is not accepted for ever.
+    let content = hash_json(&(spec, generation, taken.1)).map(|hash| hash.to_string()).unwrap_or_default();
     let accepted = object.annotations().get(labels::ACCEPT_INTENT) == Some(&content);
     if object.uid().as_deref() != Some(taken.0) || generation >= taken.1 || accepted {
         return None;
@@ -108,17 +109,19 @@ mod tests {
                     "annotations": {labels::ACCEPT_INTENT: accepted}}}))
             .unwrap()
         };
-        let content = hash_json(&spec).unwrap().to_string();
+        let content = hash_json(&(&spec, 4, 5)).unwrap().to_string();
         for (uid, generation, accepted, refused) in [
             ("o", 4, "", true),
             ("o", 4, content.as_str(), false),
+            ("o", 3, content.as_str(), true),
             ("o", 5, "", false),
             ("o", 6, "", false),
             ("other", 1, "", false),
         ] {
             let refusal = older(&object(uid, generation, accepted), "mcl", ("o", 5), &spec);
             assert_eq!(refusal.is_some(), refused, "{uid} {generation}");
-            assert!(refusal.is_none_or(|refusal| refusal.message.contains(&content)), "the remedy names the content");
+            let named = hash_json(&(&spec, generation, 5)).unwrap().to_string();
+            assert!(refusal.is_none_or(|refusal| refusal.message.contains(&named)), "the remedy names what it accepts");
         }
     }
 }
