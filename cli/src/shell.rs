@@ -5,6 +5,7 @@ use std::path::Path;
 
 use clap::{CommandFactory, FromArgMatches};
 use clap_complete::Shell;
+use serde::Serialize;
 
 use crate::args::Cli;
 use crate::failure::Failure;
@@ -45,6 +46,16 @@ pub(crate) fn version(format: Format) -> Result<(), Failure> {
 /// Writes data to standard output. A reader that went away, such as `head`, is not an error.
 pub(crate) fn emit(text: &str) -> Result<(), Failure> {
     print(text.as_bytes())
+}
+
+/// What a command that changed something leaves on standard output: programs get the facts, people have read the steps.
+pub(crate) fn outcome<T: Serialize>(format: Format, name: &str, facts: &T) -> Result<(), Failure> {
+    match format {
+        Format::Table | Format::Wide => Ok(()),
+        Format::Name => emit(&format!("{name}\n")),
+        Format::Json => emit(&output::json(facts)?),
+        Format::Yaml => emit(&output::yaml(facts)?),
+    }
 }
 
 fn print(bytes: &[u8]) -> Result<(), Failure> {

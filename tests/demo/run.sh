@@ -52,7 +52,7 @@ tell "What if zone n1 were lost"
 run meridian what-if -A --lose zone=n1
 
 tell "Drain a cluster: each replica leaves when its successor is available elsewhere"
-run meridian cluster drain north-b --wait --timeout 2m
+run meridian cluster drain north-b --yes --wait --timeout 2m
 run kubectl get mapp -A
 run meridian cluster uncordon north-b
 run meridian rebalance catalog -n shop --dry-run

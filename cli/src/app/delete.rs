@@ -1,40 +1,95 @@
 //! Deletes an Application.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use crds::Application;
 use crds::application::v1alpha1::{DeletionPolicy, PendingDeletes};
 use kube::api::DeleteParams;
+use serde::Serialize;
 
-use super::confirm;
-use crate::args::AppArg;
+use super::{confirm, look};
+use crate::args::DeleteArgs;
 use crate::failure::Failure;
 use crate::hub::{Hub, call, watch_until};
+use crate::output::{Format, Table};
 use crate::progress::Progress;
-use crate::shell::emit;
+use crate::shell::{emit, outcome};
+
+/// What becomes of an Application, for programs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    namespace: String,
+    name: String,
+    dry_run: bool,
+    /// `Present`, `Deleting`, `Gone`; `Waits` for a person.
+    state: &'static str,
+    /// What becomes of what it delivered.
+    policy: DeletionPolicy,
+    /// What it declares, as `name (Kind)`.
+    components: Vec<String>,
+    /// Replicas in each cluster when the command began.
+    replicas: BTreeMap<String, i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending_deletes: Option<Box<PendingDeletes>>,
+}
+
+impl Report {
+    fn of(app: &Application, dry_run: bool) -> Self {
+        let mut replicas = BTreeMap::new();
+        for cell in app.status.iter().flat_map(|status| &status.cells) {
+            *replicas.entry(cell.cluster.clone()).or_default() += cell.placed;
+        }
+        Self {
+            namespace: app.metadata.namespace.clone().unwrap_or_default(),
+            name: app.metadata.name.clone().unwrap_or_default(),
+            dry_run,
+            state: if app.metadata.deletion_timestamp.is_some() { "Deleting" } else { "Present" },
+            policy: app.spec.deletion.policy,
+            components: look::components(app),
+            replicas,
+            pending_deletes: None,
+        }
+    }
+
+    fn effect(&self) -> &'static str {
+        match self.policy {
+            DeletionPolicy::Orphan => "what it delivered stays and runs on",
+            DeletionPolicy::Delete => "everything it delivered is deleted in every cluster",
+        }
+    }
+
+    /// What people see of what would go; for programs, all of it.
+    fn show(&self, format: Format) -> Result<(), Failure> {
+        if self.dry_run && matches!(format, Format::Table | Format::Wide) && !self.replicas.is_empty() {
+            let mut table = Table::new(["CLUSTER", "REPLICAS"]);
+            for (cluster, replicas) in &self.replicas {
+                table.row([cluster.clone(), replicas.to_string()]);
+            }
+            return emit(&table.render());
+        }
+        outcome(format, &format!("application/{}", self.name), self)
+    }
+}
 
 /// `meridian app delete`
-pub(super) async fn run(
-    app: &AppArg,
-    yes: bool,
-    timeout: Duration,
-    hub: &Hub,
-    progress: Progress,
-) -> Result<(), Failure> {
-    let namespace = hub.namespace(app.namespace.as_deref());
-    let (name, what) = (app.name.as_str(), format!("application {namespace}/{}", app.name));
-    let object = hub.app(&namespace, name).await?;
-    let keeps = object.spec.deletion.policy == DeletionPolicy::Orphan;
-    let effect = if keeps {
-        "what it delivered stays and runs on"
-    } else {
-        "everything it delivered is deleted in every cluster"
-    };
-    if !yes {
+pub(super) async fn run(args: &DeleteArgs, hub: &Hub, progress: Progress) -> Result<(), Failure> {
+    let namespace = hub.namespace(args.app.namespace.as_deref());
+    let (name, format) = (args.app.name.as_str(), args.output.output);
+    let what = format!("application {namespace}/{name}");
+    let mut report = Report::of(&hub.app(&namespace, name).await?, args.consent.dry_run);
+    let effect = report.effect();
+    let placed: i32 = report.replicas.values().sum();
+    if args.consent.dry_run {
+        report.show(format)?;
+        progress.done(format!("{what} declares {} and runs {placed} replicas; {effect}", report.components.join(", ")));
+        progress.hint("nothing was changed; run it without --dry-run to delete it");
+        return Ok(());
+    }
+    if !args.consent.yes {
         if !progress.interactive() {
             return Err(Failure::Usage("this needs a confirmation and nobody can be asked here; add --yes".to_owned()));
         }
-        let placed = object.status.map(|status| status.placed).unwrap_or_default();
         let question = format!("{what} runs {placed} replicas; {effect}. Type its name to go on:");
         let answer = Progress::ask(&question).map_err(|error| Failure::Failed(error.to_string()))?;
         if answer != name {
@@ -44,22 +99,31 @@ pub(super) async fn run(
     let api = hub.apps(&namespace);
     call(&what, api.delete(name, &DeleteParams::default())).await?;
     progress.done(format!("{what} is being removed; {effect}"));
-    if timeout.is_zero() {
-        return Ok(());
+    report.state = "Deleting";
+    if args.timeout.is_zero() {
+        return report.show(format);
     }
-    let end = watch_until(hub.apps(&namespace), &what, name, timeout, |app| Ok(end_of(app))).await?;
-    match end {
+    match watch_until(hub.apps(&namespace), &what, name, args.timeout, |app| Ok(end_of(app))).await? {
         Some(End::Gone) => {
             progress.done(format!("{what} is gone"));
-            Ok(())
+            report.state = "Gone";
+            report.show(format)
         }
         Some(End::Waits(pending)) => {
-            emit(&confirm::table(&pending))?;
-            Err(confirm::waits(&namespace, name, &pending))
+            let waits = confirm::waits(&namespace, name, &pending);
+            if matches!(format, Format::Table | Format::Wide) {
+                emit(&confirm::table(&pending))?;
+            }
+            (report.state, report.pending_deletes) = ("Waits", Some(pending));
+            report.show(format)?;
+            Err(waits)
         }
-        None => Err(Failure::TimedOut(format!(
-            "{what} is not gone yet; removal goes on: `meridian app describe {name} -n {namespace}`"
-        ))),
+        None => {
+            report.show(format)?;
+            Err(Failure::TimedOut(format!(
+                "{what} is not gone yet; removal goes on: `meridian app describe {name} -n {namespace}`"
+            )))
+        }
     }
 }
 
@@ -80,7 +144,27 @@ fn end_of(app: Option<Application>) -> Option<End> {
 
 #[cfg(test)]
 mod tests {
+    use expect_test::expect;
+
     use super::*;
+
+    #[test]
+    fn what_would_go_is_counted_by_cluster() {
+        let cell = |cell: &str, cluster: &str, placed: i32| {
+            serde_json::json!({ "cell": cell, "cluster": cluster, "region": "n", "zone": "n1", "desired": placed,
+                "placed": placed, "ready": 0, "available": 0, "updated": 0, "revision": "r" })
+        };
+        let app = serde_json::from_value(serde_json::json!({
+            "apiVersion": "fleet.meridian.io/v1alpha1", "kind": "Application",
+            "metadata": { "name": "web", "namespace": "shop" },
+            "spec": { "components": [{ "name": "server", "template": { "kind": "Deployment" } }] },
+            "status": { "cells": [cell("a", "north", 2), cell("b", "north", 1), cell("south", "south", 4)] },
+        }))
+        .unwrap();
+        let report = serde_json::to_string(&Report::of(&app, true)).unwrap();
+        expect![[r#"{"namespace":"shop","name":"web","dryRun":true,"state":"Present","policy":"Delete","components":["server (Deployment)"],"replicas":{"north":3,"south":4}}"#]]
+            .assert_eq(&report);
+    }
 
     #[test]
     fn a_deletion_that_waits_is_not_waited_for() {

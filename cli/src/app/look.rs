@@ -74,19 +74,20 @@ pub(super) async fn describe(app: &AppArg, format: Format, hub: &Hub) -> Result<
     emit(&text.unwrap_or_else(|| description(&object, Timestamp::now())))
 }
 
+/// What it declares, as `name (Kind)`.
+pub(super) fn components(app: &Application) -> Vec<String> {
+    let kind = |template: &serde_json::Value| template["kind"].as_str().unwrap_or("?").to_owned();
+    let all = app.spec.components.iter();
+    all.map(|component| format!("{} ({})", component.name, kind(&component.template))).collect()
+}
+
 fn description(app: &Application, now: Timestamp) -> String {
     let status = app.status.clone().unwrap_or_default();
-    let components: Vec<String> = app
-        .spec
-        .components
-        .iter()
-        .map(|component| format!("{} ({})", component.name, component.template["kind"].as_str().unwrap_or("?")))
-        .collect();
     let decision = status.decision.clone().unwrap_or_default();
     let mut text = output::fields(&[
         ("Name", or_dash(app.metadata.name.as_deref())),
         ("Namespace", or_dash(app.metadata.namespace.as_deref())),
-        ("Components", components.join(", ")),
+        ("Components", components(app).join(", ")),
         ("Revision", or_dash(status.revision.as_deref())),
         ("Decided", age(decision.at.as_ref(), now) + " ago"),
         ("Decision", or_dash(Some(&decision.summary))),

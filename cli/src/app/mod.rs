@@ -32,6 +32,6 @@ pub(crate) async fn run(
             confirm::run(&app, plan.as_deref(), yes, output.output, &hub, progress).await
         }
         AppCommand::Import(args) => import::run(&args, hub, progress).await,
-        AppCommand::Delete { app, yes, timeout } => delete::run(&app, yes, timeout, &hub, progress).await,
+        AppCommand::Delete(args) => delete::run(&args, &hub, progress).await,
     }
 }

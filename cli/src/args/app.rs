@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use vocabulary::ClusterName;
 
-use super::{AppArg, MemberFlags, OutputFlag, time};
+use super::{AppArg, ConsentFlags, MemberFlags, OutputFlag, time};
 
 /// `meridian app …`
 #[derive(Debug, Subcommand)]
@@ -53,16 +53,7 @@ pub(crate) enum AppCommand {
         output: OutputFlag,
     },
     /// Delete an Application and, unless its deletion policy says Orphan, what it delivered
-    Delete {
-        #[command(flatten)]
-        app: AppArg,
-        /// Do not ask
-        #[arg(short, long)]
-        yes: bool,
-        /// Longest time to wait until it is gone; 0s does not wait
-        #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time)]
-        timeout: Duration,
-    },
+    Delete(DeleteArgs),
     /// Allow deletes that wait because they are many. Ends with 4 when only asked what waits
     ConfirmDelete {
         #[command(flatten)]
@@ -78,6 +69,20 @@ pub(crate) enum AppCommand {
     },
     /// Make an Application from what runs in a member; nothing moves and nothing restarts
     Import(ImportArgs),
+}
+
+/// `meridian app delete`
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    #[command(flatten)]
+    pub(crate) app: AppArg,
+    #[command(flatten)]
+    pub(crate) consent: ConsentFlags,
+    /// Longest time to wait until it is gone; 0s does not wait
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time)]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) output: OutputFlag,
 }
 
 /// `meridian app import`

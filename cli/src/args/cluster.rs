@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use crds::cluster::v1alpha1::Profile;
 use vocabulary::ClusterName;
 
-use super::{OutputFlag, time};
+use super::{ConsentFlags, OutputFlag, time};
 
 /// `meridian cluster …`
 #[derive(Debug, Subcommand)]
@@ -33,25 +33,19 @@ pub(crate) enum ClusterCommand {
         /// Name of the cluster
         #[arg(value_name = "CLUSTER")]
         name: ClusterName,
+        #[command(flatten)]
+        output: OutputFlag,
     },
     /// Allow new replicas again; ends a drain too. Nothing moves back by itself
     Uncordon {
         /// Name of the cluster
         #[arg(value_name = "CLUSTER")]
         name: ClusterName,
+        #[command(flatten)]
+        output: OutputFlag,
     },
     /// Move all replicas away, each only after its successor is available elsewhere
-    Drain {
-        /// Name of the cluster
-        #[arg(value_name = "CLUSTER")]
-        name: ClusterName,
-        /// Wait until no Application shows replicas there
-        #[arg(long)]
-        wait: bool,
-        /// Longest time to wait
-        #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time, requires = "wait")]
-        timeout: Duration,
-    },
+    Drain(DrainArgs),
     /// Take a cluster out of the fleet
     #[command(visible_alias = "rm")]
     Remove(RemoveArgs),
@@ -67,6 +61,8 @@ pub(crate) enum ClusterCommand {
         /// Longest time to wait until the hub has taken it
         #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
         wait: Duration,
+        #[command(flatten)]
+        output: OutputFlag,
     },
     /// What a member grants us against what is needed; without CLUSTER, the rights of profiles as YAML
     Permissions(PermissionsArgs),
@@ -144,6 +140,8 @@ pub(crate) struct JoinArgs {
     /// Check everything and say what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputFlag,
 }
 
 /// `meridian cluster replace`
@@ -166,6 +164,26 @@ pub(crate) struct ReplaceArgs {
     /// Check everything and say what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputFlag,
+}
+
+/// `meridian cluster drain`
+#[derive(Debug, Args)]
+pub(crate) struct DrainArgs {
+    /// Name of the cluster
+    #[arg(value_name = "CLUSTER")]
+    pub(crate) name: ClusterName,
+    /// Wait until no Application shows replicas there
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) wait: bool,
+    /// Longest time to wait
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time, requires = "wait")]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) consent: ConsentFlags,
+    #[command(flatten)]
+    pub(crate) output: OutputFlag,
 }
 
 /// `meridian cluster remove`
@@ -180,12 +198,13 @@ pub(crate) struct RemoveArgs {
     /// The cluster is no more: forget it with all that was placed there. Refused while it answers
     #[arg(long, conflicts_with = "delete_workloads")]
     pub(crate) gone: bool,
-    /// Do not ask
-    #[arg(short, long)]
-    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) consent: ConsentFlags,
     /// Longest time to wait until the cluster is gone; 0s does not wait
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time)]
     pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) output: OutputFlag,
 }
 
 /// A profile, as typed.

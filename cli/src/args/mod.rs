@@ -11,8 +11,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub(crate) use app::{AppCommand, ImportArgs, ManifestForm};
-pub(crate) use cluster::{ClusterCommand, JoinArgs, MemberFlags, PermissionsArgs, ProfileArg, RemoveArgs, ReplaceArgs};
+pub(crate) use app::{AppCommand, DeleteArgs, ImportArgs, ManifestForm};
+pub(crate) use cluster::{
+    ClusterCommand, DrainArgs, JoinArgs, MemberFlags, PermissionsArgs, ProfileArg, RemoveArgs, ReplaceArgs,
+};
 pub(crate) use intake::{AcceptArgs, IntakeCommand};
 pub(crate) use plan::{ExplainCommand, RebalanceArgs, WhatIfArgs};
 
@@ -49,6 +51,17 @@ pub(crate) struct OutputFlag {
     /// Form of the output
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
+}
+
+/// Whether to go on.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct ConsentFlags {
+    /// Show what would move or go, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
 }
 
 /// One Application of a namespace.
@@ -120,6 +133,7 @@ mod tests {
             "meridian cluster drain north --timeout 5m",
             "meridian cluster drain north --wait --timeout soon",
             "meridian cluster drain north --wait --timeout -5s",
+            "meridian cluster drain north --wait --dry-run",
             "meridian cluster remove north --gone --delete-workloads",
             "meridian app list -n shop -A",
             "meridian what-if",
@@ -145,6 +159,11 @@ mod tests {
             "meridian cluster ls --hub-context hub -o wide",
             "meridian --hub-kubeconfig f app status catalog -n shop --wait --timeout 1h30m",
             "meridian cluster rm north --gone --yes --timeout 0s",
+            "meridian cluster rm north --dry-run -o yaml",
+            "meridian cluster drain north --dry-run",
+            "meridian cluster drain north --yes --wait --timeout 5m -o json",
+            "meridian cluster uncordon north -o json",
+            "meridian app delete shop --dry-run -o json",
             "meridian explain placement catalog --from a.yaml b.yaml",
             "meridian what-if catalog --lose zone=n1 --lose cluster=s --replicas 3",
             "meridian what-if -f changed.yaml",

@@ -17,9 +17,11 @@ use serde_json::{Value, json};
 use vocabulary::{ClusterName, SYSTEM_NAMESPACE, chain, labels};
 
 use super::declared::{self, Asked, declare};
+use super::look::outcome_of;
 use crate::args::{JoinArgs, MemberFlags, ProfileArg, ReplaceArgs};
 use crate::failure::Failure;
 use crate::hub::{Hub, MANAGER, call, watch_until};
+use crate::output::Format;
 use crate::progress::Progress;
 
 /// Life asked for the first credential; the member may grant less.
@@ -115,7 +117,7 @@ pub(super) async fn join(args: JoinArgs, hub: &Hub, progress: Progress) -> Resul
     });
     let entry =
         Entry { name: &args.name, met: &met, installation: declared.installation, spec, annotations: json!({}) };
-    entry.enter(hub, args.wait, args.dry_run, progress).await
+    entry.enter(hub, args.wait, args.dry_run, args.output.output, progress).await
 }
 
 /// `meridian cluster replace`
@@ -140,7 +142,7 @@ pub(super) async fn replace(args: ReplaceArgs, hub: &Hub, progress: Progress) ->
     });
     let annotations = json!({ labels::REPLACE: met.uid });
     let entry = Entry { name: &args.name, met: &met, installation: Installation::new(&profiles), spec, annotations };
-    entry.enter(hub, args.wait, args.dry_run, progress).await
+    entry.enter(hub, args.wait, args.dry_run, args.output.output, progress).await
 }
 
 /// `meridian cluster update-credential`
@@ -148,6 +150,7 @@ pub(super) async fn update_credential(
     name: &ClusterName,
     member: &MemberFlags,
     wait: Duration,
+    format: Format,
     hub: &Hub,
     progress: Progress,
 ) -> Result<(), Failure> {
@@ -155,7 +158,9 @@ pub(super) async fn update_credential(
     let met = meet(member, progress).await?;
     is_the_cluster(&cluster, &met)?;
     hand_over(name, &met.access, hub, progress).await?;
-    wait_ready(name, hub, wait, cluster.metadata.generation, progress).await
+    let waited = wait_ready(name, hub, wait, cluster.metadata.generation, progress).await;
+    outcome_of(&hub.cluster(name.as_str()).await?, format)?;
+    waited
 }
 
 fn find<'a>(name: &ClusterName, clusters: &'a [Cluster]) -> Option<&'a Cluster> {
@@ -201,7 +206,14 @@ struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    async fn enter(self, hub: &Hub, wait: Duration, dry_run: bool, progress: Progress) -> Result<(), Failure> {
+    async fn enter(
+        self,
+        hub: &Hub,
+        wait: Duration,
+        dry_run: bool,
+        format: Format,
+        progress: Progress,
+    ) -> Result<(), Failure> {
         let (name, met) = (self.name, self.met);
         let profiles = declared::names(&self.installation);
         let object = json!({
@@ -213,7 +225,8 @@ impl Entry<'_> {
         let params = PatchParams { field_validation: Some(kube::api::ValidationDirective::Strict), ..params };
         let api = hub.clusters();
         if dry_run {
-            call(&format!("cluster {name}"), api.patch(name.as_str(), &params, &Patch::Apply(&object))).await?;
+            let would_be =
+                call(&format!("cluster {name}"), api.patch(name.as_str(), &params, &Patch::Apply(&object))).await?;
             progress.done(format!(
                 "would install namespace {SYSTEM_NAMESPACE}, the fence policy and the roles of {profiles} in {}",
                 met.access.server
@@ -222,7 +235,7 @@ impl Entry<'_> {
                 "would enter cluster {name} with Kubernetes {} into the fleet; nothing was changed",
                 met.version
             ));
-            return Ok(());
+            return outcome_of(&would_be, format);
         }
         let report = install::apply(&met.access.client, &self.installation)
             .await
@@ -234,7 +247,9 @@ impl Entry<'_> {
             call(&format!("cluster {name}"), api.patch(name.as_str(), &params, &Patch::Apply(&object))).await?;
         progress.done(format!("entered cluster {name} into the fleet"));
         hand_over(name, &met.access, hub, progress).await?;
-        wait_ready(name, hub, wait, entered.metadata.generation, progress).await
+        let waited = wait_ready(name, hub, wait, entered.metadata.generation, progress).await;
+        outcome_of(&hub.cluster(name.as_str()).await?, format)?;
+        waited
     }
 }
 

@@ -1,14 +1,16 @@
 //! Takes a cluster out of the fleet.
 
-use crds::condition::READY;
+use crds::{Cluster, condition};
 use kube::api::DeleteParams;
 use serde_json::json;
-use vocabulary::labels;
+use vocabulary::{ClusterName, labels};
 
+use super::look::state;
+use super::residents::{Report, apps, residents};
 use crate::args::RemoveArgs;
 use crate::failure::Failure;
 use crate::hub::{Hub, call, watch_until};
-use crate::output::condition;
+use crate::output;
 use crate::progress::Progress;
 
 /// Asks a person to type a name, unless they said yes already.
@@ -23,70 +25,178 @@ pub(super) fn confirm(yes: bool, question: &str, name: &str, progress: Progress)
     if answer == name { Ok(()) } else { Err(Failure::Refused("not confirmed; nothing was changed".to_owned())) }
 }
 
+/// What becomes of what runs in a cluster that leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Farewell {
+    Release,
+    Delete,
+    /// The cluster is no more: nothing can be done there.
+    Forget,
+}
+
+impl Farewell {
+    fn of(args: &RemoveArgs) -> Self {
+        match (args.gone, args.delete_workloads) {
+            (true, _) => Self::Forget,
+            (false, true) => Self::Delete,
+            (false, false) => Self::Release,
+        }
+    }
+
+    fn effect(self) -> &'static str {
+        match self {
+            Self::Release => "what Meridian delivered there stays and runs on, without belonging to Meridian",
+            Self::Delete => "what Meridian delivered there moves elsewhere and is deleted there",
+            Self::Forget => {
+                "what was placed there is forgotten and not cleaned up: if it still runs, it runs on without belonging to \
+                 Meridian, beside the replicas that take its place"
+            }
+        }
+    }
+
+    /// What tells the operator so: an annotation that names this very cluster.
+    fn annotation(self, cluster: &Cluster) -> Option<(&'static str, String)> {
+        match self {
+            Self::Release => None,
+            Self::Delete => Some((labels::DELETE_WORKLOADS, cluster.metadata.uid.clone().unwrap_or_default())),
+            Self::Forget => Some((labels::GONE, cluster.spec.uid.clone())),
+        }
+    }
+
+    /// Who still answers is not gone: it would not be forgotten, and would leave in another way than was asked for.
+    fn refuse(self, cluster: &Cluster) -> Result<(), Failure> {
+        if self != Self::Forget || is_silent(cluster) {
+            return Ok(());
+        }
+        let name = cluster.metadata.name.as_deref().unwrap_or_default();
+        Err(Failure::Refused(format!(
+            "cluster {name} answers, so it is not gone; `meridian cluster remove {name}` releases what runs there"
+        )))
+    }
+}
+
+/// Whether nothing is known of the member now, as far as the hub shows.
+fn is_silent(cluster: &Cluster) -> bool {
+    let conditions = cluster.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    output::condition(conditions, condition::READY).is_none_or(|ready| ready.status == "Unknown")
+}
+
+/// The way out for a cluster that nobody can reach any more.
+fn if_gone(name: &ClusterName) -> String {
+    format!("{name} does not answer: if it is gone for good, `meridian cluster remove {name} --gone` forgets it")
+}
+
 /// `meridian cluster remove`
 pub(super) async fn remove(args: RemoveArgs, hub: &Hub, progress: Progress) -> Result<(), Failure> {
-    let name = args.name.as_str();
+    let (name, format) = (args.name.as_str(), args.output.output);
     let cluster = hub.cluster(name).await?;
-    let ready = cluster.status.as_ref().and_then(|status| condition(&status.conditions, READY));
-    if args.gone && ready.is_some_and(|ready| ready.status != "Unknown") {
-        return Err(Failure::Refused(format!(
-            "cluster {name} answers, so it is not gone; `meridian cluster remove {name}` releases what runs there"
-        )));
-    }
-    let apps = cluster.status.as_ref().map(|status| status.apps).unwrap_or_default();
-    let what = if args.gone {
-        "what was placed there is forgotten: if it still runs, it runs on without belonging to Meridian, beside the replicas \
-         that take its place"
-    } else if args.delete_workloads {
-        "what Meridian delivered there moves elsewhere and is deleted there"
-    } else {
-        "what Meridian delivered there stays and runs on, without belonging to Meridian"
+    let farewell = Farewell::of(&args);
+    farewell.refuse(&cluster)?;
+    let effect = farewell.effect();
+    let mut report = Report {
+        cluster: name,
+        dry_run: args.consent.dry_run,
+        state: state(&cluster),
+        effect,
+        applications: residents(&args.name, args.consent.dry_run, format, hub).await?,
+        apps: apps(&cluster),
     };
+    if args.consent.dry_run {
+        report.show(format)?;
+        progress.done(format!("{}; {effect}", report.sum()));
+        progress.hint("nothing was changed; run it without --dry-run to remove the cluster");
+        return Ok(());
+    }
     confirm(
-        args.yes,
-        &format!("{apps} applications have objects in {name}; {what}. Type the name of the cluster to go on:"),
+        args.consent.yes,
+        &format!(
+            "{} applications have objects in {name}; {effect}. Type the name of the cluster to go on:",
+            report.apps
+        ),
         name,
         progress,
     )?;
-    if args.delete_workloads {
-        let uid = cluster.metadata.uid.clone().unwrap_or_default();
-        hub.patch_cluster(name, json!({ "metadata": { "annotations": { labels::DELETE_WORKLOADS: uid } } })).await?;
-    }
-    if args.gone {
-        let change = json!({ "metadata": { "annotations": { labels::GONE: cluster.spec.uid } } });
-        hub.patch_cluster(name, change).await?;
+    if let Some((key, value)) = farewell.annotation(&cluster) {
+        hub.patch_cluster(name, json!({ "metadata": { "annotations": { key: value } } })).await?;
     }
     let api = hub.clusters();
     call(&format!("cluster {name}"), api.delete(name, &DeleteParams::default())).await?;
-    progress.done(format!("cluster {name} is leaving; {what}"));
-    if args.timeout.is_zero() {
-        return Ok(());
-    }
-    let mut left = apps;
-    let gone = watch_until(hub.clusters(), &format!("cluster {name}"), name, args.timeout, |cluster| {
-        let Some(cluster) = cluster else { return Ok(Some(())) };
-        let now = cluster.status.map(|status| status.apps).unwrap_or_default();
-        if now != left {
-            left = now;
+    progress.done(format!("cluster {name} is leaving; {effect}"));
+    report.state = "Leaving";
+    let mut silent = false;
+    let mut follow = |cluster: &Cluster| {
+        let left = apps(cluster);
+        if left != report.apps {
+            report.apps = left;
             progress.doing(format!("{left} applications have objects there"));
         }
-        Ok(None)
-    })
-    .await?;
-    match gone {
-        Some(()) => {
-            progress.done(format!("cluster {name} is gone from the fleet"));
-            Ok(())
+        // Told at once: a person who waits in vain ends this before the time is over.
+        let was_silent = std::mem::replace(&mut silent, farewell != Farewell::Forget && is_silent(cluster));
+        if silent && !was_silent {
+            progress.hint(if_gone(&args.name));
         }
-        None => Err(Failure::TimedOut(format!(
-            "{left} applications still have objects in {name}; removal goes on: `meridian cluster describe {name}`{}",
-            if ready.is_some_and(|ready| ready.status == "Unknown") && !args.gone {
-                format!(
-                    "; it does not answer: if it is gone for good, `meridian cluster remove {name} --gone` forgets it"
-                )
-            } else {
-                String::new()
-            }
-        ))),
+    };
+    let gone = if args.timeout.is_zero() {
+        follow(&cluster);
+        None
+    } else {
+        watch_until(hub.clusters(), &format!("cluster {name}"), name, args.timeout, |cluster| {
+            let Some(cluster) = cluster else { return Ok(Some(())) };
+            follow(&cluster);
+            Ok(None)
+        })
+        .await?
+    };
+    if gone.is_some() {
+        (report.state, report.apps) = ("Gone", 0);
+        progress.done(format!("cluster {name} is gone from the fleet"));
+    }
+    report.show(format)?;
+    if gone.is_some() || args.timeout.is_zero() {
+        return Ok(());
+    }
+    let why = if silent { format!("; {}", if_gone(&args.name)) } else { String::new() };
+    Err(Failure::TimedOut(format!(
+        "{} applications still have objects in {name}; removal goes on: `meridian cluster describe {name}`{why}",
+        report.apps
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster(ready: Option<&str>) -> Cluster {
+        let condition = |status| {
+            json!({ "type": "Ready", "status": status, "reason": "", "message": "",
+                    "lastTransitionTime": "2026-11-02T03:04:05Z" })
+        };
+        serde_json::from_value(json!({
+            "apiVersion": "fleet.meridian.io/v1alpha1", "kind": "Cluster",
+            "metadata": { "name": "north", "uid": "of-the-object" },
+            "spec": { "region": "n", "zones": ["n1"], "uid": "of-the-member", "connection": { "server": "https://n" } },
+            "status": { "apps": 1, "conditions": ready.into_iter().map(condition).collect::<Vec<_>>() },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn only_who_does_not_answer_is_forgotten() {
+        for silent in [Some("Unknown"), None] {
+            assert!(Farewell::Forget.refuse(&cluster(silent)).is_ok(), "{silent:?}");
+        }
+        for answers in ["True", "False"] {
+            let refused = Farewell::Forget.refuse(&cluster(Some(answers)));
+            assert!(matches!(refused, Err(Failure::Refused(_))), "{answers}");
+            assert!(Farewell::Release.refuse(&cluster(Some(answers))).is_ok());
+        }
+    }
+
+    #[test]
+    fn what_is_asked_of_the_operator_names_the_cluster_it_is_meant_for() {
+        let cluster = cluster(None);
+        assert_eq!(Farewell::Release.annotation(&cluster), None);
+        assert_eq!(Farewell::Delete.annotation(&cluster), Some((labels::DELETE_WORKLOADS, "of-the-object".to_owned())));
+        assert_eq!(Farewell::Forget.annotation(&cluster), Some((labels::GONE, "of-the-member".to_owned())));
     }
 }

@@ -8,7 +8,7 @@ use vocabulary::ClusterName;
 use crate::failure::Failure;
 use crate::hub::Hub;
 use crate::output::{self, Format, Table, age, or_dash, structured};
-use crate::shell::emit;
+use crate::shell::{emit, outcome};
 
 /// `meridian cluster list`
 pub(super) async fn list(format: Format, hub: &Hub) -> Result<(), Failure> {
@@ -61,7 +61,8 @@ fn name(cluster: &Cluster) -> &str {
     cluster.metadata.name.as_deref().unwrap_or_default()
 }
 
-fn state(cluster: &Cluster) -> &'static str {
+/// What is wanted of the cluster, in one word.
+pub(super) fn state(cluster: &Cluster) -> &'static str {
     if cluster.metadata.deletion_timestamp.is_some() {
         "Leaving"
     } else if cluster.spec.drain {
@@ -78,6 +79,11 @@ pub(super) async fn describe(name: &ClusterName, format: Format, hub: &Hub) -> R
     let cluster = hub.cluster(name.as_str()).await?;
     let text = structured(format, &output::object(&cluster)?)?;
     emit(&text.unwrap_or_else(|| description(&cluster, Timestamp::now())))
+}
+
+/// What a command leaves of a cluster: for programs the object as it is now.
+pub(super) fn outcome_of(cluster: &Cluster, format: Format) -> Result<(), Failure> {
+    outcome(format, &format!("cluster/{}", name(cluster)), &output::object(cluster)?)
 }
 
 fn description(cluster: &Cluster, now: Timestamp) -> String {

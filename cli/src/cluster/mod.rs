@@ -5,6 +5,7 @@ pub(crate) mod join;
 mod leave;
 mod look;
 mod permissions;
+mod residents;
 mod standing;
 
 use crate::args::ClusterCommand;
@@ -21,16 +22,18 @@ pub(crate) async fn run(
     match command {
         ClusterCommand::Join(args) => join::join(args, &hub().await?, progress).await,
         ClusterCommand::Replace(args) => join::replace(args, &hub().await?, progress).await,
-        ClusterCommand::UpdateCredential { name, member, wait } => {
-            join::update_credential(&name, &member, wait, &hub().await?, progress).await
+        ClusterCommand::UpdateCredential { name, member, wait, output } => {
+            join::update_credential(&name, &member, wait, output.output, &hub().await?, progress).await
         }
         ClusterCommand::List { output } => look::list(output.output, &hub().await?).await,
         ClusterCommand::Describe { name, output } => look::describe(&name, output.output, &hub().await?).await,
-        ClusterCommand::Cordon { name } => standing::cordon(&name, &hub().await?, progress).await,
-        ClusterCommand::Uncordon { name } => standing::uncordon(&name, &hub().await?, progress).await,
-        ClusterCommand::Drain { name, wait, timeout } => {
-            standing::drain(&name, wait.then_some(timeout), &hub().await?, progress).await
+        ClusterCommand::Cordon { name, output } => {
+            standing::cordon(&name, output.output, &hub().await?, progress).await
         }
+        ClusterCommand::Uncordon { name, output } => {
+            standing::uncordon(&name, output.output, &hub().await?, progress).await
+        }
+        ClusterCommand::Drain(args) => standing::drain(&args, &hub().await?, progress).await,
         ClusterCommand::Remove(args) => leave::remove(args, &hub().await?, progress).await,
         ClusterCommand::Permissions(args) => permissions::run(args, hub, progress).await,
     }

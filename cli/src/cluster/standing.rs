@@ -4,70 +4,103 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::Duration;
 
-use crds::{Application, Cluster};
+use crds::Application;
 use futures::StreamExt;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::json;
 use vocabulary::ClusterName;
 
+use super::look::{outcome_of, state};
+use super::residents::{Report, apps, replicas_in, residents};
+use crate::args::DrainArgs;
 use crate::failure::Failure;
 use crate::hub::{Hub, refusal, watch_until};
+use crate::output::Format;
 use crate::progress::Progress;
 
 /// What goes along with the last replicas is gone by then.
 const AFTERWARDS: Duration = Duration::from_secs(10);
 
 /// `meridian cluster cordon`
-pub(super) async fn cordon(name: &ClusterName, hub: &Hub, progress: Progress) -> Result<(), Failure> {
+pub(super) async fn cordon(name: &ClusterName, format: Format, hub: &Hub, progress: Progress) -> Result<(), Failure> {
     hub.cluster(name.as_str()).await?;
-    hub.patch_cluster(name.as_str(), json!({ "spec": { "cordoned": true } })).await?;
+    let cluster = hub.patch_cluster(name.as_str(), json!({ "spec": { "cordoned": true } })).await?;
     progress.done(format!("cluster {name} takes no new replicas; what runs there stays"));
-    Ok(())
+    outcome_of(&cluster, format)
 }
 
 /// `meridian cluster uncordon`
-pub(super) async fn uncordon(name: &ClusterName, hub: &Hub, progress: Progress) -> Result<(), Failure> {
+pub(super) async fn uncordon(name: &ClusterName, format: Format, hub: &Hub, progress: Progress) -> Result<(), Failure> {
     hub.cluster(name.as_str()).await?;
-    hub.patch_cluster(name.as_str(), json!({ "spec": { "cordoned": false, "drain": false } })).await?;
+    let cluster = hub.patch_cluster(name.as_str(), json!({ "spec": { "cordoned": false, "drain": false } })).await?;
     progress.done(format!("cluster {name} takes new replicas again; nothing moves back by itself"));
     progress.hint("`meridian rebalance APP --dry-run` shows what a rebalance would move");
-    Ok(())
+    outcome_of(&cluster, format)
 }
 
 /// `meridian cluster drain`
-pub(super) async fn drain(
-    name: &ClusterName,
-    wait: Option<Duration>,
-    hub: &Hub,
-    progress: Progress,
-) -> Result<(), Failure> {
-    hub.cluster(name.as_str()).await?;
-    hub.patch_cluster(name.as_str(), json!({ "spec": { "drain": true } })).await?;
-    progress.done(format!("cluster {name} is draining: each replica leaves when its successor is available elsewhere"));
-    let Some(limit) = wait else { return Ok(()) };
-    match vacated(name, limit, hub, progress).await? {
-        Some(()) => {
-            let apps = |cluster: &Cluster| cluster.status.as_ref().map(|status| status.apps).unwrap_or_default();
-            let what = format!("cluster {name}");
-            // What went along with the replicas is deleted after them.
-            let emptied = watch_until(hub.clusters(), &what, name.as_str(), limit.min(AFTERWARDS), |cluster| {
-                let Some(cluster) = cluster else { return Err(Failure::NotFound(format!("{what} is gone"))) };
-                Ok((apps(&cluster) == 0).then_some(()))
-            });
-            if emptied.await?.is_none() {
-                let stays = apps(&hub.cluster(name.as_str()).await?);
-                progress.warn(format!(
-                    "{stays} applications keep objects in {name}: StatefulSets and what runs once are never moved"
-                ));
-            }
-            progress.done(format!("no replicas are left in {name}"));
-            Ok(())
-        }
-        None => Err(Failure::TimedOut(format!(
-            "applications still have replicas in {name}; draining goes on. `meridian app list -A` shows which found no place"
-        ))),
+pub(super) async fn drain(args: &DrainArgs, hub: &Hub, progress: Progress) -> Result<(), Failure> {
+    let (name, format) = (&args.name, args.output.output);
+    let cluster = hub.cluster(name.as_str()).await?;
+    let mut report = Report {
+        cluster: name.as_str(),
+        dry_run: args.consent.dry_run,
+        state: state(&cluster),
+        effect: "each replica leaves when its successor is available elsewhere",
+        applications: residents(name, args.consent.dry_run, format, hub).await?,
+        apps: apps(&cluster),
+    };
+    if args.consent.dry_run {
+        report.show(format)?;
+        progress.done(format!("{}; {}", report.sum(), report.effect));
+        progress.hint(format!(
+            "nothing was changed; `meridian what-if -A --lose cluster={name}` shows who would find a place elsewhere"
+        ));
+        return Ok(());
     }
+    // What drains already moves nothing more by being asked for again.
+    if !cluster.spec.drain {
+        progress.consent(
+            args.consent.yes,
+            &format!("Move the replicas of {} applications away from {name}?", report.apps),
+        )?;
+    }
+    hub.patch_cluster(name.as_str(), json!({ "spec": { "drain": true } })).await?;
+    progress.done(format!("cluster {name} is draining: {}", report.effect));
+    report.state = "Draining";
+    if !args.wait {
+        return report.show(format);
+    }
+    let vacated = vacated(name, args.timeout, hub, progress).await?.is_some();
+    if vacated {
+        report.apps = emptied(name, args.timeout.min(AFTERWARDS), hub, progress).await?;
+        report.state = "Drained";
+        progress.done(format!("no replicas are left in {name}"));
+    }
+    report.show(format)?;
+    if vacated {
+        return Ok(());
+    }
+    Err(Failure::TimedOut(format!(
+        "applications still have replicas in {name}; draining goes on. `meridian app list -A` shows which found no place"
+    )))
+}
+
+/// Waits until what went along with the replicas is deleted after them; who still has objects there.
+async fn emptied(name: &ClusterName, limit: Duration, hub: &Hub, progress: Progress) -> Result<i64, Failure> {
+    let what = format!("cluster {name}");
+    let emptied = watch_until(hub.clusters(), &what, name.as_str(), limit, |cluster| {
+        let Some(cluster) = cluster else { return Err(Failure::NotFound(format!("{what} is gone"))) };
+        Ok((apps(&cluster) == 0).then_some(()))
+    });
+    if emptied.await?.is_some() {
+        return Ok(0);
+    }
+    let stays = apps(&hub.cluster(name.as_str()).await?);
+    progress
+        .warn(format!("{stays} applications keep objects in {name}: StatefulSets and what runs once are never moved"));
+    Ok(stays)
 }
 
 /// Waits until no Application shows replicas in the cluster, and until that was decided after the drain.
@@ -115,9 +148,4 @@ async fn vacated(name: &ClusterName, limit: Duration, hub: &Hub, progress: Progr
 fn title(app: &Application) -> String {
     let metadata = &app.metadata;
     format!("{}/{}", metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
-}
-
-fn replicas_in(app: &Application, cluster: &ClusterName) -> i32 {
-    let cells = app.status.iter().flat_map(|status| &status.cells);
-    cells.filter(|cell| cell.cluster == cluster.as_str()).map(|cell| cell.placed).sum()
 }

@@ -37,7 +37,7 @@ pub(crate) async fn run(
         pod.cpu_milli,
         pod.memory_mi,
         tables::PRECEDENCE,
-        tables::cells(&outcome),
+        tables::cells(&outcome, &fleet.display_names, output.output),
         tables::remarks(&outcome),
     );
     if let Some(last) = object.status.as_ref().and_then(|status| status.decision.as_ref()) {

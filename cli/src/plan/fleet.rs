@@ -25,6 +25,8 @@ pub(crate) struct Fleet {
     pub(super) topology: Topology,
     pub(super) apps: Vec<Application>,
     pub(super) remarks: Vec<String>,
+    /// Names of cells for people, where they have one.
+    pub(super) display_names: BTreeMap<String, String>,
     policies: Vec<PlacementPolicy>,
     reserved: BTreeMap<(String, String), Amounts>,
 }
@@ -114,6 +116,11 @@ impl Fleet {
                 stored(cluster, from_files, &kinds, &mut remarks)
             })
             .collect();
+        let display_names = documents
+            .cells
+            .iter()
+            .filter_map(|cell| Some((cell.metadata.name.clone()?, cell.spec.display_name.clone()?)))
+            .collect();
         let cells = documents
             .cells
             .iter()
@@ -128,7 +135,7 @@ impl Fleet {
         remarks.extend(
             problems.into_iter().map(|problem| format!("{} {}: {}", problem.kind, problem.name, problem.message)),
         );
-        Self { topology, apps: documents.apps, remarks, policies: documents.policies, reserved }
+        Self { topology, apps: documents.apps, remarks, display_names, policies: documents.policies, reserved }
     }
 
     /// An Application by name.

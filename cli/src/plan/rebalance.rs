@@ -28,7 +28,9 @@ pub(crate) async fn run(
     let plan =
         object.status.as_ref().and_then(|status| status.decision.as_ref()).and_then(|last| last.rebalance_plan.clone());
     let text = structured(args.output.output, &json!({ "moves": moves, "plan": plan, "decision": outcome }))?;
-    emit(&text.unwrap_or_else(|| format!("{}\n{}", tables::cells(&outcome), tables::remarks(&outcome))))?;
+    emit(&text.unwrap_or_else(|| {
+        format!("{}\n{}", tables::cells(&outcome, &fleet.display_names, args.output.output), tables::remarks(&outcome))
+    }))?;
     if moves == 0 {
         progress.done("there is nothing a rebalance would gain");
         return Ok(());

@@ -1,8 +1,10 @@
 //! Decisions as tables.
 
+use std::collections::BTreeMap;
+
 use domain::placement::{CellExplanation, Eligibility, Outcome, Spread};
 
-use crate::output::Table;
+use crate::output::{Format, Table, or_dash};
 
 /// How the rules of a decision rank; printed with every explanation.
 pub(super) const PRECEDENCE: &str = "\
@@ -10,11 +12,16 @@ Rules, the first ones win: 1 eligibility (selectors, taints, cordon, kinds, heal
 max, pairs)  3 no running replica moves  4 min, spread, surviveLoss  5 shares  6 weights; tiers order them.
 ";
 
-/// Per cell: numbers, whether it may take replicas, and what bound.
-pub(super) fn cells(outcome: &Outcome) -> String {
-    let mut table = Table::new(["CELL", "CLUSTER", "REGION", "ZONE", "NOW", "DECIDED", "FITS", "VERDICT", "WHY"]);
+/// Per cell: numbers, whether it may take replicas, and what bound; in the wide form with its name for people.
+pub(super) fn cells(outcome: &Outcome, display_names: &BTreeMap<String, String>, format: Format) -> String {
+    let named = format == Format::Wide;
+    let mut header = vec!["CELL", "CLUSTER", "REGION", "ZONE", "NOW", "DECIDED", "FITS", "VERDICT", "WHY"];
+    if named {
+        header.insert(1, "DISPLAY NAME");
+    }
+    let mut table = Table::new(header);
     for cell in &outcome.cells {
-        table.row([
+        let mut row = vec![
             cell.cell.to_string(),
             cell.cluster.to_string(),
             cell.region.clone(),
@@ -24,7 +31,11 @@ pub(super) fn cells(outcome: &Outcome) -> String {
             cell.capacity.to_string(),
             verdict(cell).to_owned(),
             why(cell),
-        ]);
+        ];
+        if named {
+            row.insert(1, or_dash(display_names.get(cell.cell.as_str()).map(String::as_str)));
+        }
+        table.row(row);
     }
     table.render()
 }

@@ -44,7 +44,7 @@ pub(crate) async fn run(
     if let Some(text) = structured(args.output.output, &json!({ "lost": lost, "decision": outcome }))? {
         return emit(&text);
     }
-    let mut text = tables::cells(&outcome);
+    let mut text = tables::cells(&outcome, &fleet.display_names, args.output.output);
     text.push('\n');
     text.push_str(&tables::remarks(&outcome));
     if !losses.is_empty() {

@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name":"Kind","type":"string","jsonPath":".spec.unitKind"}"#,
     printcolumn = r#"{"name":"Pair","type":"string","jsonPath":".spec.pair"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name":"Display Name","type":"string","priority":1,"jsonPath":".spec.displayName"}"#,
     printcolumn = r#"{"name":"Message","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].message"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -50,7 +51,7 @@ pub struct CellSpec {
     /// Which half of a pair the cell is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pair: Option<Pair>,
-    /// Name for people, for example `RZ01A`.
+    /// Name for people, for example `RZ01A`; shown in tables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub display_name: Option<String>,

@@ -113,7 +113,7 @@ impl Running {
         let cluster = |verb: &str, cluster: &str| fleet.meridian(&["cluster", verb, cluster]).map(drop);
         match work {
             Work::Cordon(name) => return cluster("cordon", name),
-            Work::Drain(name) => return cluster("drain", name),
+            Work::Drain(name) => return fleet.meridian(&["cluster", "drain", name, "--yes"]).map(drop),
             Work::Uncordon(name) => return cluster("uncordon", name),
             Work::Create { app, .. } => {
                 if fleet.get("hub", "mapp", NAMESPACE, app)?.is_some() {

@@ -112,7 +112,7 @@ pub(crate) async fn a_job_that_runs_once_is_not_run_again_when_its_cluster_is_dr
         Ok((job["status"]["succeeded"] == 1).then_some(()))
     })
     .await?;
-    fleet.meridian(&["cluster", "drain", home])?;
+    fleet.meridian(&["cluster", "drain", home, "--yes"])?;
     fleet
         .app_until("once", "web", "the workload has left", |app| {
             !desired(app).contains(home) && app.status.as_ref().is_some_and(|status| status.available == 6)

@@ -107,7 +107,7 @@ pub(crate) async fn drain_is_never_below_desired_and_nothing_moves_back(fleet: &
 
     let history = History::follow(fleet, &MEMBERS, DEPLOYMENTS, "drain").await?;
     let is_ready = |app: &crds::Application| condition(app, "Ready").is_some_and(|(ready, _)| ready == "True");
-    fleet.meridian(&["cluster", "drain", "north-b"])?;
+    fleet.meridian(&["cluster", "drain", "north-b", "--yes"])?;
     let moved = fleet
         .app_until("drain", "web", "moved", |app| {
             !desired(app).contains("north-b")
@@ -115,7 +115,7 @@ pub(crate) async fn drain_is_never_below_desired_and_nothing_moves_back(fleet: &
                 && is_ready(app)
         })
         .await?;
-    fleet.meridian(&["cluster", "drain", "north-b", "--wait", "--timeout", "60s"])?;
+    fleet.meridian(&["cluster", "drain", "north-b", "--yes", "--wait", "--timeout", "60s"])?;
     ensure!(fleet.get("north-b", "deployment", "drain", "web")?.is_none(), "the drained cluster is empty");
     history.available_at_least(9)?;
 

@@ -1,0 +1,143 @@
+//! Who has something in a cluster, by what the hub shows.
+
+use crds::{Application, Cluster};
+use serde::Serialize;
+use vocabulary::ClusterName;
+
+use crate::failure::Failure;
+use crate::hub::Hub;
+use crate::output::{Format, Table};
+use crate::shell::{emit, outcome};
+
+/// An Application that runs in the cluster.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Resident {
+    namespace: String,
+    name: String,
+    /// Replicas the cluster is told to run.
+    replicas: i32,
+}
+
+/// What a command that empties a cluster has to say to programs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Report<'a> {
+    pub(super) cluster: &'a str,
+    pub(super) dry_run: bool,
+    /// How the cluster stands at the end, in one word.
+    pub(super) state: &'static str,
+    /// What becomes of what runs there.
+    pub(super) effect: &'a str,
+    /// Who had replicas there when the command began.
+    pub(super) applications: Vec<Resident>,
+    /// Applications with any object there at the end.
+    pub(super) apps: i64,
+}
+
+impl Report<'_> {
+    /// A table when nothing was done, as nothing else tells of it; else what programs asked for.
+    pub(super) fn show(&self, format: Format) -> Result<(), Failure> {
+        if self.dry_run && matches!(format, Format::Table | Format::Wide) && !self.applications.is_empty() {
+            return emit(&self.table());
+        }
+        outcome(format, &format!("cluster/{}", self.cluster), self)
+    }
+
+    fn table(&self) -> String {
+        let mut table = Table::new(["NAMESPACE", "NAME", "REPLICAS"]);
+        for resident in &self.applications {
+            table.row([resident.namespace.clone(), resident.name.clone(), resident.replicas.to_string()]);
+        }
+        table.render()
+    }
+
+    /// Numbers for people: what runs there, and what else is there.
+    pub(super) fn sum(&self) -> String {
+        let replicas: i32 = self.applications.iter().map(|resident| resident.replicas).sum();
+        let running = self.applications.len();
+        let others = self.apps - i64::try_from(running).unwrap_or(i64::MAX);
+        let other = if others > 0 { format!(", and {others} more have other objects there") } else { String::new() };
+        format!("{running} applications run {replicas} replicas in {}{other}", self.cluster)
+    }
+}
+
+/// Applications with any object in the cluster.
+pub(super) fn apps(cluster: &Cluster) -> i64 {
+    cluster.status.as_ref().map(|status| status.apps).unwrap_or_default()
+}
+
+/// Who has replicas there, by namespace and name. People who change something read steps, and nothing is read for them.
+pub(super) async fn residents(
+    name: &ClusterName,
+    dry_run: bool,
+    format: Format,
+    hub: &Hub,
+) -> Result<Vec<Resident>, Failure> {
+    if !dry_run && !matches!(format, Format::Json | Format::Yaml) {
+        return Ok(Vec::new());
+    }
+    Ok(of(&hub.all_apps(None, None).await?, name))
+}
+
+fn of(apps: &[Application], name: &ClusterName) -> Vec<Resident> {
+    apps.iter()
+        .map(|app| Resident {
+            namespace: app.metadata.namespace.clone().unwrap_or_default(),
+            name: app.metadata.name.clone().unwrap_or_default(),
+            replicas: replicas_in(app, name),
+        })
+        .filter(|resident| resident.replicas > 0)
+        .collect()
+}
+
+/// Replicas the cluster is told to run of an Application.
+pub(super) fn replicas_in(app: &Application, cluster: &ClusterName) -> i32 {
+    let cells = app.status.iter().flat_map(|status| &status.cells);
+    cells.filter(|cell| cell.cluster == cluster.as_str()).map(|cell| cell.placed).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use serde_json::json;
+
+    use super::*;
+
+    fn app(name: &str, placed: &[(&str, i32)]) -> Application {
+        let cells: Vec<_> = placed
+            .iter()
+            .map(|(cluster, placed)| {
+                json!({ "cell": cluster, "cluster": cluster, "region": "n", "zone": "n1", "desired": 9, "placed": placed,
+                        "ready": 0, "available": 0, "updated": 0, "revision": "r" })
+            })
+            .collect();
+        serde_json::from_value(json!({
+            "apiVersion": "fleet.meridian.io/v1alpha1", "kind": "Application",
+            "metadata": { "name": name, "namespace": "shop" }, "spec": { "components": [] }, "status": { "cells": cells },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn who_runs_there_is_counted_by_what_the_cluster_is_told_to_run() {
+        let apps = [app("web", &[("north", 2), ("north", 1), ("south", 5)]), app("left", &[("north", 0)])];
+        let north: ClusterName = "north".parse().unwrap();
+        let report = Report {
+            cluster: "north",
+            dry_run: true,
+            state: "Open",
+            effect: "it moves",
+            applications: of(&apps, &north),
+            apps: 3,
+        };
+        assert_eq!(report.sum(), "1 applications run 3 replicas in north, and 2 more have other objects there");
+        expect![[r"
+            NAMESPACE   NAME   REPLICAS
+            shop        web           3
+        "]]
+        .assert_eq(&report.table());
+        expect![[r#"{"cluster":"north","dryRun":true,"state":"Open","effect":"it moves","applications":[{"namespace":"shop","name":"web","replicas":3}],"apps":3}"#]]
+            .assert_eq(&serde_json::to_string(&report).unwrap());
+    }
+}
