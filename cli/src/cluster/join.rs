@@ -157,8 +157,9 @@ pub(super) async fn update_credential(
     let cluster = hub.cluster(name.as_str()).await?;
     let met = meet(member, progress).await?;
     is_the_cluster(&cluster, &met)?;
-    hand_over(name, &met.access, hub, progress).await?;
-    let waited = wait_ready(name, hub, wait, cluster.metadata.generation, progress).await;
+    let delivers = cluster.spec.profiles.iter().any(|known| profile_of(*known) == Profile::Deploy);
+    hand_over(name, &met.access, delivers, hub, progress).await?;
+    let waited = wait_ready(name, hub, wait, cluster.metadata.generation, delivers, progress).await;
     outcome_of(&hub.cluster(name.as_str()).await?, format)?;
     waited
 }
@@ -246,15 +247,22 @@ impl Entry<'_> {
         let entered =
             call(&format!("cluster {name}"), api.patch(name.as_str(), &params, &Patch::Apply(&object))).await?;
         progress.done(format!("entered cluster {name} into the fleet"));
-        hand_over(name, &met.access, hub, progress).await?;
-        let waited = wait_ready(name, hub, wait, entered.metadata.generation, progress).await;
+        let delivers = self.installation.profiles().contains(&Profile::Deploy);
+        hand_over(name, &met.access, delivers, hub, progress).await?;
+        let waited = wait_ready(name, hub, wait, entered.metadata.generation, delivers, progress).await;
         outcome_of(&hub.cluster(name.as_str()).await?, format)?;
         waited
     }
 }
 
 /// Requests a credential in the member, sees that it works, and hands it to the hub as a Secret.
-async fn hand_over(name: &ClusterName, access: &AdminAccess, hub: &Hub, progress: Progress) -> Result<(), Failure> {
+async fn hand_over(
+    name: &ClusterName,
+    access: &AdminAccess,
+    delivers: bool,
+    hub: &Hub,
+    progress: Progress,
+) -> Result<(), Failure> {
     let failed = |what: &str, error: &dyn std::error::Error| {
         Failure::Failed(format!("cluster {name}: {what}: {}", chain(error)))
     };
@@ -271,17 +279,7 @@ async fn hand_over(name: &ClusterName, access: &AdminAccess, hub: &Hub, progress
         limits: Limits::default(),
     };
     let member = Member::connect(&config).map_err(|error| failed("its connection", &error))?;
-    let kinds = install::deliverable_kinds();
-    let filled = async {
-        loop {
-            let rights = member.permissions(&kinds).await;
-            if rights.is_ok_and(|rights| rights.iter().any(members::KindAccess::deliverable)) {
-                return;
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-    };
-    if tokio::time::timeout(ROLE_FILLED, filled).await.is_err() {
+    if delivers && tokio::time::timeout(ROLE_FILLED, may_deliver(&member)).await.is_err() {
         progress.warn("the member's role aggregation has granted no right to deliver yet; the fleet will look again");
     }
     let namespace = json!({ "metadata": { "name": SYSTEM_NAMESPACE } });
@@ -306,11 +304,24 @@ async fn hand_over(name: &ClusterName, access: &AdminAccess, hub: &Hub, progress
     Ok(())
 }
 
+/// Waits until the member grants a right to deliver.
+async fn may_deliver(member: &Member) {
+    let kinds = install::deliverable_kinds();
+    loop {
+        let rights = member.permissions(&kinds).await;
+        if rights.is_ok_and(|rights| rights.iter().any(members::KindAccess::deliverable)) {
+            return;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
 async fn wait_ready(
     name: &ClusterName,
     hub: &Hub,
     wait: Duration,
     generation: Option<i64>,
+    delivers: bool,
     progress: Progress,
 ) -> Result<(), Failure> {
     if wait.is_zero() {
@@ -324,7 +335,8 @@ async fn wait_ready(
             return Ok(None);
         };
         let Some(ready) = crate::output::condition(&status.conditions, condition::READY) else { return Ok(None) };
-        if ready.status == "True" && !status.kinds.is_empty() {
+        // Who may only observe is never granted a kind.
+        if ready.status == "True" && !(delivers && status.kinds.is_empty()) {
             return Ok(Some(status.kinds.len()));
         }
         if ready.message != told {
