@@ -478,6 +478,18 @@ async fn joining_twice_changes_nothing_and_leaving_takes_everything_away() {
     let mended = install::apply(&client, &installation).await.unwrap();
     assert_eq!(mended.objects.iter().filter(|(_, c)| *c == Change::Created).count(), 1);
 
+    let observing = Installation::new(&[Profile::Observe]);
+    let narrowed = install::apply(&client, &observing).await.unwrap();
+    let taken = narrowed.objects.iter().filter(|(_, change)| *change == Change::Removed).map(|(what, _)| what.as_str());
+    let taken: Vec<&str> = taken.collect();
+    assert!(
+        taken.contains(&"ClusterRole meridian:deploy"),
+        "rights that are not granted any more are taken: {taken:?}"
+    );
+    assert!(taken.iter().all(|what| what.contains("deploy")), "and no others: {taken:?}");
+    assert!(install::apply(&client, &observing).await.unwrap().unchanged());
+    install::apply(&client, &installation).await.unwrap();
+
     let removed = install::uninstall(&client).await.unwrap();
     assert!(removed.objects.iter().all(|(_, change)| *change == Change::Removed), "{removed:?}");
     let absent = install::uninstall(&client).await.unwrap();

@@ -270,6 +270,8 @@ pub(crate) async fn a_cluster_that_is_gone_for_good_is_forgotten_with_what_ran_t
     fleet: &mut Fleet,
 ) -> anyhow::Result<()> {
     namespace(fleet, "forget")?;
+    // It may have been silent just now.
+    cluster_until(fleet, VICTIM, "True").await?;
     for name in ["stays", "goes"] {
         let mut manifest = web("forget", name, 8);
         manifest["spec"]["placement"] = json!({});

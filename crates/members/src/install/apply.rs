@@ -91,7 +91,8 @@ impl Report {
     }
 }
 
-/// Applies every object of the installation and waits until the member enforces the fence policy.
+/// Applies every object of the installation and waits until the member enforces the fence policy. What a profile that is not
+/// granted any more had brought is removed.
 ///
 /// # Guarantees
 /// Idempotent. No right is granted before the policy was seen to refuse.
@@ -101,7 +102,14 @@ pub async fn apply(client: &Client, installation: &Installation) -> Result<Repor
         return Err(InstallError::TooOld { found: version.git_version });
     }
     let mut report = Report::default();
-    for manifest in installation.manifests() {
+    let manifests = installation.manifests();
+    let granted: Vec<String> = manifests.iter().map(title).collect();
+    for manifest in Installation::new(&super::Profile::ALL).manifests().iter().rev() {
+        if !granted.contains(&title(manifest)) {
+            report.objects.push((title(manifest), remove_one(client, manifest).await?));
+        }
+    }
+    for manifest in manifests {
         if manifest["kind"] == "Role" {
             verify::wait_in_force(client, POLICY_WITHIN).await?;
         }
@@ -120,18 +128,19 @@ pub async fn uninstall(client: &Client) -> Result<Report, InstallError> {
     manifests.sort_by_key(last);
     let mut report = Report::default();
     for manifest in manifests {
-        let what = title(&manifest);
-        let (kind, namespace, name) = address(&manifest);
-        let request =
-            Request::builder().method(Method::DELETE).uri(kind.object_path(&namespace, &name)).body(Vec::new());
-        let change = match send(client, &format!("remove {what}"), request).await {
-            Ok(_) => Change::Removed,
-            Err(error) if error.is_not_found() => Change::Absent,
-            Err(error) => return Err(error),
-        };
-        report.objects.push((what, change));
+        report.objects.push((title(&manifest), remove_one(client, &manifest).await?));
     }
     Ok(report)
+}
+
+async fn remove_one(client: &Client, manifest: &Value) -> Result<Change, InstallError> {
+    let (kind, namespace, name) = address(manifest);
+    let request = Request::builder().method(Method::DELETE).uri(kind.object_path(&namespace, &name)).body(Vec::new());
+    match send(client, &format!("remove {}", title(manifest)), request).await {
+        Ok(_) => Ok(Change::Removed),
+        Err(error) if error.is_not_found() => Ok(Change::Absent),
+        Err(error) => Err(error),
+    }
 }
 
 async fn apply_one(client: &Client, manifest: &Value) -> Result<Change, InstallError> {
