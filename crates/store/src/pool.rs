@@ -116,7 +116,7 @@ impl Store {
 const PLANS: [(&str, &str); 3] = [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("jit", "off")];
 
 /// Connection options: a statement that takes longer than its time-out, or a transaction left open, ends. The latter before a
-/// lease does: whoever is frozen in the middle of a write must not keep others from taking over.
+/// lease of the usual length does: whoever is frozen in the middle of a write must not keep others from taking over.
 pub(crate) fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
     Ok(PgConnectOptions::from_str(url)?
         .application_name("meridian")
