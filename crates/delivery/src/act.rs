@@ -1,7 +1,7 @@
 //! Carries one step out in the member and writes down what became of it.
 
 use crds::application::v1alpha1::{AdoptPolicy, DriftPolicy};
-use domain::render::{self, RenderInput};
+use domain::render;
 use domain::topology::{CellFacts, Topology};
 use jiff::Timestamp;
 use members::{ApiKind, ApplyOptions, MemberError, Preconditions};
@@ -15,6 +15,7 @@ use vocabulary::{CellName, ContentHash, Fence, labels};
 use crate::board::{Entry, object_id};
 use crate::failure::{ActError, Outlook, after_failure};
 use crate::live::Live;
+use crate::render_row::{RowRender, render_row};
 use crate::revisions::AppFacts;
 use crate::session::Session;
 use crate::step::{Step, next_step};
@@ -123,23 +124,10 @@ fn render_entry(
     cell: &CellFacts,
     fence: Fence,
 ) -> Result<render::Rendered, ActError> {
-    let component =
-        revision.blueprint.components.iter().find(|component| component.name == entry.row.component).ok_or_else(
-            || ActError::Refused(format!("component {} is not part of the revision", entry.row.component)),
-        )?;
     let siblings = session.board().sibling_names(entry, &revision.blueprint);
-    let replicas = if entry.row.divided || app.intent.suspended { Some(entry.row.rendered()) } else { None };
-    render::render(&RenderInput {
-        app: &app.key,
-        component,
-        siblings: &siblings,
-        cell,
-        object_name: &entry.row.object.name,
-        replicas,
-        overrides: &revision.overrides,
-        fence,
-    })
-    .map_err(|error| ActError::Refused(error.to_string()))
+    let input =
+        RowRender { app: &app.key, row: &entry.row, suspended: app.intent.suspended, cell, siblings: &siblings };
+    render_row(&input, revision, fence).map_err(ActError::Refused)
 }
 
 async fn apply(

@@ -306,6 +306,7 @@ mod tests {
             app: 1,
             component: "web".to_owned(),
             cell: "east".to_owned(),
+            slot: store::Slot::Main,
             cluster: "east".to_owned(),
             object: ObjectKey {
                 api_version: "apps/v1".to_owned(),

@@ -2,28 +2,34 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::application::v1alpha1::ObjectStatus;
-use store::{AppId, DecisionRow, Hint, OwnerRow, StoreError};
-use vocabulary::ObjectKey;
+use store::{AppId, Decided, DecisionRow, Hint, StoreError};
 
 use crate::Schedule;
-use crate::plan::{AppPlan, Insert, Place};
+use crate::names::{assign_names, candidates};
+use crate::plan::AppPlan;
 
-/// Object with the version left out: versions of one kind are the same objects.
-type Slot = (String, String, String, String, String);
-
-fn slot((cluster, object): &Place) -> Slot {
-    (cluster.clone(), object.group().to_owned(), object.kind.clone(), object.namespace.clone(), object.name.clone())
+/// What became of a batch that was written.
+#[derive(Debug)]
+pub(crate) struct Applied {
+    /// Applications to look at again at once.
+    pub(crate) again: BTreeSet<AppId>,
+    /// Clusters whose sums of reservations are one version further.
+    pub(crate) booked: Vec<String>,
+    /// Every plan of the batch was written: what they hold is what the batch booked.
+    pub(crate) is_whole: bool,
 }
 
-/// Writes the plans. Returns applications that are to be looked at again at once.
+/// Writes the plans.
 pub(crate) async fn apply(
     schedule: &Schedule,
     mut plans: Vec<AppPlan>,
     deletes: Vec<Vec<(String, i32)>>,
-) -> Result<BTreeSet<AppId>, StoreError> {
-    let mut again = BTreeSet::new();
-    give_names(schedule, &mut plans).await?;
+    bookings: &BTreeMap<String, i64>,
+) -> Result<Applied, StoreError> {
+    let mut applied = Applied { again: BTreeSet::new(), booked: Vec::new(), is_whole: true };
+    let names = candidates(&plans);
+    let owners = if names.is_empty() { Vec::new() } else { schedule.store.placement_owners(&names).await? };
+    assign_names(&mut plans, owners);
     let rows: Vec<DecisionRow> = plans
         .iter()
         .zip(deletes)
@@ -32,22 +38,17 @@ pub(crate) async fn apply(
         .collect();
     schedule.metrics.unchanged.inc_by((plans.len() - rows.len()) as u64);
     if !rows.is_empty() {
-        let touched = schedule.store.decision_commit(&schedule.claim, &rows).await?;
-        schedule.metrics.decided.inc_by(rows.len() as u64);
-        let mut by_cluster: BTreeMap<String, Vec<i64>> = BTreeMap::new();
-        for (cluster, placement) in touched {
-            by_cluster.entry(cluster).or_default().push(placement);
-        }
-        if !by_cluster.is_empty() {
-            schedule.hints.send(Hint::Deliver(by_cluster));
-        }
-        for row in &rows {
-            schedule.hints.send(Hint::Show(row.app));
-            // A row that was forgotten may be wanted again, and a removal may be over now.
-            if !row.forget.is_empty() {
-                again.insert(row.app);
-            }
-        }
+        let committed = schedule.store.decision_commit(&schedule.claim, &rows, bookings).await?;
+        schedule.metrics.decided.inc_by((rows.len() - committed.outdated.len()) as u64);
+        schedule.metrics.outdated.inc_by(committed.outdated.len() as u64);
+        notify(schedule, &rows, committed.touched);
+        applied.is_whole = committed.outdated.is_empty();
+        applied.booked = committed.booked;
+        // An application that changed meanwhile is decided again, by what it is now.
+        applied.again.extend(&committed.outdated);
+        plans.retain(|plan| !committed.outdated.contains(&plan.app));
+        // A row that was forgotten may have held up others, and a removal may be over now.
+        applied.again.extend(plans.iter().filter(|plan| !plan.forget.is_empty()).map(|plan| plan.app));
     }
     remember_ready(schedule, &plans).await?;
     for plan in &plans {
@@ -60,7 +61,21 @@ pub(crate) async fn apply(
             schedule.hints.send(Hint::Vacated);
         }
     }
-    Ok(again)
+    Ok(applied)
+}
+
+/// Wakes deliverers of placements that were touched, and status of applications that were decided.
+fn notify(schedule: &Schedule, rows: &[DecisionRow], touched: Vec<(String, store::PlacementId)>) {
+    let mut by_cluster: BTreeMap<String, Vec<store::PlacementId>> = BTreeMap::new();
+    for (cluster, placement) in touched {
+        by_cluster.entry(cluster).or_default().push(placement);
+    }
+    if !by_cluster.is_empty() {
+        schedule.hints.send(Hint::Deliver(by_cluster));
+    }
+    for row in rows {
+        schedule.hints.send(Hint::Show(row.app));
+    }
 }
 
 /// Remembers which revisions were fully ready once; what this process wrote already is not written again.
@@ -82,7 +97,7 @@ async fn remember_ready(schedule: &Schedule, plans: &[AppPlan]) -> Result<(), St
     Ok(())
 }
 
-fn decision_row(plan: &AppPlan, deletes: Vec<(String, i32)>) -> DecisionRow {
+pub(crate) fn decision_row(plan: &AppPlan, deletes: Vec<(String, i32)>) -> DecisionRow {
     let decided = plan.record.as_ref().map(|(hash, record)| {
         let targets: BTreeMap<&str, i32> = record
             .decision
@@ -91,16 +106,18 @@ fn decision_row(plan: &AppPlan, deletes: Vec<(String, i32)>) -> DecisionRow {
             .filter(|cell| cell.target > 0)
             .map(|cell| (cell.cell.as_str(), cell.target))
             .collect();
-        (
-            hash.as_bytes().to_vec(),
-            serde_json::to_value(record).expect("a record is plain data"),
-            record.decision.summary.clone(),
-            serde_json::to_value(targets).expect("a map of names to numbers is JSON"),
-        )
+        Decided {
+            input_hash: hash.as_bytes().to_vec(),
+            record: serde_json::to_value(record).expect("a record is plain data"),
+            summary: record.decision.summary.clone(),
+            targets: serde_json::to_value(targets).expect("a map of names to numbers is JSON"),
+        }
     });
     DecisionRow {
         app: plan.app,
+        base: plan.base,
         decided,
+        cells: plan.cells.clone(),
         generation: plan.generation,
         rebalance_done: plan.rebalance_done.clone(),
         inserts: plan.inserts.iter().map(|insert| insert.row.clone()).collect(),
@@ -108,73 +125,5 @@ fn decision_row(plan: &AppPlan, deletes: Vec<(String, i32)>) -> DecisionRow {
         forget: plan.forget.clone(),
         deletes,
         reservations: plan.reservations.clone(),
-    }
-}
-
-/// Gives each new object a name nobody has. An object whose name a person chose and that has another owner gets no row;
-/// its problem goes into the record.
-async fn give_names(schedule: &Schedule, plans: &mut [AppPlan]) -> Result<(), StoreError> {
-    let candidates: Vec<Place> = plans
-        .iter()
-        .flat_map(|plan| &plan.inserts)
-        .flat_map(|insert| insert.names.iter().map(|name| place(insert, name)))
-        .collect();
-    let owners = if candidates.is_empty() { Vec::new() } else { schedule.store.placement_owners(&candidates).await? };
-    let mut taken: BTreeMap<Slot, String> =
-        owners.into_iter().map(|owner| (slot(&place_of(&owner)), owner.app_name)).collect();
-    for plan in plans.iter_mut() {
-        let mut problems = Vec::new();
-        let mut kept = Vec::new();
-        for mut insert in std::mem::take(&mut plan.inserts) {
-            let free = insert.names.iter().find(|name| !taken.contains_key(&slot(&place(&insert, name)))).cloned();
-            if let Some(name) = free {
-                insert.row.object.name = name;
-                taken.insert(slot(&(insert.row.cluster.clone(), insert.row.object.clone())), plan.key.name.clone());
-                kept.push(insert);
-                continue;
-            }
-            let owner =
-                taken.get(&slot(&(insert.row.cluster.clone(), insert.row.object.clone()))).cloned().unwrap_or_default();
-            if owner == plan.key.name {
-                // Its own leaving row still has the name; it comes back when that is gone.
-                continue;
-            }
-            problems.push(refused(&insert, &owner));
-        }
-        plan.inserts = kept;
-        record_problems(plan, problems);
-    }
-    Ok(())
-}
-
-fn record_problems(plan: &mut AppPlan, problems: Vec<ObjectStatus>) {
-    let (_, record) = plan.record.as_ref().unwrap_or(&plan.standing);
-    if record.problems == problems {
-        return;
-    }
-    let (_, record) = plan.record.get_or_insert_with(|| plan.standing.clone());
-    record.problems = problems;
-}
-
-fn place(insert: &Insert, name: &str) -> Place {
-    (insert.row.cluster.clone(), ObjectKey { name: name.to_owned(), ..insert.row.object.clone() })
-}
-
-fn place_of(owner: &OwnerRow) -> Place {
-    (owner.cluster.clone(), owner.object.clone())
-}
-
-fn refused(insert: &Insert, owner: &str) -> ObjectStatus {
-    let object = &insert.row.object;
-    ObjectStatus {
-        cluster: insert.row.cluster.clone(),
-        component: insert.row.component.clone(),
-        kind: object.kind.clone(),
-        name: object.name.clone(),
-        state: "Refused".to_owned(),
-        message: format!(
-            "{} {} in cluster {} belongs to Application {owner}; give component {} another metadata.name",
-            object.kind, object.name, insert.row.cluster, insert.row.component
-        ),
     }
 }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use domain::decision_record::DecisionRecord;
 use domain::intent::Intent;
 use domain::stored_revision::StoredRevision;
-use store::{AppId, ApplicationRow, PlacementId, PlacementRow, ReservationRow, StatusRow, StoreError};
-use vocabulary::{AppKey, ContentHash};
+use store::{AppId, ApplicationRow, CellDecisionRow, PlacementId, PlacementRow, ReservationRow, StatusRow, StoreError};
+use vocabulary::{AppKey, CellName, ContentHash};
 
 use crate::Schedule;
 use crate::kept_world::Read;
+use crate::plan::{HeldCell, held_cells};
 use crate::world::World;
 
 /// One application with everything decided and known of it.
@@ -21,6 +22,10 @@ pub(crate) struct AppFacts {
     /// The last decision, and the hash of what it was made from.
     pub(crate) standing: (ContentHash, DecisionRecord),
     pub(crate) wanted: ContentHash,
+    /// Stored decisions about cells, as they are stored.
+    pub(crate) cell_rows: Vec<CellDecisionRow>,
+    /// The same, by cell.
+    pub(crate) cells: BTreeMap<CellName, HeldCell>,
     pub(crate) rows: Vec<PlacementRow>,
     /// Where in the rows those of each cell are.
     by_cell: HashMap<String, Vec<usize>>,
@@ -30,7 +35,51 @@ pub(crate) struct AppFacts {
     pub(crate) revisions: BTreeMap<ContentHash, Arc<StoredRevision>>,
 }
 
+/// Everything stored of one application.
+#[derive(Debug, Clone)]
+pub struct AppRows {
+    /// The application.
+    pub application: ApplicationRow,
+    /// Decisions about its cells.
+    pub cells: Vec<CellDecisionRow>,
+    /// Its objects.
+    pub placements: Vec<PlacementRow>,
+    /// What is known of them.
+    pub status: Vec<StatusRow>,
+    /// What it holds.
+    pub reservations: Vec<ReservationRow>,
+    /// Every revision that is wanted, decided for a cell or placed.
+    pub revisions: BTreeMap<ContentHash, Arc<StoredRevision>>,
+}
+
 impl AppFacts {
+    /// Reads what is stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when intent or revision cannot be read.
+    pub(crate) fn of(rows: AppRows) -> Result<Self, StoreError> {
+        let AppRows { application: row, cells: cell_rows, placements, status, reservations, revisions } = rows;
+        let intent = serde_json::from_value(row.intent.clone())
+            .map_err(|error| StoreError::Corrupt { what: "application.intent", reason: error.to_string() })?;
+        let mut by_cell: HashMap<String, Vec<usize>> = HashMap::new();
+        for (place, row) in placements.iter().enumerate() {
+            by_cell.entry(row.cell.clone()).or_default().push(place);
+        }
+        Ok(Self {
+            intent,
+            standing: standing(&row),
+            wanted: hash(&row.revision)?,
+            cells: held_cells(&cell_rows),
+            cell_rows,
+            by_cell,
+            rows: placements,
+            status: status.into_iter().map(|status| (status.placement, status)).collect(),
+            held: reservations,
+            revisions,
+            row,
+        })
+    }
+
     /// Rows of a cell, or of the implicit one of a cluster.
     pub(crate) fn rows_in(&self, cell: &str) -> impl Iterator<Item = &PlacementRow> {
         self.by_cell.get(cell).into_iter().flatten().map(|place| &self.rows[*place])
@@ -46,10 +95,12 @@ pub(crate) struct Gathered {
 
 pub(crate) async fn gather(schedule: &Schedule, batch: &[AppId]) -> Result<Gathered, StoreError> {
     let store = &schedule.store;
-    // Side by side: nothing else writes what is decided, and what was observed carries the epoch it speaks of.
-    let (world, rows, placed, observed, reserved) = tokio::try_join!(
+    // Side by side: a decision that changed meanwhile is noticed when it is written, and what was observed carries the
+    // epoch it was observed at.
+    let (world, rows, decided, placed, observed, reserved) = tokio::try_join!(
         schedule.world.take(async || World::read(store, &schedule.claim, schedule.times.stale_after).await),
         store.application_list(batch),
+        store.cell_decision_list(batch),
         store.placement_list(batch),
         store.status_list(batch),
         store.reservation_list(batch),
@@ -64,32 +115,32 @@ pub(crate) async fn gather(schedule: &Schedule, batch: &[AppId]) -> Result<Gathe
     for (app, row) in reserved {
         held.entry(app).or_default().push(row);
     }
-    let parsed = revisions(schedule, &rows, &placements).await?;
+    let mut cells: HashMap<AppId, Vec<CellDecisionRow>> = HashMap::new();
+    for (app, row) in decided {
+        cells.entry(app).or_default().push(row);
+    }
+    let parsed = revisions(schedule, &rows, &placements, &cells).await?;
     let mut apps = Vec::with_capacity(rows.len());
     for row in rows {
         let placed = placements.remove(&row.id).unwrap_or_default();
-        let own_status = placed.iter().filter_map(|placement| status.remove_entry(&placement.id)).collect();
-        let wanted = hash(&row.revision)?;
+        let observed = placed.iter().filter_map(|placement| status.remove(&placement.id)).collect();
+        let decided = cells.remove(&row.id).unwrap_or_default();
+        let used = placed.iter().map(|placement| &placement.revision).chain(decided.iter().map(|cell| &cell.revision));
         let mut revisions = BTreeMap::new();
-        for revision in placed.iter().map(|placement| &placement.revision).chain([&row.revision]) {
-            let hash = hash(revision)?;
-            if revisions.contains_key(&hash) {
-                continue;
-            }
-            let found = parsed.get(&(row.id, revision.clone()));
+        for revision in used.chain([&row.revision]) {
             // One that is gone is not placed any more; its rows were changed meanwhile and bring us back here.
-            revisions.extend(found.map(|found| (hash, Arc::clone(found))));
+            let found = parsed.get(&(row.id, revision.clone()));
+            revisions.extend(found.and_then(|found| Some((hash(revision).ok()?, Arc::clone(found)))));
         }
-        let intent = serde_json::from_value(row.intent.clone())
-            .map_err(|error| StoreError::Corrupt { what: "application.intent", reason: error.to_string() })?;
-        let standing = standing(&row);
-        let held = held.remove(&row.id).unwrap_or_default();
-        let mut by_cell: HashMap<String, Vec<usize>> = HashMap::new();
-        for (place, row) in placed.iter().enumerate() {
-            by_cell.entry(row.cell.clone()).or_default().push(place);
-        }
-        let (rows, status) = (placed, own_status);
-        apps.push(AppFacts { row, intent, standing, wanted, rows, by_cell, status, held, revisions });
+        let reservations = held.remove(&row.id).unwrap_or_default();
+        apps.push(AppFacts::of(AppRows {
+            application: row,
+            cells: decided,
+            placements: placed,
+            status: observed,
+            reservations,
+            revisions,
+        })?);
     }
     Ok(Gathered { world, apps })
 }
@@ -115,11 +166,13 @@ async fn revisions(
     schedule: &Schedule,
     rows: &[ApplicationRow],
     placements: &HashMap<AppId, Vec<PlacementRow>>,
+    cells: &HashMap<AppId, Vec<CellDecisionRow>>,
 ) -> Result<HashMap<(AppId, Vec<u8>), Arc<StoredRevision>>, StoreError> {
     let keys: HashMap<AppId, &AppKey> = rows.iter().map(|row| (row.id, &row.key)).collect();
     let placed = placements.values().flatten().map(|placement| (placement.app, placement.revision.as_slice()));
+    let told = cells.iter().flat_map(|(app, cells)| cells.iter().map(|cell| (*app, cell.revision.as_slice())));
     let wanted: BTreeSet<(AppId, &[u8])> =
-        rows.iter().map(|row| (row.id, row.revision.as_slice())).chain(placed).collect();
+        rows.iter().map(|row| (row.id, row.revision.as_slice())).chain(placed).chain(told).collect();
     let wanted: Vec<(AppId, &[u8])> = wanted.into_iter().collect();
     let parse = |app: AppId, bytes: &[u8]| {
         let key = keys.get(&app).ok_or_else(|| "its application is not there".to_owned())?;

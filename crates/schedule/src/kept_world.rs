@@ -30,6 +30,11 @@ pub(crate) struct Read<W = World> {
 }
 
 impl<W> Read<W> {
+    /// A world that was read just now.
+    pub(crate) fn now(world: W) -> Self {
+        Self { world, at: Instant::now(), heard: 0 }
+    }
+
     fn holds(&self, heard: u64) -> bool {
         self.heard == heard && self.at.elapsed() < AGE
     }

@@ -5,13 +5,21 @@
 //! writes.
 
 mod apply;
+mod cells;
+mod decide;
+mod families;
+mod floors;
 mod gather;
 mod guard;
+mod identity;
 mod kept_world;
+mod matching;
 mod metrics;
+mod names;
+mod numbers;
 mod objects;
 mod plan;
-mod record;
+mod reservations;
 mod rows;
 mod silence;
 mod world;
@@ -32,7 +40,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vocabulary::chain;
 
+pub use decide::{Decisions, decide};
+pub use gather::AppRows;
 pub use metrics::ScheduleMetrics;
+pub use world::FleetRows;
 
 /// Applications decided in one transaction.
 const BATCH: usize = 64;
@@ -141,6 +152,7 @@ impl Schedule {
         let (mut everything, mut wanted) = (Pace::new(EVERYTHING, EVERYTHING_MOST), false);
         // Many members tell of their pods all the time.
         let (mut capacity, mut freed) = (Pace::new(EVERYTHING, EVERYTHING_MOST), false);
+        let (mut names, mut vacated) = (Pace::new(EVERYTHING, EVERYTHING_MOST), false);
         let mut observed: HashMap<AppId, Instant> = HashMap::new();
         loop {
             let due = async {
@@ -160,6 +172,11 @@ impl Schedule {
                     freed = false;
                     capacity.begin(true);
                     self.waiting_for_capacity().await;
+                }
+                () = names.ready(), if vacated => {
+                    vacated = false;
+                    names.begin(true);
+                    self.waiting_for_names().await;
                 }
                 _ = again.tick() => wanted = true,
                 () = due => (failover, wanted) = (None, true),
@@ -182,6 +199,7 @@ impl Schedule {
                         self.world.forget();
                         freed = true;
                     }
+                    Ok(Hint::Vacated) => vacated = true,
                     Ok(_) => {}
                     Err(RecvError::Closed) => return Ok(()),
                 },
@@ -227,6 +245,14 @@ impl Schedule {
         match self.store.application_short().await {
             Ok(ids) => self.queue.extend(ids),
             Err(error) => tracing::warn!(%error, "applications were not read; the next round will"),
+        }
+    }
+
+    /// Names that became free wake only applications that wait for one.
+    async fn waiting_for_names(&self) {
+        match self.store.application_blocked().await {
+            Ok(ids) => self.queue.extend(ids),
+            Err(error) => tracing::warn!(%error, "blocked applications were not read; the next round reads them"),
         }
     }
 
@@ -340,6 +366,13 @@ impl Schedule {
             decided.failed.extend(more.failed);
             return Ok(decided);
         }
+        if let StoreError::Stale { what } = error {
+            // Another decider was faster. The fleet is read anew before these are decided again.
+            self.world.forget();
+            self.metrics.outdated.inc_by(batch.len() as u64);
+            tracing::debug!(what, applications = batch.len(), "decisions were outdated; they are made again");
+            return Ok(Decided { again: batch.iter().copied().collect(), failed: BTreeSet::new() });
+        }
         self.metrics.failed.inc();
         tracing::warn!(error = %chain(&error), applications = ?batch, "decisions failed; they will be repeated");
         Ok(Decided { again: BTreeSet::new(), failed: batch.iter().copied().collect() })
@@ -349,15 +382,24 @@ impl Schedule {
     async fn decide(&self, batch: &[AppId]) -> Result<BTreeSet<AppId>, StoreError> {
         let gathered = gather::gather(self, batch).await?;
         self.metrics.breaker_open.set(i64::from(gathered.world.world.breaker_is_open()));
-        let (mut plans, world) = plan::plan_batch(gathered);
+        // A large decision takes long: it keeps neither probes nor renewals of leases from running.
+        let planned = tokio::task::spawn_blocking(move || plan::plan_batch(gathered)).await;
+        let (mut plans, mut world) = match planned {
+            Ok(planned) => planned,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => return Ok(BTreeSet::new()),
+        };
         let window = if plans.iter().all(|plan| plan.deletes.is_empty()) {
             DeleteWindow::default()
         } else {
             self.store.delete_window(self.times.delete_window).await?
         };
         let deletes = guard::hold(&mut plans, window);
-        let again = apply::apply(self, plans, deletes).await?;
-        self.world.keep(world);
-        Ok(again)
+        let applied = apply::apply(self, plans, deletes, &world.world.booking_versions).await?;
+        if applied.is_whole {
+            world.world.booked(&applied.booked);
+            self.world.keep(world);
+        }
+        Ok(applied.again)
     }
 }

@@ -12,6 +12,8 @@ pub struct ScheduleMetrics {
     pub depth: Gauge,
     /// Decisions written.
     pub decided: Counter,
+    /// Decisions thrown away because what they were made from changed before they were written.
+    pub outdated: Counter,
     /// Applications looked at without anything to change.
     pub unchanged: Counter,
     /// 1 while automatic moves are frozen.
@@ -28,6 +30,11 @@ impl ScheduleMetrics {
         Self {
             depth: metrics.register("schedule_queue_depth", "Applications waiting for a decision", Gauge::default()),
             decided: metrics.register("schedule_decisions", "Decisions written", Counter::default()),
+            outdated: metrics.register(
+                "schedule_outdated_decisions",
+                "Decisions not written because what they were made from changed meanwhile",
+                Counter::default(),
+            ),
             unchanged: metrics.register(
                 "schedule_unchanged",
                 "Applications that needed no decision",

@@ -1,4 +1,4 @@
-//! Which objects are to exist, given where replicas go and which revision each cell runs. Pure.
+//! Which objects are to exist, given what each cell holds. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,8 +7,11 @@ use crds::application::v1alpha1::Scope;
 use domain::render::{ComponentPlan, object_names};
 use domain::stored_revision::StoredRevision;
 use domain::topology::{CellFacts, Topology};
-use store::PlacementRow;
+use store::{PlacementRow, Wish};
 use vocabulary::{CellName, ClusterName, ContentHash, ObjectKey};
+
+use crate::cells::{CellPlan, Holds, has_identity};
+use crate::identity::{group, is_of_component};
 
 /// One object that is to exist.
 #[derive(Debug, Clone)]
@@ -24,11 +27,9 @@ pub(crate) struct Desired<'a> {
 }
 
 impl Desired<'_> {
-    /// Whether an existing row stands for this object: names never change once they are fixed.
-    pub(crate) fn is(&self, row: &PlacementRow) -> bool {
-        row.component == self.component.name
-            && row.cell == self.cell.as_str()
-            && row.cluster == self.cluster.as_str()
+    /// Whether a row of its cell has one of its identities: names never change once they are fixed.
+    pub(crate) fn is_of(&self, row: &PlacementRow) -> bool {
+        row.cluster == self.cluster.as_str()
             && row.object.kind == self.component.kind
             && row.object.group() == group(&self.component.api_version)
             && self.names.contains(&row.object.name)
@@ -44,84 +45,87 @@ impl Desired<'_> {
     }
 }
 
-fn group(api_version: &str) -> &str {
-    api_version.split_once('/').map_or("", |(group, _)| group)
+/// Everything that decides which objects are to exist.
+#[derive(Debug)]
+pub(crate) struct ObjectInputs<'a> {
+    pub(crate) topology: &'a Topology,
+    pub(crate) cells: &'a BTreeMap<CellName, CellPlan>,
+    pub(crate) wanted: ContentHash,
+    pub(crate) revisions: &'a BTreeMap<ContentHash, Arc<StoredRevision>>,
+    pub(crate) existing: &'a [PlacementRow],
+    /// Nothing runs: scalable objects stay at zero.
+    pub(crate) suspended: bool,
 }
 
-/// Where an application is, and which revision each place runs.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Places {
-    /// Replicas of the Divided component per cell that holds the application; for applications where nothing is
-    /// divided every number is 0.
-    pub(crate) cells: BTreeMap<CellName, i32>,
-    /// Revision per cell.
-    pub(crate) revisions: BTreeMap<CellName, ContentHash>,
-}
-
-/// The objects that are to exist. `suspended` runs nothing: scalable objects stay at zero.
-pub(crate) fn desired<'a>(
-    topology: &Topology,
-    places: &Places,
-    wanted: ContentHash,
-    revisions: &'a BTreeMap<ContentHash, Arc<StoredRevision>>,
-    existing: &[PlacementRow],
-    suspended: bool,
-) -> Vec<Desired<'a>> {
-    let mut objects = Vec::new();
-    let mut clusters: BTreeMap<ClusterName, ContentHash> = BTreeMap::new();
-    for (cell, replicas) in &places.cells {
-        let Some(facts) = topology.cells.get(cell) else { continue };
-        let revision = places.revisions.get(cell).copied().unwrap_or(wanted);
-        let in_cluster = clusters.entry(facts.cluster.clone()).or_insert(revision);
-        if revision == wanted {
-            *in_cluster = wanted;
+impl<'a> ObjectInputs<'a> {
+    /// The objects that are to exist.
+    pub(crate) fn objects(&self) -> Vec<Desired<'a>> {
+        let mut objects = Vec::new();
+        let mut clusters: BTreeMap<ClusterName, ContentHash> = BTreeMap::new();
+        for (cell, plan) in self.cells {
+            let Some(facts) = self.topology.cells.get(cell) else { continue };
+            let in_cluster = clusters.entry(facts.cluster.clone()).or_insert(plan.revision);
+            if plan.revision == self.wanted {
+                *in_cluster = self.wanted;
+            }
+            self.in_cell(facts, *plan, &mut objects);
         }
-        let Some(parsed) = revisions.get(&revision) else { continue };
-        for component in &parsed.blueprint.components {
-            match component.scope {
-                Scope::Divided => objects.push(object(component, facts, revision, *replicas, true)),
-                Scope::PerCell => {
-                    objects.push(object(component, facts, revision, own_replicas(component, suspended), false));
+        let mut once: BTreeSet<&str> = BTreeSet::new();
+        for (cluster, revision) in &clusters {
+            let Some(implicit) = self.topology.cells.get(cluster.as_str()) else { continue };
+            let Some(parsed) = self.revisions.get(revision) else { continue };
+            for component in &parsed.blueprint.components {
+                let here = match component.scope {
+                    Scope::PerCluster => true,
+                    Scope::Once => self.is_home(component, cluster, &clusters) && once.insert(&component.name),
+                    Scope::Divided | Scope::PerCell => false,
+                };
+                if here {
+                    objects.push(object(component, implicit, *revision, self.own_replicas(component), false));
                 }
-                Scope::PerCluster | Scope::Once => {}
             }
         }
+        objects
     }
-    let mut once: BTreeSet<&str> = BTreeSet::new();
-    for (cluster, revision) in &clusters {
-        let Some(implicit) = topology.cells.get(cluster.as_str()) else { continue };
-        let Some(parsed) = revisions.get(revision) else { continue };
+
+    fn in_cell(&self, facts: &CellFacts, plan: CellPlan, objects: &mut Vec<Desired<'a>>) {
+        let Some(parsed) = self.revisions.get(&plan.revision) else { return };
         for component in &parsed.blueprint.components {
-            let here = match component.scope {
-                Scope::PerCluster => true,
-                Scope::Once => once_here(component, cluster, &clusters, existing) && once.insert(&component.name),
-                Scope::Divided | Scope::PerCell => false,
-            };
-            if here {
-                objects.push(object(component, implicit, *revision, own_replicas(component, suspended), false));
+            let stays = plan.holds == Holds::Identities && (has_identity(&component.kind) || !component.workload);
+            let everything = plan.holds == Holds::Everything;
+            match component.scope {
+                Scope::Divided if everything => {
+                    objects.push(object(component, facts, plan.revision, plan.target, true));
+                }
+                Scope::PerCell if everything || stays => {
+                    objects.push(object(component, facts, plan.revision, self.own_replicas(component), false));
+                }
+                _ => {}
             }
         }
     }
-    objects
-}
 
-/// A component that is there once stays where it is, whatever becomes of the rest: moving it would run it again. It
-/// goes to the first cluster when it is nowhere.
-fn once_here(
-    component: &ComponentPlan,
-    cluster: &ClusterName,
-    clusters: &BTreeMap<ClusterName, ContentHash>,
-    existing: &[PlacementRow],
-) -> bool {
-    let home = existing
-        .iter()
-        .find(|row| row.component == component.name && row.object.kind == component.kind)
-        .map(|row| row.cluster.as_str());
-    home.or_else(|| clusters.keys().next().map(ClusterName::as_str)) == Some(cluster.as_str())
-}
+    /// A component that is there once stays where it is, whatever becomes of the rest: moving it would run it again. It
+    /// goes to the first cluster when it is nowhere.
+    fn is_home(
+        &self,
+        component: &ComponentPlan,
+        cluster: &ClusterName,
+        clusters: &BTreeMap<ClusterName, ContentHash>,
+    ) -> bool {
+        let is_home = |row: &&PlacementRow| {
+            row.wish == Wish::Present
+                && (is_of_component(self.topology, row, component)
+                    || row.component == component.name && row.object.kind == component.kind)
+        };
+        let home = self.existing.iter().find(is_home).map(|row| row.cluster.as_str());
+        let home = home.filter(|home| clusters.contains_key(*home));
+        home.or_else(|| clusters.keys().next().map(ClusterName::as_str)) == Some(cluster.as_str())
+    }
 
-fn own_replicas(component: &ComponentPlan, suspended: bool) -> i32 {
-    if suspended || !component.workload { 0 } else { component.replicas.unwrap_or(1) }
+    fn own_replicas(&self, component: &ComponentPlan) -> i32 {
+        if self.suspended || !component.workload { 0 } else { component.replicas.unwrap_or(1) }
+    }
 }
 
 fn object<'a>(

@@ -1,16 +1,20 @@
 //! Brings rows from what they are to what they are to be: raise before lower, and nothing goes that is needed. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crds::application::v1alpha1::Scope;
 use domain::health::Failover;
-use domain::motion::{RowFacts, floors_after_decision, lower_floors};
 use domain::stored_revision::StoredRevision;
-use store::{ObjectState, PlacementChange, PlacementId, PlacementRow, StatusRow, Wish};
+use store::{ObjectState, PlacementChange, PlacementId, PlacementRow, Slot, StatusRow, Wish};
 use vocabulary::{ContentHash, Verdict};
 
+use crate::cells::has_identity;
+use crate::families::{Families, Family};
+use crate::floors::plan_floors;
 use crate::gather::AppFacts;
+use crate::identity::{declares, is_of_component};
+use crate::matching::Matching;
 use crate::objects::Desired;
 use crate::plan::{AppPlan, Insert};
 use crate::world::World;
@@ -19,6 +23,11 @@ use crate::world::World;
 pub(crate) fn change_of(row: &PlacementRow) -> PlacementChange {
     PlacementChange {
         id: row.id,
+        read_epoch: row.plan_epoch,
+        component: row.component.clone(),
+        api_version: row.object.api_version.clone(),
+        rank: row.rank,
+        divided: row.divided,
         target: row.target,
         floor: row.floor,
         surge: row.surge,
@@ -37,6 +46,22 @@ pub(crate) fn row_settled(row: &PlacementRow, status: &StatusRow) -> Verdict {
     if told && there { Verdict::Pass } else { Verdict::Fail }
 }
 
+/// What becomes of a row.
+enum Fate<'o, 'a> {
+    /// It stands for an object that is to exist.
+    Wanted(&'o Desired<'a>),
+    /// It is left as it is.
+    Stays,
+    /// Its replicas go when others are available, then the object.
+    Shrinks { silent: bool },
+    /// The object goes.
+    Deleted,
+    /// The object stays without belonging to us.
+    Orphaned,
+    /// It is gone.
+    Forgotten,
+}
+
 /// Brings rows from what they are to what they are to be.
 pub(crate) fn reconcile(
     world: &World,
@@ -45,133 +70,182 @@ pub(crate) fn reconcile(
     failover: &Failover,
     plan: &mut AppPlan,
 ) {
-    let mut wanted: BTreeMap<PlacementId, &Desired<'_>> = BTreeMap::new();
-    for object in objects {
-        match facts.rows_in(object.cell.as_str()).find(|row| object.is(row) && !wanted.contains_key(&row.id)) {
-            Some(row) => {
-                wanted.insert(row.id, object);
-            }
-            None => plan.inserts.push(insert_of(facts, object)),
+    let matching = Matching::of(facts, objects);
+    let families = Families::of(facts);
+    let fates = Fates { world, facts, failover, families: &families, matching: &matching };
+    let fates: Vec<(&PlacementRow, Fate<'_, '_>)> = facts.rows.iter().map(|row| (row, fates.of(row))).collect();
+    let again = fates.iter().filter_map(|(row, fate)| match fate {
+        // What was there is gone, and the same object is wanted again: a new row begins from nothing.
+        Fate::Forgotten => matching.object_of(row.id),
+        _ => None,
+    });
+    let missing: Vec<&Desired<'_>> = matching.missing.iter().copied().chain(again).collect();
+    let mut coming: BTreeMap<Family, i64> = BTreeMap::new();
+    for object in &missing {
+        if let Some(family) = families.of_object(object) {
+            *coming.entry(family).or_default() += i64::from(object.target);
         }
     }
-    let coming =
-        plan.inserts.iter().filter(|insert| insert.row.divided).map(|insert| i64::from(insert.row.target)).sum();
-    let floors = floors(world, facts, &wanted, coming);
-    for row in &facts.rows {
-        let status = facts.status.get(&row.id);
-        let over = status.is_some_and(|status| status.state.is_over());
-        let floor = floors.get(&row.id).copied().unwrap_or(row.floor);
-        let mut next = change_of(row);
-        match wanted.get(&row.id) {
-            Some(object) => {
-                if row.wish != Wish::Present && over {
-                    // What was there is gone; the same object is wanted again: a new row begins from nothing.
-                    plan.forget.push(row.id);
-                    continue;
+    plan.inserts.extend(missing.into_iter().map(|object| insert_of(facts, object)));
+
+    let mut counted: BTreeMap<Family, Vec<&PlacementRow>> = BTreeMap::new();
+    for (row, fate) in &fates {
+        let family = match fate {
+            Fate::Wanted(object) => families.of_row(world, facts, row).or_else(|| families.of_object(object)),
+            Fate::Stays | Fate::Shrinks { .. } if row.wish == Wish::Present => families.of_row(world, facts, row),
+            _ => None,
+        };
+        if let Some(family) = family {
+            counted.entry(family).or_default().push(row);
+        }
+    }
+    let targets: HashMap<PlacementId, i32> = fates
+        .iter()
+        .map(|(row, fate)| match fate {
+            Fate::Wanted(object) => (row.id, object.target),
+            Fate::Stays => (row.id, row.target),
+            _ => (row.id, 0),
+        })
+        .collect();
+    let target_after = |id| targets.get(&id).copied().unwrap_or(0);
+    let mut floors: BTreeMap<PlacementId, i32> = BTreeMap::new();
+    for (family, rows) in &counted {
+        let coming = coming.get(family).copied().unwrap_or(0);
+        floors.extend(plan_floors(world, facts, rows, coming, target_after));
+    }
+    for (row, fate) in &fates {
+        let floor = floors.get(&row.id).copied();
+        match next(row, fate, floor) {
+            Some(next) if next != change_of(row) => {
+                if next.wish != Wish::Present && row.wish == Wish::Present {
+                    plan.deletes.consider(world, row, next.wish);
                 }
-                next.target = object.target;
-                next.floor = if object.divided { floor } else { 0 };
-                next.revision = object.revision.as_bytes().to_vec();
-                next.wish = Wish::Present;
+                plan.changes.push(next);
             }
-            None if world.is_gone(&row.cluster) => {
-                plan.forget.push(row.id);
-                continue;
-            }
-            None if row.wish != Wish::Present => {
-                if over {
-                    plan.forget.push(row.id);
-                }
-                continue;
-            }
-            None => leave(world, facts, row, floor, failover, &mut next),
-        }
-        if next != change_of(row) {
-            if next.wish != Wish::Present && row.wish == Wish::Present {
-                plan.deletes.consider(world, row, next.wish);
-            }
-            plan.changes.push(next);
+            Some(_) => {}
+            None => plan.forget.push(row.id),
         }
     }
 }
 
-/// A row that is not wanted any more: what runs goes when its successors are available, the rest when what needs it
-/// is gone.
-fn leave(
-    world: &World,
-    facts: &AppFacts,
-    row: &PlacementRow,
-    floor: i32,
-    failover: &Failover,
-    next: &mut PlacementChange,
-) {
-    next.target = 0;
-    if world.is_abandoned(&row.cluster) {
-        next.floor = 0;
-        next.wish = Wish::Orphan;
-        return;
-    }
-    if world.is_unknown(&row.cell) {
-        // Whoever cannot read where it is placed does not know that it is to go.
-        next.target = row.target;
-        return;
-    }
-    let lost = failover.lost.iter().any(|(cluster, _)| cluster.as_str() == row.cluster);
-    if row.divided {
-        next.floor = floor;
-        if floor == 0 && !lost {
-            next.wish = Wish::Delete;
+/// New values of a row; `None` when it is forgotten.
+fn next(row: &PlacementRow, fate: &Fate<'_, '_>, floor: Option<i32>) -> Option<PlacementChange> {
+    let present = change_of(row);
+    Some(match fate {
+        Fate::Forgotten => return None,
+        Fate::Wanted(object) => PlacementChange {
+            component: object.component.name.clone(),
+            api_version: object.component.api_version.clone(),
+            rank: object.component.rank,
+            divided: object.divided,
+            target: object.target,
+            floor: floor.unwrap_or(0),
+            revision: object.revision.as_bytes().to_vec(),
+            wish: Wish::Present,
+            ..present
+        },
+        Fate::Stays => PlacementChange { floor: floor.unwrap_or(row.floor), ..present },
+        Fate::Shrinks { silent } => {
+            let floor = floor.unwrap_or(0);
+            let wish = if floor == 0 && !silent { Wish::Delete } else { Wish::Present };
+            PlacementChange { target: 0, floor, wish, ..present }
         }
-        return;
-    }
-    next.floor = 0;
-    if lost || stays_put(world, facts, row) || is_needed(facts, row) {
-        // Nothing is deleted in a cluster that is silent.
-        next.target = row.target;
-    } else {
-        next.wish = Wish::Delete;
-    }
-}
-
-/// What has its own identity, or runs once, is never moved: it stays where it is until a person removes it.
-fn stays_put(world: &World, facts: &AppFacts, row: &PlacementRow) -> bool {
-    let declares =
-        |revision: &Arc<StoredRevision>| revision.blueprint.components.iter().any(|c| c.name == row.component);
-    let once = scope(facts, row) == Some(Scope::Once);
-    let still_declared = facts.revisions.get(&facts.wanted).is_none_or(declares);
-    still_declared
-        && (once || row.object.kind == "StatefulSet" && world.is_drained(&row.cluster))
-        && !world.is_emptied(&row.cluster)
-}
-
-/// How often the component of a row is there, by the revision that the row is told.
-fn scope(facts: &AppFacts, row: &PlacementRow) -> Option<Scope> {
-    let revision = ContentHash::from_bytes(&row.revision).and_then(|hash| facts.revisions.get(&hash))?;
-    let component = revision.blueprint.components.iter().find(|component| component.name == row.component)?;
-    Some(component.scope)
-}
-
-/// A workload beside it was declared together with it and still runs.
-fn is_needed(facts: &AppFacts, row: &PlacementRow) -> bool {
-    // What is there once for each cell is used in that cell.
-    let of_cell = scope(facts, row) == Some(Scope::PerCell);
-    facts.rows.iter().any(|other| {
-        let beside = other.cluster == row.cluster && (other.cell == row.cell || !of_cell);
-        let runs = other.rank >= row.rank && other.divided && other.rendered() > 0;
-        beside && runs && other.id != row.id && relies_on(facts, other, &row.component)
+        Fate::Deleted => PlacementChange { target: 0, floor: 0, wish: Wish::Delete, ..present },
+        Fate::Orphaned => PlacementChange { target: 0, floor: 0, wish: Wish::Orphan, ..present },
     })
 }
 
-/// What runs for a row, or is told to, was declared together with the component.
-fn relies_on(facts: &AppFacts, row: &PlacementRow, component: &str) -> bool {
-    let declares = |revision: &[u8]| {
-        let revision = ContentHash::from_bytes(revision).and_then(|hash| facts.revisions.get(&hash));
-        revision.is_none_or(|revision| revision.blueprint.components.iter().any(|known| known.name == component))
-    };
-    let applied = facts.status.get(&row.id).and_then(|status| status.applied_revision.as_deref());
-    // The previous revision may run as long as the new one is not worked out.
-    let settled = facts.status.get(&row.id).is_some_and(|status| row_settled(row, status) == Verdict::Pass);
-    declares(&row.revision) || !settled && applied.is_none_or(declares)
+/// What the fates of all rows of an application are decided from.
+struct Fates<'f, 'o, 'a> {
+    world: &'f World,
+    facts: &'f AppFacts,
+    failover: &'f Failover,
+    families: &'f Families<'f>,
+    matching: &'f Matching<'o, 'a>,
+}
+
+impl<'o, 'a> Fates<'_, 'o, 'a> {
+    fn of(&self, row: &PlacementRow) -> Fate<'o, 'a> {
+        let over = self.facts.status.get(&row.id).is_some_and(|status| status.state.is_over());
+        let leaving = row.wish != Wish::Present;
+        if let Some(object) = self.matching.object_of(row.id) {
+            return if leaving && over { Fate::Forgotten } else { Fate::Wanted(object) };
+        }
+        if self.world.is_gone(&row.cluster) || leaving && over {
+            return Fate::Forgotten;
+        }
+        if leaving {
+            return Fate::Stays;
+        }
+        self.of_unwanted(row)
+    }
+
+    /// A row that stands for nothing that is to exist: what runs goes when its successors are available, the rest when
+    /// what needs it is gone.
+    fn of_unwanted(&self, row: &PlacementRow) -> Fate<'o, 'a> {
+        if self.world.is_abandoned(&row.cluster) {
+            return Fate::Orphaned;
+        }
+        if self.world.is_unknown(&row.cell) {
+            // Where an object is placed cannot be read: it is not known that the object is to go.
+            return Fate::Stays;
+        }
+        let silent = self.failover.lost.iter().any(|(cluster, _)| cluster.as_str() == row.cluster);
+        if self.families.of_row(self.world, self.facts, row).is_some() {
+            return Fate::Shrinks { silent };
+        }
+        // Nothing is deleted in a cluster that is silent.
+        if silent || self.stays_put(row) || self.is_needed(row) { Fate::Stays } else { Fate::Deleted }
+    }
+
+    /// What has its own identity, or runs once, is never moved: it stays where it is until a person removes it.
+    fn stays_put(&self, row: &PlacementRow) -> bool {
+        let stays = |revision: &StoredRevision| {
+            revision.blueprint.components.iter().any(|component| {
+                is_of_component(&self.world.topology, row, component)
+                    && (component.scope == Scope::Once || has_identity(&component.kind))
+            })
+        };
+        !self.world.is_emptied(&row.cluster) && self.wanted().is_none_or(stays)
+    }
+
+    /// A workload beside it was declared together with it and still runs.
+    fn is_needed(&self, row: &PlacementRow) -> bool {
+        // What is there once for each cell is used in that cell.
+        let of_cell = self.scope(row) == Some(Scope::PerCell);
+        self.facts.rows.iter().any(|other| {
+            let beside = other.cluster == row.cluster && (other.cell == row.cell || !of_cell);
+            let stays =
+                other.divided || self.matching.object_of(other.id).is_some_and(|object| object.component.workload);
+            let runs = other.rank >= row.rank && stays && other.rendered() > 0;
+            beside && runs && other.id != row.id && self.relies_on(other, row)
+        })
+    }
+
+    /// What runs for a row, or is told to, was declared together with another object.
+    fn relies_on(&self, row: &PlacementRow, needed: &PlacementRow) -> bool {
+        let declares = |revision: &[u8]| declares(&self.world.topology, self.revision(revision), needed);
+        let status = self.facts.status.get(&row.id);
+        let applied = status.and_then(|status| status.applied_revision.as_deref());
+        // The previous revision may run as long as the new one is not worked out.
+        let settled = status.is_some_and(|status| row_settled(row, status) == Verdict::Pass);
+        declares(&row.revision) || !settled && applied.is_none_or(declares)
+    }
+
+    /// How often the component of a row is there, by the revision that the row is told.
+    fn scope(&self, row: &PlacementRow) -> Option<Scope> {
+        let components = &self.revision(&row.revision)?.blueprint.components;
+        let component = components.iter().find(|component| is_of_component(&self.world.topology, row, component));
+        component.map(|component| component.scope)
+    }
+
+    fn wanted(&self) -> Option<&StoredRevision> {
+        self.facts.revisions.get(&self.facts.wanted).map(AsRef::as_ref)
+    }
+
+    fn revision(&self, bytes: &[u8]) -> Option<&Arc<StoredRevision>> {
+        ContentHash::from_bytes(bytes).and_then(|hash| self.facts.revisions.get(&hash))
+    }
 }
 
 fn insert_of(facts: &AppFacts, object: &Desired<'_>) -> Insert {
@@ -180,6 +254,7 @@ fn insert_of(facts: &AppFacts, object: &Desired<'_>) -> Insert {
         row: store::PlacementInsert {
             component: object.component.name.clone(),
             cell: object.cell.to_string(),
+            slot: Slot::Main,
             cluster: object.cluster.to_string(),
             object: object.key(&facts.row.key.namespace, &name),
             rank: object.component.rank,
@@ -189,41 +264,4 @@ fn insert_of(facts: &AppFacts, object: &Desired<'_>) -> Insert {
         },
         names: object.names.clone(),
     }
-}
-
-/// Floors of the rows of the Divided component.
-fn floors(
-    world: &World,
-    facts: &AppFacts,
-    wanted: &BTreeMap<PlacementId, &Desired<'_>>,
-    coming: i64,
-) -> BTreeMap<PlacementId, i32> {
-    let divided: Vec<&PlacementRow> =
-        facts.rows.iter().filter(|row| row.divided && row.wish == Wish::Present).collect();
-    let available = |row: &PlacementRow| {
-        let status = facts.status.get(&row.id)?;
-        (world.is_fresh(&row.cluster) && status.observed_epoch == row.plan_epoch).then_some(status.available)
-    };
-    let seen = |row: &PlacementRow| {
-        world.is_fresh(&row.cluster).then(|| facts.status.get(&row.id).map_or(0, |status| status.available))
-    };
-    let rows: Vec<RowFacts> = divided
-        .iter()
-        .map(|row| RowFacts {
-            id: row.id,
-            target: row.target,
-            floor: row.floor,
-            available: available(row),
-            seen: seen(row),
-        })
-        .collect();
-    let new_target = |id: PlacementId| wanted.get(&id).map_or(0, |object| object.target);
-    let mut floors: BTreeMap<PlacementId, i32> = rows.iter().map(|row| (row.id, row.floor)).collect();
-    let changes = if rows.iter().any(|row| row.target != new_target(row.id)) {
-        floors_after_decision(&rows, coming, new_target)
-    } else {
-        lower_floors(&rows, coming)
-    };
-    floors.extend(changes.into_iter().map(|change| (change.id, change.floor)));
-    floors
 }

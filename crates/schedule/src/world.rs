@@ -9,12 +9,27 @@ use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
 use domain::topology::Topology;
 use jiff::{SignedDuration, Timestamp};
 use store::{
-    AppId, Claim, ClusterRow, ClusterStatusRow, FailoverBreakerRow, RECOVERING, Removal, ReservationRow, Store,
-    StoreError,
+    AppId, Bookings, CellRow, Claim, ClusterRow, ClusterStatusRow, DirectiveRow, FailoverBreakerRow, RECOVERING,
+    Removal, ReservationRow, Store, StoreError,
 };
 use vocabulary::{ClusterName, Verdict};
 
 use crate::silence::{count_from_thaw, silences};
+
+/// Everything stored that decisions see of the fleet.
+#[derive(Debug, Clone)]
+pub struct FleetRows {
+    /// Clusters with what is known of them.
+    pub clusters: Vec<ClusterRow>,
+    /// Cells, the implicit ones included.
+    pub cells: Vec<CellRow>,
+    /// Directives in force.
+    pub directives: Vec<DirectiveRow>,
+    /// What is reserved.
+    pub bookings: Bookings,
+    /// State of the failover breaker when it turned last.
+    pub breaker: Option<FailoverBreakerRow>,
+}
 
 /// The fleet, and what everybody holds of it.
 #[derive(Debug)]
@@ -30,20 +45,37 @@ pub(crate) struct World {
     silences: Vec<Silence>,
     breaker: Breaker,
     held: BTreeMap<(String, String), Amounts>,
+    /// Version of what is held in each cluster.
+    pub(crate) booking_versions: BTreeMap<String, i64>,
 }
 
 impl World {
-    /// Reads the fleet. What was last confirmed longer than `stale_after` ago is Unknown, whatever it was then. Where the
-    /// breaker opened or closed, that is remembered before anything is decided by it.
+    /// Reads the fleet. Where the breaker opened or closed, that is remembered before anything is decided by it.
     pub(crate) async fn read(store: &Store, claim: &Claim, stale_after: SignedDuration) -> Result<Self, StoreError> {
-        let (clusters, cells, orders, sums, seen) = tokio::try_join!(
+        let (clusters, cells, directives, bookings, breaker) = tokio::try_join!(
             store.cluster_list(),
             store.cell_list(),
             store.directive_list(),
             store.reservation_sums(),
             store.failover_breaker()
         )?;
-        let now = Timestamp::now();
+        let rows = FleetRows { clusters, cells, directives, bookings, breaker };
+        let (world, turned) = Self::of(rows, Timestamp::now(), stale_after)?;
+        if let Some(row) = turned {
+            store.failover_breaker_set(claim, row).await?;
+            tracing::info!(open = row.open, "the failover breaker changed");
+        }
+        Ok(world)
+    }
+
+    /// The fleet that rows describe, and the state of the breaker where it turned. What was last confirmed longer than
+    /// `stale_after` ago is Unknown, whatever it was then.
+    pub(crate) fn of(
+        rows: FleetRows,
+        now: Timestamp,
+        stale_after: SignedDuration,
+    ) -> Result<(Self, Option<FailoverBreakerRow>), StoreError> {
+        let FleetRows { clusters, cells, directives: orders, bookings, breaker: seen } = rows;
         let removed = |removal| -> Vec<String> {
             let leaving = clusters.iter().filter(|row| row.taken.removal == Some(removal));
             leaving.map(|row| row.taken.name.clone()).collect()
@@ -99,11 +131,23 @@ impl World {
                 Directive { id: row.id, target, app: None, effect, owner: row.owner, reason: row.reason },
             ));
         }
-        let held = sums.into_iter().map(|row| ((row.cluster.clone(), row.zone.clone()), amounts(&row)));
+        let held = bookings.sums.iter().map(|row| ((row.cluster.clone(), row.zone.clone()), amounts(row))).collect();
         let breaker = Breaker::judge(topology.clusters.values());
-        let seen = remember(store, claim, seen, matches!(breaker, Breaker::Open { .. }), now).await?;
-        count_from_thaw(&mut silences, now, seen);
-        Ok(Self { topology, directives, abandoned, gone, emptied, silences, breaker, held: held.collect() })
+        let open = matches!(breaker, Breaker::Open { .. });
+        let turned = seen.is_none_or(|seen| seen.open != open).then_some(FailoverBreakerRow { open, since: now });
+        count_from_thaw(&mut silences, now, turned.or(seen));
+        let world = Self {
+            topology,
+            directives,
+            abandoned,
+            gone,
+            emptied,
+            silences,
+            breaker,
+            held,
+            booking_versions: bookings.versions,
+        };
+        Ok((world, turned))
     }
 
     /// The cluster is being removed and what runs there stays behind.
@@ -167,27 +211,17 @@ impl World {
         }
     }
 
+    /// What was booked by a batch is written: the sums of these clusters are one version further.
+    pub(crate) fn booked(&mut self, clusters: &[String]) {
+        for cluster in clusters {
+            *self.booking_versions.entry(cluster.clone()).or_default() += 1;
+        }
+    }
+
     /// Whether facts from a cluster may be counted.
     pub(crate) fn is_fresh(&self, cluster: &str) -> bool {
         self.topology.clusters.get(cluster).is_some_and(|facts| facts.health == Verdict::Pass)
     }
-}
-
-/// Writes down that the breaker opened or closed, where it did.
-async fn remember(
-    store: &Store,
-    claim: &Claim,
-    seen: Option<FailoverBreakerRow>,
-    open: bool,
-    now: Timestamp,
-) -> Result<Option<FailoverBreakerRow>, StoreError> {
-    if seen.is_some_and(|seen| seen.open) == open {
-        return Ok(seen);
-    }
-    let row = FailoverBreakerRow { open, since: now };
-    store.failover_breaker_set(claim, row).await?;
-    tracing::info!(open, "the failover breaker changed");
-    Ok(Some(row))
 }
 
 /// A person says that the member is gone, and it was never met or a judgement that is not old says that it does not answer.

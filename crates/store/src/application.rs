@@ -101,6 +101,8 @@ pub struct ApplicationRow {
     pub decided_at: Option<Timestamp>,
     /// Generation the placement was brought up to last; behind `generation` while a decision is due.
     pub decided_generation: i64,
+    /// Rises with every decision that was committed.
+    pub decision_version: i64,
 }
 
 /// Applications for which something that was observed may matter.
@@ -133,6 +135,7 @@ macro_rules! application_row {
             decision: row.decision,
             decided_at: row.decided_at.map(Ts::to_jiff),
             decided_generation: row.decided_generation,
+            decision_version: row.decision_version,
         })
     }};
 }
@@ -252,7 +255,7 @@ impl Store {
         let rows = sqlx::query!(
             r#"
             SELECT id, namespace, name, hub_uid, object_uid, generation, spec_hash, intent, revision, removal,
-                   removal_since AS "removal_since: Ts", delete_confirmed, rebalance_asked, rebalance_done, input_hash, decision, decided_at AS "decided_at: Ts", decided_generation
+                   removal_since AS "removal_since: Ts", delete_confirmed, rebalance_asked, rebalance_done, input_hash, decision, decided_at AS "decided_at: Ts", decided_generation, decision_version
             FROM application WHERE id = ANY($1) ORDER BY id"#,
             ids
         )
@@ -266,7 +269,7 @@ impl Store {
         let row = sqlx::query!(
             r#"
             SELECT id, namespace, name, hub_uid, object_uid, generation, spec_hash, intent, revision, removal,
-                   removal_since AS "removal_since: Ts", delete_confirmed, rebalance_asked, rebalance_done, input_hash, decision, decided_at AS "decided_at: Ts", decided_generation
+                   removal_since AS "removal_since: Ts", delete_confirmed, rebalance_asked, rebalance_done, input_hash, decision, decided_at AS "decided_at: Ts", decided_generation, decision_version
             FROM application WHERE namespace = $1 AND name = $2"#,
             key.namespace,
             key.name
@@ -283,7 +286,7 @@ impl Store {
         let rows = sqlx::query!(
             r#"
             SELECT id, a.namespace, a.name, hub_uid, object_uid, generation, spec_hash, intent, revision, removal,
-                   removal_since AS "removal_since: Ts", delete_confirmed, rebalance_asked, rebalance_done, input_hash, decision, decided_at AS "decided_at: Ts", decided_generation
+                   removal_since AS "removal_since: Ts", delete_confirmed, rebalance_asked, rebalance_done, input_hash, decision, decided_at AS "decided_at: Ts", decided_generation, decision_version
             FROM unnest($1::text[], $2::text[]) AS w (namespace, name)
             JOIN application a ON a.namespace = w.namespace AND a.name = w.name"#,
             &namespaces as _,
@@ -304,6 +307,11 @@ impl Store {
     /// Applications whose last decision found no place for some replicas, or held.
     pub async fn application_short(&self) -> Result<Vec<AppId>, StoreError> {
         Ok(sqlx::query_scalar!("SELECT id FROM application WHERE short ORDER BY id").fetch_all(&self.pool).await?)
+    }
+
+    /// Applications of which something that was decided has no object, because of what may change any time.
+    pub async fn application_blocked(&self) -> Result<Vec<AppId>, StoreError> {
+        Ok(sqlx::query_scalar!("SELECT id FROM application WHERE blocked ORDER BY id").fetch_all(&self.pool).await?)
     }
 
     /// Those of some applications for which something that was observed may matter.

@@ -31,6 +31,12 @@ pub enum StoreError {
     /// A sealed value cannot be opened or made.
     #[error(transparent)]
     Seal(#[from] crate::seal::SealError),
+    /// What a decision was made from changed before it was written. Nothing was written; decide again.
+    #[error("{what} changed since they were read; nothing was written")]
+    Stale {
+        /// What changed.
+        what: &'static str,
+    },
     /// A statement was refused.
     #[error("a statement was refused")]
     Refused(#[source] sqlx::Error),
@@ -46,6 +52,7 @@ impl StoreError {
             Self::Schema(_) => "schema",
             Self::Corrupt { .. } => "corrupt",
             Self::Seal(_) => "seal",
+            Self::Stale { .. } => "stale",
             Self::Refused(_) => "refused",
         }
     }

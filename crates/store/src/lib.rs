@@ -8,6 +8,7 @@
 
 mod application;
 mod cell;
+mod cell_decision;
 mod cluster;
 mod credential;
 mod decision;
@@ -23,19 +24,22 @@ mod payload;
 mod peers;
 mod placement;
 mod placement_status;
+mod placement_write;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test")]
 mod plans;
 mod pool;
+mod reservation;
 mod revision;
 pub mod seal;
 mod write;
 
 pub use application::{ApplicationRow, ApplicationTaken, InMotion, Removal};
 pub use cell::{CellRow, CellTaken};
+pub use cell_decision::CellDecisionRow;
 pub use cluster::{ClusterRow, ClusterStatusRow, ClusterTaken, RECOVERING};
 pub use credential::{Credential, CredentialLife};
-pub use decision::{DecisionRow, PlacementChange, PlacementInsert, ReservationRow};
+pub use decision::{Committed, Decided, DecisionBase, DecisionRow};
 pub use delete_window::DeleteWindow;
 pub use directive::DirectiveRow;
 pub use error::StoreError;
@@ -43,9 +47,11 @@ pub use failover_breaker::FailoverBreakerRow;
 pub use hints::{Hint, Hints};
 pub use lease::{Claim, Keeper, LeaseTimes, Term};
 pub use parsed::ParsedRevisions;
-pub use placement::{OwnerRow, PlacementRow, Wish};
+pub use placement::{OwnerRow, PlacementRow, Slot, Wish};
 pub use placement_status::{ObjectState, StatusRow};
+pub use placement_write::{PlacementChange, PlacementInsert};
 pub use pool::Store;
+pub use reservation::{Bookings, ReservationRow};
 pub use revision::RevisionRow;
 pub use write::WRITES;
 

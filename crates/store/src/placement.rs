@@ -1,6 +1,6 @@
 //! Placement rows: one per object that is to exist in a member.
 
-use vocabulary::ObjectKey;
+use vocabulary::{ObjectKey, rendered_replicas};
 
 use crate::{AppId, PlacementId, Store, StoreError};
 
@@ -35,6 +35,29 @@ impl Wish {
     }
 }
 
+/// Which of the two versions of a component in one cell an object or a decision belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Slot {
+    /// The version that serves.
+    Main,
+}
+
+impl Slot {
+    /// The text form in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Result<Self, StoreError> {
+        match text {
+            "main" => Ok(Self::Main),
+            other => Err(StoreError::corrupt("slot", other)),
+        }
+    }
+}
+
 /// One object that is to exist in a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlacementRow {
@@ -46,6 +69,8 @@ pub struct PlacementRow {
     pub component: String,
     /// Cell; for per-cluster objects the cluster's implicit one.
     pub cell: String,
+    /// Version of the component in its cell.
+    pub slot: Slot,
     /// Cluster.
     pub cluster: String,
     /// Identity in the member; the name was fixed at the first render.
@@ -71,13 +96,15 @@ pub struct PlacementRow {
 impl PlacementRow {
     /// Replicas the member is told to run.
     pub fn rendered(&self) -> i32 {
-        self.target.max(self.floor) + self.surge
+        rendered_replicas(self.target, self.floor, self.surge)
     }
 }
 
 /// Who owns an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnerRow {
+    /// Row of the object.
+    pub placement: PlacementId,
     /// Cluster.
     pub cluster: String,
     /// Object.
@@ -96,6 +123,7 @@ macro_rules! placement_row {
             app: row.app,
             component: row.component,
             cell: row.cell,
+            slot: Slot::parse(&row.slot)?,
             cluster: row.cluster,
             object: ObjectKey {
                 api_version: row.api_version,
@@ -121,7 +149,7 @@ impl Store {
     pub async fn placement_list(&self, apps: &[AppId]) -> Result<Vec<PlacementRow>, StoreError> {
         let rows = sqlx::query!(
             r#"
-            SELECT id, app, component, cell, cluster, api_version, kind, namespace, object_name, rank, divided,
+            SELECT id, app, component, cell, slot, cluster, api_version, kind, namespace, object_name, rank, divided,
                    target, floor, surge, plan_epoch, revision, wish
             FROM placement WHERE app = ANY($1) ORDER BY app, id"#,
             apps
@@ -135,7 +163,7 @@ impl Store {
     pub async fn placement_get_many(&self, ids: &[PlacementId]) -> Result<Vec<PlacementRow>, StoreError> {
         let rows = sqlx::query!(
             r#"
-            SELECT id, app, component, cell, cluster, api_version, kind, namespace, object_name, rank, divided,
+            SELECT id, app, component, cell, slot, cluster, api_version, kind, namespace, object_name, rank, divided,
                    target, floor, surge, plan_epoch, revision, wish
             FROM placement WHERE id = ANY($1) ORDER BY rank, id"#,
             ids
@@ -149,7 +177,7 @@ impl Store {
     pub async fn placement_in_cluster(&self, cluster: &str) -> Result<Vec<PlacementRow>, StoreError> {
         let rows = sqlx::query!(
             r#"
-            SELECT id, app, component, cell, cluster, api_version, kind, namespace, object_name, rank, divided,
+            SELECT id, app, component, cell, slot, cluster, api_version, kind, namespace, object_name, rank, divided,
                    target, floor, surge, plan_epoch, revision, wish
             FROM placement WHERE cluster = $1 ORDER BY rank, id"#,
             cluster
@@ -168,7 +196,7 @@ impl Store {
         let names: Vec<&str> = objects.iter().map(|(_, object)| object.name.as_str()).collect();
         let rows = sqlx::query!(
             r#"
-            SELECT p.cluster, p.api_version, p.kind, p.namespace, p.object_name, p.app, a.name AS app_name
+            SELECT p.id, p.cluster, p.api_version, p.kind, p.namespace, p.object_name, p.app, a.name AS app_name
             FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) AS w (cluster, api_version, kind, namespace, name)
             JOIN placement p ON p.cluster = w.cluster AND split_part(p.api_version, '/', 1) = split_part(w.api_version, '/', 1)
               AND p.kind = w.kind AND p.namespace = w.namespace AND p.object_name = w.name
@@ -184,6 +212,7 @@ impl Store {
         Ok(rows
             .into_iter()
             .map(|row| OwnerRow {
+                placement: row.id,
                 cluster: row.cluster,
                 object: ObjectKey {
                     api_version: row.api_version,

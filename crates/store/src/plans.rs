@@ -10,9 +10,10 @@ use sqlx::{AssertSqlSafe, Connection, Row};
 use testbed::Bed;
 
 /// Tables with a row or more for each application.
-const LARGE: [&str; 8] = [
+const LARGE: [&str; 9] = [
     "app_revision",
     "application",
+    "cell_decision",
     "decision_log",
     "delete_window",
     "payload",
@@ -22,7 +23,7 @@ const LARGE: [&str; 8] = [
 ];
 
 /// Indexes of few rows of a large table.
-const PARTIAL: [&str; 1] = ["application_short"];
+const PARTIAL: [&str; 2] = ["application_blocked", "application_short"];
 
 /// What reads more of a large table than its answer on purpose, by how it begins.
 const ON_PURPOSE: [&str; 6] = [
@@ -32,7 +33,7 @@ const ON_PURPOSE: [&str; 6] = [
     // A Cell that goes: all that its cluster holds is looked through.
     "UPDATE cell c SET spec = NULL",
     // Sums over the fleet.
-    "SELECT cluster, zone, sum(cpu_milli)",
+    "SELECT c.name, c.booking_version, r.zone",
     "SELECT cluster, count(*)",
     "SELECT cluster, count(DISTINCT app)",
 ];

@@ -72,6 +72,7 @@ pub(crate) async fn collect(
           AND r.revision NOT IN (SELECT n.revision FROM app_revision n WHERE n.app = $1 ORDER BY n.taken_at DESC LIMIT $2)
           AND NOT EXISTS (SELECT 1 FROM application a WHERE a.id = $1 AND a.revision = r.revision)
           AND NOT EXISTS (SELECT 1 FROM placement p WHERE p.app = $1 AND p.revision = r.revision)
+          AND NOT EXISTS (SELECT 1 FROM cell_decision d WHERE d.app = $1 AND d.revision = r.revision)
         RETURNING r.payload"#,
         app,
         KEPT

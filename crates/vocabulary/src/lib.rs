@@ -8,6 +8,7 @@ mod fence;
 mod hash;
 pub mod labels;
 mod names;
+mod replicas;
 mod verdict;
 
 pub use age::{AsOf, Freshness};
@@ -15,6 +16,7 @@ pub use causes::chain;
 pub use fence::{Fence, FenceError};
 pub use hash::{ContentHash, ContentHashError, hash_json};
 pub use names::{AppKey, CellName, ClusterName, NameError, ObjectKey, suffixed_name};
+pub use replicas::rendered_replicas;
 pub use verdict::Verdict;
 
 /// The server-side apply field manager of everything Meridian writes to a member cluster.

@@ -72,7 +72,7 @@ impl Facts<'_> {
         }
         let trouble = self.trouble(status, record);
         let due = self.row.decided_generation < self.row.generation;
-        let working = trouble.is_none() && (due || !self.is_complete(status));
+        let working = trouble.is_none() && (due || !self.is_complete(status, record));
         conditions.push(self.ready(status, record, trouble.as_deref(), &now));
         let (reconciling, reason) = if working { (Status::True, "Working") } else { (Status::False, "Idle") };
         conditions.push(make(condition::RECONCILING, reconciling, reason, String::new()));
@@ -146,9 +146,14 @@ impl Facts<'_> {
         ))
     }
 
-    /// Everything is delivered, worked out and available, by fresh facts. What may still run in a silent cluster
-    /// that everything has left is not waited for.
-    pub(super) fn is_complete(&self, status: &ApplicationStatus) -> bool {
+    /// Everything that was decided has an object, and is delivered, worked out and available, by fresh facts. What may
+    /// still run in a silent cluster that everything has left is not waited for.
+    pub(super) fn is_complete(&self, status: &ApplicationStatus, record: &DecisionRecord) -> bool {
+        let placed: i32 =
+            status.cells.iter().filter(|cell| !self.is_surplus(&cell.cluster)).map(|cell| cell.desired).sum();
+        if self.row.input_hash.is_none() || !record.problems.is_empty() || placed < record.wanted {
+            return false;
+        }
         let settled = self.rows.iter().filter(|row| !self.is_surplus(&row.cluster)).all(|row| {
             row.wish == Wish::Present
                 && self.status.get(&row.id).is_some_and(|status| {
@@ -180,13 +185,14 @@ impl Facts<'_> {
             status.cells.iter().filter(|cell| cell.stale).map(|cell| cell.cluster.as_str()).collect();
         let surplus: Vec<&CellReplicas> =
             status.cells.iter().filter(|cell| cell.placed > 0 && self.is_surplus(&cell.cluster)).collect();
-        let needed = status.placed - surplus.iter().map(|cell| cell.placed).sum::<i32>();
+        let placed = status.placed - surplus.iter().map(|cell| cell.placed).sum::<i32>();
+        let needed = placed.max(record.wanted);
         let mut numbers = format!("{} of {needed} replicas available", status.available);
         if !surplus.is_empty() {
             let places: Vec<String> = surplus.iter().map(|cell| self.silence(&cell.cluster)).collect();
             numbers.push_str(&format!(
                 "; {} more may still run in silent {}",
-                status.placed - needed,
+                status.placed - placed,
                 places.join(", ")
             ));
         }
@@ -213,7 +219,7 @@ impl Facts<'_> {
                 record.hold.clone().unwrap_or_else(|| format!("{} replicas found no place", record.decision.shortfall));
             return make(Status::False, "NotPlaced", why);
         }
-        if self.is_complete(status) {
+        if self.is_complete(status, record) {
             return make(Status::True, "Available", numbers);
         }
         if !stale.is_empty() {

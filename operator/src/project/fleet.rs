@@ -74,7 +74,7 @@ impl Fleet {
             let (apps, lives, reserved) =
                 tokio::try_join!(store.cluster_app_counts(), store.credential_lives(), store.reservation_sums())?;
             let expiries = lives.into_iter().map(|life| (life.cluster, life.expires_at)).collect();
-            Ok(Sums { apps: apps.into_iter().collect(), expiries, reserved })
+            Ok(Sums { apps: apps.into_iter().collect(), expiries, reserved: reserved.sums })
         };
         self.sums.since(self.recent(SUMS_AGE), read).await
     }

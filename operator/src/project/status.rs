@@ -89,7 +89,7 @@ impl Facts<'_> {
             pending_deletes: record.pending.clone(),
             conditions: Vec::new(),
         };
-        if self.is_complete(&status) {
+        if self.is_complete(&status, &record) {
             // Stored a moment later: two writes would say one thing.
             let wanted = short(&self.row.revision);
             status.history.iter_mut().filter(|known| known.revision == wanted).for_each(|known| known.was_ready = true);

@@ -1,6 +1,7 @@
 //! Floors: how many replicas must stay where they are, for now.
 
 use serde::{Deserialize, Serialize};
+use vocabulary::rendered_replicas;
 
 /// What is decided and known of one row of the Divided component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +12,8 @@ pub struct RowFacts {
     pub target: i32,
     /// Replicas that may not be gone below yet.
     pub floor: i32,
+    /// Replicas on top, for a time.
+    pub surge: i32,
     /// Available replicas observed on an object that carries the row's current fence, by facts that are fresh.
     /// `None` when there is no such observation: it counts as nothing, and the row's own floor stays.
     pub available: Option<i32>,
@@ -22,7 +25,7 @@ pub struct RowFacts {
 impl RowFacts {
     /// Replicas the member is told to run.
     pub fn rendered(&self) -> i32 {
-        self.target.max(self.floor)
+        rendered_replicas(self.target, self.floor, self.surge)
     }
 
     /// Replicas told that are not available: members give these up first, and nobody misses them.
@@ -107,7 +110,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn row(id: i64, target: i32, floor: i32, available: Option<i32>) -> RowFacts {
-        RowFacts { id, target, floor, available, seen: available }
+        RowFacts { id, target, floor, surge: 0, available, seen: available }
     }
 
     fn floors(changes: &[FloorChange]) -> Vec<(i64, i32)> {

@@ -9,10 +9,11 @@ use serde::Serialize;
 use vocabulary::{AppKey, ContentHash, hash_json};
 
 use super::request::{Directive, Request};
-use crate::topology::{CellFacts, ClusterFacts, Topology};
+use super::scope::DecisionScope;
+use crate::topology::{CellFacts, ClusterFacts};
 
 /// Rises when the same inputs would be decided differently.
-const LOGIC: u32 = 1;
+const LOGIC: u32 = 2;
 
 #[derive(Serialize)]
 struct Inputs<'a> {
@@ -27,11 +28,11 @@ struct Inputs<'a> {
     directives: Vec<&'a Directive>,
 }
 
-/// Hash of request, policy, directives, topology and health. Capacity and the previous placement are left out:
-/// they change all the time, and new capacity matters only to applications that found no place.
-pub fn input_hash(request: &Request<'_>, topology: &Topology, directives: &[Directive]) -> ContentHash {
-    let mut directives: Vec<&Directive> =
-        directives.iter().filter(|one| one.app.as_ref().is_none_or(|app| app == request.app)).collect();
+/// Hash of request and policy, and of topology, health and directives within the scope of the decision. Capacity and the
+/// numbers of the previous placement are left out: they change all the time, and new capacity matters only to applications
+/// that found no place.
+pub fn input_hash(request: &Request<'_>, scope: &DecisionScope<'_>) -> ContentHash {
+    let mut directives = scope.directives.clone();
     directives.sort_by_key(|one| one.id);
     let inputs = Inputs {
         logic: LOGIC,
@@ -40,16 +41,16 @@ pub fn input_hash(request: &Request<'_>, topology: &Topology, directives: &[Dire
         spec: request.spec,
         pod: request.pod,
         kinds: request.kinds,
-        cells: topology.cells.values().collect(),
-        clusters: topology
+        cells: scope.cells.clone(),
+        clusters: scope
             .clusters
-            .values()
+            .iter()
             .map(|cluster| ClusterFacts {
                 // Whether it was ever observed decides eligibility, the amounts do not.
                 capacity: if cluster.capacity.is_empty() { Vec::new() } else { vec![ZoneCapacity::default()] },
                 // Of all kinds a cluster permits only those asked for matter.
                 kinds: cluster.kinds.intersection(request.kinds).cloned().collect(),
-                ..cluster.clone()
+                ..(*cluster).clone()
             })
             .collect(),
         directives,

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use vocabulary::{ContentHash, Verdict, hash_json};
 
-use super::request::{Directive, Request};
-use crate::topology::{ClusterFacts, Topology};
+use super::request::Request;
+use super::scope::DecisionScope;
+use crate::topology::ClusterFacts;
 
 /// Inputs in digest. Clusters are named only where something keeps replicas away, so that it stays small.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,17 +26,16 @@ pub struct InputDigest {
 
 impl InputDigest {
     /// Digests what [`super::input_hash`] hashes.
-    pub fn of(request: &Request<'_>, topology: &Topology, directives: &[Directive]) -> Self {
+    pub fn of(request: &Request<'_>, scope: &DecisionScope<'_>) -> Self {
         let named = |keep: fn(&ClusterFacts) -> bool| -> BTreeSet<String> {
-            topology.clusters.values().filter(|cluster| keep(cluster)).map(|cluster| cluster.name.to_string()).collect()
+            scope.clusters.iter().filter(|cluster| keep(cluster)).map(|cluster| cluster.name.to_string()).collect()
         };
         // What is told by name elsewhere is left out, so that it is told once.
-        let standing: Vec<_> = topology
+        let standing: Vec<_> = scope
             .clusters
-            .values()
+            .iter()
             .map(|cluster| (&cluster.name, &cluster.region, &cluster.zones, &cluster.taints, cluster.deploys))
             .collect();
-        let ours = directives.iter().filter(|one| one.app.as_ref().is_none_or(|app| app == request.app));
         Self {
             replicas: request.replicas,
             policy: hash_json(request.spec).ok(),
@@ -44,8 +44,8 @@ impl InputDigest {
             unhealthy: named(|cluster| cluster.health != Verdict::Pass),
             closed: named(|cluster| cluster.cordoned),
             clusters: hash_json(&standing).ok(),
-            cells: hash_json(&topology.cells).ok(),
-            directives: ours.map(|one| format!("{}: {}", one.title(), one.reason)).collect(),
+            cells: hash_json(&scope.cells).ok(),
+            directives: scope.directives.iter().map(|one| format!("{}: {}", one.title(), one.reason)).collect(),
         }
     }
 

@@ -15,6 +15,7 @@ mod inputs;
 mod outcome;
 mod rebalance;
 mod request;
+mod scope;
 mod seats;
 mod setting;
 
@@ -26,3 +27,4 @@ pub use hash::input_hash;
 pub use inputs::InputDigest;
 pub use outcome::{CellExplanation, Outcome, Spread};
 pub use request::{Directive, DirectiveTarget, Effect, FAILOVER, Held, Ledger, Request};
+pub use scope::DecisionScope;

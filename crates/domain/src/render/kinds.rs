@@ -4,6 +4,8 @@ use crds::application::v1alpha1::Scope;
 use serde_json::Value;
 use vocabulary::ObjectKey;
 
+use super::ComponentPlan;
+
 /// The API group; empty for the core group.
 pub(super) fn group(api_version: &str) -> &str {
     api_version.split_once('/').map_or("", |(group, _)| group)
@@ -53,6 +55,15 @@ pub(super) fn scopes(api_version: &str, kind: &str) -> Scopes {
         | ("autoscaling", "HorizontalPodAutoscaler")
         | ("coordination.k8s.io", "Lease") => Scopes::NotDivided,
         _ => Scopes::Unlisted,
+    }
+}
+
+/// Whether a component runs alike pods that replace each other: its replicas count wherever they run.
+pub fn is_replicated(component: &ComponentPlan) -> bool {
+    match scopes(&component.api_version, &component.kind) {
+        Scopes::Scalable => true,
+        Scopes::Unlisted => component.scope == Scope::Divided || component.replicas.is_some() || component.workload,
+        Scopes::OnlyPerCell | Scopes::RunsOnce | Scopes::NotDivided => false,
     }
 }
 

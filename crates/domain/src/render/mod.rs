@@ -29,7 +29,7 @@ use crate::topology::CellFacts;
 pub use blueprint::{blueprint, blueprint_of_revision};
 pub use differs::differs;
 pub use fields::{fields_hash, lost_fields, our_fields};
-pub use kinds::is_never_deleted;
+pub use kinds::{is_never_deleted, is_replicated};
 pub use name::object_names;
 pub use observed::{Observed, observe};
 pub use pod::pod_amounts;

@@ -1,7 +1,9 @@
 //! Applications that go.
 
+use std::collections::BTreeMap;
 use store::seal::EnvelopeKey;
-use store::{DecisionRow, Keeper, LeaseTimes, Removal, Store};
+
+use store::{DecisionBase, DecisionRow, Keeper, LeaseTimes, Removal, Store};
 use testbed::Bed;
 
 use crate::rows::{application, claim, cluster, deployment};
@@ -25,22 +27,16 @@ async fn an_application_goes_when_nothing_of_it_is_placed_and_takes_only_what_no
     assert_eq!(payloads(), "2", "what is the same is kept once");
 
     assert!(!store.application_forget(&leader, web).await.unwrap(), "nobody deleted it");
-    let placed = DecisionRow {
-        app: web,
-        decided: None,
-        generation: Some(1),
-        rebalance_done: None,
-        inserts: vec![deployment("east")],
-        changes: Vec::new(),
-        forget: Vec::new(),
-        deletes: Vec::new(),
-        reservations: None,
-    };
-    let placement = store.decision_commit(&leader, std::slice::from_ref(&placed)).await.unwrap()[0].1;
+    let base = DecisionBase { generation: 1, removal: None, version: 0 };
+    let placed =
+        DecisionRow { generation: Some(1), inserts: vec![deployment("east")], ..DecisionRow::unchanged(web, base) };
+    let committed = store.decision_commit(&leader, std::slice::from_ref(&placed), &BTreeMap::new()).await.unwrap();
+    let placement = committed.touched[0].1;
     store.application_remove(&leader, web, Removal::Delete, None).await.unwrap();
     assert!(!store.application_forget(&leader, web).await.unwrap(), "something of it is placed");
-    let gone = DecisionRow { inserts: Vec::new(), forget: vec![placement], ..placed };
-    store.decision_commit(&leader, &[gone]).await.unwrap();
+    let base = DecisionBase { generation: 1, removal: Some(Removal::Delete), version: 1 };
+    let gone = DecisionRow { forget: vec![placement], ..DecisionRow::unchanged(web, base) };
+    store.decision_commit(&leader, &[gone], &BTreeMap::new()).await.unwrap();
     assert!(store.application_forget(&leader, web).await.unwrap());
     assert!(!store.application_forget(&leader, web).await.unwrap(), "it is gone already");
     assert_eq!(payloads(), "1", "the other one has its own still");

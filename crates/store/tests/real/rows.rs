@@ -1,7 +1,7 @@
 //! Rows to begin with.
 
 use serde_json::json;
-use store::{ApplicationTaken, Claim, ClusterTaken, Keeper, PlacementInsert};
+use store::{ApplicationTaken, Claim, ClusterTaken, Keeper, PlacementInsert, Slot};
 use vocabulary::{AppKey, ObjectKey};
 
 pub(crate) async fn claim(keeper: &Keeper, lease: &str) -> Claim {
@@ -43,6 +43,7 @@ pub(crate) fn deployment(cluster: &str) -> PlacementInsert {
     PlacementInsert {
         component: "web".to_owned(),
         cell: cluster.to_owned(),
+        slot: Slot::Main,
         cluster: cluster.to_owned(),
         object: ObjectKey {
             api_version: "apps/v1".to_owned(),

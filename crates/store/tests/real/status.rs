@@ -1,8 +1,10 @@
 //! Status of many members in one statement.
 
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 use store::seal::EnvelopeKey;
-use store::{Claim, DecisionRow, Keeper, LeaseTimes, ObjectState, StatusRow, Store};
+
+use store::{Claim, DecisionBase, DecisionRow, Keeper, LeaseTimes, ObjectState, StatusRow, Store};
 use testbed::Bed;
 
 use crate::rows::{application, claim, cluster, deployment};
@@ -23,18 +25,13 @@ async fn status_is_written_for_claims_that_hold_and_for_no_other_and_takes_any_t
     }
     let key = EnvelopeKey::from_hex(&"5a".repeat(32)).unwrap();
     let app = store.application_take(&leader, &application("web"), &key).await.unwrap();
+    let base = DecisionBase { generation: 1, removal: None, version: 0 };
     let decision = DecisionRow {
-        app,
-        decided: None,
         generation: Some(1),
-        rebalance_done: None,
         inserts: clusters.map(deployment).into(),
-        changes: Vec::new(),
-        forget: Vec::new(),
-        deletes: Vec::new(),
-        reservations: None,
+        ..DecisionRow::unchanged(app, base)
     };
-    let mut placed = store.decision_commit(&leader, &[decision]).await.unwrap();
+    let mut placed = store.decision_commit(&leader, &[decision], &BTreeMap::new()).await.unwrap().touched;
     placed.sort();
     let id = |name: &str| placed.iter().find(|(cluster, _)| cluster == name).unwrap().1;
     let status = |name: &str| StatusRow {

@@ -1,0 +1,168 @@
+//! Which cells hold an application, with how many replicas of which revision. Pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crds::application::v1alpha1::Scope;
+use domain::motion::{CellRollout, Rollout, advance};
+use domain::stored_revision::StoredRevision;
+use store::{CellDecisionRow, PlacementRow, Slot, Wish};
+use vocabulary::{CellName, ContentHash, Verdict};
+
+use crate::gather::AppFacts;
+use crate::identity::is_of_component;
+use crate::rows::row_settled;
+use crate::world::World;
+
+/// What of an application a cell holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holds {
+    /// Every component.
+    Everything,
+    /// Components with an identity of their own, and those without pods: the Divided component has left.
+    Identities,
+    /// Components that exist once per cluster, because a component that exists once runs there.
+    ClusterObjects,
+}
+
+/// The decision about one cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CellPlan {
+    pub(crate) target: i32,
+    pub(crate) revision: ContentHash,
+    pub(crate) holds: Holds,
+}
+
+/// Adds revisions to the decided numbers, and cells that stay because of what must not move.
+pub(crate) fn plan_cells(
+    world: &World,
+    facts: &AppFacts,
+    wanted: &StoredRevision,
+    targets: &BTreeMap<CellName, i32>,
+) -> BTreeMap<CellName, CellPlan> {
+    let mut cells: BTreeMap<CellName, CellPlan> = BTreeMap::new();
+    for (cell, target) in targets {
+        cells.insert(cell.clone(), planned(facts, cell, *target, Holds::Everything));
+    }
+    for (cell, holds) in anchors(world, facts, wanted) {
+        cells.entry(cell.clone()).or_insert_with(|| planned(facts, &cell, 0, holds));
+    }
+    for cell in cells_without_restart(world, facts, wanted, &cells) {
+        cells.entry(cell).and_modify(|plan| plan.revision = facts.wanted);
+    }
+    if let Some(next) = next_cell(world, facts, &cells) {
+        cells.entry(next).and_modify(|plan| plan.revision = facts.wanted);
+    }
+    if wanted.blueprint.divided.is_none() {
+        for (cell, plan) in &mut cells {
+            let divides = |revision: &Arc<StoredRevision>| revision.blueprint.divided.is_some();
+            // A cell that still runs a revision that divides keeps its number until it is told another revision.
+            let keeps = facts.revisions.get(&plan.revision).is_some_and(divides);
+            plan.target = facts.cells.get(cell).filter(|_| keeps).map_or(0, |held| held.target);
+        }
+    }
+    cells
+}
+
+fn planned(facts: &AppFacts, cell: &CellName, target: i32, holds: Holds) -> CellPlan {
+    let revision = facts.cells.get(cell).map_or(facts.wanted, |held| held.revision);
+    CellPlan { target, revision, holds }
+}
+
+/// Cells and clusters that keep a part of the application whatever becomes of its replicas: what has an identity of its
+/// own, or runs once, stays until a person removes it.
+fn anchors(world: &World, facts: &AppFacts, wanted: &StoredRevision) -> Vec<(CellName, Holds)> {
+    let mut anchors = Vec::new();
+    for row in facts.rows.iter().filter(|row| row.wish == Wish::Present) {
+        if world.is_abandoned(&row.cluster) || world.is_emptied(&row.cluster) {
+            continue;
+        }
+        let Some(component) =
+            wanted.blueprint.components.iter().find(|component| is_of_component(&world.topology, row, component))
+        else {
+            continue;
+        };
+        let (cell, holds) = match component.scope {
+            Scope::PerCell if has_identity(&row.object.kind) => (&row.cell, Holds::Identities),
+            Scope::Once => (&row.cluster, Holds::ClusterObjects),
+            _ => continue,
+        };
+        if let Some((name, _)) = world.topology.cells.get_key_value(cell.as_str()) {
+            anchors.push((name.clone(), holds));
+        }
+    }
+    // Where both hold, the one that holds more counts.
+    anchors.sort_by_key(|(_, holds)| *holds == Holds::ClusterObjects);
+    anchors
+}
+
+/// Whether objects of the kind are more than their template: replacing one elsewhere does not bring its state along.
+pub(crate) fn has_identity(kind: &str) -> bool {
+    kind == "StatefulSet"
+}
+
+/// Cells that answer and run what differs from the wanted revision in nothing that restarts pods: they need not wait for
+/// each other.
+fn cells_without_restart(
+    world: &World,
+    facts: &AppFacts,
+    wanted: &StoredRevision,
+    cells: &BTreeMap<CellName, CellPlan>,
+) -> Vec<CellName> {
+    let is_alike = |revision: &ContentHash| {
+        let present = facts.revisions.get(revision);
+        *revision != facts.wanted && present.is_some_and(|present| present.substance == wanted.substance)
+    };
+    let alike = cells.iter().filter(|(_, plan)| is_alike(&plan.revision)).map(|(cell, _)| cell);
+    alike.filter(|cell| settled(world, facts, cell) != Verdict::Unknown).cloned().collect()
+}
+
+/// The cell that takes the wanted revision next.
+fn next_cell(world: &World, facts: &AppFacts, cells: &BTreeMap<CellName, CellPlan>) -> Option<CellName> {
+    let rollout: Vec<CellRollout> = cells
+        .iter()
+        .map(|(cell, plan)| CellRollout {
+            cell: cell.clone(),
+            revision: plan.revision,
+            settled: settled(world, facts, cell),
+        })
+        .collect();
+    match advance(&rollout, facts.wanted) {
+        Rollout::Advance(cell) => Some(cell),
+        Rollout::Done | Rollout::WaitFor(_) => None,
+    }
+}
+
+/// Whether everything told to a cell, and to its cluster, is delivered, worked out and available.
+fn settled(world: &World, facts: &AppFacts, cell: &CellName) -> Verdict {
+    let Some(cluster) = world.topology.cells.get(cell).map(|facts| facts.cluster.as_str()) else {
+        return Verdict::Unknown;
+    };
+    if !world.is_fresh(cluster) {
+        return Verdict::Unknown;
+    }
+    let of_cluster = facts.rows_in(cluster).filter(|row| row.cluster == cluster);
+    let present = facts.rows_in(cell.as_str()).chain(of_cluster).filter(|row| row.wish == Wish::Present);
+    let verdict =
+        |row: &PlacementRow| facts.status.get(&row.id).map_or(Verdict::Unknown, |status| row_settled(row, status));
+    Verdict::all(present.map(verdict))
+}
+
+/// Every cell runs the wanted revision, and everything told to it is available.
+pub(crate) fn is_ready(world: &World, facts: &AppFacts, cells: &BTreeMap<CellName, CellPlan>) -> bool {
+    !cells.is_empty()
+        && cells
+            .iter()
+            .all(|(cell, plan)| plan.revision == facts.wanted && settled(world, facts, cell) == Verdict::Pass)
+}
+
+/// The rows that are stored of the cells.
+pub(crate) fn decision_rows(cells: &BTreeMap<CellName, CellPlan>) -> Vec<CellDecisionRow> {
+    let row = |(cell, plan): (&CellName, &CellPlan)| CellDecisionRow {
+        cell: cell.to_string(),
+        slot: Slot::Main,
+        target: plan.target,
+        revision: plan.revision.as_bytes().to_vec(),
+    };
+    cells.iter().map(row).collect()
+}

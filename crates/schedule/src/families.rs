@@ -1,0 +1,78 @@
+//! Components that take over from each other when an application is edited. Pure.
+
+use std::collections::HashMap;
+
+use crds::application::v1alpha1::Scope;
+use domain::render::{ComponentPlan, is_replicated};
+use store::PlacementRow;
+use vocabulary::ContentHash;
+
+use crate::gather::AppFacts;
+use crate::identity::is_of_component;
+use crate::objects::Desired;
+use crate::world::World;
+
+/// Number of a family of components.
+pub(crate) type Family = usize;
+
+/// The family of the Divided components of all revisions.
+pub(crate) const DIVIDED: Family = 0;
+
+/// Groups the replicated components of the revisions that run or are wanted.
+///
+/// An edit may rename a component, its object, or change kind and scope. Components that share a name or an object serve
+/// the same requests, so their replicas are counted together: none of them is lowered before the others are available.
+#[derive(Debug)]
+pub(crate) struct Families<'a> {
+    by_component: HashMap<&'a str, Family>,
+    by_object: HashMap<(&'a str, &'a str), Family>,
+}
+
+impl<'a> Families<'a> {
+    pub(crate) fn of(facts: &'a AppFacts) -> Self {
+        let all = facts.revisions.values().flat_map(|revision| &revision.blueprint.components);
+        let components: Vec<&ComponentPlan> = all.filter(|component| is_replicated(component)).collect();
+        let mut families: Vec<Family> = (1..=components.len()).collect();
+        for (place, component) in components.iter().enumerate() {
+            if component.scope == Scope::Divided {
+                families[place] = DIVIDED;
+            }
+        }
+        // Each round joins families that share a component's name or an object; the lower number stays.
+        loop {
+            let mut grouped = Self { by_component: HashMap::new(), by_object: HashMap::new() };
+            for (component, family) in components.iter().zip(&families) {
+                let least = |known: &mut Family| *known = (*known).min(*family);
+                grouped.by_component.entry(&component.name).and_modify(least).or_insert(*family);
+                let object = (component.kind.as_str(), component.object_name.as_str());
+                grouped.by_object.entry(object).and_modify(least).or_insert(*family);
+            }
+            let joined: Vec<Family> =
+                components.iter().filter_map(|component| grouped.of_component(component)).collect();
+            if joined == families {
+                return grouped;
+            }
+            families = joined;
+        }
+    }
+
+    fn of_component(&self, component: &ComponentPlan) -> Option<Family> {
+        let named = self.by_component.get(component.name.as_str());
+        let object = self.by_object.get(&(component.kind.as_str(), component.object_name.as_str()));
+        named.into_iter().chain(object).min().copied()
+    }
+
+    /// Family of a row; nothing for rows of components whose replicas do not replace each other.
+    pub(crate) fn of_row(&self, world: &World, facts: &AppFacts, row: &PlacementRow) -> Option<Family> {
+        let revision = ContentHash::from_bytes(&row.revision).and_then(|hash| facts.revisions.get(&hash));
+        let components = revision.map(|revision| revision.blueprint.components.as_slice()).unwrap_or_default();
+        let own = components.iter().find(|component| is_of_component(&world.topology, row, component));
+        let family = own.filter(|component| is_replicated(component)).and_then(|own| self.of_component(own));
+        family.or(row.divided.then_some(DIVIDED))
+    }
+
+    /// Family of an object that is to exist.
+    pub(crate) fn of_object(&self, object: &Desired<'_>) -> Option<Family> {
+        self.of_component(object.component).filter(|_| is_replicated(object.component))
+    }
+}

@@ -1,0 +1,46 @@
+//! Floors of the rows of one family of components. Pure.
+
+use std::collections::BTreeMap;
+
+use domain::motion::{RowFacts, floors_after_decision, lower_floors};
+use store::{PlacementId, PlacementRow};
+
+use crate::gather::AppFacts;
+use crate::world::World;
+
+/// New floors of the rows of a family, by row. `target_after` gives the target a row will have; `coming` are replicas
+/// decided for objects that have no row yet, whatever keeps them from having one.
+pub(crate) fn plan_floors(
+    world: &World,
+    facts: &AppFacts,
+    rows: &[&PlacementRow],
+    coming: i64,
+    target_after: impl Fn(PlacementId) -> i32,
+) -> BTreeMap<PlacementId, i32> {
+    let available = |row: &PlacementRow| {
+        let status = facts.status.get(&row.id)?;
+        (world.is_fresh(&row.cluster) && status.observed_epoch == row.plan_epoch).then_some(status.available)
+    };
+    let seen = |row: &PlacementRow| {
+        world.is_fresh(&row.cluster).then(|| facts.status.get(&row.id).map_or(0, |status| status.available))
+    };
+    let known: Vec<RowFacts> = rows
+        .iter()
+        .map(|row| RowFacts {
+            id: row.id,
+            target: row.target,
+            floor: row.floor,
+            surge: row.surge,
+            available: available(row),
+            seen: seen(row),
+        })
+        .collect();
+    let mut floors: BTreeMap<PlacementId, i32> = known.iter().map(|row| (row.id, row.floor)).collect();
+    let changes = if known.iter().any(|row| row.target != target_after(row.id)) {
+        floors_after_decision(&known, coming, target_after)
+    } else {
+        lower_floors(&known, coming)
+    };
+    floors.extend(changes.into_iter().map(|change| (change.id, change.floor)));
+    floors
+}

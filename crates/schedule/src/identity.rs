@@ -1,0 +1,33 @@
+//! Which component of a revision an existing object stands for: the identity of the object decides, not the name of the
+//! component. Pure.
+
+use std::sync::Arc;
+
+use domain::render::{ComponentPlan, object_names};
+use domain::stored_revision::StoredRevision;
+use domain::topology::Topology;
+use store::PlacementRow;
+
+/// Group of an `apiVersion`; empty for the core group.
+pub(crate) fn group(api_version: &str) -> &str {
+    api_version.split_once('/').map_or("", |(group, _)| group)
+}
+
+/// Whether the object of a row is the one that the component has in the row's cell. Where the cell is unknown the names of
+/// the components are compared.
+pub(crate) fn is_of_component(topology: &Topology, row: &PlacementRow, component: &ComponentPlan) -> bool {
+    if row.object.kind != component.kind || row.object.group() != group(&component.api_version) {
+        return false;
+    }
+    match topology.cells.get(row.cell.as_str()) {
+        Some(cell) => object_names(component, cell).contains(&row.object.name),
+        None => row.component == component.name,
+    }
+}
+
+/// Whether a revision declares the object of a row. A revision that cannot be read may declare anything.
+pub(crate) fn declares(topology: &Topology, revision: Option<&Arc<StoredRevision>>, row: &PlacementRow) -> bool {
+    revision.is_none_or(|revision| {
+        revision.blueprint.components.iter().any(|component| is_of_component(topology, row, component))
+    })
+}

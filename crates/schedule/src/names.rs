@@ -1,0 +1,89 @@
+//! Gives each new object a name that nobody has. Pure.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crds::application::v1alpha1::ObjectStatus;
+use store::{OwnerRow, PlacementId};
+use vocabulary::ObjectKey;
+
+use crate::plan::{AppPlan, Insert};
+
+/// Maximum number of problems that the record of one application names.
+const PROBLEMS_MAX: usize = 64;
+
+/// Names an object in a cluster.
+pub(crate) type Place = (String, ObjectKey);
+
+/// Object with the version left out: versions of one kind are the same objects.
+type Identity = (String, String, String, String, String);
+
+fn identity((cluster, object): &Place) -> Identity {
+    (cluster.clone(), object.group().to_owned(), object.kind.clone(), object.namespace.clone(), object.name.clone())
+}
+
+/// Every name that the new objects of a batch may take.
+pub(crate) fn candidates(plans: &[AppPlan]) -> Vec<Place> {
+    plans
+        .iter()
+        .flat_map(|plan| &plan.inserts)
+        .flat_map(|insert| insert.names.iter().map(|name| place(insert, name)))
+        .collect()
+}
+
+/// Names the new objects, given who owns which of the candidates. An object whose only name has another owner gets no
+/// row: its problem goes into the record, and stands there until a decision finds the name free.
+pub(crate) fn assign_names(plans: &mut [AppPlan], owners: Vec<OwnerRow>) {
+    // The transaction forgets rows before it adds any.
+    let forgotten: HashSet<PlacementId> = plans.iter().flat_map(|plan| plan.forget.iter().copied()).collect();
+    let mut taken: BTreeMap<Identity, String> = owners
+        .into_iter()
+        .filter(|owner| !forgotten.contains(&owner.placement))
+        .map(|owner| (identity(&(owner.cluster, owner.object)), owner.app_name))
+        .collect();
+    for plan in plans.iter_mut() {
+        let mut problems = Vec::new();
+        let mut kept = Vec::new();
+        for mut insert in std::mem::take(&mut plan.inserts) {
+            let free = insert.names.iter().find(|name| !taken.contains_key(&identity(&place(&insert, name)))).cloned();
+            if let Some(name) = free {
+                insert.row.object.name = name;
+                taken.insert(identity(&(insert.row.cluster.clone(), insert.row.object.clone())), plan.key.name.clone());
+                kept.push(insert);
+                continue;
+            }
+            let owner = taken.get(&identity(&(insert.row.cluster.clone(), insert.row.object.clone())));
+            problems.push(refused(&insert, owner.map_or("", String::as_str)));
+        }
+        plan.inserts = kept;
+        record_problems(plan, problems);
+    }
+}
+
+fn record_problems(plan: &mut AppPlan, mut problems: Vec<ObjectStatus>) {
+    problems.truncate(PROBLEMS_MAX);
+    let (_, record) = plan.record.as_ref().unwrap_or(&plan.standing);
+    if record.problems == problems {
+        return;
+    }
+    let (_, record) = plan.record.get_or_insert_with(|| plan.standing.clone());
+    record.problems = problems;
+}
+
+fn place(insert: &Insert, name: &str) -> Place {
+    (insert.row.cluster.clone(), ObjectKey { name: name.to_owned(), ..insert.row.object.clone() })
+}
+
+fn refused(insert: &Insert, owner: &str) -> ObjectStatus {
+    let object = &insert.row.object;
+    ObjectStatus {
+        cluster: insert.row.cluster.clone(),
+        component: insert.row.component.clone(),
+        kind: object.kind.clone(),
+        name: object.name.clone(),
+        state: "Refused".to_owned(),
+        message: format!(
+            "{} {} in cluster {} belongs to Application {owner}; give component {} another metadata.name",
+            object.kind, object.name, insert.row.cluster, insert.row.component
+        ),
+    }
+}

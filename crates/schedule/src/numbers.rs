@@ -1,0 +1,181 @@
+//! How many replicas each cell holds from now on. Pure.
+
+use std::collections::BTreeMap;
+
+use crds::application::v1alpha1::CellDecision;
+use domain::decision_record::{DecisionRecord, rebalance_plan};
+use domain::health::Failover;
+use domain::placement::{self, DecisionScope, Directive, Eligibility, Held, InputDigest, Request, Rule};
+use domain::stored_revision::StoredRevision;
+use store::PlacementRow;
+use vocabulary::{CellName, ContentHash};
+
+use crate::families::{DIVIDED, Families};
+use crate::gather::AppFacts;
+use crate::plan::{AppPlan, is_present};
+use crate::world::World;
+
+/// Cells that hold the application from now on, with the replicas of each. An unchanged input hash gives what was decided
+/// before, whatever became of it.
+pub(crate) fn numbers(
+    world: &World,
+    facts: &AppFacts,
+    wanted: &StoredRevision,
+    failover: &Failover,
+    plan: &mut AppPlan,
+) -> BTreeMap<CellName, i32> {
+    let blueprint = &wanted.blueprint;
+    let divided = blueprint.divided.map(|index| &blueprint.components[index]);
+    let request = Request {
+        app: &facts.row.key,
+        replicas: facts.intent.wanted(),
+        decided: plan.standing.1.inputs.replicas(),
+        spec: &facts.intent.placement,
+        pod: divided.map(|component| component.pod).unwrap_or_default(),
+        kinds: &blueprint.kinds,
+    };
+    let directives = directives(world, facts, failover);
+    let previous = previous(world, facts);
+    let scope = DecisionScope::of(&request, &world.topology, &directives, &previous);
+    let hash = placement::input_hash(&request, &scope);
+    let inputs = || InputDigest::of(&request, &scope);
+    if divided.is_none() {
+        return undivided(world, &request, &directives, &previous, (hash, inputs()), plan);
+    }
+    let (standing_hash, standing) = plan.standing.clone();
+    let asked =
+        facts.row.rebalance_asked.as_deref().filter(|asked| Some(*asked) != facts.row.rebalance_done.as_deref());
+    let mut targets: BTreeMap<CellName, i32> =
+        previous.iter().map(|(cell, held)| (cell.clone(), held.target)).collect();
+    if hash != standing_hash || standing.short || asked.is_some() || standing.frozen != failover.frozen {
+        let ledger = world.ledger_without(&facts.held);
+        // A cell that was left by a rebalance is remembered until it holds something again, or nothing at all.
+        let mut previewed = standing.previewed.clone();
+        let mut outcome = placement::decide(&request, &world.topology, &directives, &previous, &ledger);
+        let offered = asked.is_some() || outcome.rebalance_needed > 0;
+        let rebalanced =
+            offered.then(|| placement::rebalance(&request, &world.topology, &directives, &previous, &ledger));
+        if let (Some(asked), Some(rebalanced)) = (asked, &rebalanced) {
+            // A plan that is not what would be done now is void: the person sees the new one in status.
+            if rebalance_plan(rebalanced).as_bytes() == asked {
+                outcome = rebalanced.clone();
+                outcome.summary = format!("rebalanced as asked: {}", outcome.summary);
+                previewed.extend(emptied(&previous, &outcome.targets));
+            }
+            plan.rebalance_done = Some(asked.to_vec());
+        }
+        targets.clone_from(&outcome.targets);
+        let offer = rebalanced.as_ref().filter(|_| outcome.rebalance_needed > 0);
+        let mut record = DecisionRecord::of(&outcome, hash, offer).made_from(inputs(), &standing);
+        record.problems.clone_from(&standing.problems);
+        record.pending.clone_from(&standing.pending);
+        record.frozen.clone_from(&failover.frozen);
+        let leaving = |cell: &String| {
+            targets.get(cell.as_str()).copied().unwrap_or(0) == 0 && facts.rows.iter().any(|row| row.cell == *cell)
+        };
+        record.previewed = previewed.into_iter().filter(leaving).collect();
+        plan.deletes.preview(record.previewed.iter().cloned());
+        if record != standing || hash != standing_hash {
+            plan.record = Some((hash, record));
+        }
+    }
+    // Where nothing is to run the object stays, so that its name and its place do.
+    let stays = |cell: &CellName| {
+        facts.intent.wanted() == 0 && facts.rows_in(cell.as_str()).any(|row| row.divided && is_present(row))
+    };
+    targets.retain(|cell, target| *target > 0 || stays(cell));
+    targets
+}
+
+/// Everything besides the spec that changes where replicas may go.
+fn directives(world: &World, facts: &AppFacts, failover: &Failover) -> Vec<Directive> {
+    world
+        .directives
+        .iter()
+        .filter(|(app, _)| app.is_none_or(|app| app == facts.row.id))
+        .map(|(_, directive)| directive.clone())
+        .chain(failover.lost.iter().map(|(cluster, since)| Directive::failover(cluster, since)))
+        .collect()
+}
+
+/// Cells that held replicas and do not any more.
+fn emptied<'a>(
+    before: &'a BTreeMap<CellName, Held>,
+    after: &'a BTreeMap<CellName, i32>,
+) -> impl Iterator<Item = String> + use<'a> {
+    let empty = |cell: &CellName| after.get(cell).copied().unwrap_or(0) == 0;
+    before.iter().filter(move |(cell, held)| held.target > 0 && empty(cell)).map(|(cell, _)| cell.to_string())
+}
+
+/// The placement before: as it was decided, with the pods that were observed.
+fn previous(world: &World, facts: &AppFacts) -> BTreeMap<CellName, Held> {
+    let mut previous: BTreeMap<CellName, Held> =
+        facts.cells.iter().map(|(cell, held)| (cell.clone(), Held { target: held.target, bound: 0 })).collect();
+    let families = Families::of(facts);
+    let divided = |row: &&PlacementRow| families.of_row(world, facts, row) == Some(DIVIDED);
+    for row in facts.rows.iter().filter(|row| is_present(row)).filter(divided) {
+        if let Some(held) = previous.get_mut(row.cell.as_str()) {
+            held.bound += facts.status.get(&row.id).map_or(0, |status| status.replicas);
+        }
+    }
+    previous
+}
+
+/// Where nothing is divided, every eligible cell holds the application; one that holds it keeps it unless it is no
+/// longer meant.
+fn undivided(
+    world: &World,
+    request: &Request<'_>,
+    directives: &[Directive],
+    previous: &BTreeMap<CellName, Held>,
+    (hash, inputs): (ContentHash, InputDigest),
+    plan: &mut AppPlan,
+) -> BTreeMap<CellName, i32> {
+    let eligible = placement::eligible_cells(request, &world.topology, directives);
+    let mut record = DecisionRecord { wanted: 0, ..DecisionRecord::default() };
+    let mut cells = BTreeMap::new();
+    for (cell, eligibility) in &eligible {
+        let before = previous.contains_key(cell);
+        let here = match eligibility {
+            Eligibility::Eligible => true,
+            Eligibility::Rejected(rejection) => before && !matches!(rejection.rule, Rule::NotSelected | Rule::Excluded),
+        };
+        if here {
+            cells.insert(cell.clone(), 0);
+        }
+        let (verdict, note) = match eligibility {
+            Eligibility::Eligible => ("Eligible".to_owned(), None),
+            Eligibility::Rejected(rejection) => (rejection.rule.as_str().to_owned(), Some(rejection.message.clone())),
+        };
+        let target = i32::from(here);
+        record.decision.cells.push(CellDecision {
+            cell: cell.to_string(),
+            before: i32::from(before),
+            target,
+            verdict,
+            note,
+        });
+    }
+    // A cell that cannot be read keeps what it holds.
+    let unknown = previous.keys().filter(|cell| !world.topology.cells.contains_key(*cell));
+    cells.extend(unknown.map(|cell| (cell.clone(), 0)));
+    record.decision.input_hash = hash.to_string();
+    record.decision.summary = format!("nothing is divided: present in {} of {} cells", cells.len(), eligible.len());
+    record.short = cells.is_empty();
+    record = record.made_from(inputs, &plan.standing.1);
+    record.problems.clone_from(&plan.standing.1.problems);
+    record.pending.clone_from(&plan.standing.1.pending);
+    // Which cells held it before changes with every look; that alone is no new decision.
+    let same = {
+        let strip = |record: &DecisionRecord| {
+            let mut record = record.clone();
+            record.decision.cells.iter_mut().for_each(|cell| cell.before = 0);
+            record
+        };
+        hash == plan.standing.0 && strip(&record) == strip(&plan.standing.1)
+    };
+    if !same {
+        plan.record = Some((hash, record));
+    }
+    cells
+}

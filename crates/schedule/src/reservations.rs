@@ -1,0 +1,73 @@
+//! What an application holds of the capacity of clusters. Pure.
+
+use std::collections::BTreeMap;
+
+use crds::cluster::v1alpha1::Amounts;
+use domain::placement;
+use store::{PlacementId, PlacementRow, ReservationRow, Wish};
+use vocabulary::{CellName, ContentHash, rendered_replicas};
+
+use crate::gather::AppFacts;
+use crate::identity::is_of_component;
+use crate::plan::AppPlan;
+use crate::world::World;
+
+/// What the application holds once the plan is written: what its rows render, what is decided and has no row yet, and
+/// what still runs of objects that leave.
+pub(crate) fn reservations(world: &World, facts: &AppFacts, plan: &AppPlan) -> Vec<ReservationRow> {
+    let changes: BTreeMap<PlacementId, &store::PlacementChange> =
+        plan.changes.iter().map(|change| (change.id, change)).collect();
+    let mut books = BTreeMap::new();
+    let mut book = |row: &PlacementRow, revision: &[u8], replicas: i32| {
+        let pod = pod_of(world, facts, row, revision);
+        if let Ok(cell) = row.cell.parse::<CellName>() {
+            placement::book(&mut books, &world.topology, &cell, pod, replicas);
+        }
+    };
+    for row in facts.rows.iter().filter(|row| !plan.forget.contains(&row.id)) {
+        let (target, floor, surge, wish, revision) = match changes.get(&row.id) {
+            Some(change) => (change.target, change.floor, change.surge, change.wish, &change.revision),
+            None => (row.target, row.floor, row.surge, row.wish, &row.revision),
+        };
+        let running = facts.status.get(&row.id).map_or(0, |status| status.replicas);
+        let leaving = if wish == Wish::Present { 0 } else { running };
+        book(row, revision, rendered_replicas(target, floor, surge).max(leaving));
+    }
+    for insert in &plan.inserts {
+        let pod = pod_of_component(facts, &insert.row.component, &insert.row.revision);
+        if let Ok(cell) = insert.row.cell.parse::<CellName>() {
+            placement::book(&mut books, &world.topology, &cell, pod, insert.row.target);
+        }
+    }
+    rows(books)
+}
+
+fn pod_of(world: &World, facts: &AppFacts, row: &PlacementRow, revision: &[u8]) -> Amounts {
+    let Some(revision) = ContentHash::from_bytes(revision).and_then(|hash| facts.revisions.get(&hash)) else {
+        return Amounts::default();
+    };
+    let components = &revision.blueprint.components;
+    let component = components.iter().find(|component| is_of_component(&world.topology, row, component));
+    component.map(|component| component.pod).unwrap_or_default()
+}
+
+fn pod_of_component(facts: &AppFacts, component: &str, revision: &[u8]) -> Amounts {
+    let revision = ContentHash::from_bytes(revision).and_then(|hash| facts.revisions.get(&hash));
+    let known = revision.and_then(|revision| revision.blueprint.components.iter().find(|one| one.name == component));
+    known.map(|component| component.pod).unwrap_or_default()
+}
+
+/// Rows of the books, in their order.
+fn rows(books: BTreeMap<(String, String), Amounts>) -> Vec<ReservationRow> {
+    books
+        .into_iter()
+        .filter(|(_, sum)| *sum != Amounts::default())
+        .map(|((cluster, zone), sum)| ReservationRow {
+            cluster,
+            zone,
+            cpu_milli: sum.cpu_milli,
+            memory_mi: sum.memory_mi,
+            pods: sum.pods,
+        })
+        .collect()
+}

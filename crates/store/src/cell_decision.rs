@@ -1,0 +1,73 @@
+//! What is decided for each cell of an application: kept apart from the objects that follow from it.
+
+use crate::decision::{DecisionRow, Txn};
+use crate::{AppId, Slot, Store, StoreError};
+
+/// The decision about one cell and slot.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CellDecisionRow {
+    /// Cell.
+    pub cell: String,
+    /// Version of the components in it.
+    pub slot: Slot,
+    /// Replicas of the Divided component; 0 where the cell holds the application without any.
+    pub target: i32,
+    /// Revision that every component of the application runs there.
+    pub revision: Vec<u8>,
+}
+
+impl Store {
+    /// Decisions about all cells of some applications, by application, cell and slot.
+    pub async fn cell_decision_list(&self, apps: &[AppId]) -> Result<Vec<(AppId, CellDecisionRow)>, StoreError> {
+        let rows = sqlx::query!(
+            "SELECT app, cell, slot, target, revision FROM cell_decision WHERE app = ANY($1) ORDER BY app, cell, slot",
+            apps
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                let slot = Slot::parse(&row.slot)?;
+                Ok((row.app, CellDecisionRow { cell: row.cell, slot, target: row.target, revision: row.revision }))
+            })
+            .collect()
+    }
+}
+
+/// Writes the decisions that changed, each application's as a whole.
+pub(crate) async fn replace(transaction: &mut Txn<'_>, decisions: &[&DecisionRow]) -> Result<(), StoreError> {
+    let apps: Vec<AppId> =
+        decisions.iter().filter(|decision| decision.cells.is_some()).map(|decision| decision.app).collect();
+    if apps.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<(AppId, &CellDecisionRow)> =
+        decisions.iter().flat_map(|decision| decision.cells.iter().flatten().map(|row| (decision.app, row))).collect();
+    let owners: Vec<AppId> = rows.iter().map(|(app, _)| *app).collect();
+    let cells: Vec<&str> = rows.iter().map(|(_, row)| row.cell.as_str()).collect();
+    let slots: Vec<&str> = rows.iter().map(|(_, row)| row.slot.as_str()).collect();
+    let targets: Vec<i32> = rows.iter().map(|(_, row)| row.target).collect();
+    let revisions: Vec<&[u8]> = rows.iter().map(|(_, row)| row.revision.as_slice()).collect();
+    sqlx::query!(
+        r#"
+        WITH n AS (
+          SELECT * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::int[], $6::bytea[]) AS n (app, cell, slot, target, revision)
+        ), gone AS (
+          -- Cells that the application left.
+          DELETE FROM cell_decision d WHERE d.app = ANY($1)
+            AND NOT EXISTS (SELECT 1 FROM n WHERE n.app = d.app AND n.cell = d.cell AND n.slot = d.slot)
+        )
+        INSERT INTO cell_decision AS d (app, cell, slot, target, revision) SELECT * FROM n
+        ON CONFLICT (app, cell, slot) DO UPDATE SET target = excluded.target, revision = excluded.revision
+        WHERE (d.target, d.revision) IS DISTINCT FROM (excluded.target, excluded.revision)"#,
+        &apps,
+        &owners,
+        &cells as _,
+        &slots as _,
+        &targets,
+        &revisions as _,
+    )
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}

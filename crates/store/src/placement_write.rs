@@ -1,0 +1,174 @@
+//! Writes of placement rows, as parts of the transaction of a decision.
+
+use vocabulary::ObjectKey;
+
+use crate::decision::{DecisionRow, Txn};
+use crate::{AppId, PlacementId, Slot, StoreError, Wish};
+
+/// An object that is to exist from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacementInsert {
+    /// Component.
+    pub component: String,
+    /// Cell.
+    pub cell: String,
+    /// Version of the component in its cell.
+    pub slot: Slot,
+    /// Cluster.
+    pub cluster: String,
+    /// Identity in the member.
+    pub object: ObjectKey,
+    /// Order of delivery.
+    pub rank: i16,
+    /// It takes a share of the application's replicas.
+    pub divided: bool,
+    /// Replicas.
+    pub target: i32,
+    /// Revision.
+    pub revision: Vec<u8>,
+}
+
+/// New values of a placement. Writing them raises its plan epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacementChange {
+    /// Placement.
+    pub id: PlacementId,
+    /// Its plan epoch when it was read.
+    pub read_epoch: u32,
+    /// Component that the object is rendered from.
+    pub component: String,
+    /// Version of the API it is written in.
+    pub api_version: String,
+    /// Order of delivery.
+    pub rank: i16,
+    /// It takes a share of the application's replicas.
+    pub divided: bool,
+    /// Replicas decided.
+    pub target: i32,
+    /// Replicas that may not be gone below yet.
+    pub floor: i32,
+    /// Replicas on top.
+    pub surge: i32,
+    /// Revision.
+    pub revision: Vec<u8>,
+    /// What is to become of it.
+    pub wish: Wish,
+}
+
+/// Adds objects. A name that another application owns makes the statement fail.
+pub(crate) async fn insert(
+    transaction: &mut Txn<'_>,
+    decisions: &[&DecisionRow],
+) -> Result<Vec<(String, PlacementId)>, StoreError> {
+    let rows: Vec<(AppId, &PlacementInsert)> =
+        decisions.iter().flat_map(|decision| decision.inserts.iter().map(|insert| (decision.app, insert))).collect();
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let apps: Vec<i64> = rows.iter().map(|(app, _)| *app).collect();
+    let text = |field: fn(&PlacementInsert) -> &str| -> Vec<&str> { rows.iter().map(|(_, row)| field(row)).collect() };
+    let ranks: Vec<i16> = rows.iter().map(|(_, row)| row.rank).collect();
+    let divided: Vec<bool> = rows.iter().map(|(_, row)| row.divided).collect();
+    let targets: Vec<i32> = rows.iter().map(|(_, row)| row.target).collect();
+    let revisions: Vec<&[u8]> = rows.iter().map(|(_, row)| row.revision.as_slice()).collect();
+    let added = sqlx::query!(
+        r#"
+        INSERT INTO placement (app, component, cell, slot, cluster, api_version, kind, namespace, object_name, rank, divided,
+          target, floor, plan_epoch, revision, wish)
+        SELECT app, component, cell, slot, cluster, api_version, kind, namespace, object_name, rank, divided, target, 0, 1,
+          revision, 'Present'
+        FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+          $9::text[], $10::smallint[], $11::bool[], $12::int[], $13::bytea[])
+          AS n (app, component, cell, slot, cluster, api_version, kind, namespace, object_name, rank, divided, target, revision)
+        RETURNING cluster, id"#,
+        &apps,
+        &text(|row| &row.component) as _,
+        &text(|row| &row.cell) as _,
+        &text(|row| row.slot.as_str()) as _,
+        &text(|row| &row.cluster) as _,
+        &text(|row| &row.object.api_version) as _,
+        &text(|row| &row.object.kind) as _,
+        &text(|row| &row.object.namespace) as _,
+        &text(|row| &row.object.name) as _,
+        &ranks,
+        &divided,
+        &targets,
+        &revisions as _,
+    )
+    .fetch_all(&mut **transaction)
+    .await?;
+    Ok(added.into_iter().map(|row| (row.cluster, row.id)).collect())
+}
+
+/// Changes objects.
+///
+/// # Errors
+/// [`StoreError::Stale`] when one of them was changed since it was read.
+pub(crate) async fn change(
+    transaction: &mut Txn<'_>,
+    decisions: &[&DecisionRow],
+) -> Result<Vec<(String, PlacementId)>, StoreError> {
+    let rows: Vec<&PlacementChange> = decisions.iter().flat_map(|decision| &decision.changes).collect();
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+    let epochs: Vec<i64> = rows.iter().map(|row| i64::from(row.read_epoch)).collect();
+    let components: Vec<&str> = rows.iter().map(|row| row.component.as_str()).collect();
+    let versions: Vec<&str> = rows.iter().map(|row| row.api_version.as_str()).collect();
+    let ranks: Vec<i16> = rows.iter().map(|row| row.rank).collect();
+    let divided: Vec<bool> = rows.iter().map(|row| row.divided).collect();
+    let targets: Vec<i32> = rows.iter().map(|row| row.target).collect();
+    let floors: Vec<i32> = rows.iter().map(|row| row.floor).collect();
+    let surges: Vec<i32> = rows.iter().map(|row| row.surge).collect();
+    let revisions: Vec<&[u8]> = rows.iter().map(|row| row.revision.as_slice()).collect();
+    let wishes: Vec<&str> = rows.iter().map(|row| row.wish.as_str()).collect();
+    let changed = sqlx::query!(
+        r#"
+        UPDATE placement p SET component = n.component, api_version = n.api_version, rank = n.rank, divided = n.divided,
+          target = n.target, floor = n.floor, surge = n.surge, revision = n.revision, wish = n.wish,
+          plan_epoch = p.plan_epoch + 1
+        FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::smallint[], $6::bool[], $7::int[], $8::int[],
+          $9::int[], $10::bytea[], $11::text[])
+          AS n (id, epoch, component, api_version, rank, divided, target, floor, surge, revision, wish)
+        WHERE p.id = n.id AND p.plan_epoch = n.epoch
+        RETURNING p.cluster, p.id"#,
+        &ids,
+        &epochs,
+        &components as _,
+        &versions as _,
+        &ranks,
+        &divided,
+        &targets,
+        &floors,
+        &surges,
+        &revisions as _,
+        &wishes as _,
+    )
+    .fetch_all(&mut **transaction)
+    .await?;
+    if changed.len() != rows.len() {
+        return Err(StoreError::Stale { what: "placements" });
+    }
+    Ok(changed.into_iter().map(|row| (row.cluster, row.id)).collect())
+}
+
+/// Forgets objects, locked in the order in which status is written.
+pub(crate) async fn forget(
+    transaction: &mut Txn<'_>,
+    decisions: &[&DecisionRow],
+) -> Result<Vec<(String, PlacementId)>, StoreError> {
+    let ids: Vec<i64> = decisions.iter().flat_map(|decision| decision.forget.iter().copied()).collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let gone = sqlx::query!(
+        r#"
+        WITH gone AS MATERIALIZED (SELECT id FROM placement WHERE id = ANY($1) ORDER BY id FOR UPDATE)
+        DELETE FROM placement p USING gone WHERE p.id = gone.id RETURNING p.cluster, p.id"#,
+        &ids
+    )
+    .fetch_all(&mut **transaction)
+    .await?;
+    Ok(gone.into_iter().map(|row| (row.cluster, row.id)).collect())
+}

@@ -1,0 +1,169 @@
+//! What applications hold of the capacity of clusters by decision, whether it runs or not.
+
+use std::collections::BTreeMap;
+
+use crate::decision::{DecisionRow, Txn};
+use crate::{AppId, Store, StoreError};
+
+/// What an application holds in one zone of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReservationRow {
+    /// Cluster.
+    pub cluster: String,
+    /// Zone.
+    pub zone: String,
+    /// CPU in thousandths of a core.
+    pub cpu_milli: i64,
+    /// Memory in MiB.
+    pub memory_mi: i64,
+    /// Pods.
+    pub pods: i64,
+}
+
+/// What all applications together hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bookings {
+    /// Sums by cluster and zone.
+    pub sums: Vec<ReservationRow>,
+    /// Version of each cluster's sums; it rises with every change of a reservation there.
+    pub versions: BTreeMap<String, i64>,
+}
+
+impl Store {
+    /// Sums over all applications, each with the version that it is of: read by one statement.
+    pub async fn reservation_sums(&self) -> Result<Bookings, StoreError> {
+        // Sums are clamped: one absurd amount must not make all decisions fail.
+        let rows = sqlx::query!(
+            r#"
+            SELECT c.name, c.booking_version, r.zone AS "zone?",
+              least(sum(r.cpu_milli), 9000000000000000)::bigint AS "cpu_milli?",
+              least(sum(r.memory_mi), 9000000000000000)::bigint AS "memory_mi?",
+              least(sum(r.pods), 9000000000000000)::bigint AS "pods?"
+            FROM cluster c LEFT JOIN reservation r ON r.cluster = c.name
+            GROUP BY c.name, r.zone ORDER BY c.name, r.zone"#
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut bookings = Bookings::default();
+        for row in rows {
+            if let Some(zone) = row.zone {
+                bookings.sums.push(ReservationRow {
+                    cluster: row.name.clone(),
+                    zone,
+                    cpu_milli: row.cpu_milli.unwrap_or(0),
+                    memory_mi: row.memory_mi.unwrap_or(0),
+                    pods: row.pods.unwrap_or(0),
+                });
+            }
+            bookings.versions.insert(row.name, row.booking_version);
+        }
+        Ok(bookings)
+    }
+
+    /// What some applications hold.
+    pub async fn reservation_list(&self, apps: &[AppId]) -> Result<Vec<(AppId, ReservationRow)>, StoreError> {
+        let rows = sqlx::query!(
+            "SELECT app, cluster, zone, cpu_milli, memory_mi, pods FROM reservation WHERE app = ANY($1) ORDER BY app, cluster, zone",
+            apps
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                (
+                    row.app,
+                    ReservationRow {
+                        cluster: row.cluster,
+                        zone: row.zone,
+                        cpu_milli: row.cpu_milli,
+                        memory_mi: row.memory_mi,
+                        pods: row.pods,
+                    },
+                )
+            })
+            .collect())
+    }
+}
+
+/// Locks the clusters in which reservations change, in the order of their names, and compares the versions of their sums
+/// with those the decisions were made from.
+///
+/// # Errors
+/// [`StoreError::Stale`] when somebody else changed a reservation there meanwhile.
+pub(crate) async fn book(
+    transaction: &mut Txn<'_>,
+    decisions: &[&DecisionRow],
+    expected: &BTreeMap<String, i64>,
+) -> Result<Vec<String>, StoreError> {
+    let apps: Vec<i64> =
+        decisions.iter().filter(|decision| decision.reservations.is_some()).map(|decision| decision.app).collect();
+    if apps.is_empty() {
+        return Ok(Vec::new());
+    }
+    let before = sqlx::query_scalar!("SELECT DISTINCT cluster FROM reservation WHERE app = ANY($1)", &apps)
+        .fetch_all(&mut **transaction)
+        .await?;
+    let after = decisions.iter().flat_map(|decision| decision.reservations.iter().flatten());
+    let mut clusters: Vec<String> = before.into_iter().chain(after.map(|row| row.cluster.clone())).collect();
+    clusters.sort_unstable();
+    clusters.dedup();
+    let versions: Vec<i64> = clusters.iter().map(|name| expected.get(name).copied().unwrap_or(-1)).collect();
+    let booked = sqlx::query!(
+        r#"
+        WITH locked AS MATERIALIZED (
+          SELECT c.name, c.booking_version FROM cluster c WHERE c.name = ANY($1) ORDER BY c.name FOR NO KEY UPDATE
+        )
+        UPDATE cluster c SET booking_version = c.booking_version + 1
+        FROM locked l, unnest($1::text[], $2::bigint[]) AS n (name, version)
+        WHERE c.name = l.name AND n.name = c.name AND n.version = c.booking_version"#,
+        &clusters,
+        &versions,
+    )
+    .execute(&mut **transaction)
+    .await?
+    .rows_affected();
+    if booked != clusters.len() as u64 {
+        return Err(StoreError::Stale { what: "reservations" });
+    }
+    write(transaction, decisions, &apps).await?;
+    Ok(clusters)
+}
+
+async fn write(transaction: &mut Txn<'_>, decisions: &[&DecisionRow], apps: &[AppId]) -> Result<(), StoreError> {
+    let rows: Vec<(AppId, &ReservationRow)> = decisions
+        .iter()
+        .flat_map(|decision| decision.reservations.iter().flatten().map(|row| (decision.app, row)))
+        .collect();
+    let owners: Vec<i64> = rows.iter().map(|(app, _)| *app).collect();
+    let names: Vec<&str> = rows.iter().map(|(_, row)| row.cluster.as_str()).collect();
+    let zones: Vec<&str> = rows.iter().map(|(_, row)| row.zone.as_str()).collect();
+    let cpu: Vec<i64> = rows.iter().map(|(_, row)| row.cpu_milli).collect();
+    let memory: Vec<i64> = rows.iter().map(|(_, row)| row.memory_mi).collect();
+    let pods: Vec<i64> = rows.iter().map(|(_, row)| row.pods).collect();
+    sqlx::query!(
+        r#"
+        WITH n AS (
+          SELECT * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[])
+            AS n (app, cluster, zone, cpu_milli, memory_mi, pods)
+        ), gone AS (
+          -- Zones in which the application holds nothing any more.
+          DELETE FROM reservation r WHERE r.app = ANY($1)
+            AND NOT EXISTS (SELECT 1 FROM n WHERE n.app = r.app AND n.cluster = r.cluster AND n.zone = r.zone)
+        )
+        INSERT INTO reservation AS r (app, cluster, zone, cpu_milli, memory_mi, pods) SELECT * FROM n
+        ON CONFLICT (app, cluster, zone) DO UPDATE
+        SET cpu_milli = excluded.cpu_milli, memory_mi = excluded.memory_mi, pods = excluded.pods
+        WHERE (r.cpu_milli, r.memory_mi, r.pods) IS DISTINCT FROM (excluded.cpu_milli, excluded.memory_mi, excluded.pods)"#,
+        apps,
+        &owners,
+        &names as _,
+        &zones as _,
+        &cpu,
+        &memory,
+        &pods,
+    )
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
