@@ -14,9 +14,13 @@ mod fleet;
 mod follow;
 mod live;
 mod metrics;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
+mod model;
 mod named;
 mod probes;
 mod pulse;
+mod render_row;
 mod revisions;
 mod session;
 mod sink;

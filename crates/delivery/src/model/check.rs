@@ -1,0 +1,286 @@
+//! What must hold after every step, and when everything is at rest.
+
+use std::collections::BTreeMap;
+
+use domain::decision_record::DecisionRecord;
+use store::{AppId, ObjectState, PlacementRow, Wish};
+
+use super::fleet;
+use super::hub::{Hub, Written};
+use super::member::{Member, has_replicas, id, is_managed};
+use super::tables::Tables;
+use super::world::World;
+
+/// Replicas that each application was promised: the smaller of what was available when it was last at rest and what was
+/// wanted at any time since.
+#[derive(Debug, Default)]
+pub(super) struct Promises {
+    promised: BTreeMap<String, i32>,
+    /// StatefulSets that were there, by cluster, name and UID.
+    sets: BTreeMap<(usize, String), String>,
+}
+
+fn available(members: &BTreeMap<usize, Member>, app: &str) -> i32 {
+    members
+        .values()
+        .flat_map(|member| &member.objects)
+        .filter(|((_, kind, ..), stored)| {
+            kind != "StatefulSet"
+                && is_managed(&stored.value)
+                && stored.value["metadata"]["labels"]["fleet.meridian.io/app"] == app
+        })
+        .map(|(_, stored)| stored.running)
+        .sum()
+}
+
+/// Replicas that are wanted by what is written, and decided.
+fn wanted(written: &Written, tables: &Tables) -> i32 {
+    let Some(row) = tables.apps.values().find(|row| row.key == written.key) else { return 0 };
+    if row.removal.is_some() || written.suspended {
+        return 0;
+    }
+    if written.is_divided() {
+        return written.replicas;
+    }
+    let main = tables.placements_of(row.id).filter(|row| has_replicas(&row.object) && row.object.kind != "StatefulSet");
+    main.filter(|row| row.wish == Wish::Present).map(|row| row.target).sum()
+}
+
+impl Promises {
+    /// Checks that nothing went that was promised.
+    pub(super) fn hold(&mut self, hub: &Hub, tables: &Tables, members: &BTreeMap<usize, Member>) -> Result<(), String> {
+        let mut promised = BTreeMap::new();
+        for written in hub.apps.values() {
+            let name = &written.key.name;
+            let least = self.promised.get(name).copied().unwrap_or(0).min(wanted(written, tables));
+            let there = available(members, name);
+            if there < least {
+                let rows: Vec<String> = tables
+                    .placements
+                    .values()
+                    .map(|row| {
+                        format!(
+                            "{} {} {}/{} {:?} epoch {}",
+                            row.cluster, row.object.name, row.target, row.floor, row.wish, row.plan_epoch
+                        )
+                    })
+                    .collect();
+                return Err(format!("{there} of {name} are available, {least} were promised: {rows:#?}"));
+            }
+            promised.insert(name.clone(), least);
+        }
+        self.promised = promised;
+        self.keep_sets(hub, tables, members)
+    }
+
+    /// A StatefulSet that is declared goes only with its cluster.
+    fn keep_sets(&mut self, hub: &Hub, tables: &Tables, members: &BTreeMap<usize, Member>) -> Result<(), String> {
+        let mut sets = BTreeMap::new();
+        for (cluster, member) in members {
+            for ((_, kind, _, name), stored) in &member.objects {
+                if kind == "StatefulSet" && is_managed(&stored.value) {
+                    let app = stored.value["metadata"]["labels"]["fleet.meridian.io/app"].as_str().unwrap_or_default();
+                    if stored.value["metadata"].get("deletionTimestamp").is_none() {
+                        sets.insert((*cluster, name.clone()), app.to_owned());
+                    }
+                }
+            }
+        }
+        for ((cluster, name), app) in &self.sets {
+            let stays = sets.contains_key(&(*cluster, name.clone()));
+            let declared = hub.apps.values().any(|written| written.key.name == *app && written.declares_set(name));
+            let joined = tables.clusters.get(&fleet::name(*cluster)).is_some_and(|row| row.taken.removal.is_none());
+            if !stays && declared && joined {
+                return Err(format!("StatefulSet {name} of {app} went from {}", fleet::name(*cluster)));
+            }
+        }
+        self.sets = sets;
+        Ok(())
+    }
+
+    /// Objects were released: what they run is no longer counted.
+    pub(super) fn lower_to_available(&mut self, members: &BTreeMap<usize, Member>) {
+        for (name, promised) in &mut self.promised {
+            *promised = (*promised).min(available(members, name));
+        }
+        self.sets.clear();
+    }
+
+    /// Nothing is promised of an application any more.
+    pub(super) fn drop(&mut self, app: &str) {
+        self.promised.remove(app);
+    }
+
+    /// Nothing is promised until everything was at rest again.
+    pub(super) fn drop_all(&mut self) {
+        self.promised.clear();
+        self.sets.clear();
+    }
+
+    /// What is available at rest is promised from now on.
+    pub(super) fn renew(&mut self, hub: &Hub, tables: &Tables, members: &BTreeMap<usize, Member>) {
+        self.promised = hub
+            .apps
+            .values()
+            .map(|written| {
+                let name = &written.key.name;
+                (name.clone(), available(members, name).min(wanted(written, tables)))
+            })
+            .collect();
+    }
+}
+
+/// Rows and objects, for a failure.
+pub(super) fn describe(world: &World) -> String {
+    let mut lines = Vec::new();
+    for row in world.tables.apps.values() {
+        let record = record(world, row.id);
+        lines.push(format!(
+            "{} generation {} decided {} {:?} short {} hold {:?} wanted {} problems {:?} pending {:?} {}",
+            row.key,
+            row.generation,
+            row.decided_generation,
+            row.removal,
+            record.short,
+            record.hold,
+            record.wanted,
+            record.problems,
+            record.pending,
+            record.decision.summary
+        ));
+        lines.push(format!("  wanted revision {:x?}", &row.revision[..3]));
+        for cell in world.tables.cell_decisions.get(&row.id).into_iter().flatten() {
+            lines.push(format!("  cell {} target {} revision {:x?}", cell.cell, cell.target, &cell.revision[..3]));
+        }
+        for row in world.tables.placements_of(row.id) {
+            let status = world.tables.status.get(&row.id);
+            lines.push(format!(
+                "  row {} {} {} cell {} component {} divided {} target {} floor {} {:?} epoch {} revision {:x?} status {:?}",
+                row.id, row.cluster, row.object, row.cell, row.component, row.divided, row.target, row.floor, row.wish,
+                row.plan_epoch, &row.revision[..3],
+                status.map(|s| (s.state, s.applied_epoch, s.observed_epoch, s.available, s.settled, s.message.clone()))
+            ));
+        }
+    }
+    for (cluster, member) in &world.members {
+        for ((_, kind, _, name), stored) in &member.objects {
+            lines.push(format!(
+                "  {} has {kind} {name} managed {} replicas {} running {} deleting {}",
+                fleet::name(*cluster),
+                is_managed(&stored.value),
+                stored.value["spec"]["replicas"],
+                stored.running,
+                stored.value["metadata"].get("deletionTimestamp").is_some()
+            ));
+        }
+    }
+    lines.join("\n")
+}
+
+fn record(world: &World, app: AppId) -> DecisionRecord {
+    let stored = world.tables.apps[&app].decision.clone();
+    stored.map_or_else(DecisionRecord::default, |stored| serde_json::from_value(stored).unwrap())
+}
+
+/// Checks what is so when nothing moves any more.
+pub(super) fn at_rest(world: &World) -> Result<(), String> {
+    let broken = |why: String| Err(format!("at rest: {why}\n{}", describe(world)));
+    for written in world.hub.apps.values() {
+        let Some(app) = world.tables.apps.values().find(|row| row.key == written.key) else {
+            return broken(format!("{} is not stored", written.key));
+        };
+        if app.decided_generation != app.generation {
+            return broken(format!("{} was not decided", written.key));
+        }
+        if let Err(why) = application(world, written, app.id) {
+            return broken(format!("{}: {why}", written.key));
+        }
+    }
+    for app in world.tables.apps.values().filter(|row| row.removal.is_some()) {
+        return broken(format!("{} is removed and still there", app.key));
+    }
+    match objects(world) {
+        Ok(()) => Ok(()),
+        Err(why) => broken(why),
+    }
+}
+
+fn application(world: &World, written: &Written, app: AppId) -> Result<(), String> {
+    let record = record(world, app);
+    let cells = world.tables.cell_decisions.get(&app).cloned().unwrap_or_default();
+    let decided: i32 = cells.iter().map(|cell| cell.target).sum();
+    if written.is_divided() && record.hold.is_none() {
+        let wanted = if written.suspended { 0 } else { written.replicas };
+        if record.wanted != wanted {
+            return Err(format!("{wanted} are asked for, {} wanted", record.wanted));
+        }
+        if decided != record.wanted - record.decision.shortfall {
+            return Err(format!(
+                "{decided} are decided, {} wanted, {} short",
+                record.wanted, record.decision.shortfall
+            ));
+        }
+    }
+    let rows: Vec<_> = world.tables.placements_of(app).collect();
+    // What waits for a person holds up what comes after it, and everything in place stays.
+    let waits = |row: &&PlacementRow| {
+        world.tables.status.get(&row.id).is_some_and(|status| status.state == ObjectState::Refused)
+    };
+    let blocked = !record.problems.is_empty() || rows.iter().any(waits);
+    for cell in cells.iter().filter(|cell| cell.target > 0) {
+        let placed: i32 = rows
+            .iter()
+            .filter(|row| row.divided && row.cell == cell.cell && row.wish == Wish::Present)
+            .map(|row| row.target)
+            .sum();
+        let named = record.problems.iter().any(|problem| cell.cell.starts_with(problem.cluster.as_str()));
+        if placed != cell.target && !named {
+            return Err(format!("{} of cell {} are decided, {placed} have an object", cell.target, cell.cell));
+        }
+    }
+    for row in &rows {
+        if row.wish != Wish::Present {
+            return Err(format!("{} in {} still leaves", row.object, row.cluster));
+        }
+        let decided = cells.iter().any(|cell| cell.cell == row.cell)
+            || cells.iter().any(|cell| cell.cell.starts_with(row.cluster.as_str())) && row.cell == row.cluster;
+        if !decided && !blocked {
+            return Err(format!("{} in {} is there without a decision", row.object, row.cluster));
+        }
+        let refused = world.tables.status.get(&row.id).is_some_and(|status| status.state == ObjectState::Refused);
+        if row.floor > row.target && !blocked {
+            return Err(format!("{} in {} holds a floor of {}", row.object, row.cluster, row.floor));
+        }
+        if refused {
+            continue;
+        }
+        let cluster = (0..4).find(|cluster| fleet::name(*cluster) == row.cluster).unwrap();
+        let Some(stored) = world.members[&cluster].objects.get(&id(&row.object)) else {
+            if blocked {
+                continue;
+            }
+            return Err(format!("{} is not in {}", row.object, row.cluster));
+        };
+        let replicas = stored.value["spec"]["replicas"].as_i64();
+        if row.divided && replicas != Some(i64::from(row.rendered())) && !blocked {
+            return Err(format!("{} in {} runs {replicas:?}, told {}", row.object, row.cluster, row.rendered()));
+        }
+    }
+    Ok(())
+}
+
+/// Every object with our marks has a row.
+fn objects(world: &World) -> Result<(), String> {
+    for (cluster, member) in &world.members {
+        let name = fleet::name(*cluster);
+        if !world.tables.clusters.contains_key(&name) {
+            continue;
+        }
+        for (object, _) in member.objects.iter().filter(|(_, stored)| is_managed(&stored.value)) {
+            if !world.tables.placements.values().any(|row| row.cluster == name && id(&row.object) == *object) {
+                return Err(format!("{} {} in {name} belongs to nobody", object.1, object.3));
+            }
+        }
+    }
+    Ok(())
+}

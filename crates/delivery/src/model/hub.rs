@@ -1,0 +1,287 @@
+//! Applications as people write them, and what intake makes of them by its own functions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crds::ApplicationSpec;
+use domain::intent::Intent;
+use domain::placement;
+use domain::render;
+use domain::stored_revision::{RevisionBody, StoredRevision};
+use serde_json::{Value, json};
+use store::ApplicationTaken;
+use vocabulary::{AppKey, hash_json};
+
+use super::edits::{AppEdit, Multiply, Side};
+
+/// Names that components and objects take, so that two applications sometimes want the same.
+const NAMES: [&str; 3] = ["web", "api", "srv"];
+/// Kinds of the main workload. A `Widget` is a kind of the members' own.
+const KINDS: [(&str, &str); 4] = [
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "ReplicaSet"),
+    ("example.io/v1alpha1", "Widget"),
+    ("example.io/v1", "Widget"),
+];
+
+/// An Application as its owner wrote it last.
+#[derive(Debug, Clone)]
+pub(super) struct Written {
+    pub(super) key: AppKey,
+    uid: u32,
+    generation: i64,
+    component: usize,
+    object: usize,
+    multiply: Multiply,
+    kind: usize,
+    pub(super) replicas: i32,
+    own: Option<i32>,
+    content: u8,
+    sides: Vec<(Side, u32, u8)>,
+    next_side: u32,
+    pub(super) suspended: bool,
+    select: u8,
+    max: Option<i32>,
+    by_zone: bool,
+    reschedule: bool,
+    adopt: bool,
+}
+
+impl Written {
+    pub(super) fn new(name: &str, uid: u32) -> Self {
+        Self {
+            key: AppKey { namespace: "shop".to_owned(), name: name.to_owned() },
+            uid,
+            generation: 0,
+            component: 0,
+            object: 0,
+            multiply: Multiply::Divided,
+            kind: 0,
+            replicas: 6,
+            own: None,
+            content: 0,
+            sides: vec![(Side::ConfigMap, 0, 0)],
+            next_side: 1,
+            suspended: false,
+            select: 15,
+            max: None,
+            by_zone: false,
+            reschedule: false,
+            adopt: false,
+        }
+    }
+
+    pub(super) fn is_divided(&self) -> bool {
+        self.multiply == Multiply::Divided
+    }
+
+    /// Whether the main workload serves the requests of the one before: a Divided one always does, another by its name.
+    pub(super) fn continues(&self, before: &Self) -> bool {
+        let named = self.component == before.component || self.object == before.object && self.kind == before.kind;
+        self.uid == before.uid && (self.is_divided() && before.is_divided() || named)
+    }
+
+    /// Whether a StatefulSet of the name is declared.
+    pub(super) fn declares_set(&self, name: &str) -> bool {
+        let named = |(side, number, _): &(Side, u32, u8)| {
+            *side == Side::StatefulSet && name.starts_with(&side_name(*side, *number))
+        };
+        self.sides.iter().any(named)
+    }
+
+    /// The Application after an edit.
+    pub(super) fn edited(&self, edit: &AppEdit) -> Self {
+        let mut new = self.clone();
+        let side = |nth: usize| (!self.sides.is_empty()).then(|| nth % self.sides.len());
+        match edit {
+            AppEdit::Create | AppEdit::Delete => {}
+            AppEdit::RenameComponent(name) => new.component = *name,
+            AppEdit::RenameObject(name) => new.object = *name,
+            AppEdit::RenameBoth(name) => (new.component, new.object) = (*name, *name),
+            AppEdit::Multiply(multiply) => new.multiply = *multiply,
+            AppEdit::Kind(kind) => new.kind = *kind,
+            AppEdit::Replicas(replicas) => new.replicas = *replicas,
+            AppEdit::OwnReplicas(own) => new.own = *own,
+            AppEdit::Content(content) => new.content = *content,
+            AppEdit::ContentOfSide(nth) => {
+                if let Some(nth) = side(*nth) {
+                    new.sides[nth].2 ^= 1;
+                }
+            }
+            AppEdit::Add(side) => {
+                if new.sides.len() < 4 {
+                    new.sides.push((*side, new.next_side, 0));
+                    new.next_side += 1;
+                }
+            }
+            AppEdit::Remove(nth) => {
+                side(*nth).map(|nth| new.sides.remove(nth));
+            }
+            AppEdit::RenameSide(nth) => {
+                if let Some(nth) = side(*nth) {
+                    new.sides[nth].1 = new.next_side;
+                    new.next_side += 1;
+                }
+            }
+            AppEdit::Suspend(suspended) => new.suspended = *suspended,
+            AppEdit::Select(mask) => new.select = *mask,
+            AppEdit::MaxPerCluster(max) => new.max = *max,
+            AppEdit::SpreadByZone(by_zone) => new.by_zone = *by_zone,
+            AppEdit::Reschedule(reschedule) => new.reschedule = *reschedule,
+            AppEdit::AdoptAlways(adopt) => new.adopt = *adopt,
+        }
+        new
+    }
+
+    fn spec(&self) -> ApplicationSpec {
+        let (api_version, kind) = KINDS[self.kind];
+        let pod = json!({
+            "metadata": {"labels": {"app": self.key.name}},
+            "spec": {"containers": [{"name": "main", "image": format!("web:{}", self.content),
+                "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}}}]},
+        });
+        let mut spec = json!({"selector": {"matchLabels": {"app": self.key.name}}, "template": pod});
+        if !self.is_divided()
+            && let Some(own) = self.own
+        {
+            spec["replicas"] = json!(own);
+        }
+        let scope = match self.multiply {
+            Multiply::Divided => "Divided",
+            Multiply::PerCell => "PerCell",
+            Multiply::PerCluster => "PerCluster",
+        };
+        let mut components = vec![json!({"name": NAMES[self.component], "scope": scope, "template": {
+            "apiVersion": api_version, "kind": kind, "metadata": {"name": NAMES[self.object]}, "spec": spec}})];
+        components.extend(self.sides.iter().map(|(side, number, content)| self.side(*side, *number, *content)));
+        let clusters: Vec<String> =
+            (0..4).filter(|n| self.select & (1 << n) != 0).map(|n| super::fleet::name(n)).collect();
+        let mut placement = json!({});
+        if self.select != 15 {
+            placement["cells"] = json!({"matchExpressions": [
+                {"key": "fleet.meridian.io/cluster", "operator": "In", "values": clusters}]});
+        }
+        if let Some(max) = self.max {
+            placement["limits"] = json!([{"topology": "Cluster", "max": max}]);
+        }
+        if self.by_zone {
+            placement["spread"] = json!([{"topology": "Zone", "maxSkew": 1, "whenUnsatisfiable": "BestEffort"}]);
+        }
+        let mut whole = json!({
+            "components": components, "placement": placement, "suspended": self.suspended,
+            "adopt": if self.adopt { "Always" } else { "Never" },
+        });
+        if self.is_divided() {
+            whole["replicas"] = json!(self.replicas);
+            if self.reschedule {
+                whole["failover"] = json!({"mode": "Reschedule", "after": "5m", "duplicates": "Tolerate"});
+            }
+        }
+        serde_json::from_value(whole).unwrap()
+    }
+
+    fn side(&self, side: Side, number: u32, content: u8) -> Value {
+        let name = side_name(side, number);
+        let metadata = json!({"name": name});
+        let pod = json!({"metadata": {"labels": {"app": name}}, "spec": {
+            "containers": [{"name": "main", "image": format!("side:{content}")}], "restartPolicy": "Always"}});
+        let (scope, template) = match side {
+            Side::ConfigMap => (
+                json!("PerCluster"),
+                json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata,
+                "data": {"content": content.to_string()}}),
+            ),
+            Side::ConfigPerCell => (
+                json!("PerCell"),
+                json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata,
+                "data": {"content": content.to_string()}}),
+            ),
+            Side::Service => (
+                json!("PerCluster"),
+                json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata,
+                "spec": {"selector": {"app": self.key.name}, "ports": [{"port": 80}]}}),
+            ),
+            Side::StatefulSet => (
+                json!("PerCell"),
+                json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata,
+                "spec": {"replicas": 1, "serviceName": name, "selector": {"matchLabels": {"app": name}}, "template": pod}}),
+            ),
+            Side::Job => {
+                let mut pod = pod;
+                pod["spec"]["restartPolicy"] = json!("Never");
+                (
+                    json!("Once"),
+                    json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {"template": pod}}),
+                )
+            }
+        };
+        json!({"name": name, "scope": scope, "template": template})
+    }
+
+    /// What intake takes in of it, or why it refuses.
+    pub(super) fn taken(&mut self) -> Result<(ApplicationTaken, Arc<StoredRevision>), String> {
+        let spec = self.spec();
+        let blueprint = render::blueprint(&self.key, &spec).map_err(|problems| format!("{problems:?}"))?;
+        let placed = spec.placement.clone().unwrap_or_default();
+        let replicas = spec.replicas.unwrap_or_default();
+        if let Some(problem) = placement::check_spec(&placed, replicas).first() {
+            return Err(format!("{problem:?}"));
+        }
+        self.generation += 1;
+        let intent = Intent {
+            replicas,
+            suspended: spec.suspended,
+            placement: placed,
+            policy: None,
+            drift: spec.drift,
+            adopt: spec.adopt,
+            failover_after: (self.is_divided() && self.reschedule).then_some(300),
+            deletion_deadline: 600,
+        };
+        let body = RevisionBody { components: &spec.components, overrides: &spec.overrides };
+        let payload = serde_json::to_vec(&body).unwrap();
+        let revision = StoredRevision::parse(&self.key, &payload)?;
+        let taken = ApplicationTaken {
+            key: self.key.clone(),
+            hub_uid: "hub".to_owned(),
+            object_uid: format!("object-{}", self.uid),
+            generation: self.generation,
+            spec_hash: hash_json(&spec).unwrap().as_bytes().to_vec(),
+            intent: serde_json::to_value(&intent).unwrap(),
+            revision: blueprint.revision.as_bytes().to_vec(),
+            payload,
+            secret: false,
+            rebalance_asked: None,
+            delete_confirmed: None,
+        };
+        Ok((taken, Arc::new(revision)))
+    }
+}
+
+fn side_name(side: Side, number: u32) -> String {
+    let kind = match side {
+        Side::ConfigMap => "conf",
+        Side::ConfigPerCell => "cell-conf",
+        Side::Service => "svc",
+        Side::StatefulSet => "set",
+        Side::Job => "job",
+    };
+    format!("{kind}{number}x")
+}
+
+/// Applications on the hub, by their place in the list of names.
+#[derive(Debug, Default)]
+pub(super) struct Hub {
+    pub(super) apps: BTreeMap<usize, Written>,
+    created: u32,
+}
+
+impl Hub {
+    pub(super) fn create(&mut self, app: usize) -> Option<Written> {
+        if self.apps.contains_key(&app) {
+            return None;
+        }
+        self.created += 1;
+        Some(Written::new(["shop", "bank"][app % 2], self.created))
+    }
+}

@@ -1,0 +1,285 @@
+//! The database as a model: what `store` writes in SQL, on maps.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use domain::stored_revision::StoredRevision;
+use jiff::Timestamp;
+use schedule::{AppRows, Decisions, FleetRows};
+use store::{
+    AppId, ApplicationRow, ApplicationTaken, Bookings, CellDecisionRow, CellRow, ClusterRow, DecisionBase, DecisionRow,
+    DeleteWindow, FailoverBreakerRow, OwnerRow, PlacementId, PlacementRow, Removal, ReservationRow, StatusRow, Wish,
+};
+use vocabulary::{ContentHash, ObjectKey};
+
+/// Rows of all tables that decisions and delivery use.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    pub(super) apps: BTreeMap<AppId, ApplicationRow>,
+    pub(super) revisions: BTreeMap<(AppId, ContentHash), Arc<StoredRevision>>,
+    pub(super) cell_decisions: BTreeMap<AppId, Vec<CellDecisionRow>>,
+    pub(super) placements: BTreeMap<PlacementId, PlacementRow>,
+    pub(super) status: BTreeMap<PlacementId, StatusRow>,
+    pub(super) reservations: BTreeMap<AppId, Vec<ReservationRow>>,
+    pub(super) booking_versions: BTreeMap<String, i64>,
+    pub(super) clusters: BTreeMap<String, ClusterRow>,
+    pub(super) cells: BTreeMap<String, CellRow>,
+    pub(super) breaker: Option<FailoverBreakerRow>,
+    next_app: AppId,
+    next_placement: PlacementId,
+}
+
+impl Tables {
+    /// `application_take`.
+    pub(super) fn take_application(&mut self, taken: &ApplicationTaken, revision: Arc<StoredRevision>) {
+        let hash = ContentHash::from_bytes(&taken.revision).unwrap();
+        let known = self.apps.values().find(|row| row.key == taken.key).map(|row| row.id);
+        let id = known.unwrap_or_else(|| {
+            self.next_app += 1;
+            self.next_app
+        });
+        self.revisions.insert((id, hash), revision);
+        let before = self.apps.get(&id);
+        let continues = before.is_some_and(|row| {
+            row.object_uid == taken.object_uid
+                && (row.generation < taken.generation || row.spec_hash == taken.spec_hash)
+        });
+        let row = ApplicationRow {
+            id,
+            key: taken.key.clone(),
+            hub_uid: taken.hub_uid.clone(),
+            object_uid: taken.object_uid.clone(),
+            generation: taken.generation,
+            spec_hash: taken.spec_hash.clone(),
+            intent: taken.intent.clone(),
+            revision: taken.revision.clone(),
+            removal: None,
+            removal_since: None,
+            delete_confirmed: taken.delete_confirmed.clone(),
+            rebalance_asked: taken.rebalance_asked.clone(),
+            rebalance_done: before.and_then(|row| row.rebalance_done.clone()),
+            input_hash: before.and_then(|row| row.input_hash.clone()),
+            decision: before.and_then(|row| row.decision.clone()),
+            decided_at: None,
+            decided_generation: before.filter(|_| continues).map_or(0, |row| row.decided_generation),
+            decision_version: before.map_or(0, |row| row.decision_version),
+        };
+        self.apps.insert(id, row);
+    }
+
+    /// `application_remove`.
+    pub(super) fn remove_application(&mut self, id: AppId, removal: Removal, confirmed: Option<Vec<u8>>) {
+        if let Some(row) = self.apps.get_mut(&id) {
+            row.removal = Some(removal);
+            row.removal_since = row.removal_since.or(Some(Timestamp::UNIX_EPOCH));
+            row.delete_confirmed = confirmed;
+        }
+    }
+
+    pub(super) fn placements_of(&self, app: AppId) -> impl Iterator<Item = &PlacementRow> {
+        self.placements.values().filter(move |row| row.app == app)
+    }
+
+    pub(super) fn placements_in(&self, cluster: &str) -> Vec<PlacementRow> {
+        let mut rows: Vec<PlacementRow> =
+            self.placements.values().filter(|row| row.cluster == cluster).cloned().collect();
+        rows.sort_by_key(|row| (row.rank, row.id));
+        rows
+    }
+
+    pub(super) fn fleet_rows(&self) -> FleetRows {
+        let mut sums: BTreeMap<(String, String), ReservationRow> = BTreeMap::new();
+        for row in self.reservations.values().flatten() {
+            let sum = sums.entry((row.cluster.clone(), row.zone.clone())).or_insert_with(|| ReservationRow {
+                cpu_milli: 0,
+                memory_mi: 0,
+                pods: 0,
+                ..row.clone()
+            });
+            sum.cpu_milli += row.cpu_milli;
+            sum.memory_mi += row.memory_mi;
+            sum.pods += row.pods;
+        }
+        let versions = self
+            .clusters
+            .keys()
+            .map(|name| (name.clone(), self.booking_versions.get(name).copied().unwrap_or(0)))
+            .collect();
+        FleetRows {
+            clusters: self.clusters.values().cloned().collect(),
+            cells: self.cells.values().cloned().collect(),
+            directives: Vec::new(),
+            bookings: Bookings { sums: sums.into_values().collect(), versions },
+            breaker: self.breaker,
+        }
+    }
+
+    pub(super) fn app_rows(&self, id: AppId) -> AppRows {
+        let placements: Vec<PlacementRow> = self.placements_of(id).cloned().collect();
+        let cells = self.cell_decisions.get(&id).cloned().unwrap_or_default();
+        let application = self.apps[&id].clone();
+        let used = placements.iter().map(|row| &row.revision).chain(cells.iter().map(|row| &row.revision));
+        let hashes = used.chain([&application.revision]).filter_map(|bytes| ContentHash::from_bytes(bytes));
+        let revisions = hashes.filter_map(|hash| Some((hash, Arc::clone(self.revisions.get(&(id, hash))?)))).collect();
+        AppRows {
+            status: placements.iter().filter_map(|row| self.status.get(&row.id).cloned()).collect(),
+            reservations: self.reservations.get(&id).cloned().unwrap_or_default(),
+            application,
+            cells,
+            placements,
+            revisions,
+        }
+    }
+
+    /// `placement_owners`.
+    pub(super) fn owners(&self, objects: &[(String, ObjectKey)]) -> Vec<OwnerRow> {
+        let is = |row: &PlacementRow, (cluster, object): &(String, ObjectKey)| {
+            row.cluster == *cluster && same_object(&row.object, object)
+        };
+        self.placements
+            .values()
+            .filter(|row| objects.iter().any(|object| is(row, object)))
+            .map(|row| OwnerRow {
+                placement: row.id,
+                cluster: row.cluster.clone(),
+                object: row.object.clone(),
+                app: row.app,
+                app_name: self.apps[&row.app].key.name.clone(),
+            })
+            .collect()
+    }
+
+    /// `delete_window`; nothing was deleted lately, because a person confirms at once what the guard asks for.
+    pub(super) fn delete_window(&self) -> DeleteWindow {
+        let mut window = DeleteWindow::default();
+        for row in self.placements.values().filter(|row| row.wish == Wish::Present) {
+            *window.present.entry(row.cluster.clone()).or_default() += 1;
+        }
+        window
+    }
+
+    /// `decision_commit`. Returns whether anything was written.
+    pub(super) fn commit(&mut self, decisions: &Decisions) -> Result<bool, String> {
+        let base = |row: &ApplicationRow| DecisionBase {
+            generation: row.generation,
+            removal: row.removal,
+            version: row.decision_version,
+        };
+        let valid: Vec<&DecisionRow> = decisions
+            .rows
+            .iter()
+            .filter(|decision| self.apps.get(&decision.app).is_some_and(|row| base(row) == decision.base))
+            .collect();
+        if !self.may_book(&valid, &decisions.bookings) {
+            return Ok(false);
+        }
+        for decision in &valid {
+            for change in &decision.changes {
+                if self.placements.get(&change.id).is_none_or(|row| row.plan_epoch != change.read_epoch) {
+                    return Err(format!("placement {} changed although its application did not", change.id));
+                }
+            }
+        }
+        for id in valid.iter().flat_map(|decision| &decision.forget) {
+            self.placements.remove(id);
+            self.status.remove(id);
+        }
+        for decision in &valid {
+            self.write(decision)?;
+        }
+        if let Some(breaker) = decisions.breaker {
+            self.breaker = Some(breaker);
+        }
+        Ok(!valid.is_empty())
+    }
+
+    fn may_book(&mut self, valid: &[&DecisionRow], expected: &BTreeMap<String, i64>) -> bool {
+        let booking: Vec<&&DecisionRow> = valid.iter().filter(|decision| decision.reservations.is_some()).collect();
+        let before = booking.iter().filter_map(|decision| self.reservations.get(&decision.app)).flatten();
+        let after = booking.iter().flat_map(|decision| decision.reservations.iter().flatten());
+        let mut clusters: Vec<String> = before.chain(after).map(|row| row.cluster.clone()).collect();
+        clusters.sort_unstable();
+        clusters.dedup();
+        let current = |name: &String| self.booking_versions.get(name).copied().unwrap_or(0);
+        if clusters.iter().any(|name| expected.get(name) != Some(&current(name)) || !self.clusters.contains_key(name)) {
+            return false;
+        }
+        for name in clusters {
+            *self.booking_versions.entry(name).or_default() += 1;
+        }
+        true
+    }
+
+    fn write(&mut self, decision: &DecisionRow) -> Result<(), String> {
+        for change in &decision.changes {
+            let Some(row) = self.placements.get_mut(&change.id) else { continue };
+            row.component.clone_from(&change.component);
+            row.object.api_version.clone_from(&change.api_version);
+            row.rank = change.rank;
+            row.divided = change.divided;
+            row.target = change.target;
+            row.floor = change.floor;
+            row.surge = change.surge;
+            row.revision.clone_from(&change.revision);
+            row.wish = change.wish;
+            row.plan_epoch += 1;
+        }
+        for insert in &decision.inserts {
+            let taken = |row: &PlacementRow| row.cluster == insert.cluster && same_object(&row.object, &insert.object);
+            if self.placements.values().any(taken) {
+                return Err(format!("{} in {} gets a second owner", insert.object, insert.cluster));
+            }
+            self.next_placement += 1;
+            let row = PlacementRow {
+                id: self.next_placement,
+                app: decision.app,
+                component: insert.component.clone(),
+                cell: insert.cell.clone(),
+                slot: insert.slot,
+                cluster: insert.cluster.clone(),
+                object: insert.object.clone(),
+                rank: insert.rank,
+                divided: insert.divided,
+                target: insert.target,
+                floor: 0,
+                surge: 0,
+                plan_epoch: 1,
+                revision: insert.revision.clone(),
+                wish: Wish::Present,
+            };
+            self.placements.insert(row.id, row);
+        }
+        if let Some(cells) = &decision.cells {
+            self.cell_decisions.insert(decision.app, cells.clone());
+        }
+        if let Some(reservations) = &decision.reservations {
+            self.reservations.insert(decision.app, reservations.clone());
+        }
+        let Some(app) = self.apps.get_mut(&decision.app) else { return Ok(()) };
+        app.decision_version += 1;
+        app.decided_generation = decision.generation.unwrap_or(app.decided_generation);
+        app.rebalance_done = decision.rebalance_done.clone().or(app.rebalance_done.take());
+        if let Some(decided) = &decision.decided {
+            app.input_hash = Some(decided.input_hash.clone());
+            app.decision = Some(decided.record.clone());
+            app.decided_at = Some(Timestamp::UNIX_EPOCH);
+        }
+        Ok(())
+    }
+
+    /// `application_forget`.
+    pub(super) fn forget_application(&mut self, id: AppId) {
+        let over = self.apps.get(&id).is_some_and(|row| row.removal.is_some());
+        if over && self.placements_of(id).next().is_none() {
+            self.apps.remove(&id);
+            self.cell_decisions.remove(&id);
+            self.reservations.remove(&id);
+            self.revisions.retain(|(app, _), _| *app != id);
+        }
+    }
+}
+
+/// Versions of one kind are the same objects.
+pub(super) fn same_object(one: &ObjectKey, other: &ObjectKey) -> bool {
+    one.group() == other.group() && one.kind == other.kind && one.namespace == other.namespace && one.name == other.name
+}

@@ -1,0 +1,488 @@
+//! Runs hub, database, deciders, deliverers and members of the model, a step at a time.
+
+use std::collections::BTreeMap;
+
+use domain::intent::Intent;
+use domain::render;
+use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
+use domain::topology::Topology;
+use jiff::{SignedDuration, Timestamp};
+use schedule::{Decisions, decide};
+use serde_json::Value;
+use store::{AppId, ObjectState, PlacementId, Removal, StatusRow, Wish};
+use vocabulary::{ContentHash, Fence, labels};
+
+use super::check::Promises;
+use super::edits::{AppEdit, Edit, FleetEdit, MemberEdit, Step, What};
+use super::fleet;
+use super::hub::{Hub, Written};
+use super::member::{ApplyRefused, Member, id, is_managed, text};
+use super::tables::Tables;
+use crate::board::{Board, Entry, object_id};
+use crate::live::Live;
+use crate::render_row::{RowRender, render_row};
+use crate::step::next_step;
+
+/// Clusters of the model; the last one joins later.
+const CLUSTERS: usize = 4;
+/// Rounds after which a fleet that nobody edits is at rest, or never will be.
+const ROUNDS: usize = 300;
+const STALE_AFTER: SignedDuration = SignedDuration::from_hours(1_000_000);
+
+/// Everything there is.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) hub: Hub,
+    pub(super) tables: Tables,
+    pub(super) members: BTreeMap<usize, Member>,
+    boards: BTreeMap<usize, Board>,
+    /// What a second decider read and decided, and did not write yet.
+    read: Option<Decisions>,
+    pub(super) promises: Promises,
+    /// Applications as they were written when everything was at rest.
+    rested: BTreeMap<usize, Written>,
+    now: Timestamp,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let mut world = Self {
+            hub: Hub::default(),
+            tables: Tables::default(),
+            members: BTreeMap::new(),
+            boards: BTreeMap::new(),
+            read: None,
+            promises: Promises::default(),
+            rested: BTreeMap::new(),
+            now: Timestamp::from_second(1_700_000_000).unwrap(),
+        };
+        for cluster in 0..CLUSTERS - 1 {
+            world.join(cluster);
+        }
+        world
+    }
+
+    /// Applies an edit and works for the steps it is given.
+    pub(super) fn edit(&mut self, edit: &Edit) -> Result<(), String> {
+        match &edit.what {
+            What::App(app, change) => self.edit_app(*app, change),
+            What::Cluster(cluster, change) => self.edit_cluster(*cluster, *change),
+            What::Member(cluster, change) => self.edit_member(*cluster, *change),
+        }
+        self.watch()?;
+        for step in &edit.steps {
+            self.step(*step)?;
+            self.watch().map_err(|broken| format!("{step:?}: {broken}"))?;
+        }
+        if edit.rest { self.rest() } else { Ok(()) }
+    }
+
+    fn edit_app(&mut self, app: usize, change: &AppEdit) {
+        let written = match (change, self.hub.apps.get(&app)) {
+            (AppEdit::Create, _) => self.hub.create(app),
+            (AppEdit::Delete, Some(written)) => {
+                let key = written.key.clone();
+                self.hub.apps.remove(&app);
+                let known = self.tables.apps.values().find(|row| row.key == key).map(|row| row.id);
+                if let Some(id) = known {
+                    self.tables.remove_application(id, Removal::Delete, None);
+                }
+                None
+            }
+            (_, Some(written)) => Some(written.edited(change)),
+            (_, None) => None,
+        };
+        let Some(mut written) = written else { return };
+        // What intake refuses changes nothing.
+        if let Ok((taken, revision)) = written.taken() {
+            self.tables.take_application(&taken, revision);
+            if !self.rested.get(&app).is_some_and(|rested| written.continues(rested)) {
+                // What has neither name in common with what ran is another workload.
+                self.promises.drop(&written.key.name);
+            }
+            self.hub.apps.insert(app, written);
+        }
+    }
+
+    fn edit_cluster(&mut self, cluster: usize, change: FleetEdit) {
+        let name = fleet::name(cluster);
+        match change {
+            FleetEdit::Join => self.join(cluster),
+            FleetEdit::Cordon(on) => self.set(&name, "cordoned", on),
+            FleetEdit::Drain(on) => self.set(&name, "drain", on),
+            FleetEdit::Silent(silent) => {
+                if let Some(member) = self.members.get_mut(&cluster) {
+                    member.answers = !silent;
+                }
+            }
+            FleetEdit::Remove { delete } => {
+                if let Some(row) = self.tables.clusters.get_mut(&name) {
+                    row.taken.removal = Some(fleet::removal(delete));
+                }
+            }
+            FleetEdit::Declare(cell) => {
+                if self.tables.clusters.contains_key(&name) {
+                    let row = fleet::declared_cell(cluster, cell, true);
+                    self.tables.cells.insert(row.name.clone(), row);
+                }
+            }
+            FleetEdit::Misdeclare(cell) => {
+                if self.tables.cells.contains_key(&fleet::cell_name(cluster, cell)) {
+                    let row = fleet::declared_cell(cluster, cell, false);
+                    self.tables.cells.insert(row.name.clone(), row);
+                }
+            }
+            FleetEdit::DeleteCell(cell) => {
+                if let Some(row) = self.tables.cells.get_mut(&fleet::cell_name(cluster, cell)) {
+                    row.leaving = true;
+                }
+            }
+        }
+    }
+
+    fn set(&mut self, cluster: &str, field: &str, on: bool) {
+        if let Some(row) = self.tables.clusters.get_mut(cluster) {
+            fleet::set(row, field, on);
+        }
+    }
+
+    fn join(&mut self, cluster: usize) {
+        let name = fleet::name(cluster);
+        if self.tables.clusters.contains_key(&name) {
+            return;
+        }
+        self.tables.clusters.insert(name.clone(), fleet::joined(cluster, self.now));
+        self.tables.cells.entry(name).or_insert_with(|| fleet::implicit_cell(cluster));
+        self.members.entry(cluster).or_insert_with(Member::new).answers = true;
+        self.boards.remove(&cluster);
+    }
+
+    fn edit_member(&mut self, cluster: usize, change: MemberEdit) {
+        let Some(member) = self.members.get_mut(&cluster) else { return };
+        match change {
+            MemberEdit::DeleteObject(nth) => member.delete_nth(nth),
+            MemberEdit::BreakPods(nth, count) => member.break_pods(nth, count),
+            MemberEdit::Linger(steps) => member.lingering = steps,
+        }
+        // What somebody else ended was not ended by a decision, and decisions may count on it until it is observed.
+        self.promises.drop_all();
+    }
+
+    fn watch(&mut self) -> Result<(), String> {
+        self.promises.hold(&self.hub, &self.tables, &self.members)
+    }
+
+    fn step(&mut self, step: Step) -> Result<bool, String> {
+        self.now = self.now.checked_add(SignedDuration::from_secs(30)).unwrap();
+        self.judge();
+        match step {
+            Step::Decide => self.decide(),
+            Step::Read => {
+                self.read = self.decisions()?;
+                Ok(true)
+            }
+            Step::Write => match self.read.take() {
+                Some(decisions) => self.write(&decisions),
+                None => Ok(false),
+            },
+            Step::Deliver(cluster) => self.deliver(cluster),
+            Step::Work(cluster) => {
+                if let Some(member) = self.members.get_mut(&cluster) {
+                    member.work();
+                }
+                Ok(true)
+            }
+            Step::Restart => {
+                self.boards.clear();
+                self.read = None;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Health of clusters as delivery judges it.
+    fn judge(&mut self) {
+        for cluster in 0..CLUSTERS {
+            let answers = self.members.get(&cluster).is_some_and(|member| member.answers);
+            let Some(row) = self.tables.clusters.get_mut(&fleet::name(cluster)) else { continue };
+            let before = row.status.clone().unwrap_or_else(|| fleet::well(cluster, self.now));
+            row.status = Some(if answers { fleet::well(cluster, self.now) } else { fleet::silent(&before, self.now) });
+        }
+    }
+
+    fn decisions(&self) -> Result<Option<Decisions>, String> {
+        let apps: Vec<AppId> = self.tables.apps.keys().copied().collect();
+        if apps.is_empty() {
+            return Ok(None);
+        }
+        let rows = apps.iter().map(|app| self.tables.app_rows(*app)).collect();
+        let owners = |objects: &[_]| self.tables.owners(objects);
+        let window = self.tables.delete_window();
+        let decided = decide(self.tables.fleet_rows(), rows, owners, window, self.now, STALE_AFTER);
+        decided.map(Some).map_err(|error| error.to_string())
+    }
+
+    /// Returns whether anything was written.
+    fn decide(&mut self) -> Result<bool, String> {
+        let Some(decisions) = self.decisions()? else { return Ok(false) };
+        self.write(&decisions)
+    }
+
+    fn write(&mut self, decisions: &Decisions) -> Result<bool, String> {
+        let written = self.tables.commit(decisions)?;
+        for app in &decisions.over {
+            self.tables.forget_application(*app);
+        }
+        self.confirm_deletes();
+        self.forget_places();
+        Ok(written)
+    }
+
+    /// A person confirms whatever the mass-delete guard asks for.
+    fn confirm_deletes(&mut self) {
+        for row in self.tables.apps.values_mut() {
+            let pending = row.decision.as_ref().and_then(|decision| decision["pending"]["plan"].as_str());
+            if let Some(plan) = pending.and_then(|plan| plan.parse::<ContentHash>().ok()) {
+                row.delete_confirmed = Some(plan.as_bytes().to_vec());
+            }
+        }
+    }
+
+    /// `cluster_forget` and `cell_forget`.
+    fn forget_places(&mut self) {
+        let placed = |cluster: &str| self.tables.placements.values().any(|row| row.cluster == cluster);
+        let gone: Vec<String> = self
+            .tables
+            .clusters
+            .values()
+            .filter(|row| row.taken.removal.is_some() && !placed(&row.taken.name))
+            .map(|row| row.taken.name.clone())
+            .collect();
+        for name in gone {
+            self.tables.clusters.remove(&name);
+            self.tables.cells.remove(&name);
+            for rows in self.tables.reservations.values_mut() {
+                rows.retain(|row| row.cluster != name);
+            }
+        }
+        let left: Vec<String> = self
+            .tables
+            .cells
+            .values()
+            .filter(|cell| cell.leaving && !self.tables.placements.values().any(|row| row.cell == cell.name))
+            .map(|cell| cell.name.clone())
+            .collect();
+        for name in left {
+            self.tables.cells.remove(&name);
+        }
+    }
+
+    fn topology(&self) -> Topology {
+        let clusters = self.tables.clusters.values().map(|row| StoredCluster {
+            name: row.taken.name.clone(),
+            labels: row.taken.labels.clone(),
+            spec: row.taken.spec.clone(),
+            leaving: row.taken.removal.is_some(),
+            health: None,
+            kinds: Value::Null,
+            capacity: Value::Null,
+        });
+        let cells = self.tables.cells.values().filter_map(|row| {
+            Some(StoredCell {
+                name: row.name.clone(),
+                labels: row.labels.clone(),
+                spec: row.spec.clone()?,
+                leaving: row.leaving,
+            })
+        });
+        topology_from_rows(clusters.collect(), cells.collect()).0
+    }
+
+    /// The deliverer of a cluster works on each of its placements once. Returns whether it did anything.
+    fn deliver(&mut self, cluster: usize) -> Result<bool, String> {
+        if self.members.get(&cluster).is_none_or(|member| !member.answers) {
+            return Ok(false);
+        }
+        let mut worked = self.observe(cluster);
+        let topology = self.topology();
+        let ids: Vec<PlacementId> = self.tables.placements_in(&fleet::name(cluster)).iter().map(|row| row.id).collect();
+        for id in ids {
+            worked |= self.work_on(cluster, id, &topology)?;
+        }
+        Ok(worked)
+    }
+
+    /// Brings the board of a cluster up to what is stored and what is there. Returns whether that was news.
+    fn observe(&mut self, cluster: usize) -> bool {
+        let (now, rows) = (self.now, self.tables.placements_in(&fleet::name(cluster)));
+        let fresh = !self.boards.contains_key(&cluster);
+        let board = self.boards.entry(cluster).or_default();
+        board.keep_only(&rows);
+        board.take_rows(rows.clone(), now);
+        if fresh {
+            board.take_status(rows.iter().filter_map(|row| self.tables.status.get(&row.id).cloned()).collect());
+        }
+        let member = &self.members[&cluster];
+        for kind in board.kinds().clone().into_keys() {
+            board.reset(&kind);
+            let of_kind = member.objects.iter().filter(|((group, name, ..), _)| *group == kind.0 && *name == kind.1);
+            let mut named = std::collections::HashSet::new();
+            for (_, stored) in of_kind.filter(|(_, stored)| is_managed(&stored.value)) {
+                let version = stored.value["apiVersion"].as_str().unwrap_or_default();
+                if let Some(live) = Live::read(version, &kind.1, &stored.value) {
+                    named.insert(object_id(&live.key));
+                    board.upsert(live);
+                }
+            }
+            board.sync(&kind, &named);
+        }
+        let mut news = false;
+        for row in rows {
+            if let Some(change) = board.observe(row.id, now) {
+                self.tables.status.insert(row.id, change.now);
+                news = true;
+            }
+        }
+        news
+    }
+
+    /// Takes what is there of one object. Returns whether that was news.
+    fn observe_one(&mut self, cluster: usize, entry: &Entry) -> bool {
+        let (Some(board), key) = (self.boards.get_mut(&cluster), &entry.row.object) else { return false };
+        match self.members[&cluster].objects.get(&id(key)).filter(|stored| is_managed(&stored.value)) {
+            Some(stored) => {
+                let version = stored.value["apiVersion"].as_str().unwrap_or_default();
+                board.upsert(Live::read(version, &key.kind, &stored.value).unwrap());
+            }
+            None => {
+                let uid = board.live(key).map(|live| live.uid.clone()).unwrap_or_default();
+                board.delete(key, &uid);
+            }
+        }
+        let Some(change) = board.observe(entry.row.id, self.now) else { return false };
+        self.tables.status.insert(entry.row.id, change.now);
+        true
+    }
+
+    fn work_on(&mut self, cluster: usize, placement: PlacementId, topology: &Topology) -> Result<bool, String> {
+        let board = &self.boards[&cluster];
+        let Some(entry) = board.entries.get(&placement).cloned() else { return Ok(false) };
+        if board.waits_for(placement).is_some() {
+            return Ok(false);
+        }
+        let live = board.live(&entry.row.object).cloned();
+        let fence = Fence { generation: 1, authority: 1, plan: entry.row.plan_epoch };
+        let app = &self.tables.apps[&entry.row.app];
+        let intent: Intent = serde_json::from_value(app.intent.clone()).unwrap();
+        let rendered = if entry.row.wish == Wish::Present {
+            let hash = ContentHash::from_bytes(&entry.row.revision).unwrap();
+            let revision = &self.tables.revisions[&(entry.row.app, hash)];
+            let cell = topology.cells.get(entry.row.cell.as_str());
+            let Some(cell) = cell.or_else(|| topology.cells.get(entry.row.cluster.as_str())) else { return Ok(false) };
+            let siblings = board.sibling_names(&entry, &revision.blueprint);
+            let row =
+                RowRender { app: &app.key, row: &entry.row, suspended: intent.suspended, cell, siblings: &siblings };
+            Some(render_row(&row, revision, fence).map_err(|error| format!("{}: {error}", entry.row.object))?)
+        } else {
+            None
+        };
+        let keep = render::is_never_deleted(&entry.row.object);
+        let hash = rendered.as_ref().map(|rendered| rendered.hash);
+        let step = next_step(&entry, live.as_ref(), fence, hash, false, keep);
+        let app_name = app.key.name.clone();
+        let status = self.act(
+            cluster,
+            &entry,
+            step,
+            rendered.map(|rendered| (rendered.object, rendered.hash)),
+            &app_name,
+            &intent,
+        )?;
+        let Some(status) = status else { return Ok(false) };
+        if let Some(known) = self.boards.get_mut(&cluster).and_then(|board| board.entries.get_mut(&placement)) {
+            known.status = status.clone();
+        }
+        let changed = self.tables.status.get(&placement).is_none_or(|before| !before.same_facts(&status));
+        self.tables.status.insert(placement, status);
+        Ok(self.observe_one(cluster, &entry) || changed)
+    }
+
+    fn act(
+        &mut self,
+        cluster: usize,
+        entry: &Entry,
+        step: crate::step::Step,
+        rendered: Option<(Value, ContentHash)>,
+        app: &str,
+        intent: &Intent,
+    ) -> Result<Option<StatusRow>, String> {
+        let key = &entry.row.object;
+        let now = self.now;
+        let member = self.members.get_mut(&cluster).unwrap();
+        let with = |state, message| StatusRow { state, message, changed_at: now, ..entry.status.clone() };
+        Ok(match step {
+            crate::step::Step::Nothing => None,
+            crate::step::Step::Gone => Some(with(ObjectState::Gone, None)),
+            crate::step::Step::Delete { uid } => {
+                member.delete(key, &uid);
+                Some(with(ObjectState::Deleting, None))
+            }
+            crate::step::Step::Release { .. } => {
+                member.release(key);
+                self.promises.lower_to_available(&self.members);
+                Some(with(ObjectState::Released, None))
+            }
+            crate::step::Step::Apply { first } => {
+                let Some((object, hash)) = rendered else { return Ok(None) };
+                let mut result = member.apply(key, &object, first);
+                if result == Err(ApplyRefused::Exists) {
+                    let there = &member.objects[&id(key)].value;
+                    let ours = is_managed(there) && there["metadata"]["labels"][labels::APP] == app;
+                    if !ours && intent.adopt != crds::application::v1alpha1::AdoptPolicy::Always {
+                        let refused = with(ObjectState::Refused, Some("somebody else's".to_owned()));
+                        return Ok(Some(StatusRow { applied_epoch: entry.row.plan_epoch, ..refused }));
+                    }
+                    result = member.apply(key, &object, false);
+                }
+                match result {
+                    Ok(stored) => Some(StatusRow {
+                        applied_epoch: entry.row.plan_epoch,
+                        applied_hash: Some(hash.as_bytes().to_vec()),
+                        applied_revision: Some(entry.row.revision.clone()),
+                        fields_hash: render::our_fields(&stored)
+                            .map(|fields| render::fields_hash(fields).as_bytes().to_vec()),
+                        drift: Vec::new(),
+                        object_uid: Some(text(&stored, "uid")),
+                        ..with(ObjectState::Applied, None)
+                    }),
+                    Err(refused) => return Err(format!("{key} in {}: {refused:?}", entry.row.cluster)),
+                }
+            }
+        })
+    }
+
+    /// Lets everything come to rest, with every member answering, and checks what came of it.
+    pub(super) fn rest(&mut self) -> Result<(), String> {
+        for member in self.members.values_mut() {
+            member.answers = true;
+        }
+        self.read = None;
+        for _ in 0..ROUNDS {
+            let mut moved = self.step(Step::Decide)?;
+            self.watch()?;
+            for cluster in 0..CLUSTERS {
+                moved |= self.step(Step::Deliver(cluster))?;
+                self.watch()?;
+                moved |= self.members.get(&cluster).is_some_and(|member| !member.is_quiet());
+                self.step(Step::Work(cluster))?;
+                self.watch()?;
+            }
+            if !moved {
+                self.rested = self.hub.apps.clone();
+                self.promises.renew(&self.hub, &self.tables, &self.members);
+                return super::check::at_rest(self);
+            }
+        }
+        Err(format!("nothing comes to rest: {}", super::check::describe(self)))
+    }
+}
