@@ -308,7 +308,8 @@ impl Store {
             claim.epoch,
         )
         .fetch_one(&self.pool)
-        .await?;
+        .await
+        .map_err(StoreError::of_commit("cluster_seen"))?;
         point("cluster_seen", Side::After);
         if held == 0 {
             return Err(StoreError::Fenced { lease: claim.lease.clone(), epoch: claim.epoch });

@@ -154,7 +154,7 @@ impl Store {
     }
 }
 
-pub(crate) type Txn<'a> = sqlx::Transaction<'a, sqlx::Postgres>;
+pub(crate) type Txn<'a> = crate::write::OpenTransaction;
 
 async fn insert(
     transaction: &mut Txn<'_>,

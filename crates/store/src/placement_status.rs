@@ -262,7 +262,8 @@ impl Store {
             &numbers,
         )
         .fetch_all(&self.pool)
-        .await?;
+        .await
+        .map_err(StoreError::of_commit("status_set"))?;
         point("status_set", Side::After);
         Ok(claims.iter().filter(|claim| !held.contains(&number(claim))).map(|claim| (*claim).clone()).collect())
     }
