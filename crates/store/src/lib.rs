@@ -8,6 +8,7 @@
 
 mod application;
 mod cell;
+mod clean;
 mod cluster;
 mod credential;
 mod database;
