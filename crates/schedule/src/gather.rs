@@ -66,7 +66,7 @@ pub(crate) async fn gather(schedule: &Schedule, batch: &[AppId]) -> Result<Gathe
     }
     let parsed = revisions(schedule, &rows, &placements).await?;
     let mut apps = Vec::with_capacity(rows.len());
-    for row in rows {
+    for row in rows.into_iter().filter(|row| !world.world.is_held(row.id)) {
         let placed = placements.remove(&row.id).unwrap_or_default();
         let own_status = placed.iter().filter_map(|placement| status.remove_entry(&placement.id)).collect();
         let wanted = hash(&row.revision)?;

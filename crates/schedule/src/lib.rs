@@ -5,6 +5,7 @@
 //! writes.
 
 mod apply;
+mod directives;
 mod gather;
 mod guard;
 mod kept_world;

@@ -1,6 +1,6 @@
 //! What decisions see of the fleet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crds::cluster::v1alpha1::Amounts;
 use domain::health::{Breaker, Failover, Silence};
@@ -14,6 +14,7 @@ use store::{
 };
 use vocabulary::{ClusterName, Verdict};
 
+use crate::directives::Directives;
 use crate::silence::{count_from_thaw, silences};
 
 /// The fleet, and what everybody holds of it.
@@ -21,6 +22,8 @@ use crate::silence::{count_from_thaw, silences};
 pub(crate) struct World {
     pub(crate) topology: Topology,
     pub(crate) directives: Vec<(Option<AppId>, Directive)>,
+    /// Applications that directives this version cannot read are meant for.
+    held_apps: BTreeSet<AppId>,
     /// Clusters being removed whose objects are left behind.
     abandoned: Vec<String>,
     /// Clusters being removed that are gone for good, as a person says, and do not answer.
@@ -74,7 +77,7 @@ impl World {
                 Some(StoredCell { name: row.name, labels: row.labels, spec: row.spec?, leaving: row.leaving })
             })
             .collect();
-        let (topology, problems) = topology_from_rows(clusters, cells);
+        let (mut topology, problems) = topology_from_rows(clusters, cells);
         for problem in problems.iter().filter(|problem| problem.excluded) {
             tracing::warn!(
                 kind = problem.kind,
@@ -84,26 +87,21 @@ impl World {
                 "takes no part in placement"
             );
         }
-        let mut directives = Vec::new();
-        for row in orders {
-            let read = (serde_json::from_value(row.scope), serde_json::from_value(row.effect));
-            let (Ok(target), Ok(effect)) = read else {
-                // Ignoring what somebody ordered would be worse than standing still.
-                return Err(StoreError::Corrupt {
-                    what: "placement_directive",
-                    reason: format!("directive {} cannot be read by this version", row.id),
-                });
-            };
-            directives.push((
-                row.app,
-                Directive { id: row.id, target, app: None, effect, owner: row.owner, reason: row.reason },
-            ));
-        }
+        let Directives { known: directives, held_apps, .. } = {
+            let read = Directives::read(orders);
+            read.hold_cells(&mut topology);
+            read
+        };
         let held = sums.into_iter().map(|row| ((row.cluster.clone(), row.zone.clone()), amounts(&row)));
         let breaker = Breaker::judge(topology.clusters.values());
         let seen = remember(store, claim, seen, matches!(breaker, Breaker::Open { .. }), now).await?;
         count_from_thaw(&mut silences, now, seen);
-        Ok(Self { topology, directives, abandoned, gone, emptied, silences, breaker, held: held.collect() })
+        Ok(Self { topology, directives, held_apps, abandoned, gone, emptied, silences, breaker, held: held.collect() })
+    }
+
+    /// A directive that this version cannot read is meant for the application: it stays as it is.
+    pub(crate) fn is_held(&self, app: AppId) -> bool {
+        self.held_apps.contains(&app)
     }
 
     /// The cluster is being removed and what runs there stays behind.
