@@ -104,17 +104,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
         },
     };
     let times = LeaseTimes { lasts: args.lease, renew: args.lease / 5 };
-    let work = Work {
-        store: store.clone(),
-        key,
-        hints,
-        registry,
-        delivery,
-        leader,
-        times,
-        identity,
-        url: args.database.database_url,
-    };
+    let work = Work { store: store.clone(), key, hints, registry, delivery, leader, times, identity };
     supervisor.spawn("hints", exchange);
     supervisor.spawn("work", work.run(readiness, shutdown.clone()));
     let outcome = supervisor.run();
@@ -146,7 +136,6 @@ struct Work {
     leader: Leader,
     times: LeaseTimes,
     identity: String,
-    url: String,
 }
 
 impl Work {
@@ -159,7 +148,7 @@ impl Work {
             tokio::select! { () = shutdown.cancelled() => return Ok(()), () = tokio::time::sleep(DATABASE_AGAIN) => {} }
         }
         readiness.ready("database");
-        let keeper = Arc::new(Keeper::start(&self.url, self.identity, self.times)?);
+        let keeper = Arc::new(Keeper::start_for(&self.store, self.identity, self.times)?);
         let mut supervisor = Supervisor::new(shutdown);
         let child = supervisor.token();
         let feeder =

@@ -68,7 +68,7 @@ pub(crate) struct Run {
     /// Address of /healthz, /readyz and /metrics.
     #[arg(long, default_value = "0.0.0.0:8080")]
     pub(crate) probes_address: SocketAddr,
-    /// Name of this process among several; unique.
+    /// Name of this process among several, for people; leases add a nonce to it.
     #[arg(long, env = "POD_NAME")]
     pub(crate) identity: Option<String>,
     /// Seconds a lease lasts; renewed five times as often.

@@ -1,12 +1,13 @@
 //! Status on its way to the database: coalesced by placement, written in batches, those of all members together.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use runtime::pace::{Crowd, Pace};
 use store::{AppId, Claim, Hint, Hints, PlacementId, StatusRow, Store, StoreError};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Changes that follow each other this fast travel together; the first after a rest travels alone.
@@ -18,6 +19,10 @@ const BATCH: usize = 500;
 /// What changes no decision waits this long for something that does.
 const PATIENCE: Duration = Duration::from_millis(400);
 const RETRY: Duration = Duration::from_millis(500);
+/// Pause of a single row that the database refused; doubled each time it is refused again.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+/// Longest pause of a refused row: its content may be mended meanwhile.
+const REFUSED_PAUSE_MAX: Duration = Duration::from_mins(1);
 
 /// Whose observations they are: one session with one member.
 #[derive(Debug)]
@@ -46,10 +51,20 @@ struct Observed {
     status: StatusRow,
 }
 
+/// A row that the database refused, and when it is tried again.
+#[derive(Debug)]
+struct Parked {
+    source: Weak<Source>,
+    due: Instant,
+    pause: Duration,
+}
+
 /// Status waiting to be written; at most one row per placement.
 #[derive(Debug, Default)]
 pub struct Sink {
     waiting: Mutex<HashMap<PlacementId, Observed>>,
+    /// Rows that were refused alone. Until one was written it travels alone, and not before it is due.
+    parked: Mutex<HashMap<PlacementId, Parked>>,
     wake: Notify,
     patient: Notify,
 }
@@ -80,18 +95,47 @@ impl Sink {
         self.waiting().retain(|_, observed| !Arc::ptr_eq(&observed.source, source));
     }
 
+    fn parked(&self) -> MutexGuard<'_, HashMap<PlacementId, Parked>> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What waits, at most a batch of it, by placement: rows are locked in that order by everybody.
     fn take(&self) -> Vec<Observed> {
-        let mut waiting = self.waiting();
-        let mut taken: Vec<Observed> = if waiting.len() <= BATCH {
-            std::mem::take(&mut *waiting).into_values().collect()
-        } else {
-            let ids: Vec<PlacementId> = waiting.keys().take(BATCH).copied().collect();
+        let (mut waiting, parked) = (self.waiting(), self.parked());
+        let mut ids: Vec<PlacementId> =
+            waiting.keys().filter(|id| !parked.contains_key(id)).take(BATCH + 1).copied().collect();
+        if ids.len() > BATCH {
+            ids.truncate(BATCH);
             self.wake.notify_one();
-            ids.iter().filter_map(|id| waiting.remove(id)).collect()
-        };
-        taken.sort_unstable_by_key(|observed| observed.status.placement);
-        taken
+        }
+        ids.sort_unstable();
+        ids.iter().filter_map(|id| waiting.remove(id)).collect()
+    }
+
+    /// A parked row that is due.
+    fn take_parked(&self, now: Instant) -> Option<Observed> {
+        let mut waiting = self.waiting();
+        let mut parked = self.parked();
+        // A session that ended took its row along.
+        parked.retain(|_, row| row.source.strong_count() > 0);
+        let due =
+            parked.iter().filter(|(id, row)| row.due <= now && waiting.contains_key(id)).map(|(id, _)| *id).min()?;
+        waiting.remove(&due)
+    }
+
+    /// When the next parked row that waits is due.
+    fn parked_until(&self) -> Option<Instant> {
+        let (waiting, parked) = (self.waiting(), self.parked());
+        parked.iter().filter(|(id, _)| waiting.contains_key(id)).map(|(_, row)| row.due).min()
+    }
+
+    /// A row was refused alone: it waits, each time longer.
+    fn park(&self, observed: &Observed) {
+        let id = observed.status.placement;
+        let mut parked = self.parked();
+        let pause = parked.get(&id).map_or(REFUSED_PAUSE, |row| (row.pause * 2).min(REFUSED_PAUSE_MAX));
+        let source = Arc::downgrade(&observed.source);
+        parked.insert(id, Parked { source, due: Instant::now() + pause, pause });
     }
 
     /// Gives back what could not be written, unless something newer waits.
@@ -110,12 +154,22 @@ impl Sink {
                 self.patient.notified().await;
                 tokio::time::sleep(PATIENCE).await;
             };
+            let due = async {
+                match self.parked_until() {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = self.wake.notified() => {}
                 () = patient => {}
+                () = due => {}
             }
             pace.ready().await;
+            if let Some(row) = self.take_parked(Instant::now()) {
+                self.write(store, hints, vec![row]).await;
+            }
             let rows = self.take();
             if rows.is_empty() {
                 continue;
@@ -131,7 +185,7 @@ impl Sink {
         }
     }
 
-    /// Writes rows and tells of them. False when some were given back.
+    /// Writes rows and tells of them. False when the database did not take any of them now; they were given back.
     async fn write(&self, store: &Store, hints: &Hints, mut rows: Vec<Observed>) -> bool {
         let claimed: Vec<(&Claim, &StatusRow)> =
             rows.iter().map(|observed| (&observed.source.claim, &observed.status)).collect();
@@ -145,6 +199,7 @@ impl Sink {
                 for app in apps {
                     hints.send(Hint::Observed(app));
                 }
+                self.parked().retain(|id, _| !rows.iter().any(|observed| observed.status.placement == *id));
                 true
             }
             // One that the database does not take must not hold up the others.
@@ -152,6 +207,18 @@ impl Sink {
                 let second = rows.split_off(rows.len() / 2);
                 let first = Box::pin(self.write(store, hints, rows)).await;
                 Box::pin(self.write(store, hints, second)).await && first
+            }
+            Err(error @ StoreError::Refused(_)) => {
+                for observed in &rows {
+                    self.park(observed);
+                    tracing::warn!(
+                        error = vocabulary::chain(&error),
+                        placement = observed.status.placement,
+                        "status of an object was refused; it waits by itself and is tried again"
+                    );
+                }
+                self.give_back(rows);
+                true
             }
             Err(error) => {
                 tracing::warn!(
@@ -168,6 +235,8 @@ impl Sink {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use jiff::Timestamp;
     use store::ObjectState;
 
@@ -175,33 +244,85 @@ mod tests {
     use crate::stored_rows::StoredRows;
 
     #[tokio::test]
-    async fn a_row_the_database_refuses_holds_up_no_other_and_is_kept() {
+    async fn a_row_the_database_refuses_waits_alone_and_holds_up_no_other() {
         let clusters = ["a", "b", "c", "d", "e"];
         let rows = StoredRows::begin(&clusters).await;
+        // Nothing a member says is refused; a rule of the schema is.
+        let rule = "alter table placement_status add check (replicas <> 13)";
+        rows.bed.postgres.query(rule).unwrap();
         let (hints, _exchange) = Hints::new(rows.store.clone(), CancellationToken::new());
         let sink = Sink::default();
+        let mut sources = BTreeMap::new();
         for cluster in clusters {
-            let source = Source::new(rows.claim(cluster).await);
+            sources.insert(cluster, Source::new(rows.claim(cluster).await));
+        }
+        let bad = rows.placements["c"];
+        let push = |cluster: &str, replicas: i32| {
             let before = StatusRow::unknown(rows.placements[cluster], Timestamp::now());
-            let mut now = StatusRow { state: ObjectState::Applied, ..before.clone() };
-            if cluster == "c" {
-                // JSON in Postgres holds no such text.
-                now.drift = vec!["metadata.labels.\0".to_owned()];
-            }
-            sink.push(&source, 1, &before, now);
+            let now = StatusRow { state: ObjectState::Applied, replicas, ..before.clone() };
+            sink.push(&sources[cluster], 1, &before, now);
+        };
+        for cluster in clusters {
+            push(cluster, if cluster == "c" { 13 } else { 1 });
         }
         let mut told = hints.subscribe();
 
         let taken = sink.take();
         assert!(taken.is_sorted_by_key(|observed| observed.status.placement), "rows are locked in one order");
-        assert!(!sink.write(&rows.store, &hints, taken).await, "not all were written");
-        let written = rows.bed.postgres.query(
-            "select string_agg(p.cluster, ' ' order by p.cluster) from placement p join placement_status s on s.placement = p.id",
-        );
-        assert_eq!(written.unwrap(), "a b d e");
+        assert!(sink.write(&rows.store, &hints, taken).await, "the others need no pause");
+        let written = || {
+            let query = "select coalesce(string_agg(p.cluster, ' ' order by p.cluster), '') from placement p join placement_status s on s.placement = p.id";
+            rows.bed.postgres.query(query).unwrap()
+        };
+        assert_eq!(written(), "a b d e");
         assert!(matches!(told.try_recv().as_deref(), Ok(Hint::Observed(1))), "those that were written are told of");
-        let kept: Vec<PlacementId> = sink.take().iter().map(|observed| observed.status.placement).collect();
-        assert_eq!(kept, [rows.placements["c"]]);
+
+        // The refused one is no part of later batches, also with new content, and is tried less and less often.
+        push("c", 13);
+        push("a", 2);
+        let taken: Vec<PlacementId> = sink.take().iter().map(|observed| observed.status.placement).collect();
+        assert_eq!(taken, [rows.placements["a"]]);
+        for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
+            let pause = Duration::from_secs(pause);
+            let due = sink.parked_until().unwrap();
+            assert!(sink.take_parked(due - Duration::from_millis(1)).is_none());
+            let row = sink.take_parked(due).unwrap();
+            assert_eq!((row.status.placement, sink.parked()[&bad].pause), (bad, pause));
+            assert!(sink.write(&rows.store, &hints, vec![row]).await);
+        }
+        push("c", 3);
+        let row = sink.take_parked(sink.parked_until().unwrap()).unwrap();
+        assert!(sink.write(&rows.store, &hints, vec![row]).await);
+        assert_eq!(written(), "a b c d e");
+        assert!(sink.parked().is_empty(), "it travels with the others again");
+
+        // A database that is slow is not asked row by row.
+        for cluster in clusters {
+            push(cluster, 5);
+        }
+        let taken = sink.take();
+        let slow = "create function slow() returns trigger language plpgsql as 'begin raise exception $x$slow$x$ using errcode = $x$57014$x$; end';
+                    create trigger slow before insert or update on placement_status for each row execute function slow()";
+        rows.bed.postgres.query(slow).unwrap();
+        assert!(!sink.write(&rows.store, &hints, taken).await, "all wait for the database");
+        assert_eq!((sink.take().len(), sink.parked().len()), (clusters.len(), 0));
+        drop(sources);
+        rows.end().await;
+    }
+
+    #[tokio::test]
+    async fn text_with_a_zero_in_it_is_written_without() {
+        let rows = StoredRows::begin(&["a"]).await;
+        let (hints, _exchange) = Hints::new(rows.store.clone(), CancellationToken::new());
+        let sink = Sink::default();
+        let source = Source::new(rows.claim("a").await);
+        let before = StatusRow::unknown(rows.placements["a"], Timestamp::now());
+        let drift = vec!["metadata.labels.a\0b".to_owned()];
+        sink.push(&source, 1, &before, StatusRow { drift, ..before.clone() });
+        assert!(sink.write(&rows.store, &hints, sink.take()).await);
+        let written = rows.bed.postgres.query("select drift[1] from placement_status").unwrap();
+        assert_eq!(written, "metadata.labels.ab");
+        assert!(sink.parked().is_empty());
         rows.end().await;
     }
 }

@@ -121,7 +121,7 @@ pub(crate) async fn gather(schedule: &Schedule, batch: &[AppId]) -> Result<Gathe
     }
     let parsed = revisions(schedule, &rows, &placements, &cells).await?;
     let mut apps = Vec::with_capacity(rows.len());
-    for row in rows {
+    for row in rows.into_iter().filter(|row| !world.world.is_held(row.id)) {
         let placed = placements.remove(&row.id).unwrap_or_default();
         let observed = placed.iter().filter_map(|placement| status.remove(&placement.id)).collect();
         let decided = cells.remove(&row.id).unwrap_or_default();

@@ -88,14 +88,17 @@ impl Deletes {
         ))
     }
 
-    /// Names exactly what would go.
+    /// Names exactly what would go: these rows as they are now. A confirmation is used up with them. The same objects, placed
+    /// anew and pruned again, are other rows, or rows with a later plan epoch.
     fn plan(&self) -> ContentHash {
-        let mut objects: Vec<(&str, &str, &str, &str, &str)> = self
+        let mut objects: Vec<(PlacementId, u32, &str, &str, &str, &str, &str)> = self
             .going
             .iter()
             .map(|row| {
                 let object = &row.object;
                 (
+                    row.id,
+                    row.plan_epoch,
                     row.cluster.as_str(),
                     object.api_version.as_str(),
                     object.kind.as_str(),
@@ -105,7 +108,15 @@ impl Deletes {
             })
             .collect();
         objects.sort_unstable();
-        hash_json(&objects).expect("a list of texts is JSON")
+        hash_json(&objects).expect("numbers and texts are JSON")
+    }
+
+    /// The rows as this decision leaves them: what a person sees and confirms is what the next decision finds.
+    fn after(mut self, plan: &AppPlan) -> Self {
+        for row in &mut self.going {
+            row.plan_epoch += u32::from(plan.changes.iter().any(|change| change.id == row.id));
+        }
+        self
     }
 
     fn pending(&self, reason: String) -> PendingDeletes {
@@ -131,7 +142,8 @@ pub(crate) fn hold(plans: &mut [AppPlan], mut window: DeleteWindow) -> Vec<Vec<(
             let excess = deletes.excess(plan.app, &window).filter(|_| !deletes.is_confirmed());
             if let Some(reason) = excess {
                 keep(plan, &deletes);
-                record(plan, Some(deletes.pending(reason)));
+                let pending = deletes.after(plan).pending(reason);
+                record(plan, Some(pending));
                 return Vec::new();
             }
             record(plan, None);
@@ -162,5 +174,50 @@ fn record(plan: &mut AppPlan, pending: Option<PendingDeletes>) {
     if standing.pending != pending {
         let (_, record) = plan.record.get_or_insert_with(|| plan.standing.clone());
         record.pending = pending;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vocabulary::ObjectKey;
+
+    use super::*;
+
+    fn row(id: PlacementId, plan_epoch: u32) -> PlacementRow {
+        PlacementRow {
+            id,
+            app: 1,
+            component: "web".to_owned(),
+            cell: "east".to_owned(),
+            cluster: "east".to_owned(),
+            object: ObjectKey {
+                api_version: "v1".to_owned(),
+                kind: "ConfigMap".to_owned(),
+                namespace: "shop".to_owned(),
+                name: "web".to_owned(),
+            },
+            rank: 0,
+            divided: false,
+            target: 0,
+            floor: 0,
+            surge: 0,
+            plan_epoch,
+            revision: Vec::new(),
+            wish: Wish::Present,
+        }
+    }
+
+    #[test]
+    fn a_confirmation_holds_for_the_rows_that_were_shown() {
+        let of = |id, plan_epoch| Deletes { going: vec![row(id, plan_epoch)], ..Deletes::default() };
+        let confirmed = Some(of(7, 3).plan().as_bytes().to_vec());
+        for (case, id, plan_epoch, holds) in [
+            ("what was shown", 7, 3, true),
+            ("placed anew after it was gone", 8, 1, false),
+            ("wanted again before it was gone", 7, 5, false),
+        ] {
+            let now = Deletes { confirmed: confirmed.clone(), ..of(id, plan_epoch) };
+            assert_eq!(now.is_confirmed(), holds, "{case}");
+        }
     }
 }

@@ -7,6 +7,7 @@
 mod apply;
 mod cells;
 mod decide;
+mod directives;
 mod families;
 mod floors;
 mod gather;

@@ -47,7 +47,8 @@ pub(crate) fn numbers(
         facts.row.rebalance_asked.as_deref().filter(|asked| Some(*asked) != facts.row.rebalance_done.as_deref());
     let mut targets: BTreeMap<CellName, i32> =
         previous.iter().map(|(cell, held)| (cell.clone(), held.target)).collect();
-    if hash != standing_hash || standing.short || asked.is_some() || standing.frozen != failover.frozen {
+    let lost = facts.cells.iter().any(|(cell, held)| held.target > 0 && !previous.contains_key(cell));
+    if hash != standing_hash || standing.short || lost || asked.is_some() || standing.frozen != failover.frozen {
         let ledger = world.ledger_without(&facts.held);
         // A cell that was left by a rebalance is remembered until it holds something again, or nothing at all.
         let mut previewed = standing.previewed.clone();
@@ -109,8 +110,9 @@ fn emptied<'a>(
 
 /// The placement before: as it was decided, with the pods that were observed.
 fn previous(world: &World, facts: &AppFacts) -> BTreeMap<CellName, Held> {
+    let held = facts.cells.iter().filter(|(cell, _)| is_kept(world, facts, cell));
     let mut previous: BTreeMap<CellName, Held> =
-        facts.cells.iter().map(|(cell, held)| (cell.clone(), Held { target: held.target, bound: 0 })).collect();
+        held.map(|(cell, held)| (cell.clone(), Held { target: held.target, bound: 0 })).collect();
     let families = Families::of(facts);
     let divided = |row: &&PlacementRow| families.of_row(world, facts, row) == Some(DIVIDED);
     for row in facts.rows.iter().filter(|row| is_present(row)).filter(divided) {
@@ -119,6 +121,15 @@ fn previous(world: &World, facts: &AppFacts) -> BTreeMap<CellName, Held> {
         }
     }
     previous
+}
+
+/// Whether a cell that holds the application may go on holding it: not when what runs there is left behind, nor when the
+/// cell is unknown and nothing is placed in it any more.
+fn is_kept(world: &World, facts: &AppFacts, cell: &CellName) -> bool {
+    match world.topology.cells.get(cell) {
+        Some(known) => !world.is_abandoned(known.cluster.as_str()) && !world.is_gone(known.cluster.as_str()),
+        None => facts.rows_in(cell.as_str()).any(is_present),
+    }
 }
 
 /// Where nothing is divided, every eligible cell holds the application; one that holds it keeps it unless it is no

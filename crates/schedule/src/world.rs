@@ -1,6 +1,6 @@
 //! What decisions see of the fleet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crds::cluster::v1alpha1::Amounts;
 use domain::health::{Breaker, Failover, Silence};
@@ -14,6 +14,7 @@ use store::{
 };
 use vocabulary::{ClusterName, Verdict};
 
+use crate::directives::Directives;
 use crate::silence::{count_from_thaw, silences};
 
 /// Everything stored that decisions see of the fleet.
@@ -36,6 +37,8 @@ pub struct FleetRows {
 pub(crate) struct World {
     pub(crate) topology: Topology,
     pub(crate) directives: Vec<(Option<AppId>, Directive)>,
+    /// Applications that directives this version cannot read are meant for.
+    held_apps: BTreeSet<AppId>,
     /// Clusters being removed whose objects are left behind.
     abandoned: Vec<String>,
     /// Clusters being removed that are gone for good, as a person says, and do not answer.
@@ -106,7 +109,7 @@ impl World {
                 Some(StoredCell { name: row.name, labels: row.labels, spec: row.spec?, leaving: row.leaving })
             })
             .collect();
-        let (topology, problems) = topology_from_rows(clusters, cells);
+        let (mut topology, problems) = topology_from_rows(clusters, cells);
         for problem in problems.iter().filter(|problem| problem.excluded) {
             tracing::warn!(
                 kind = problem.kind,
@@ -116,21 +119,11 @@ impl World {
                 "takes no part in placement"
             );
         }
-        let mut directives = Vec::new();
-        for row in orders {
-            let read = (serde_json::from_value(row.scope), serde_json::from_value(row.effect));
-            let (Ok(target), Ok(effect)) = read else {
-                // Ignoring what somebody ordered would be worse than standing still.
-                return Err(StoreError::Corrupt {
-                    what: "placement_directive",
-                    reason: format!("directive {} cannot be read by this version", row.id),
-                });
-            };
-            directives.push((
-                row.app,
-                Directive { id: row.id, target, app: None, effect, owner: row.owner, reason: row.reason },
-            ));
-        }
+        let Directives { known: directives, held_apps, .. } = {
+            let read = Directives::read(orders);
+            read.hold_cells(&mut topology);
+            read
+        };
         let held = bookings.sums.iter().map(|row| ((row.cluster.clone(), row.zone.clone()), amounts(row))).collect();
         let breaker = Breaker::judge(topology.clusters.values());
         let open = matches!(breaker, Breaker::Open { .. });
@@ -139,6 +132,7 @@ impl World {
         let world = Self {
             topology,
             directives,
+            held_apps,
             abandoned,
             gone,
             emptied,
@@ -148,6 +142,11 @@ impl World {
             booking_versions: bookings.versions,
         };
         Ok((world, turned))
+    }
+
+    /// A directive that this version cannot read is meant for the application: it stays as it is.
+    pub(crate) fn is_held(&self, app: AppId) -> bool {
+        self.held_apps.contains(&app)
     }
 
     /// The cluster is being removed and what runs there stays behind.

@@ -192,7 +192,8 @@ impl Store {
             payload.body,
         )
         .fetch_optional(&self.pool)
-        .await?
+        .await
+        .map_err(StoreError::of_commit("application_take"))?
         .ok_or_else(|| StoreError::Fenced { lease: claim.lease.clone(), epoch: claim.epoch })?;
         point("application_take", Side::After);
         // Counted before this one came.

@@ -35,7 +35,7 @@ impl Store {
 }
 
 /// Writes the decisions that changed, each application's as a whole.
-pub(crate) async fn replace(transaction: &mut Txn<'_>, decisions: &[&DecisionRow]) -> Result<(), StoreError> {
+pub(crate) async fn replace(transaction: &mut Txn, decisions: &[&DecisionRow]) -> Result<(), StoreError> {
     let apps: Vec<AppId> =
         decisions.iter().filter(|decision| decision.cells.is_some()).map(|decision| decision.app).collect();
     if apps.is_empty() {

@@ -5,7 +5,7 @@ use jiff_sqlx::{Timestamp as Ts, ToSqlx};
 use runtime::crash::{Side, point};
 use serde_json::Value;
 
-use crate::{Claim, Removal, Store, StoreError};
+use crate::{Claim, Removal, Store, StoreError, clean};
 
 /// What intake writes.
 #[derive(Debug, Clone)]
@@ -268,16 +268,16 @@ impl Store {
               version = excluded.version, installation = excluded.installation, kinds = excluded.kinds, capacity = excluded.capacity"#,
             cluster,
             status.health,
-            status.reason,
-            status.message,
+            clean::text(&status.reason),
+            clean::text(&status.message),
             status.as_of.map(Timestamp::to_sqlx) as _,
             status.checked_at.map(Timestamp::to_sqlx) as _,
             status.unhealthy_since.map(Timestamp::to_sqlx) as _,
-            status.signals,
-            status.version,
+            clean::json(&status.signals),
+            status.version.as_deref().map(clean::text),
             status.installation,
-            status.kinds,
-            status.capacity,
+            clean::json(&status.kinds),
+            clean::json(&status.capacity),
         )
         .execute(&mut **write)
         .await?;
@@ -308,7 +308,8 @@ impl Store {
             claim.epoch,
         )
         .fetch_one(&self.pool)
-        .await?;
+        .await
+        .map_err(StoreError::of_commit("cluster_seen"))?;
         point("cluster_seen", Side::After);
         if held == 0 {
             return Err(StoreError::Fenced { lease: claim.lease.clone(), epoch: claim.epoch });

@@ -12,7 +12,7 @@ use crate::{
 /// Decisions kept for each application.
 const KEPT: i64 = 100;
 
-pub(crate) type Txn<'a> = sqlx::Transaction<'a, sqlx::Postgres>;
+pub(crate) type Txn = crate::write::OpenTransaction;
 
 /// The state of an application that a decision was made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,10 +128,7 @@ impl Store {
 }
 
 /// Locks the applications and returns their present state.
-async fn lock(
-    transaction: &mut Txn<'_>,
-    decisions: &[DecisionRow],
-) -> Result<BTreeMap<AppId, DecisionBase>, StoreError> {
+async fn lock(transaction: &mut Txn, decisions: &[DecisionRow]) -> Result<BTreeMap<AppId, DecisionBase>, StoreError> {
     let apps: Vec<AppId> = decisions.iter().map(|decision| decision.app).collect();
     let rows = sqlx::query!(
         r#"
@@ -150,7 +147,7 @@ async fn lock(
 }
 
 /// Raises the version of applications without a new record; those with one have theirs raised along with it.
-async fn raise_versions(transaction: &mut Txn<'_>, decisions: &[&DecisionRow]) -> Result<(), StoreError> {
+async fn raise_versions(transaction: &mut Txn, decisions: &[&DecisionRow]) -> Result<(), StoreError> {
     let plain: Vec<&&DecisionRow> = decisions.iter().filter(|decision| decision.decided.is_none()).collect();
     if plain.is_empty() {
         return Ok(());
@@ -174,7 +171,7 @@ async fn raise_versions(transaction: &mut Txn<'_>, decisions: &[&DecisionRow]) -
 }
 
 /// Keeps the records of new decisions, and the last of each application in its log.
-async fn keep(transaction: &mut Txn<'_>, decisions: &[&DecisionRow]) -> Result<(), StoreError> {
+async fn keep(transaction: &mut Txn, decisions: &[&DecisionRow]) -> Result<(), StoreError> {
     let decided: Vec<(&DecisionRow, &Decided)> =
         decisions.iter().filter_map(|decision| Some((*decision, decision.decided.as_ref()?))).collect();
     if decided.is_empty() {

@@ -50,7 +50,7 @@ impl Store {
 }
 
 /// Counts the deletes of decisions, in their own transaction.
-pub(crate) async fn count(transaction: &mut Txn<'_>, decisions: &[&DecisionRow]) -> Result<(), StoreError> {
+pub(crate) async fn count(transaction: &mut Txn, decisions: &[&DecisionRow]) -> Result<(), StoreError> {
     let rows: Vec<(AppId, &str, i32)> = decisions
         .iter()
         .flat_map(|decision| decision.deletes.iter().map(|(cluster, count)| (decision.app, cluster.as_str(), *count)))

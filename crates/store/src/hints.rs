@@ -8,15 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use runtime::pace::Pace;
 use serde::{Deserialize, Serialize};
-use sqlx::postgres::PgListener;
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::peers::{HELLO, Peers};
+use crate::exchange::{Exchange, ExchangeTimes};
+use crate::peers::Peers;
 use crate::{AppId, PlacementId, Store, StoreError};
 
 /// Hints kept for a slow subscriber; one that falls behind further is told to read everything.
@@ -25,12 +23,6 @@ const BACKLOG: usize = 16 * 1024;
 const OUTBOX: usize = 16 * 1024;
 /// Largest text sent in one notification; Postgres takes less than 8,000 bytes.
 const NOTIFY_MAX: usize = 7_000;
-const CHANNEL: &str = "meridian";
-/// Between two notifications: hints that follow each other faster travel together; the first after a rest does not wait.
-const GATHER: Duration = Duration::from_millis(10);
-/// The same while there is no end of them.
-const GATHER_MOST: Duration = Duration::from_millis(100);
-const RECONNECT: Duration = Duration::from_secs(1);
 
 /// What changed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -87,11 +79,27 @@ pub struct Hints {
 impl Hints {
     /// Hints of this process, and the task that exchanges them with other processes over the store's database.
     pub fn new(store: Store, shutdown: CancellationToken) -> (Self, impl Future<Output = Result<(), StoreError>>) {
+        Self::with_times(store, ExchangeTimes::default(), shutdown)
+    }
+
+    pub(crate) fn with_times(
+        store: Store,
+        times: ExchangeTimes,
+        shutdown: CancellationToken,
+    ) -> (Self, impl Future<Output = Result<(), StoreError>>) {
         let (local, _) = broadcast::channel(BACKLOG);
         let (outbox, waiting) = mpsc::channel(OUTBOX);
         let missed = Arc::new(AtomicBool::new(false));
-        let exchange = exchange(store, local.clone(), waiting, Arc::clone(&missed), shutdown);
-        (Self { local, outbox, missed }, exchange)
+        let exchange = Exchange {
+            store,
+            me: uuid::Uuid::new_v4().simple().to_string(),
+            local: local.clone(),
+            waiting,
+            missed: Arc::clone(&missed),
+            peers: Peers::default(),
+            times,
+        };
+        (Self { local, outbox, missed }, exchange.run(shutdown))
     }
 
     /// Tells this process at once and the others soon.
@@ -110,91 +118,15 @@ impl Hints {
     }
 }
 
-async fn exchange(
-    store: Store,
-    local: broadcast::Sender<Arc<Hint>>,
-    mut waiting: mpsc::Receiver<Arc<Hint>>,
-    missed: Arc<AtomicBool>,
-    shutdown: CancellationToken,
-) -> Result<(), StoreError> {
-    let me = uuid::Uuid::new_v4().simple().to_string();
-    let mut peers = Peers::default();
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            ended = session(&store, &me, &local, &mut waiting, &missed, &mut peers) => {
-                if let Err(error) = ended {
-                    tracing::debug!(error = vocabulary::chain(&error), "hint exchange interrupted");
-                }
-            }
-        }
-        tokio::select! { () = shutdown.cancelled() => return Ok(()), () = tokio::time::sleep(RECONNECT) => {} }
-        let _ = local.send(Arc::new(Hint::Everything));
+/// Hints that another process sent. A later version may know hints that this one does not: those may mean anything.
+pub(crate) fn read_hints(text: &str) -> Vec<Hint> {
+    let Ok(items) = serde_json::from_str::<Vec<serde_json::Value>>(text) else { return vec![Hint::Everything] };
+    let mut hints: Vec<Hint> =
+        items.into_iter().map(|item| serde_json::from_value(item).unwrap_or(Hint::Everything)).collect();
+    if hints.contains(&Hint::Everything) {
+        hints = vec![Hint::Everything];
     }
-}
-
-async fn session(
-    store: &Store,
-    me: &str,
-    local: &broadcast::Sender<Arc<Hint>>,
-    waiting: &mut mpsc::Receiver<Arc<Hint>>,
-    missed: &AtomicBool,
-    peers: &mut Peers,
-) -> Result<(), StoreError> {
-    let mut listener = PgListener::connect_with(&store.pool).await?;
-    listener.listen(CHANNEL).await?;
-    let mut batch = Vec::new();
-    if peers.any() && missed.load(Ordering::Relaxed) {
-        // The others listened meanwhile; what did not reach them may be the last that is said for long.
-        tell(store, me, missed, BTreeSet::new()).await?;
-    }
-    let mut pace = Pace::new(GATHER, GATHER_MOST);
-    let mut hello = tokio::time::interval(HELLO);
-    loop {
-        tokio::select! {
-            received = listener.try_recv() => {
-                let Some(notification) = received? else { return Ok(()) };
-                let Some((sender, text)) = notification.payload().split_once(' ') else { continue };
-                if sender == me { continue; }
-                if peers.heard(sender) {
-                    tell(store, me, missed, BTreeSet::from([Arc::new(Hint::Everything)])).await?;
-                }
-                match serde_json::from_str::<Vec<Hint>>(text) {
-                    Ok(hints) => hints.into_iter().for_each(|hint| { let _ = local.send(Arc::new(hint)); }),
-                    Err(error) => tracing::warn!(%error, "a hint of another version was not understood"),
-                }
-            }
-            count = async { pace.ready().await; waiting.recv_many(&mut batch, 1024).await } => {
-                if count == 0 { return Ok(()); }
-                pace.begin(true);
-                let distinct: BTreeSet<Arc<Hint>> = batch.drain(..).collect();
-                if peers.any() {
-                    tell(store, me, missed, distinct).await?;
-                }
-            }
-            _ = hello.tick() => notify(store, me, &["[]".to_owned()]).await?,
-        }
-    }
-}
-
-/// Tells the other processes, or that they are to read everything where some were missed. What could not be told is missed.
-async fn tell(store: &Store, me: &str, missed: &AtomicBool, mut hints: BTreeSet<Arc<Hint>>) -> Result<(), StoreError> {
-    if missed.swap(false, Ordering::Relaxed) {
-        hints = BTreeSet::from([Arc::new(Hint::Everything)]);
-    }
-    let told = notify(store, me, &texts(&hints)).await;
-    if told.is_err() {
-        missed.store(true, Ordering::Relaxed);
-    }
-    told
-}
-
-async fn notify(store: &Store, me: &str, texts: &[String]) -> Result<(), StoreError> {
-    for text in texts {
-        let payload = format!("{me} {text}");
-        sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(payload).execute(&store.pool).await?;
-    }
-    Ok(())
+    hints
 }
 
 /// A hint as JSON, in parts where it is too long for one notification.
@@ -216,7 +148,7 @@ fn items(hint: &Hint) -> Vec<String> {
 }
 
 /// JSON lists of hints, each short enough for one notification.
-fn texts(hints: &BTreeSet<Arc<Hint>>) -> Vec<String> {
+pub(crate) fn texts(hints: &BTreeSet<Arc<Hint>>) -> Vec<String> {
     let mut texts = Vec::new();
     let mut current = String::new();
     for item in hints.iter().flat_map(|hint| items(hint)) {
@@ -237,6 +169,19 @@ fn texts(hints: &BTreeSet<Arc<Hint>>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_understood_means_everything() {
+        for (case, text, read) in [
+            ("nothing", "[]", vec![]),
+            ("known", r#"["Topology",{"Decide":7}]"#, vec![Hint::Topology, Hint::Decide(7)]),
+            ("unknown variant", r#"["Topology",{"Operation":7}]"#, vec![Hint::Everything]),
+            ("known variant of another shape", r#"[{"Decide":"seven"}]"#, vec![Hint::Everything]),
+            ("no list", "Topology", vec![Hint::Everything]),
+        ] {
+            assert_eq!(read_hints(text), read, "{case}");
+        }
+    }
 
     #[test]
     fn what_is_too_long_for_one_notification_is_told_in_parts_or_as_everything() {

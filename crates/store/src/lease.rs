@@ -7,14 +7,21 @@
 //! A write under a claim locks the lease's row `FOR KEY SHARE`, to renew it takes `FOR NO KEY UPDATE`, which goes together
 //! with that, and to take it over `FOR UPDATE`, which does not (`PostgreSQL`, "Explicit Locking", row-level locks).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sqlx::{Connection, PgConnection, Postgres, Transaction};
+use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{Notify, oneshot, watch};
+use tokio_util::task::AbortOnDropHandle;
 
+use crate::database::Database;
+use crate::renewal::Renewal;
+use crate::write::OpenTransaction;
 use crate::{Store, StoreError, pool};
+
+/// Between the name of a holder and its nonce.
+const NONCE: char = '#';
 
 /// How long a lease lasts and how often it is renewed.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +59,7 @@ pub struct Claim {
 impl Claim {
     /// Refuses the transaction unless the claim still holds; from then on nobody can take the lease over before
     /// the transaction ends.
-    pub(crate) async fn check_in_txn(&self, transaction: &mut Transaction<'_, Postgres>) -> Result<(), StoreError> {
+    pub(crate) async fn check_in_txn(&self, transaction: &mut OpenTransaction) -> Result<(), StoreError> {
         let held = sqlx::query_scalar!(
             "SELECT 1 AS held FROM lease WHERE name = $1 AND epoch = $2 AND expires_at > now() FOR KEY SHARE",
             self.lease,
@@ -64,7 +71,11 @@ impl Claim {
     }
 }
 
-type Wanted = Arc<Mutex<BTreeMap<String, watch::Sender<Option<Term>>>>>;
+/// Leases that are wanted, each with whoever watches it.
+pub(crate) type Wanted = Arc<Mutex<BTreeMap<String, watch::Sender<Option<Term>>>>>;
+
+/// Interval between pings through the pool, for leases that are kept only while the pool works.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Acquires and keeps leases for one process.
 #[derive(Debug)]
@@ -74,20 +85,55 @@ pub struct Keeper {
     more: Arc<Notify>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
+    /// Pings the database through the pool.
+    ping: Option<AbortOnDropHandle<()>>,
 }
 
 impl Keeper {
-    /// Starts the thread that keeps leases under the name `holder`, which must be unique to the process.
+    /// Starts the thread that keeps leases under the name `holder` and a nonce. Two keepers never share an epoch, whatever their
+    /// names: a copied configuration or a Pod that was replaced while it still ran would otherwise lead with the same claim.
     ///
     /// # Errors
     /// When the URL cannot be read.
     pub fn start(url: &str, holder: String, times: LeaseTimes) -> Result<Self, StoreError> {
-        let options = pool::options(url)?;
+        Self::start_thread(pool::options(url)?, &holder, times, None)
+    }
+
+    /// Starts a keeper that gives all leases back while `store` gets no answer from the database, although the keeper's own
+    /// connection may still work: a process that can do nothing must let another one. Needs the runtime that the store is used
+    /// in.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start_for(store: &Store, holder: String, times: LeaseTimes) -> Result<Self, StoreError> {
+        let options = store.pool.pool.connect_options().as_ref().clone();
+        let pool = store.pool.clone();
+        pool.reach.begin();
+        let mut keeper = Self::start_thread(options, &holder, times, Some(pool))?;
+        let store = store.clone();
+        keeper.ping = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+            loop {
+                if let Err(error) = store.ping().await {
+                    tracing::debug!(error = vocabulary::chain(&error), "the database does not answer through the pool");
+                }
+                tokio::time::sleep(PING_INTERVAL).await;
+            }
+        })));
+        Ok(keeper)
+    }
+
+    fn start_thread(
+        options: PgConnectOptions,
+        holder: &str,
+        times: LeaseTimes,
+        pool: Option<Database>,
+    ) -> Result<Self, StoreError> {
+        let holder = format!("{holder}{NONCE}{}", uuid::Uuid::new_v4().simple());
         let wanted = Wanted::default();
-        let (stop, mut stopped) = oneshot::channel();
-        let shared = Arc::clone(&wanted);
+        let (stop, stopped) = oneshot::channel();
         let more = Arc::<Notify>::default();
         let told = Arc::clone(&more);
+        let renewal = Renewal::new(options, holder, times, Arc::clone(&wanted), pool);
         let thread = std::thread::Builder::new()
             .name("leases".to_owned())
             .spawn(move || {
@@ -95,23 +141,10 @@ impl Keeper {
                     .enable_all()
                     .build()
                     .expect("a current-thread runtime needs nothing that can fail here");
-                runtime.block_on(async {
-                    let mut beat = Heart { options, holder, times, wanted: shared, connection: None };
-                    let mut ticks = tokio::time::interval(times.renew);
-                    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-                    loop {
-                        tokio::select! {
-                            _ = ticks.tick() => beat.beat().await,
-                            // A free lease is ours at once, not only with the next renewal.
-                            () = told.notified() => beat.beat().await,
-                            _ = &mut stopped => break,
-                        }
-                    }
-                    beat.release().await;
-                });
+                runtime.block_on(renewal.run(&told, stopped));
             })
             .map_err(|error| StoreError::Unavailable(sqlx::Error::Io(error)))?;
-        Ok(Self { wanted, more, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { wanted, more, stop: Some(stop), thread: Some(thread), ping: None })
     }
 
     /// Wants a lease from now on; the receiver holds the term whenever the lease is ours.
@@ -134,132 +167,10 @@ impl Keeper {
     /// Releases all leases, so that others need not wait for their expiry, and ends the thread.
     pub async fn release(mut self) {
         self.stop.take();
+        self.ping.take();
         if let Some(thread) = self.thread.take() {
             // The thread ends after at most one database call, which is bounded.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
-        }
-    }
-}
-
-struct Heart {
-    options: sqlx::postgres::PgConnectOptions,
-    holder: String,
-    times: LeaseTimes,
-    wanted: Wanted,
-    connection: Option<PgConnection>,
-}
-
-impl Heart {
-    async fn beat(&mut self) {
-        // Counted from before the question: what the database grants begins later than this.
-        let asked = Instant::now();
-        let names: Vec<String> = self.names(|_| true);
-        if names.is_empty() {
-            return;
-        }
-        let bound = self.times.lasts;
-        match tokio::time::timeout(bound, self.renew(&names)).await {
-            Ok(Ok(held)) => self.publish(&held, asked + self.times.lasts),
-            Ok(Err(error)) => {
-                self.connection = None;
-                tracing::warn!(error = vocabulary::chain(&error), "leases were not renewed");
-            }
-            Err(_) => {
-                self.connection = None;
-                tracing::warn!("leases were not renewed in time");
-            }
-        }
-        self.expire();
-    }
-
-    fn names(&self, filter: impl Fn(&watch::Sender<Option<Term>>) -> bool) -> Vec<String> {
-        let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        wanted.iter().filter(|(_, sender)| filter(sender)).map(|(name, _)| name.clone()).collect()
-    }
-
-    /// Renews what is ours and acquires what is free; returns name and epoch of all that is ours now.
-    ///
-    /// To renew waits for no write under a claim: those hold the row for its key alone. What ran out is taken only when no
-    /// such write of its last holder, frozen perhaps, is open any more; until then it is passed over, and holds up nothing else.
-    async fn renew(&mut self, names: &[String]) -> Result<Vec<(String, i64)>, StoreError> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => PgConnection::connect_with(&self.options).await?,
-        };
-        let rows = sqlx::query!(
-            r#"
-            WITH mine AS MATERIALIZED (
-              SELECT name, epoch FROM lease
-              WHERE name = ANY($1) AND holder = $2 AND expires_at > now() ORDER BY name FOR NO KEY UPDATE
-            ), free AS MATERIALIZED (
-              SELECT name, epoch + 1 AS epoch FROM lease
-              WHERE name = ANY($1) AND expires_at <= now() ORDER BY name FOR UPDATE SKIP LOCKED
-            ), kept AS (
-              UPDATE lease l SET holder = $2, epoch = n.epoch, expires_at = now() + make_interval(secs => $3)
-              FROM (SELECT * FROM mine UNION ALL SELECT * FROM free) AS n WHERE l.name = n.name
-              RETURNING l.name, l.epoch
-            ), made AS (
-              INSERT INTO lease (name, holder, epoch, expires_at)
-              SELECT name, $2, 1, now() + make_interval(secs => $3) FROM unnest($1::text[]) AS wanted (name)
-              WHERE NOT EXISTS (SELECT 1 FROM lease l WHERE l.name = wanted.name) ORDER BY name
-              ON CONFLICT DO NOTHING
-              RETURNING name, epoch
-            )
-            SELECT name AS "name!", epoch AS "epoch!" FROM kept UNION ALL SELECT name, epoch FROM made"#,
-            names,
-            self.holder,
-            self.times.lasts.as_secs_f64()
-        )
-        .fetch_all(&mut connection)
-        .await?;
-        self.connection = Some(connection);
-        Ok(rows.into_iter().map(|row| (row.name, row.epoch)).collect())
-    }
-
-    fn publish(&self, held: &[(String, i64)], valid_until: Instant) {
-        let held: HashMap<&str, i64> = held.iter().map(|(lease, epoch)| (lease.as_str(), *epoch)).collect();
-        let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        for (name, sender) in wanted.iter() {
-            let term = held
-                .get(name.as_str())
-                .map(|epoch| Term { claim: Claim { lease: name.clone(), epoch: *epoch }, valid_until });
-            let before = sender.borrow().as_ref().map(|term| term.claim.epoch);
-            let now = term.as_ref().map(|term| term.claim.epoch);
-            if before != now {
-                tracing::info!(lease = %name, ?before, ?now, "lease changed");
-            }
-            sender.send_replace(term);
-        }
-    }
-
-    /// Takes back what can no longer be relied upon.
-    fn expire(&self) {
-        let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        for (name, sender) in wanted.iter() {
-            let over = sender.borrow().as_ref().is_some_and(|term| term.valid_until <= Instant::now());
-            if over {
-                tracing::warn!(lease = %name, "lease ran out");
-                sender.send_replace(None);
-            }
-        }
-    }
-
-    async fn release(&mut self) {
-        let held = self.names(|sender| sender.borrow().is_some());
-        let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for sender in wanted.values() {
-            sender.send_replace(None);
-        }
-        let Some(connection) = self.connection.as_mut() else { return };
-        let released = sqlx::query!(
-            "UPDATE lease SET expires_at = now() WHERE name IN (
-               SELECT name FROM lease WHERE holder = $1 AND name = ANY($2) ORDER BY name FOR NO KEY UPDATE)",
-            self.holder,
-            &held
-        )
-        .execute(connection);
-        if !matches!(tokio::time::timeout(self.times.renew, released).await, Ok(Ok(_))) {
-            tracing::warn!("leases were not released; others wait for their expiry");
         }
     }
 }

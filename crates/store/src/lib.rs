@@ -9,12 +9,15 @@
 mod application;
 mod cell;
 mod cell_decision;
+mod clean;
 mod cluster;
 mod credential;
+mod database;
 mod decision;
 mod delete_window;
 mod directive;
 mod error;
+mod exchange;
 mod failover_breaker;
 mod hints;
 mod identity;
@@ -29,8 +32,11 @@ mod placement_write;
 #[allow(clippy::unwrap_used, reason = "a test")]
 mod plans;
 mod pool;
+mod reach;
+mod renewal;
 mod reservation;
 mod revision;
+mod schema;
 pub mod seal;
 mod write;
 
@@ -39,6 +45,7 @@ pub use cell::{CellRow, CellTaken};
 pub use cell_decision::CellDecisionRow;
 pub use cluster::{ClusterRow, ClusterStatusRow, ClusterTaken, RECOVERING};
 pub use credential::{Credential, CredentialLife};
+pub use database::Deadlines;
 pub use decision::{Committed, Decided, DecisionBase, DecisionRow};
 pub use delete_window::DeleteWindow;
 pub use directive::DirectiveRow;

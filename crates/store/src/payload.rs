@@ -1,6 +1,7 @@
 //! Content-addressed, compressed bodies of revisions. A body that holds a Secret is sealed and addressed by keyed hash.
 
 use crate::seal::EnvelopeKey;
+use crate::write::OpenTransaction;
 use crate::{Store, StoreError};
 
 /// Level of compression: fast, and templates are repetitive.
@@ -83,10 +84,7 @@ impl Store {
 }
 
 /// Drops those of some bodies that no revision has any more. Only bodies of revisions that were just dropped can be such.
-pub(crate) async fn collect(
-    transaction: &mut sqlx::Transaction<'_, sqlx::Postgres>,
-    hashes: &[Vec<u8>],
-) -> Result<(), StoreError> {
+pub(crate) async fn collect(transaction: &mut OpenTransaction, hashes: &[Vec<u8>]) -> Result<(), StoreError> {
     if hashes.is_empty() {
         return Ok(());
     }

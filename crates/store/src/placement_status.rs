@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as Ts, ToSqlx};
 use runtime::crash::{Side, point};
 
-use crate::{AppId, Claim, PlacementId, Store, StoreError};
+use crate::{AppId, Claim, PlacementId, Store, StoreError, clean};
 
 /// How delivery of an object stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,14 +193,13 @@ impl Store {
         let rows: Vec<&StatusRow> = claimed.iter().map(|(_, row)| *row).collect();
         let placements: Vec<i64> = rows.iter().map(|row| row.placement).collect();
         let states: Vec<&str> = rows.iter().map(|row| row.state.as_str()).collect();
-        // Postgres takes no text with a zero in it, and a member may say anything.
-        let messages: Vec<Option<String>> =
-            rows.iter().map(|row| row.message.as_ref().map(|message| message.replace('\0', ""))).collect();
+        // A member may say anything.
+        let messages: Vec<Option<String>> = rows.iter().map(|row| row.message.as_deref().map(clean::text)).collect();
         let applied_epochs: Vec<i64> = rows.iter().map(|row| i64::from(row.applied_epoch)).collect();
         let applied_hashes: Vec<Option<&[u8]>> = rows.iter().map(|row| row.applied_hash.as_deref()).collect();
         let revisions: Vec<Option<&[u8]>> = rows.iter().map(|row| row.applied_revision.as_deref()).collect();
         let fields: Vec<Option<&[u8]>> = rows.iter().map(|row| row.fields_hash.as_deref()).collect();
-        let uids: Vec<Option<&str>> = rows.iter().map(|row| row.object_uid.as_deref()).collect();
+        let uids: Vec<Option<String>> = rows.iter().map(|row| row.object_uid.as_deref().map(clean::text)).collect();
         let observed: Vec<i64> = rows.iter().map(|row| i64::from(row.observed_epoch)).collect();
         let replicas: Vec<i32> = rows.iter().map(|row| row.replicas).collect();
         let ready: Vec<i32> = rows.iter().map(|row| row.ready).collect();
@@ -208,7 +207,8 @@ impl Store {
         let updated: Vec<i32> = rows.iter().map(|row| row.updated).collect();
         let settled: Vec<bool> = rows.iter().map(|row| row.settled).collect();
         // An array of arrays must be rectangular, so each list travels as JSON.
-        let drift: Vec<serde_json::Value> = rows.iter().map(|row| row.drift.clone().into()).collect();
+        let drift: Vec<serde_json::Value> =
+            rows.iter().map(|row| row.drift.iter().map(|field| clean::text(field)).collect()).collect();
         let changed: Vec<Ts> = rows.iter().map(|row| row.changed_at.to_sqlx()).collect();
         point("status_set", Side::Before);
         // One statement, and so one transaction: the claims are checked and held in it as in every other, locked in the order
@@ -262,7 +262,8 @@ impl Store {
             &numbers,
         )
         .fetch_all(&self.pool)
-        .await?;
+        .await
+        .map_err(StoreError::of_commit("status_set"))?;
         point("status_set", Side::After);
         Ok(claims.iter().filter(|claim| !held.contains(&number(claim))).map(|claim| (*claim).clone()).collect())
     }

@@ -57,7 +57,7 @@ pub struct PlacementChange {
 
 /// Adds objects. A name that another application owns makes the statement fail.
 pub(crate) async fn insert(
-    transaction: &mut Txn<'_>,
+    transaction: &mut Txn,
     decisions: &[&DecisionRow],
 ) -> Result<Vec<(String, PlacementId)>, StoreError> {
     let rows: Vec<(AppId, &PlacementInsert)> =
@@ -105,7 +105,7 @@ pub(crate) async fn insert(
 /// # Errors
 /// [`StoreError::Stale`] when one of them was changed since it was read.
 pub(crate) async fn change(
-    transaction: &mut Txn<'_>,
+    transaction: &mut Txn,
     decisions: &[&DecisionRow],
 ) -> Result<Vec<(String, PlacementId)>, StoreError> {
     let rows: Vec<&PlacementChange> = decisions.iter().flat_map(|decision| &decision.changes).collect();
@@ -155,7 +155,7 @@ pub(crate) async fn change(
 
 /// Forgets objects, locked in the order in which status is written.
 pub(crate) async fn forget(
-    transaction: &mut Txn<'_>,
+    transaction: &mut Txn,
     decisions: &[&DecisionRow],
 ) -> Result<Vec<(String, PlacementId)>, StoreError> {
     let ids: Vec<i64> = decisions.iter().flat_map(|decision| decision.forget.iter().copied()).collect();

@@ -115,7 +115,7 @@ async fn a_plan_made_on_empty_tables_reads_large_ones_by_key() {
     let mut report = String::new();
     let mut on_purpose = Vec::new();
     for (statement, parameters) in statements {
-        let mut connection = sqlx::PgConnection::connect_with(&store.pool.connect_options()).await.unwrap();
+        let mut connection = sqlx::PgConnection::connect_with(&store.pool.pool.connect_options()).await.unwrap();
         sqlx::raw_sql(AssertSqlSafe(format!("PREPARE it AS {statement}"))).execute(&mut connection).await.unwrap();
         let values =
             if parameters == 0 { String::new() } else { format!("({})", ["NULL"].repeat(parameters).join(",")) };

@@ -92,7 +92,7 @@ impl Store {
 /// # Errors
 /// [`StoreError::Stale`] when somebody else changed a reservation there meanwhile.
 pub(crate) async fn book(
-    transaction: &mut Txn<'_>,
+    transaction: &mut Txn,
     decisions: &[&DecisionRow],
     expected: &BTreeMap<String, i64>,
 ) -> Result<Vec<String>, StoreError> {
@@ -130,7 +130,7 @@ pub(crate) async fn book(
     Ok(clusters)
 }
 
-async fn write(transaction: &mut Txn<'_>, decisions: &[&DecisionRow], apps: &[AppId]) -> Result<(), StoreError> {
+async fn write(transaction: &mut Txn, decisions: &[&DecisionRow], apps: &[AppId]) -> Result<(), StoreError> {
     let rows: Vec<(AppId, &ReservationRow)> = decisions
         .iter()
         .flat_map(|decision| decision.reservations.iter().flatten().map(|row| (decision.app, row)))

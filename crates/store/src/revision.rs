@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as Ts;
 
+use crate::write::OpenTransaction;
 use crate::{AppId, Claim, Store, StoreError, payload};
 
 /// Revisions kept besides those in use.
@@ -62,10 +63,7 @@ impl Store {
 }
 
 /// Drops the oldest revisions beyond those kept. One that is wanted or still placed anywhere is never dropped.
-pub(crate) async fn collect(
-    transaction: &mut sqlx::Transaction<'_, sqlx::Postgres>,
-    app: AppId,
-) -> Result<(), StoreError> {
+pub(crate) async fn collect(transaction: &mut OpenTransaction, app: AppId) -> Result<(), StoreError> {
     let dropped = sqlx::query_scalar!(
         r#"
         DELETE FROM app_revision r WHERE r.app = $1

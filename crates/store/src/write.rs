@@ -3,8 +3,8 @@
 use std::ops::{Deref, DerefMut};
 
 use runtime::crash::{Side, point};
-use sqlx::{Postgres, Transaction};
 
+use crate::database::Lent;
 use crate::{Claim, Store, StoreError};
 
 /// All writes under a claim, as `runtime::crash` names them.
@@ -28,10 +28,14 @@ pub const WRITES: [&str; 17] = [
     "status_set",
 ];
 
+/// A transaction. Dropped before its end, it changes nothing.
+#[derive(Debug)]
+pub(crate) struct OpenTransaction(Lent);
+
 /// A transaction that may be committed only while its claim holds. Dropped, it changes nothing.
 pub(crate) struct Write {
     name: &'static str,
-    transaction: Transaction<'static, Postgres>,
+    transaction: OpenTransaction,
 }
 
 impl Store {
@@ -40,24 +44,28 @@ impl Store {
     /// # Errors
     /// [`StoreError::Fenced`] when the claim no longer holds.
     pub(crate) async fn write(&self, claim: &Claim, name: &'static str) -> Result<Write, StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = OpenTransaction(self.pool.lend().await?);
+        transaction.begin().await?;
         claim.check_in_txn(&mut transaction).await?;
         Ok(Write { name, transaction })
     }
 }
 
 impl Write {
-    /// Commits. An error leaves open whether it took effect; all writes here may be repeated.
-    pub(crate) async fn commit(self) -> Result<(), StoreError> {
+    /// Commits. All writes here may be repeated.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`] when no answer came: it may have taken effect.
+    pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
         point(self.name, Side::Before);
-        self.transaction.commit().await?;
+        self.transaction.commit().await.map_err(StoreError::of_commit(self.name))?;
         point(self.name, Side::After);
         Ok(())
     }
 }
 
 impl Deref for Write {
-    type Target = Transaction<'static, Postgres>;
+    type Target = OpenTransaction;
 
     fn deref(&self) -> &Self::Target {
         &self.transaction
@@ -67,5 +75,19 @@ impl Deref for Write {
 impl DerefMut for Write {
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut self.transaction
+    }
+}
+
+impl Deref for OpenTransaction {
+    type Target = Lent;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for OpenTransaction {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
     }
 }

@@ -97,7 +97,11 @@ fn mode(way: Way) -> LinkMode {
 /// Place of the operator that leads, or of another one. Without a database nobody can say who leads; then the first
 /// one counts as the leader.
 fn operator(fleet: &Fleet, which: Which) -> usize {
-    let leader = fleet.bed.postgres.query("select holder from lease where name = 'leader'").unwrap_or_default();
+    let leader = fleet
+        .bed
+        .postgres
+        .query("select split_part(holder, '#', 1) from lease where name = 'leader'")
+        .unwrap_or_default();
     let leader = fleet.operators.iter().position(|operator| operator.identity == leader).unwrap_or(0);
     match which {
         Which::Leader => leader,

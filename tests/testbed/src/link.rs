@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::process::free_ports;
+use crate::wait::eventually;
 
 /// Bytes carried at once.
 const CHUNK: usize = 16 * 1024;
@@ -28,21 +29,32 @@ pub enum LinkMode {
     /// Nothing passes and nobody is told. What is on the way arrives when the link is restored, as TCP would send it
     /// again. Connections are still accepted, by the kernel, and stay silent.
     BlackHole,
+    /// What is connected falls silent for ever, also when the link is [open](LinkMode::Open) again, as behind a firewall that
+    /// forgot it; neither end is told. What connects from now on passes.
+    Forgotten,
     /// Each chunk, at most 16 KiB, is late by so much in each direction.
     Slow(Duration),
 }
 
 impl LinkMode {
     fn carries(self) -> bool {
-        matches!(self, Self::Open | Self::Slow(_))
+        matches!(self, Self::Open | Self::Forgotten | Self::Slow(_))
     }
+}
+
+/// State of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct State {
+    mode: LinkMode,
+    /// How many times what was connected was forgotten.
+    forgotten: u64,
 }
 
 /// A link that listens on 127.0.0.1 and leads to one port there. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Link {
     port: u16,
-    mode: watch::Sender<LinkMode>,
+    state: watch::Sender<State>,
     connections: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
@@ -55,10 +67,10 @@ impl Link {
     pub async fn to(target: u16) -> anyhow::Result<Self> {
         let [port] = free_ports()?;
         let listener = listen(port).await?;
-        let (mode, seen) = watch::channel(LinkMode::Open);
+        let (state, seen) = watch::channel(State { mode: LinkMode::Open, forgotten: 0 });
         let connections = Arc::new(AtomicUsize::new(0));
         let task = tokio::spawn(serve(listener, port, target, seen, Arc::clone(&connections)));
-        Ok(Self { port, mode, connections, task })
+        Ok(Self { port, state, connections, task })
     }
 
     /// Port it listens on.
@@ -76,9 +88,23 @@ impl Link {
         self.connections.load(Ordering::Relaxed)
     }
 
+    /// Waits until no connection is open, after it was [cut](LinkMode::Cut): what it leads to may wait for that to end.
+    ///
+    /// # Errors
+    /// When some are open for long.
+    pub async fn unused(&self) -> anyhow::Result<()> {
+        eventually("no connection is open", Duration::from_secs(10), async || {
+            Ok((self.connections() == 0).then_some(()))
+        })
+        .await
+    }
+
     /// Disturbs it, or restores it with [`LinkMode::Open`]. Takes effect on what is connected too.
     pub fn set(&self, mode: LinkMode) {
-        self.mode.send_replace(mode);
+        self.state.send_modify(|state| {
+            state.mode = mode;
+            state.forgotten += u64::from(mode == LinkMode::Forgotten);
+        });
     }
 }
 
@@ -96,15 +122,15 @@ async fn serve(
     listener: TcpListener,
     port: u16,
     target: u16,
-    mut mode: watch::Receiver<LinkMode>,
+    mut state: watch::Receiver<State>,
     connections: Arc<AtomicUsize>,
 ) {
     // Ends with this task, and ends every connection with it.
     let mut open = tokio::task::JoinSet::new();
     let mut listener = Some(listener);
     loop {
-        let now = *mode.borrow_and_update();
-        if now == LinkMode::Cut {
+        let State { mode, forgotten } = *state.borrow_and_update();
+        if mode == LinkMode::Cut {
             listener = None;
         } else if listener.is_none() {
             // The port is ours; nobody else takes it below the ephemeral range.
@@ -117,14 +143,14 @@ async fn serve(
             }
         };
         tokio::select! {
-            changed = mode.changed() => if changed.is_err() { return },
+            changed = state.changed() => if changed.is_err() { return },
             Some(_) = open.join_next() => {}
             accepted = accepted => {
                 let Ok((client, _)) = accepted else { continue };
-                let (mode, connections) = (mode.clone(), Arc::clone(&connections));
+                let (state, connections) = (state.clone(), Arc::clone(&connections));
                 open.spawn(async move {
                     connections.fetch_add(1, Ordering::Relaxed);
-                    carry(client, target, mode).await;
+                    carry(client, target, Wire { state, forgotten }).await;
                     connections.fetch_sub(1, Ordering::Relaxed);
                 });
             }
@@ -132,14 +158,36 @@ async fn serve(
     }
 }
 
+/// What one connection is to know of its link.
+#[derive(Clone)]
+struct Wire {
+    state: watch::Receiver<State>,
+    /// How often the link had forgotten when the connection was made.
+    forgotten: u64,
+}
+
+impl Wire {
+    /// How bytes pass, as soon as they do; nothing when the link has ended.
+    async fn carries(&mut self) -> Option<LinkMode> {
+        let born = self.forgotten;
+        let carries = |state: &State| state.forgotten == born && state.mode.carries();
+        self.state.wait_for(carries).await.ok().map(|state| state.mode)
+    }
+
+    /// Completes when the connection is to end.
+    async fn broken(&mut self) -> Option<LinkMode> {
+        let broken = |state: &State| matches!(state.mode, LinkMode::Cut | LinkMode::Reset);
+        self.state.wait_for(broken).await.ok().map(|state| state.mode)
+    }
+}
+
 /// Carries one connection until an end closes it or the link does.
-async fn carry(mut client: TcpStream, target: u16, mode: watch::Receiver<LinkMode>) {
-    let mut broken = mode.clone();
-    let broken = broken.wait_for(|mode| matches!(mode, LinkMode::Cut | LinkMode::Reset));
+async fn carry(mut client: TcpStream, target: u16, wire: Wire) {
+    let mut broken = wire.clone();
     let mut server = None;
     let carried = async {
         // A connection that comes into a black hole waits there.
-        if mode.clone().wait_for(|mode| mode.carries()).await.is_err() {
+        if wire.clone().carries().await.is_none() {
             return;
         }
         let Ok(stream) = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], target))).await else { return };
@@ -152,13 +200,13 @@ async fn carry(mut client: TcpStream, target: u16, mode: watch::Receiver<LinkMod
         let (from_server, to_server) = server.split();
         // An end that is closed in one direction is closed in both; none of our protocols needs half of one.
         tokio::select! {
-            () = pump(from_client, to_server, mode.clone()) => {}
-            () = pump(from_server, to_client, mode.clone()) => {}
+            () = pump(from_client, to_server, wire.clone()) => {}
+            () = pump(from_server, to_client, wire.clone()) => {}
         }
     };
     let reset = tokio::select! {
         () = carried => false,
-        broken = broken => broken.is_ok_and(|mode| *mode == LinkMode::Reset),
+        broken = broken.broken() => broken == Some(LinkMode::Reset),
     };
     if reset {
         for stream in std::iter::once(&client).chain(&server) {
@@ -168,16 +216,14 @@ async fn carry(mut client: TcpStream, target: u16, mode: watch::Receiver<LinkMod
     }
 }
 
-async fn pump(
-    mut from: impl AsyncReadExt + Unpin,
-    mut to: impl AsyncWriteExt + Unpin,
-    mut mode: watch::Receiver<LinkMode>,
-) {
+async fn pump(mut from: impl AsyncReadExt + Unpin, mut to: impl AsyncWriteExt + Unpin, mut wire: Wire) {
     let mut chunk = vec![0; CHUNK];
     loop {
-        let Ok(read @ 1..) = from.read(&mut chunk).await else { return };
-        let Ok(now) = mode.wait_for(|mode| mode.carries()).await.map(|mode| *mode) else { return };
-        if let LinkMode::Slow(late) = now {
+        let read = from.read(&mut chunk).await;
+        // An end that is closed is not told through a link that carries nothing.
+        let Some(mode) = wire.carries().await else { return };
+        let Ok(read @ 1..) = read else { return };
+        if let LinkMode::Slow(late) = mode {
             tokio::time::sleep(late).await;
         }
         if to.write_all(&chunk[..read]).await.is_err() {

@@ -44,6 +44,25 @@ async fn answer(stream: &mut TcpStream) -> std::io::Result<[u8; 4]> {
 }
 
 #[tokio::test]
+async fn what_was_forgotten_stays_silent_and_what_is_new_passes() {
+    let link = Link::to(echo().await).await.unwrap();
+    let mut before = connect(&link).await;
+    assert_eq!(asked(&mut before, b"ping").await.unwrap(), *b"ping");
+    link.set(LinkMode::BlackHole);
+    let within = connect(&link).await;
+    link.set(LinkMode::Forgotten);
+    for mode in [LinkMode::Forgotten, LinkMode::Open] {
+        link.set(mode);
+        before.write_all(b"wait").await.unwrap();
+        let mut byte = [0];
+        assert!(tokio::time::timeout(SILENCE, before.read(&mut byte)).await.is_err(), "nothing comes, not even an end");
+    }
+    drop((before, within));
+    let mut last = connect(&link).await;
+    assert_eq!(asked(&mut last, b"ping").await.unwrap(), *b"ping");
+}
+
+#[tokio::test]
 async fn a_black_hole_says_nothing_and_loses_nothing() {
     let link = Link::to(echo().await).await.unwrap();
     let mut before = connect(&link).await;

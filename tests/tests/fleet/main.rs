@@ -76,6 +76,7 @@ fn main() -> ExitCode {
         takeover::a_frozen_leader_that_wakes_writes_nothing,
         takeover::killed_operators_take_over_from_each_other,
         takeover::leases_are_taken_over_in_time,
+        takeover::a_leader_whose_database_link_goes_black_is_replaced_in_time,
         takeover::a_scale_up_survives_a_database_that_is_gone_for_a_while,
         takeover::a_scale_up_survives_a_database_without_a_free_connection,
         takeover::what_was_accepted_is_delivered_while_the_hub_is_down,

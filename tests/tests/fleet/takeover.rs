@@ -9,13 +9,15 @@ use crds::Cluster;
 use jiff::Timestamp;
 use kube::Api;
 use serde_json::json;
-use testbed::{PlaneProcess, Revisions, eventually};
+use testbed::{LinkMode, PlaneProcess, Revisions, eventually};
 
 const DEPLOYMENTS: &str = "apps/v1/Deployment";
 
 /// Name of the operator that holds the lease of the leader.
 fn leader(fleet: &Fleet) -> anyhow::Result<String> {
-    fleet.bed.postgres.query("select coalesce(max(holder), '') from lease where name = 'leader' and expires_at > now()")
+    fleet.bed.postgres.query(
+        "select coalesce(max(split_part(holder, '#', 1)), '') from lease where name = 'leader' and expires_at > now()",
+    )
 }
 
 pub(crate) async fn a_frozen_leader_that_wakes_writes_nothing(fleet: &mut Fleet) -> anyhow::Result<()> {
@@ -113,6 +115,60 @@ pub(crate) async fn leases_are_taken_over_in_time(fleet: &mut Fleet) -> anyhow::
     Ok(())
 }
 
+/// The leader's link to the database goes black and never comes back: nobody is told of it, and what was connected then
+/// stays dead also when new connections are possible again.
+pub(crate) async fn a_leader_whose_database_link_goes_black_is_replaced_in_time(
+    fleet: &mut Fleet,
+) -> anyhow::Result<()> {
+    namespace(fleet, "black")?;
+    fleet.apply("hub", &web("black", "web", 6))?;
+    fleet.ready("black", "web").await?;
+    let history = History::follow(fleet, &MEMBERS, DEPLOYMENTS, "black").await?;
+    let first = leader(fleet)?;
+    let place = fleet.operators.iter().position(|operator| operator.identity == first).context("a leader")?;
+    let set = |fleet: &Fleet, mode| {
+        let link = fleet.operators[place].database.as_ref().context("a link")?;
+        anyhow::Ok(link.set(mode))
+    };
+    set(fleet, LinkMode::BlackHole)?;
+    let begun = Instant::now();
+    eventually("the other one leads", SOON, async || {
+        let now = leader(fleet)?;
+        Ok((!now.is_empty() && now != first).then_some(()))
+    })
+    .await?;
+    let took = begun.elapsed();
+    println!("  taken over {} ms after the link went black", took.as_millis());
+    ensure!(took.as_secs_f64() < 5.0 * fleet.plan.times.lease, "taken over {took:?} after the link went black");
+    // The other one does everything, in every member.
+    patch(fleet, "black", "web", &json!({"spec": {"replicas": 12}}))?;
+    let grown = fleet.ready("black", "web").await?;
+    ensure!(cells(&grown).values().sum::<i32>() == 12, "{}", desired(&grown));
+    history.replicas_never_fall()?;
+    eventually("the one that is cut off says so", SOON, async || {
+        let answer = fleet.operators[place].probe("/readyz")?;
+        Ok((answer.contains("503") && answer.contains("database")).then_some(()))
+    })
+    .await?;
+    println!("  it is not ready {} ms after the link went black", begun.elapsed().as_millis());
+    // It recovers by itself, without the connections it had.
+    set(fleet, LinkMode::Forgotten)?;
+    eventually("it is ready again", SOON, async || {
+        Ok(fleet.operators[place].probe("/readyz")?.contains("200 OK").then_some(()))
+    })
+    .await?;
+    let other = leader(fleet)?;
+    let other = fleet.operators.iter().position(|operator| operator.identity == other).context("a leader")?;
+    ensure!(other != place, "who leads goes on leading");
+    fleet.operators[other].process.stop()?;
+    patch(fleet, "black", "web", &json!({"spec": {"replicas": 15}}))?;
+    let grown = fleet.ready("black", "web").await?;
+    ensure!(cells(&grown).values().sum::<i32>() == 15, "{}", desired(&grown));
+    fleet.operators[other].process.start()?;
+    history.replicas_never_fall()?;
+    fleet.meridian(&["app", "delete", "web", "-n", "black", "--yes", "--timeout", "60s"]).map(drop)
+}
+
 pub(crate) async fn a_scale_up_survives_a_database_that_is_gone_for_a_while(fleet: &mut Fleet) -> anyhow::Result<()> {
     namespace(fleet, "database")?;
     fleet.apply("hub", &web("database", "web", 6))?;
@@ -175,7 +231,7 @@ pub(crate) async fn what_was_accepted_is_delivered_while_the_hub_is_down(fleet: 
     fleet.ready("hub-down", "web").await?;
     // Members are out of reach while the change is accepted, and the hub is down when they are back.
     let ways = |mode| fleet.ways.values().for_each(|way| way.link.set(mode));
-    ways(testbed::LinkMode::BlackHole);
+    ways(LinkMode::BlackHole);
     patch(fleet, "hub-down", "web", &json!({"spec": {"replicas": 12}}))?;
     eventually("the change is accepted and decided", SOON, async || {
         let targets = fleet.bed.postgres.query(
@@ -187,7 +243,7 @@ pub(crate) async fn what_was_accepted_is_delivered_while_the_hub_is_down(fleet: 
     fleet.bed.hub.process(PlaneProcess::Api)?.kill()?;
     fleet.bed.etcd_mut("hub")?.process.kill()?;
     let ways = |mode| fleet.ways.values().for_each(|way| way.link.set(mode));
-    ways(testbed::LinkMode::Open);
+    ways(LinkMode::Open);
     eventually("it is delivered and available without a hub", SOON, async || {
         let mut available = 0;
         for member in MEMBERS {

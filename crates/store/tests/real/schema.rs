@@ -17,9 +17,14 @@ async fn a_schema_that_is_not_this_programs_is_refused_with_the_remedy() {
     store.migrate().await.unwrap();
     store.check().await.unwrap();
 
+    // A later program's migration that only adds; and its migrate, run again by this one.
+    bed.postgres.query("INSERT INTO _sqlx_migrations SELECT 9999, 'later', now(), true, 'x', 1").unwrap();
+    store.check().await.unwrap();
+    store.migrate().await.unwrap();
+
     for (change, told, remedy) in [
+        ("UPDATE schema_range SET oldest_program = 9999", "newer", "run the program"),
         ("UPDATE _sqlx_migrations SET checksum = sha384('other')", "another build's", "empty database"),
-        ("UPDATE _sqlx_migrations SET version = version + 1", "newer", "run the program"),
         ("DELETE FROM _sqlx_migrations", "older", "migrate"),
     ] {
         bed.postgres.query(change).unwrap();

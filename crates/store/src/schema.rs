@@ -1,0 +1,191 @@
+//! The schema: which one the database has, and which programs it works with.
+//!
+//! Migrations are additive files, and one that was released is never edited. A program needs all migrations it knows. It works
+//! with later ones too, unless one of those raised `schema_range.oldest_program` above the program's last migration. So
+//! `migrate` comes first and programs of the version before go on beside new ones.
+
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection};
+
+use crate::{Store, StoreError, database};
+
+static MIGRATIONS: Migrator = {
+    let mut migrations = sqlx::migrate!("../../migrations");
+    // Those of a later program.
+    migrations.ignore_missing = true;
+    migrations
+};
+
+/// Timeout for the answer to the question which schema there is: what readiness says must be new.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Limits of a migration. It may take as long as an index over a large table takes, and waits for a lock only as long as others
+/// may wait behind it. Tables of any size are read row by row where that is faster.
+const MIGRATION_LIMITS: [(&str, &str); 3] =
+    [("statement_timeout", "0"), ("lock_timeout", "1min"), ("idle_in_transaction_session_timeout", "0")];
+
+/// What to do about a schema that is behind.
+const MIGRATE: &str = "run `meridian-operator migrate`";
+
+/// A migration as it was applied: version and checksum.
+type Applied = (i64, Vec<u8>);
+
+impl Store {
+    /// Brings the schema up to this program's. Runs may overlap: one waits for the other, for as long as a lock may be
+    /// waited for. A schema that is newer is left as it is.
+    ///
+    /// # Errors
+    /// [`StoreError::Schema`] when a migration fails or the schema does not work with this program.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        let mut connection = PgConnection::connect_with(&migration_options(self)).await?;
+        MIGRATIONS.run(&mut connection).await.map_err(|error| StoreError::Schema(vocabulary::chain(&error)))?;
+        // All is committed; whether the server hears the farewell makes no difference.
+        let _ = connection.close().await;
+        self.check().await
+    }
+
+    /// Checks that the database answers and that its schema works with this program. Servers never migrate. While it does
+    /// not, a [keeper](crate::Keeper::start_for) of this store holds no leases.
+    ///
+    /// # Errors
+    /// [`StoreError::Schema`] with the remedy when it does not.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let checked = self.check_schema().await;
+        match &checked {
+            Ok(()) => self.pool.reach.schema_fits(true),
+            Err(StoreError::Schema(_)) => self.pool.reach.schema_fits(false),
+            Err(_) => {}
+        }
+        checked
+    }
+
+    async fn check_schema(&self) -> Result<(), StoreError> {
+        let quick = self.pool.answering_within(CHECK_TIMEOUT);
+        let applied: Vec<Applied> =
+            match sqlx::query_as("SELECT version, checksum FROM _sqlx_migrations WHERE success ORDER BY version")
+                .fetch_all(&quick)
+                .await
+            {
+                Ok(applied) => applied,
+                Err(error) if is_no_table(&error) => return Err(StoreError::Schema(format!("it is empty; {MIGRATE}"))),
+                // The pool tries again until its time is over, and then says only that.
+                Err(sqlx::Error::PoolTimedOut) => return Err(self.why_no_connection().await),
+                Err(error) => return Err(error.into()),
+            };
+        let known: Vec<Applied> =
+            MIGRATIONS.iter().map(|migration| (migration.version, migration.checksum.to_vec())).collect();
+        let oldest_program = if last(&applied) > last(&known) {
+            sqlx::query_scalar("SELECT oldest_program FROM schema_range").fetch_one(&quick).await?
+        } else {
+            0
+        };
+        fits(&known, &applied, oldest_program).map_err(StoreError::Schema)
+    }
+
+    /// Why the pool has no connection to give: what the server says to one more.
+    async fn why_no_connection(&self) -> StoreError {
+        let options = self.pool.pool.connect_options();
+        let more = PgConnection::connect_with(&options);
+        match tokio::time::timeout(self.pool.deadlines.connection, more).await {
+            Ok(Err(error)) => error.into(),
+            Ok(Ok(connection)) => {
+                // It answers; whether it also hears that we leave makes no difference.
+                let _ = tokio::time::timeout(database::PING_TIMEOUT, connection.close()).await;
+                StoreError::Busy
+            }
+            Err(_) => sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()).into(),
+        }
+    }
+}
+
+fn migration_options(store: &Store) -> PgConnectOptions {
+    // The last word about an option is the one that counts.
+    let options = store.pool.pool.connect_options().as_ref().clone();
+    options.options(MIGRATION_LIMITS).options([("enable_seqscan", "on")])
+}
+
+fn is_no_table(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() == Some("42P01")
+}
+
+fn last(migrations: &[Applied]) -> i64 {
+    migrations.last().map_or(0, |(version, _)| *version)
+}
+
+/// Whether a program that knows these migrations works with a schema to which those were applied.
+fn fits(known: &[Applied], applied: &[Applied], oldest_program: i64) -> Result<(), String> {
+    let (knows, has) = (last(known), last(applied));
+    for (version, checksum) in known {
+        match applied.iter().find(|(other, _)| other == version) {
+            None => return Err(format!("it is older, version {has}, and lacks migration {version}; {MIGRATE}")),
+            Some((_, other)) if other != checksum => {
+                return Err(format!(
+                    "migration {version} of it is another build's; run that build, or this one on an empty database"
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    if oldest_program > knows {
+        return Err(format!(
+            "it is newer, version {has}, and works with programs from version {oldest_program} on, and this one is of \
+             version {knows}; run the program that it was brought up to"
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row;
+    use testbed::Bed;
+
+    use super::*;
+
+    /// Migrations that were released, with the start of their SHA-384. They never change.
+    const FROZEN: [(i64, &str); 1] = [(1, "b0db0eeb68f6e459e162109a7e5a90271bf4879c78b570cf")];
+
+    #[test]
+    fn released_migrations_are_not_edited() {
+        for (version, checksum) in FROZEN {
+            let migration = MIGRATIONS.iter().find(|migration| migration.version == version).unwrap();
+            let hex: String = migration.checksum.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert!(hex.starts_with(checksum), "migration {version} was edited: {hex}; write a new one instead");
+        }
+    }
+
+    #[test]
+    fn a_program_works_with_later_additive_schemas() {
+        let step = |version: i64| (version, vec![version as u8]);
+        let known = [step(1), step(3)];
+        for (case, applied, oldest_program, told) in [
+            ("the same", vec![step(1), step(3)], 1, None),
+            ("one that came between", vec![step(1), step(2), step(3)], 1, None),
+            ("later, additive", vec![step(1), step(3), step(4)], 3, None),
+            ("later, and not for us", vec![step(1), step(3), step(4)], 4, Some("run the program")),
+            ("older", vec![step(1)], 1, Some("run `meridian-operator migrate`")),
+            ("empty", vec![], 0, Some("run `meridian-operator migrate`")),
+            ("edited", vec![(1, vec![9]), step(3)], 1, Some("another build's")),
+        ] {
+            match (fits(&known, &applied, oldest_program), told) {
+                (Ok(()), None) => {}
+                (Err(message), Some(told)) => assert!(message.contains(told), "{case}: {message}"),
+                (outcome, _) => panic!("{case}: {outcome:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_migration_has_limits_of_its_own() {
+        let bed = Bed::builder().start().await.unwrap();
+        let store = Store::open(&bed.postgres.url(), 1).unwrap();
+        let mut connection = PgConnection::connect_with(&migration_options(&store)).await.unwrap();
+        for (setting, expected) in [("statement_timeout", "0"), ("lock_timeout", "1min"), ("enable_seqscan", "on")] {
+            let row = sqlx::query("SELECT current_setting($1)").bind(setting).fetch_one(&mut connection).await.unwrap();
+            assert_eq!(row.get::<String, _>(0), expected, "{setting}");
+        }
+    }
+}
