@@ -61,6 +61,8 @@ pub(crate) fn reconcile(
         let status = facts.status.get(&row.id);
         let over = status.is_some_and(|status| status.state.is_over());
         let floor = floors.get(&row.id).copied().unwrap_or(row.floor);
+        // A fence in the member that is not below the row's own: the row is written anew, which raises it above that one.
+        let is_outrun = status.is_some_and(|status| status.found_epoch >= row.plan_epoch);
         let mut next = change_of(row);
         match wanted.get(&row.id) {
             Some(object) => {
@@ -81,12 +83,12 @@ pub(crate) fn reconcile(
             None if row.wish != Wish::Present => {
                 if over {
                     plan.forget.push(row.id);
+                    continue;
                 }
-                continue;
             }
             None => leave(world, facts, row, floor, failover, &mut next),
         }
-        if next != change_of(row) {
+        if is_outrun || next != change_of(row) {
             if next.wish != Wish::Present && row.wish == Wish::Present {
                 plan.deletes.consider(world, row, next.wish);
             }
@@ -201,11 +203,13 @@ fn floors(
     let divided: Vec<&PlacementRow> =
         facts.rows.iter().filter(|row| row.divided && row.wish == Wish::Present).collect();
     let available = |row: &PlacementRow| {
-        let status = facts.status.get(&row.id)?;
+        let status = facts.status.get(&row.id).filter(|status| !status.stale)?;
         (world.is_fresh(&row.cluster) && status.observed_epoch == row.plan_epoch).then_some(status.available)
     };
     let seen = |row: &PlacementRow| {
-        world.is_fresh(&row.cluster).then(|| facts.status.get(&row.id).map_or(0, |status| status.available))
+        let status = facts.status.get(&row.id);
+        let fresh = world.is_fresh(&row.cluster) && !status.is_some_and(|status| status.stale);
+        fresh.then(|| status.map_or(0, |status| status.available))
     };
     let rows: Vec<RowFacts> = divided
         .iter()

@@ -215,7 +215,8 @@ async fn change(
     let changed = sqlx::query!(
         r#"
         UPDATE placement p SET target = n.target, floor = n.floor, surge = n.surge, revision = n.revision, wish = n.wish,
-          plan_epoch = p.plan_epoch + 1
+          -- Above a fence that was found in the member, too: it refuses everything below.
+          plan_epoch = greatest(p.plan_epoch, (SELECT s.found_epoch FROM placement_status s WHERE s.placement = p.id)) + 1
         FROM unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::bytea[], $6::text[])
           AS n (id, target, floor, surge, revision, wish)
         WHERE p.id = n.id

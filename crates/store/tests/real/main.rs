@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod application;
+mod fences;
 mod lease;
 mod refused;
 mod rows;
