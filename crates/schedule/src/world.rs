@@ -1,6 +1,6 @@
 //! What decisions see of the fleet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crds::cluster::v1alpha1::Amounts;
 use domain::health::{Breaker, Failover, Silence};
@@ -52,6 +52,8 @@ impl World {
         let gone =
             clusters.iter().filter(|row| is_gone(row, now, stale_after)).map(|row| row.taken.name.clone()).collect();
         let mut silences = silences(&clusters, now, stale_after);
+        let members: BTreeSet<String> =
+            clusters.iter().filter(|row| is_member(row)).map(|row| row.taken.name.clone()).collect();
         let clusters = clusters
             .into_iter()
             .map(|row| {
@@ -100,7 +102,7 @@ impl World {
             ));
         }
         let held = sums.into_iter().map(|row| ((row.cluster.clone(), row.zone.clone()), amounts(&row)));
-        let breaker = Breaker::judge(topology.clusters.values());
+        let breaker = Breaker::judge(topology.clusters.values().filter(|facts| members.contains(facts.name.as_str())));
         let seen = remember(store, claim, seen, matches!(breaker, Breaker::Open { .. }), now).await?;
         count_from_thaw(&mut silences, now, seen);
         Ok(Self { topology, directives, abandoned, gone, emptied, silences, breaker, held: held.collect() })
@@ -173,6 +175,11 @@ impl World {
     }
 }
 
+/// Whether a cluster counts for the breaker: one that was never met joins, and one that is removed leaves.
+fn is_member(row: &ClusterRow) -> bool {
+    row.taken.removal.is_none() && row.status.as_ref().is_some_and(|status| status.as_of.is_some())
+}
+
 /// Writes down that the breaker opened or closed, where it did.
 async fn remember(
     store: &Store,
@@ -221,6 +228,28 @@ mod tests {
     use store::ClusterTaken;
 
     use super::*;
+
+    #[test]
+    fn breaker_counts_neither_who_joins_nor_who_leaves() {
+        for (case, removal, as_of, counts) in [
+            ("a member", None, Some(Timestamp::UNIX_EPOCH), true),
+            ("joins, never met", None, None, false),
+            ("is removed", Some(Removal::Delete), Some(Timestamp::UNIX_EPOCH), false),
+        ] {
+            let taken = ClusterTaken {
+                name: "north".to_owned(),
+                object_uid: "o".to_owned(),
+                member_uid: "m".to_owned(),
+                generation: 1,
+                labels: json!({}),
+                spec: json!({}),
+                removal,
+                gone: false,
+            };
+            let status = Some(ClusterStatusRow { as_of, ..ClusterStatusRow::unknown() });
+            assert_eq!(is_member(&ClusterRow { taken, status }), counts, "{case}");
+        }
+    }
 
     #[test]
     fn only_a_member_that_is_said_to_be_gone_and_is_known_not_to_answer_is_gone() {
