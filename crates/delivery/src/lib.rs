@@ -5,6 +5,8 @@
 //! numbers, places and revisions are those of the rows.
 
 mod act;
+mod adopt;
+mod apply;
 mod board;
 mod capacity;
 mod cluster;
@@ -12,11 +14,15 @@ mod contact;
 mod failure;
 mod fleet;
 mod follow;
+mod followed;
+mod lists;
 mod live;
 mod metrics;
 mod named;
+mod orphans;
 mod probes;
 mod pulse;
+mod rediscover;
 mod revisions;
 mod session;
 mod sink;
