@@ -81,12 +81,12 @@ async fn attempt(session: &Session, entry: Entry, live: Option<Live>) -> Result<
     let (entry, live) =
         if is_missing(&entry, live.as_ref()) { Box::pin(look(session, entry)).await? } else { (entry, live) };
     let (entry, live) = (&entry, live.as_ref());
-    let fleet = session.fleet();
-    let cell = cell_of(&fleet.topology, entry)?;
     let fence = session.fence(entry);
     let app = session.revisions().app(entry.row.app).await?;
     let rendered = if entry.row.wish == Wish::Present {
         let revision = session.revisions().revision(entry.row.app, &app.key, &entry.row.revision).await?;
+        let fleet = session.fleet();
+        let cell = cell_of(&fleet.topology, entry)?;
         Some(render_entry(session, entry, live, &app, &revision, cell, fence)?)
     } else {
         None

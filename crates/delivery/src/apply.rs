@@ -58,11 +58,13 @@ impl Write<'_> {
     async fn create(&self, kind: &ApiKind) -> Result<Value, ActError> {
         let (session, namespace) = (self.session, &self.entry.row.object.namespace);
         session.ensure_namespace(namespace).await?;
+        let absent = ApplyOptions { force: true, absent: true, ..ApplyOptions::default() };
         // What was refused is looked at first: one read, where a write would most likely be refused again.
-        if self.entry.status.state != ObjectState::Refused {
-            let absent = ApplyOptions { force: true, absent: true, ..ApplyOptions::default() };
+        let was_refused = self.entry.status.state == ObjectState::Refused;
+        if !was_refused {
             let mut outcome = self.send(kind, absent).await;
-            if matches!(outcome, Err(MemberError::NotFound { .. })) {
+            if let Err(error @ MemberError::NotFound { .. }) = &outcome {
+                self.count_failure(error);
                 // The namespace was there when it was last looked at.
                 session.forget_namespace(namespace);
                 session.ensure_namespace(namespace).await?;
@@ -71,21 +73,29 @@ impl Write<'_> {
             match outcome {
                 // Something is there, or it cannot be applied in this way: looked at, and applied as usual if it may be.
                 Err(error @ (MemberError::Conflict { .. } | MemberError::Invalid { .. })) => {
-                    session.delivery().metrics.failed.get_or_create(&session.failure(error.kind())).inc();
+                    self.count_failure(&error);
                 }
                 outcome => return Ok(outcome?),
             }
         }
-        self.take_over(kind).await?;
+        let is_there = self.take_over(kind).await?;
+        if was_refused && !is_there {
+            match self.send(kind, absent).await {
+                // It may not be possible to apply it in this way.
+                Err(error @ MemberError::Invalid { .. }) => self.count_failure(&error),
+                outcome => return Ok(outcome?),
+            }
+        }
         self.put(kind).await
     }
 
-    /// Before the first write of an object: whatever is there under its name must be ours, or ours to take.
-    async fn take_over(&self, kind: &ApiKind) -> Result<(), ActError> {
+    /// Before the first write of an object: whatever is there under its name must be ours, or ours to take. Returns whether
+    /// there is something.
+    async fn take_over(&self, kind: &ApiKind) -> Result<bool, ActError> {
         let (session, key) = (self.session, &self.entry.row.object);
         let there = match session.member().get(kind, &key.namespace, &key.name).await {
             Ok(there) => there,
-            Err(MemberError::NotFound { .. }) => return Ok(()),
+            Err(MemberError::NotFound { .. }) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
         let mut claimed = self.judge(kind, self.app.intent.adopt, &there).await?;
@@ -111,7 +121,8 @@ impl Write<'_> {
             return Err(error);
         }
         let take = session.member().take_over(kind, &key.namespace, &key.name, &there, self.object);
-        Ok(measured(session, "apply", take).await?)
+        measured(session, "apply", take).await?;
+        Ok(true)
     }
 
     /// Whether what is there may be taken. What is taken only if it is identical may not hold more, of what its clients wrote,
@@ -137,21 +148,28 @@ impl Write<'_> {
     /// Applies over what is there. A list that another manager wrote into, so that the merged list is not valid, is replaced.
     async fn put(&self, kind: &ApiKind) -> Result<Value, ActError> {
         let options = ApplyOptions { force: true, ..ApplyOptions::default() };
-        let (message, fields) = match self.send(kind, options).await {
-            Err(MemberError::Invalid { message, fields }) => (message, fields),
-            outcome => return Ok(outcome?),
+        let error = match self.send(kind, options).await {
+            Err(error) => error,
+            Ok(stored) => return Ok(stored),
         };
+        let MemberError::Invalid { fields, .. } = &error else { return Err(error.into()) };
         let (session, key) = (self.session, &self.entry.row.object);
         let there = session.member().get(kind, &key.namespace, &key.name).await?;
-        let lists = lists_to_replace(&fields, self.object, &there);
+        let lists = lists_to_replace(fields, self.object, &there);
         if lists.is_empty() {
-            return Err(MemberError::Invalid { message, fields }.into());
+            return Err(error.into());
         }
+        self.count_failure(&error);
         let names: Vec<&str> = lists.iter().map(|(path, _)| path.as_str()).collect();
         tracing::info!(cluster = session.name(), object = %key, lists = names.join(", "), "replaces lists that cannot be merged");
         let replace = session.member().replace_lists(kind, &key.namespace, &key.name, self.fence, &there, &lists);
         measured(session, "apply", replace).await?;
         Ok(self.send(kind, options).await?)
+    }
+
+    /// Counts a write that failed and is followed by another.
+    fn count_failure(&self, error: &MemberError) {
+        self.session.delivery().metrics.failed.get_or_create(&self.session.failure(error.kind())).inc();
     }
 
     async fn send(&self, kind: &ApiKind, options: ApplyOptions) -> Result<Value, MemberError> {

@@ -257,6 +257,14 @@ impl Following {
     }
 }
 
+/// Maximum length of a reason: it stands in the status of many rows.
+const REASON_MAX: usize = 300;
+
+/// Why a watch failed, in words that stay the same while the cause does: each change is written.
 fn reason(error: &MemberError) -> String {
-    error.to_string()
+    match error {
+        MemberError::TimedOut { .. } => "no answer in time".to_owned(),
+        MemberError::BreakerOpen { .. } => "its last calls failed".to_owned(),
+        error => error.to_string().chars().take(REASON_MAX).collect(),
+    }
 }

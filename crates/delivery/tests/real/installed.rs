@@ -234,6 +234,25 @@ impl Installed {
         ));
     }
 
+    /// The Application is suspended or resumed.
+    pub(crate) async fn suspend(&self, app: &App, suspended: bool) {
+        self.sql(&format!(
+            "update application set intent = jsonb_set(intent, '{{suspended}}', '{suspended}') where id = {}",
+            app.id
+        ));
+        self.tell();
+    }
+
+    /// The row is told to run the latest revision of the Application.
+    pub(crate) async fn move_to_revision(&self, app: &App) {
+        self.sql(&format!(
+            "update placement set revision = decode('{}', 'hex'), plan_epoch = plan_epoch + 1 where app = {}",
+            hex(app.revision.as_bytes()),
+            app.id
+        ));
+        self.tell();
+    }
+
     fn sql(&self, statement: &str) -> String {
         self.bed.postgres.query(statement).unwrap()
     }

@@ -169,6 +169,40 @@ fn a_port_edited_by_hand_is_put_back() {
     });
 }
 
+fn deployment(image: &str) -> Value {
+    let pod = json!({
+        "metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "main", "image": image}]},
+    });
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": pod},
+    })
+}
+
+#[test]
+fn a_number_of_replicas_outlives_resuming_and_is_left_to_whoever_takes_it() {
+    on_member(async |it| {
+        let app = it.application("paused", "web", &deployment("web:1"), json!({})).await;
+        it.place(&app, 1).await;
+        let path = "/apis/apps/v1/namespaces/paused/deployments/web";
+        let scaled = format!("{path}?fieldManager=autoscaler");
+        it.eventually(path, |found| found["spec"]["replicas"] == 1).await;
+        it.admin("PATCH", &scaled, &json!({"spec": {"replicas": 5}})).await;
+        it.suspend(&app, true).await;
+        it.eventually(path, |found| found["spec"]["replicas"] == 0).await;
+        it.suspend(&app, false).await;
+        let owns =
+            |found: &Value| domain::render::our_fields(found).is_some_and(|f| !f["f:spec"]["f:replicas"].is_null());
+        it.eventually(path, |found| found["spec"]["replicas"] == 1 && owns(found)).await;
+        it.admin("PATCH", &scaled, &json!({"spec": {"replicas": 3}})).await;
+        let app = it.revise(&app, &deployment("web:2")).await;
+        it.move_to_revision(&app).await;
+        let image = |found: &Value| found["spec"]["template"]["spec"]["containers"][0]["image"] == "web:2";
+        it.eventually(path, |found| image(found) && found["spec"]["replicas"] == 3 && !owns(found)).await;
+        it.eventually_said(&app, |state, message| state == "Applied" && !message.contains("behind our back")).await;
+    });
+}
+
 #[test]
 fn a_kind_that_is_not_served_is_said_at_once_and_delivered_when_it_is_granted() {
     on_member(async |it| {
