@@ -1,19 +1,18 @@
 //! Carries one step out in the member and writes down what became of it.
 
-use crds::application::v1alpha1::{AdoptPolicy, DriftPolicy};
+use crds::application::v1alpha1::DriftPolicy;
 use domain::render;
 use domain::topology::{CellFacts, Topology};
 use jiff::Timestamp;
-use members::{ApiKind, ApplyOptions, MemberError, Preconditions};
+use members::{MemberError, Preconditions};
 use runtime::crash::{Side, point};
-use serde_json::Value;
-use std::collections::BTreeSet;
 use std::time::Instant;
 use store::{ObjectState, PlacementId, StatusRow, Wish};
-use vocabulary::{CellName, ContentHash, Fence, labels};
+use vocabulary::{CellName, Fence, labels};
 
-use crate::board::{Entry, object_id};
-use crate::failure::{ActError, Outlook, after_failure};
+use crate::apply::Write;
+use crate::board::{Entry, belongs, is_missing, object_id};
+use crate::failure::{ActError, Outlook, after_failure, outrun};
 use crate::live::Live;
 use crate::render_row::{RowRender, render_row};
 use crate::revisions::AppFacts;
@@ -23,22 +22,24 @@ use domain::stored_revision::StoredRevision;
 
 /// Works on one placement. Returns whether it is to be tried again.
 pub(crate) async fn work(session: &Session, id: PlacementId) -> bool {
-    let (entry, live) = {
+    let (entry, live, is_ready) = {
         let board = session.board();
         let Some(entry) = board.entries.get(&id).cloned() else { return false };
-        if !board.is_synced(&object_id(&entry.row.object).0) {
-            // Nothing is done before everything there was listed; the end of the list brings it back.
-            return false;
-        }
+        let live = board.live(&entry.row.object).filter(|live| belongs(&entry, live)).cloned();
+        // Nothing is done before everything there was listed; the end of the list brings it back.
+        let is_ready = board.is_synced(&object_id(&entry.row.object).0);
+        // Whatever it waits for brings it back.
         if board.waits_for(id).is_some() {
-            // Whatever it waits for brings it back.
             return false;
         }
-        let live = board.live(&entry.row.object).cloned();
-        (entry, live)
+        (entry, live, is_ready)
     };
-    let outcome = attempt(session, &entry, live.as_ref()).await;
-    let label = session.label();
+    let outcome = if is_ready {
+        attempt(session, entry.clone(), live).await
+    } else {
+        // A kind that is not served or not granted is never listed.
+        session.kind(&entry.row.object).map(|_| None)
+    };
     match outcome {
         Ok(Some(status)) => {
             session.record(&entry, status);
@@ -46,41 +47,61 @@ pub(crate) async fn work(session: &Session, id: PlacementId) -> bool {
             false
         }
         Ok(None) => false,
-        Err(ActError::Waits(message)) => {
-            let waits = StatusRow { state: ObjectState::Failed, message: Some(message), ..entry.status.clone() };
-            session.record(&entry, StatusRow { changed_at: Timestamp::now(), ..waits });
-            false
-        }
-        Err(error) => {
-            let reason = error.kind();
-            session.delivery().metrics.failed.get_or_create(&session.failure(reason)).inc();
-            tracing::warn!(
-                cluster = label.cluster, object = %entry.row.object, reason,
-                error = vocabulary::chain(&error), "delivery failed"
-            );
-            session.record(&entry, after_failure(&entry, &error));
-            error.outlook() != Outlook::Stands
+        Err(error) => failed(session, &entry, &error),
+    }
+}
+
+/// Writes down why an attempt failed. Returns whether it is to be tried again.
+fn failed(session: &Session, entry: &Entry, error: &ActError) -> bool {
+    let (cluster, object, reason) = (session.name(), &entry.row.object, error.kind());
+    let status = match error {
+        ActError::Waits(message) => StatusRow {
+            state: ObjectState::Failed,
+            message: Some(message.clone()),
+            changed_at: Timestamp::now(),
+            ..entry.status.clone()
+        },
+        error => after_failure(entry, error),
+    };
+    if !matches!(error, ActError::Waits(_)) {
+        session.delivery().metrics.failed.get_or_create(&session.failure(reason)).inc();
+        // What is tried again with the same outcome is told once.
+        if status.same_facts(&entry.status) {
+            tracing::debug!(cluster, %object, reason, "delivery failed as before");
+        } else {
+            tracing::warn!(cluster, %object, reason, error = vocabulary::chain(error), "delivery failed");
         }
     }
+    session.record(entry, status);
+    !matches!(error, ActError::Waits(_) | ActError::Outrun(_)) && error.outlook() != Outlook::Stands
 }
 
 /// Does what is next for an object. What calls the member is boxed: most looks end without a call, and each would carry the
 /// ten kilobytes that a call needs.
-async fn attempt(session: &Session, entry: &Entry, live: Option<&Live>) -> Result<Option<StatusRow>, ActError> {
-    let fleet = session.fleet();
-    let cell = cell_of(&fleet.topology, entry)?;
+async fn attempt(session: &Session, entry: Entry, live: Option<Live>) -> Result<Option<StatusRow>, ActError> {
+    let (entry, live) =
+        if is_missing(&entry, live.as_ref()) { Box::pin(look(session, entry)).await? } else { (entry, live) };
+    let (entry, live) = (&entry, live.as_ref());
     let fence = session.fence(entry);
     let app = session.revisions().app(entry.row.app).await?;
     let rendered = if entry.row.wish == Wish::Present {
         let revision = session.revisions().revision(entry.row.app, &app.key, &entry.row.revision).await?;
-        Some(render_entry(session, entry, &app, &revision, cell, fence)?)
+        let fleet = session.fleet();
+        let cell = cell_of(&fleet.topology, entry)?;
+        Some(render_entry(session, entry, live, &app, &revision, cell, fence)?)
     } else {
         None
     };
     let enforce = app.intent.drift == DriftPolicy::Enforce;
     let keep = render::is_never_deleted(&entry.row.object);
     let hash = rendered.as_ref().map(|rendered| rendered.hash);
-    match next_step(entry, live, fence, hash, enforce, keep) {
+    let step = next_step(entry, live, fence, hash, enforce, keep);
+    if !matches!(step, Step::Nothing | Step::Gone)
+        && let Some(error) = outrun(live.and_then(|live| live.fence), fence)
+    {
+        return Err(error);
+    }
+    match step {
         Step::Nothing => Ok(None),
         Step::Gone => Ok(Some(StatusRow {
             state: ObjectState::Gone,
@@ -89,8 +110,10 @@ async fn attempt(session: &Session, entry: &Entry, live: Option<&Live>) -> Resul
             ..entry.status.clone()
         })),
         Step::Apply { first } => {
-            let Some(rendered) = rendered else { return Ok(None) };
-            Box::pin(apply(session, entry, &app, &rendered.object, rendered.hash, first)).await.map(Some)
+            let Some(mut rendered) = rendered else { return Ok(None) };
+            rendered.object["metadata"]["annotations"][labels::INSTALLATION] = session.installation().into();
+            let write = Write { session, entry, app: &app, object: &rendered.object, fence };
+            Box::pin(write.apply(rendered.hash, first)).await.map(Some)
         }
         Step::Delete { uid } => {
             let kind = session.kind(&entry.row.object)?;
@@ -103,10 +126,26 @@ async fn attempt(session: &Session, entry: &Entry, live: Option<&Live>) -> Resul
             let kind = session.kind(&entry.row.object)?;
             let only_if = Preconditions { uid: Some(uid), resource_version: Some(resource_version) };
             let object = &entry.row.object;
-            let release = session.member().release(&kind, &object.namespace, &object.name, fence, &only_if);
+            let owner = session.former_owner(&app.key.name);
+            let release = session.member().release(&kind, &object.namespace, &object.name, fence, &only_if, &owner);
             let result = Box::pin(measured(session, "release", async { release.await.map(|_| ()) })).await;
             Ok(Some(after_leaving(entry, result, ObjectState::Released)?))
         }
+    }
+}
+
+/// Looks whether an object that left its watch is gone, or is there and only lost the label by which it is watched.
+async fn look(session: &Session, entry: Entry) -> Result<(Entry, Option<Live>), ActError> {
+    let key = &entry.row.object;
+    let kind = session.kind(key)?;
+    let there = match session.member().get(&kind, &key.namespace, &key.name).await {
+        Ok(there) => Live::read(&key.api_version, &key.kind, &there),
+        Err(MemberError::NotFound { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    match there.filter(|live| entry.status.object_uid.as_ref() == Some(&live.uid)) {
+        Some(live) => Ok((entry, Some(live))),
+        None => Ok((session.vanished(&entry), None)),
     }
 }
 
@@ -119,126 +158,22 @@ fn cell_of<'a>(topology: &'a Topology, entry: &Entry) -> Result<&'a CellFacts, A
 fn render_entry(
     session: &Session,
     entry: &Entry,
+    live: Option<&Live>,
     app: &AppFacts,
     revision: &StoredRevision,
     cell: &CellFacts,
     fence: Fence,
 ) -> Result<render::Rendered, ActError> {
     let siblings = session.board().sibling_names(entry, &revision.blueprint);
-    let input =
-        RowRender { app: &app.key, row: &entry.row, suspended: app.intent.suspended, cell, siblings: &siblings };
+    let input = RowRender {
+        app: &app.key,
+        row: &entry.row,
+        suspended: app.intent.suspended,
+        cell,
+        siblings: &siblings,
+        own_replicas: live.and_then(|live| live.own_replicas),
+    };
     render_row(&input, revision, fence).map_err(ActError::Refused)
-}
-
-async fn apply(
-    session: &Session,
-    entry: &Entry,
-    app: &AppFacts,
-    object: &Value,
-    hash: ContentHash,
-    first: bool,
-) -> Result<StatusRow, ActError> {
-    let kind = session.kind(&entry.row.object)?;
-    let key = &entry.row.object;
-    let options = ApplyOptions { force: true, ..ApplyOptions::default() };
-    let apply =
-        |options| measured(session, "apply", session.member().apply(&kind, &key.namespace, &key.name, object, options));
-    let stored = if first {
-        session.ensure_namespace(&key.namespace).await?;
-        match apply(ApplyOptions { absent: true, ..options }).await {
-            // Something is there, or it cannot be applied in this way: looked at, and applied as usual if it may be.
-            Err(
-                error @ (MemberError::Conflict { .. } | MemberError::NotFound { .. } | MemberError::Invalid { .. }),
-            ) => {
-                session.delivery().metrics.failed.get_or_create(&session.failure(error.kind())).inc();
-                adopt_or_refuse(session, entry, app, object, &kind).await?;
-                apply(options).await?
-            }
-            outcome => outcome?,
-        }
-    } else {
-        apply(options).await?
-    };
-    let fields = render::our_fields(&stored);
-    let status = StatusRow {
-        state: ObjectState::Applied,
-        message: None,
-        applied_epoch: entry.row.plan_epoch,
-        applied_hash: Some(hash.as_bytes().to_vec()),
-        applied_revision: Some(entry.row.revision.clone()),
-        fields_hash: fields.map(|fields| render::fields_hash(fields).as_bytes().to_vec()),
-        drift: Vec::new(),
-        changed_at: Timestamp::now(),
-        ..entry.status.clone()
-    };
-    session.applied(entry, fields.cloned());
-    session.saw(&key.api_version, &key.kind, &stored);
-    Ok(status)
-}
-
-/// Before the first write of an object: whatever is there under its name must be ours, or ours to take.
-async fn adopt_or_refuse(
-    session: &Session,
-    entry: &Entry,
-    app: &AppFacts,
-    object: &Value,
-    kind: &ApiKind,
-) -> Result<(), ActError> {
-    let key = &entry.row.object;
-    let there = match session.member().get(kind, &key.namespace, &key.name).await {
-        Ok(there) => there,
-        Err(MemberError::NotFound { .. }) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    let label = |name: &str| there["metadata"]["labels"].get(name).and_then(Value::as_str);
-    if label(labels::MANAGED).is_some() && label(labels::APP) == Some(app.key.name.as_str()) {
-        return Ok(());
-    }
-    let owner = owner_of(&there);
-    match app.intent.adopt {
-        AdoptPolicy::Always => Ok(()),
-        AdoptPolicy::Never => Err(ActError::Refused(format!(
-            "{key} is already there and belongs to {owner}; rename the component, remove the object, or set spec.adopt to IfIdentical or Always"
-        ))),
-        AdoptPolicy::IfIdentical => {
-            let mut bare = object.clone();
-            for field in ["labels", "annotations"] {
-                if let Some(map) = bare["metadata"].get_mut(field).and_then(Value::as_object_mut) {
-                    map.retain(|name, _| !name.starts_with(labels::PREFIX));
-                }
-            }
-            let differences = render::differs(&bare, &there);
-            if differences.is_empty() {
-                return Ok(());
-            }
-            Err(ActError::Refused(format!(
-                "{key} is already there, belongs to {owner} and differs in {}; make them equal or set spec.adopt: Always",
-                differences.join(", ")
-            )))
-        }
-    }
-}
-
-fn owner_of(object: &Value) -> String {
-    let metadata = &object["metadata"];
-    let app = metadata["labels"].get(labels::APP).and_then(Value::as_str);
-    if metadata["labels"].get(labels::MANAGED).is_some()
-        && let Some(app) = app
-    {
-        return format!("Application {app}");
-    }
-    if let Some(owner) = metadata["ownerReferences"].get(0) {
-        return format!("{} {}", owner["kind"].as_str().unwrap_or("?"), owner["name"].as_str().unwrap_or("?"));
-    }
-    let managers: BTreeSet<&str> = metadata["managedFields"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|entry| entry.get("subresource").is_none())
-        .filter_map(|entry| entry["manager"].as_str())
-        .collect();
-    let names: Vec<&str> = managers.into_iter().collect();
-    if names.is_empty() { "somebody unnamed".to_owned() } else { format!("field manager {}", names.join(", ")) }
 }
 
 fn after_leaving(entry: &Entry, result: Result<(), MemberError>, state: ObjectState) -> Result<StatusRow, ActError> {
@@ -259,7 +194,7 @@ fn after_leaving(entry: &Entry, result: Result<(), MemberError>, state: ObjectSt
 /// Writes to members, as `runtime::crash` names them.
 pub const MEMBER_WRITES: [&str; 3] = ["apply", "delete", "release"];
 
-async fn measured<T>(
+pub(crate) async fn measured<T>(
     session: &Session,
     write: &'static str,
     call: impl Future<Output = Result<T, MemberError>>,

@@ -1,11 +1,13 @@
 //! Everything one cluster's delivery knows: its rows, their status and the live objects.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use crds::cluster::v1alpha1::Amounts;
 use jiff::Timestamp;
 use serde_json::Value;
 use store::{AppId, ObjectState, PlacementId, PlacementRow, StatusRow, Wish};
+use tokio::time::Instant;
 use vocabulary::{ContentHash, ObjectKey};
 
 use crate::live::Live;
@@ -16,14 +18,16 @@ pub(crate) struct Entry {
     pub(crate) row: PlacementRow,
     pub(crate) status: StatusRow,
     /// Fields we owned after the last apply in this process; names what drifted.
-    pub(crate) applied_fields: Option<Value>,
+    pub(crate) applied_fields: Option<Arc<Value>>,
     /// What one pod asks for, and the revision that says so.
     pub(crate) pod: Option<(Vec<u8>, Amounts)>,
+    /// Name of the application; nothing before it was read.
+    pub(crate) app_name: Option<String>,
 }
 
 impl Entry {
     /// It was delivered as its row says, and nothing of it was changed since.
-    fn rests(&self) -> bool {
+    pub(crate) fn rests(&self) -> bool {
         let status = &self.status;
         status.state == ObjectState::Applied && status.applied_epoch == self.row.plan_epoch && status.drift.is_empty()
     }
@@ -54,6 +58,12 @@ pub(crate) struct Board {
     by_app: HashMap<AppId, BTreeSet<PlacementId>>,
     live: HashMap<ObjectId, Live>,
     synced: HashSet<GroupKind>,
+    /// Since when objects belong to no row.
+    orphaned: HashMap<ObjectId, Instant>,
+    /// Kinds that cannot be followed, with the reason: their rows are stale.
+    stale: HashMap<GroupKind, String>,
+    /// Rises when the kinds of the rows change.
+    kinds_epoch: u64,
     /// Kinds rows are or were of, each in the version of the latest.
     kinds: HashMap<GroupKind, String>,
 }
@@ -83,6 +93,7 @@ impl Board {
             let id = object_id(&row.object);
             if self.kinds.get(&id.0) != Some(&row.object.api_version) {
                 self.kinds.insert(id.0.clone(), row.object.api_version.clone());
+                self.kinds_epoch += 1;
             }
             self.by_object.insert(id, row.id);
             self.by_app.entry(row.app).or_default().insert(row.id);
@@ -90,7 +101,7 @@ impl Board {
                 entry.row = row;
             } else {
                 let status = StatusRow::unknown(row.id, now);
-                self.entries.insert(row.id, Entry { row, status, applied_fields: None, pod: None });
+                self.entries.insert(row.id, Entry { row, status, applied_fields: None, pod: None, app_name: None });
             }
         }
         taken
@@ -169,9 +180,65 @@ impl Board {
         self.synced.contains(kind)
     }
 
-    /// Live objects with our label that belong to no row.
-    pub(crate) fn orphans(&self) -> usize {
-        self.live.keys().filter(|id| !self.by_object.contains_key(*id)).count()
+    /// Applications of rows whose name is not known yet.
+    pub(crate) fn unnamed_apps(&self) -> BTreeSet<AppId> {
+        self.entries.values().filter(|entry| entry.app_name.is_none()).map(|entry| entry.row.app).collect()
+    }
+
+    /// Takes the name of an application, which never changes.
+    pub(crate) fn name_app(&mut self, app: AppId, name: &str) {
+        for id in self.by_app.get(&app).into_iter().flatten() {
+            if let Some(entry) = self.entries.get_mut(id) {
+                entry.app_name.get_or_insert_with(|| name.to_owned());
+            }
+        }
+    }
+
+    /// Says that a kind cannot be followed, and why, or that it is followed again. Returns its placements when that is new.
+    pub(crate) fn set_stale(&mut self, kind: &GroupKind, why: Option<String>) -> Vec<PlacementId> {
+        let is_new = self.stale.contains_key(kind) != why.is_some();
+        match why {
+            Some(why) => self.stale.insert(kind.clone(), why),
+            None => self.stale.remove(kind),
+        };
+        let of_kind = |(id, placement): (&ObjectId, &PlacementId)| (id.0 == *kind).then_some(*placement);
+        if is_new { self.by_object.iter().filter_map(of_kind).collect() } else { Vec::new() }
+    }
+
+    /// Kinds of the rows there are.
+    pub(crate) fn row_kinds(&self) -> HashSet<GroupKind> {
+        let mut kinds = HashSet::new();
+        for (kind, ..) in self.by_object.keys() {
+            if !kinds.contains(kind) {
+                kinds.insert(kind.clone());
+            }
+        }
+        kinds
+    }
+
+    /// Rises when the kinds of the rows change.
+    pub(crate) fn kinds_epoch(&self) -> u64 {
+        self.kinds_epoch
+    }
+
+    /// An object that was known by its UID is not there any more, as the member answered.
+    pub(crate) fn vanished(&mut self, id: PlacementId) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.status.object_uid = None;
+        }
+    }
+
+    /// Live objects with our label that belong to no row, each with the moment since when that is seen.
+    pub(crate) fn orphans(&mut self, now: Instant) -> Vec<(Live, Instant)> {
+        let Self { live, by_object, orphaned, .. } = self;
+        orphaned.retain(|id, _| live.contains_key(id) && !by_object.contains_key(id));
+        let alone = live.iter().filter(|(id, _)| !by_object.contains_key(*id));
+        alone.map(|(id, live)| (live.clone(), *orphaned.entry(id.clone()).or_insert(now))).collect()
+    }
+
+    /// Number of rows.
+    pub(crate) fn placed(&self) -> usize {
+        self.by_object.len()
     }
 
     /// Kinds the rows are or were of, with their versions.
@@ -197,11 +264,12 @@ impl Board {
         })
     }
 
-    /// Other rows of the same application: they may have waited.
+    /// Other rows of the same application that are not done: they may have waited.
     pub(crate) fn siblings(&self, id: PlacementId) -> Vec<PlacementId> {
         let Some(entry) = self.entries.get(&id) else { return Vec::new() };
+        let is_done = |other: &Entry| other.row.wish == Wish::Present && other.rests();
         self.of_app(entry.row.app)
-            .filter(|other| other.row.id != id && other.row.rank != entry.row.rank)
+            .filter(|other| other.row.id != id && other.row.rank != entry.row.rank && !is_done(other))
             .map(|other| other.row.id)
             .collect()
     }
@@ -212,15 +280,17 @@ impl Board {
     }
 
     /// Status of a placement by what is known now. Facts about the live object replace the old ones only when the
-    /// kind is synced: silence changes nothing.
+    /// kind is synced: silence changes nothing, but that a kind cannot be followed makes its rows stale.
     pub(crate) fn observe(&mut self, id: PlacementId, now: Timestamp) -> Option<Change> {
         let entry = self.entries.get(&id)?;
         let kind = object_id(&entry.row.object).0;
-        if !self.synced.contains(&kind) {
+        let status = if let Some(why) = self.stale.get(&kind) {
+            unobserved(entry, Some(why), now)
+        } else if self.synced.contains(&kind) {
+            observed(entry, self.live(&entry.row.object).filter(|live| belongs(entry, live)), now)
+        } else {
             return None;
-        }
-        let live = self.live(&entry.row.object).filter(|live| belongs(entry, live));
-        let status = observed(entry, live, now);
+        };
         if status.same_facts(&entry.status) {
             return None;
         }
@@ -230,9 +300,20 @@ impl Board {
     }
 }
 
-/// Whether a live object is the one we delivered for the entry.
+/// Whether a live object is the one we delivered for the entry: by its UID, or, where that is not known or another object was
+/// put in its place, by what it says of its application and component.
 pub(crate) fn belongs(entry: &Entry, live: &Live) -> bool {
-    live.component.as_deref() == Some(entry.row.component.as_str())
+    let is_known = entry.status.object_uid.as_ref() == Some(&live.uid);
+    let names_owner = live.managed
+        && entry.app_name.is_some()
+        && live.app == entry.app_name
+        && live.component.as_ref() == Some(&entry.row.component);
+    is_known || names_owner
+}
+
+/// Whether an object that was there is missing from its watch, and nobody looked yet whether it is gone or only lost its label.
+pub(crate) fn is_missing(entry: &Entry, live: Option<&Live>) -> bool {
+    live.is_none() && entry.status.object_uid.is_some() && !entry.status.state.is_over()
 }
 
 /// Compares by resourceVersion where both are numbers, as they are in every API server to date.
@@ -243,9 +324,22 @@ fn newer(known: &Live, other: &Live) -> bool {
     }
 }
 
+/// Status of an entry whose object cannot be seen: its numbers stay and decide nothing.
+fn unobserved(entry: &Entry, why: Option<&String>, now: Timestamp) -> StatusRow {
+    let mut status =
+        StatusRow { changed_at: now, stale: true, observed_epoch: 0, settled: false, ..entry.status.clone() };
+    if let Some(why) = why.filter(|_| status.state == ObjectState::Applied) {
+        status.message = Some(format!("{why}; the numbers are those last seen"));
+    }
+    status
+}
+
 fn observed(entry: &Entry, live: Option<&Live>, now: Timestamp) -> StatusRow {
     let before = &entry.status;
-    let mut status = StatusRow { changed_at: now, ..before.clone() };
+    if is_missing(entry, live) {
+        return unobserved(entry, None, now);
+    }
+    let mut status = StatusRow { changed_at: now, stale: false, ..before.clone() };
     let Some(live) = live else {
         status.observed_epoch = 0;
         status.replicas = 0;
@@ -254,14 +348,13 @@ fn observed(entry: &Entry, live: Option<&Live>, now: Timestamp) -> StatusRow {
         status.updated = 0;
         status.settled = false;
         status.drift = Vec::new();
-        if entry.row.wish != Wish::Present && !before.state.is_over() && before.object_uid.is_some() {
-            status.state = ObjectState::Gone;
-            status.message = None;
-        }
         return status;
     };
     let observed = &live.observed;
     status.object_uid = Some(live.uid.clone());
+    if live.fence.is_none_or(|fence| fence.plan < entry.row.plan_epoch) {
+        status.found_epoch = 0;
+    }
     // Numbers speak of a plan only once the member's own controllers have worked on it.
     if observed.observed_generation_current {
         status.observed_epoch = live.fence.map_or(0, |fence| fence.plan);

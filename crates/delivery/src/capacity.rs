@@ -96,10 +96,20 @@ impl Census {
         self.pods.remove(&(namespace.to_owned(), name.to_owned()));
     }
 
+    /// Nodes and pods were listed once.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.nodes_synced && self.pods_synced
+    }
+
     /// Capacity of the given zones; nothing before everything was listed once. A node without a zone label counts
-    /// for the only zone of a cluster that has one. `ours` is what pods that Meridian placed ask for in all.
-    pub(crate) fn capacity(&self, zones: &[String], ours: Amounts) -> Option<Vec<ZoneCapacity>> {
-        if !self.nodes_synced || !self.pods_synced {
+    /// for the only zone of a cluster that has one. `ours` is what pods that Meridian placed ask for, by the zones of the cell
+    /// they were placed in.
+    pub(crate) fn capacity(
+        &self,
+        zones: &[String],
+        ours: &BTreeMap<Vec<String>, Amounts>,
+    ) -> Option<Vec<ZoneCapacity>> {
+        if !self.is_listed() {
             return None;
         }
         let mut used: HashMap<&str, Amounts> = HashMap::new();
@@ -124,37 +134,51 @@ impl Census {
                 pods: left.pods.max(0),
             });
         }
-        let mut ours = ours;
+        let requested = by_zone.iter().map(|(zone, (_, requested, _))| (*zone, *requested)).collect();
+        let foreign = foreign(requested, ours);
         Some(
             by_zone
                 .into_iter()
-                .map(|(zone, (allocatable, requested, free))| {
-                    let (foreign, rest) = foreign_part(requested, ours);
-                    ours = rest;
-                    ZoneCapacity {
-                        name: zone.to_owned(),
-                        allocatable,
-                        requested,
-                        foreign,
-                        reserved: Amounts::default(),
-                        shapes: shapes(&free),
-                    }
+                .map(|(zone, (allocatable, requested, free))| ZoneCapacity {
+                    name: zone.to_owned(),
+                    allocatable,
+                    requested,
+                    foreign: foreign.get(zone).copied().unwrap_or_default(),
+                    reserved: Amounts::default(),
+                    shapes: shapes(&free),
                 })
                 .collect(),
         )
     }
 }
 
-/// What is asked for beyond what is ours, and what of ours is left for the next zone.
-fn foreign_part(requested: Amounts, ours: Amounts) -> (Amounts, Amounts) {
-    let split = |all: i64, ours: i64| ((all - ours).max(0), (ours - all).max(0));
-    let (cpu, cpu_left) = split(requested.cpu_milli, ours.cpu_milli);
-    let (memory, memory_left) = split(requested.memory_mi, ours.memory_mi);
-    let (pods, pods_left) = split(requested.pods, ours.pods);
-    (
-        Amounts { cpu_milli: cpu, memory_mi: memory, pods },
-        Amounts { cpu_milli: cpu_left, memory_mi: memory_left, pods: pods_left },
-    )
+/// What is asked for in each zone beyond what is ours there. Pods of a cell that lies in one zone are there. Those of a cell that
+/// spans zones count as spread evenly, as they are booked; what a zone does not hold of that is in the others.
+fn foreign<'a>(
+    mut left: BTreeMap<&'a str, Amounts>,
+    ours: &BTreeMap<Vec<String>, Amounts>,
+) -> BTreeMap<&'a str, Amounts> {
+    let (single, spanning): (Vec<_>, Vec<_>) = ours.iter().partition(|(zones, _)| zones.len() <= 1);
+    for (zones, ours) in single.into_iter().chain(spanning) {
+        let mut rest = *ours;
+        // In even parts first, then wherever there is something.
+        for part in [i64::try_from(zones.len().max(1)).unwrap_or(i64::MAX), 1] {
+            let share = |all: i64| all.div_euclid(part);
+            let share =
+                Amounts { cpu_milli: share(rest.cpu_milli), memory_mi: share(rest.memory_mi), pods: share(rest.pods) };
+            for zone in zones {
+                let Some(zone) = left.get_mut(zone.as_str()) else { continue };
+                let taken = Amounts {
+                    cpu_milli: share.cpu_milli.min(rest.cpu_milli).min(zone.cpu_milli),
+                    memory_mi: share.memory_mi.min(rest.memory_mi).min(zone.memory_mi),
+                    pods: share.pods.min(rest.pods).min(zone.pods),
+                };
+                add(zone, taken, -1);
+                add(&mut rest, taken, -1);
+            }
+        }
+    }
+    left
 }
 
 pub(crate) fn add(sum: &mut Amounts, more: Amounts, times: i64) {
@@ -222,7 +246,7 @@ mod tests {
     fn capacity_counts_schedulable_nodes_and_bound_pods_by_zone() {
         let mut census = Census::default();
         let zones = ["a".to_owned(), "b".to_owned()];
-        assert_eq!(census.capacity(&zones, Amounts::default()), None, "unknown before everything is listed");
+        assert_eq!(census.capacity(&zones, &BTreeMap::new()), None, "unknown before everything is listed");
         census.node(&node("n1", "a", "2"));
         census.node(&node("n2", "b", "4"));
         let mut cordoned = node("n3", "b", "8");
@@ -232,8 +256,8 @@ mod tests {
         census.pod(&pod("p2", "n2", "250m"));
         census.nodes_synced();
         census.pods_synced();
-        let ours = Amounts { cpu_milli: 500, memory_mi: 128, pods: 1 };
-        let capacity = census.capacity(&zones, ours).unwrap();
+        let ours = BTreeMap::from([(vec!["a".to_owned()], Amounts { cpu_milli: 500, memory_mi: 128, pods: 1 })]);
+        let capacity = census.capacity(&zones, &ours).unwrap();
         assert_eq!(capacity[0].allocatable.cpu_milli, 2000);
         assert_eq!(capacity[0].foreign, Amounts::default());
         assert_eq!(capacity[1].allocatable.cpu_milli, 4000);
@@ -242,6 +266,25 @@ mod tests {
             capacity[0].shapes,
             [Shape { free: Amounts { cpu_milli: 1500, memory_mi: 896, pods: 9 }, nodes: 1 }]
         );
+    }
+
+    #[test]
+    fn pods_of_a_cell_are_not_counted_as_foreign_in_its_zone_whatever_other_zones_hold() {
+        let amounts = |cpu_milli| Amounts { cpu_milli, memory_mi: 0, pods: 0 };
+        let zones = |names: &str| names.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        for (case, requested, ours, expected) in [
+            ("foreign pods in a, ours in b", [8, 8], vec![("b", 8)], [8, 0]),
+            ("a cell in each", [10, 8], vec![("a", 2), ("b", 8)], [8, 0]),
+            ("pods that are not bound yet", [8, 2], vec![("b", 8)], [8, 0]),
+            ("a cell over both, as booked", [6, 6], vec![("a b", 8)], [2, 2]),
+            ("a cell over both, mostly in one", [1, 7], vec![("a b", 8)], [0, 0]),
+            ("over both beside one in a", [9, 4], vec![("a", 5), ("a b", 8)], [0, 0]),
+        ] {
+            let requested = BTreeMap::from([("a", amounts(requested[0])), ("b", amounts(requested[1]))]);
+            let ours = ours.into_iter().map(|(names, cpu)| (zones(names), amounts(cpu))).collect();
+            let found = foreign(requested, &ours);
+            assert_eq!([found["a"].cpu_milli, found["b"].cpu_milli], expected, "{case}");
+        }
     }
 
     #[test]

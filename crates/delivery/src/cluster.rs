@@ -10,7 +10,7 @@ use vocabulary::{ClusterName, Verdict};
 
 use crate::Delivery;
 use crate::contact::{Trouble, meet};
-use crate::pulse::signals_unmet;
+use crate::pulse::{signals_unmet, silent_since};
 use crate::session::Session;
 
 /// Pause before the next try to meet a member that cannot be used.
@@ -124,6 +124,7 @@ fn unmet(known: ClusterStatusRow, trouble: &Trouble, now: Timestamp) -> ClusterS
         reason: trouble.reason.to_owned(),
         message: trouble.message.clone(),
         unhealthy_since: known.unhealthy_since.or(Some(now)),
+        silent_since: silent_since(trouble.verdict, trouble.reason, known.silent_since, now),
         signals: signals_unmet(trouble),
         ..known
     }

@@ -18,6 +18,10 @@ pub(crate) struct Contact {
 }
 
 const PERMISSION_MISSING: &str = "PermissionMissing";
+/// Nobody handed a credential over.
+pub(crate) const NO_CREDENTIAL: &str = "NoCredential";
+/// This process cannot open the credential it has.
+pub(crate) const CREDENTIAL_UNUSABLE: &str = "CredentialUnusable";
 
 /// Why a member cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,10 +54,10 @@ impl Trouble {
         let (verdict, reason, message) = match why {
             Some(Unusable::Connection(message)) => (Verdict::Fail, "ConnectionInvalid", message),
             // It speaks of this process: another may be able to use it.
-            Some(Unusable::Credential(message)) => (Verdict::Unknown, "CredentialUnusable", message),
+            Some(Unusable::Credential(message)) => (Verdict::Unknown, CREDENTIAL_UNUSABLE, message),
             None => (
                 Verdict::Unknown,
-                "NoCredential",
+                NO_CREDENTIAL,
                 format!("no credential was handed over yet; run `meridian cluster update-credential {name}`"),
             ),
         };

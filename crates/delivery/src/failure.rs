@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use members::MemberError;
 use store::{ObjectState, StatusRow};
+use vocabulary::Fence;
 
 use crate::board::Entry;
 use crate::revisions::RevisionError;
@@ -17,6 +18,12 @@ pub(crate) enum ActError {
     /// Repeating it helps only when something changes.
     #[error("{0}")]
     Refused(String),
+    /// Somebody else's object has the name, or what is there cannot be made ours; a person decides, in the member or here.
+    #[error("{0}")]
+    Taken(String),
+    /// A fence in the member is not below ours; the scheduler raises the row above it.
+    #[error("the object in the member carries a newer fence, with plan epoch {0}; the plan is raised above it")]
+    Outrun(u32),
     /// Something it waits for.
     #[error("{0}")]
     Waits(String),
@@ -29,6 +36,8 @@ impl ActError {
             Self::Member(error) => error.kind(),
             Self::Revision(_) => "revision",
             Self::Refused(_) => "refused",
+            Self::Taken(_) => "taken",
+            Self::Outrun(_) => "outrun",
             Self::Waits(_) => "waits",
         }
     }
@@ -39,7 +48,9 @@ impl ActError {
             Self::Refused(_) | Self::Member(MemberError::TooLarge { .. }) => Outlook::Stands,
             // A right may be granted at any time, and an API server that has just begun does not know its rules yet. What
             // is not valid now may be when a port is free or the schema of its kind changed.
-            Self::Member(MemberError::Forbidden { .. } | MemberError::Invalid { .. }) => Outlook::WaitsForAPerson,
+            Self::Taken(_) | Self::Member(MemberError::Forbidden { .. } | MemberError::Invalid { .. }) => {
+                Outlook::WaitsForAPerson
+            }
             _ => Outlook::Passes,
         }
     }
@@ -70,15 +81,27 @@ pub(crate) fn after_failure(entry: &Entry, error: &ActError) -> StatusRow {
             Outlook::WaitsForAPerson => told.min(entry.row.plan_epoch.saturating_sub(1)),
             Outlook::Passes => told,
         },
+        found_epoch: if let ActError::Outrun(found) = error { *found } else { entry.status.found_epoch },
         changed_at: Timestamp::now(),
         ..entry.status.clone()
     }
 }
 
+/// Why a write with our fence would be refused by what is in the member.
+pub(crate) fn outrun(found: Option<Fence>, ours: Fence) -> Option<ActError> {
+    let found = found.filter(|found| *found > ours)?;
+    if (found.generation, found.authority) == (ours.generation, ours.authority) {
+        return Some(ActError::Outrun(found.plan));
+    }
+    Some(ActError::Taken(format!(
+        "the object in the member carries the fence {found}, of a newer generation of the database or a newer authority than ours, {ours}; if this database is the one in force, delete the object in the member"
+    )))
+}
+
 #[cfg(test)]
 mod tests {
     use store::{PlacementRow, Wish};
-    use vocabulary::{Fence, ObjectKey};
+    use vocabulary::ObjectKey;
 
     use super::*;
     use crate::step::{Step, next_step};
@@ -107,7 +130,7 @@ mod tests {
             wish: Wish::Present,
         };
         let status = StatusRow { applied_epoch, ..StatusRow::unknown(7, Timestamp::UNIX_EPOCH) };
-        Entry { row, status, applied_fields: None, pod: None }
+        Entry { row, status, applied_fields: None, pod: None, app_name: None }
     }
 
     fn next(entry: &Entry) -> Step {
@@ -127,6 +150,26 @@ mod tests {
             assert_eq!(next(&entry), Step::Apply { first: true });
             assert!(after_failure(&entry, &error).same_facts(&entry.status), "nothing is written again");
         }
+    }
+
+    #[test]
+    fn adoption_refusal_is_tried_again_so_that_its_remedy_works() {
+        let mut entry = entry(3, 2);
+        let error = ActError::Taken("it belongs to somebody else".to_owned());
+        entry.status = after_failure(&entry, &error);
+        assert_eq!((entry.status.state, next(&entry)), (ObjectState::Refused, Step::Apply { first: true }));
+        assert!(after_failure(&entry, &error).same_facts(&entry.status), "nothing is written again");
+    }
+
+    #[test]
+    fn fence_found_above_ours_is_reported_for_the_scheduler() {
+        let fence = |generation, plan| Fence { generation, authority: 1, plan };
+        assert!(outrun(Some(fence(1, 3)), fence(1, 3)).is_none() && outrun(None, fence(1, 3)).is_none());
+        let above = outrun(Some(fence(1, 9)), fence(1, 3)).unwrap();
+        let status = after_failure(&entry(3, 0), &above);
+        assert_eq!((status.state, status.found_epoch, status.applied_epoch), (ObjectState::Failed, 9, 0));
+        let newer = outrun(Some(fence(2, 1)), fence(1, 3)).unwrap();
+        assert_eq!(after_failure(&entry(3, 0), &newer).state, ObjectState::Refused);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Follows a member and the rows meant for it, and writes how the member is.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crds::cluster::v1alpha1::Amounts;
 use members::WatchEvent;
@@ -11,14 +13,21 @@ use tokio::time::Instant;
 
 use crate::capacity::add;
 use crate::cluster::registered;
-use crate::contact::{Trouble, meet};
+use crate::contact::Trouble;
+use crate::followed::Followed;
+use crate::orphans::{OrphanPlan, OrphanRules, plan_orphans};
 use crate::probes::{Probes, Sign};
 use crate::pulse::{Pulse, PulseWrite};
+use crate::rediscover::Rediscovery;
 use crate::session::{Rows, Session};
 use crate::watched::Watched;
 
+/// Pause before everything is read again after the database did not give it. Spread over sessions by their own moment.
+const READ_AGAIN: Duration = Duration::from_secs(3);
+
 impl Session {
-    /// Follows the member and the rows.
+    /// Follows the member and the rows. What the database does not take or give is made up for later: only the loss of the
+    /// lease, or another member in place of this one, ends the watches.
     pub(crate) async fn follow(&self, hints: &mut Receiver<Arc<Hint>>) -> Result<(), StoreError> {
         let times = self.times();
         let mut watched = Watched::new(self);
@@ -27,31 +36,33 @@ impl Session {
         // Members that were met together do not do the same things at the same moments for ever.
         let own = self.own_moment();
         let mut reread = tokio::time::interval_at(Instant::now() + times.reread.mul_f64(own), times.reread);
-        let mut rediscover = tokio::time::interval_at(Instant::now() + times.rediscover.mul_f64(own), times.rediscover);
-        for ticks in [&mut probe, &mut reread, &mut rediscover] {
+        let mut rediscovery = Rediscovery::begin(Instant::now() + times.rediscover.mul_f64(own), times.rediscover);
+        for ticks in [&mut probe, &mut reread] {
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         }
         let Some(row) = registered(self.delivery(), self.name()).await? else { return Ok(()) };
         let expected_uid = row.taken.member_uid;
         let mut pulse = Pulse::new(times, row.status);
         let mut heard = Instant::now();
+        // When everything is read again, after the database did not give what was asked for.
+        let mut behind: Option<Instant> = None;
         // A watch from a revision that the member has not reached any more would hear nothing until it has.
         let mut reached = None;
         loop {
             watched.cover(self);
+            if watched.lacks_kinds() {
+                rediscovery.lacks_kinds();
+            }
             // Something is due all the time: when it comes late, it is we who did not listen.
-            pulse.deaf(heard.elapsed().saturating_sub(times.probe));
+            let late = heard.elapsed().saturating_sub(times.probe);
+            pulse.deaf(late);
+            watched.exclude_from_silence(late);
             heard = Instant::now();
             tokio::select! {
                 Some((source, event)) = watched.next() => {
-                    let listed = matches!(event, WatchEvent::Synced { .. });
-                    if let WatchEvent::Down(error) = event {
-                        pulse.told(Err(Trouble::of(&error)));
-                    } else {
-                        pulse.told(Ok(()));
-                        watched.take(self, &source, event);
-                    }
-                    if listed && watched.complete(self) {
+                    pulse.told(if let WatchEvent::Down(error) = &event { Err(Trouble::of(error)) } else { Ok(()) });
+                    let listed = watched.take(self, &source, event);
+                    if listed && matches!(watched.judge(self, times.silence), Followed::Known { .. }) {
                         self.write_pulse(&mut pulse, &mut watched).await?;
                     }
                 }
@@ -80,21 +91,64 @@ impl Session {
                 () = tokio::time::sleep_until(pulse.silent_at()), if pulse.silent_at() > Instant::now() => {
                     self.write_pulse(&mut pulse, &mut watched).await?;
                 }
-                _ = reread.tick() => {
-                    // What one has read serves all until they read again.
-                    let now = Instant::now();
-                    self.read_topology(now.checked_sub(times.reread).unwrap_or(now)).await?;
-                    self.read_rows(Rows::Changed).await?;
+                () = sleep_until(behind), if behind.is_some() => {
+                    behind = self.make_up(self.read_everything().await)?;
                     if self.is_replaced(&expected_uid) { return Ok(()) }
                 }
-                _ = rediscover.tick() => self.rediscover().await,
-                hint = hints.recv() => match hint {
-                    Ok(hint) => if self.hear_all(hint, hints).await? || self.is_replaced(&expected_uid) { return Ok(()) },
-                    Err(RecvError::Lagged(_)) => self.read_everything().await?,
-                    Err(RecvError::Closed) => return Ok(()),
+                _ = reread.tick() => {
+                    // Chosen before the rows are read: what was made for a row that comes with them is named by it.
+                    let is_whole = watched.judge(self, times.silence) == Followed::Known { stale: Vec::new() };
+                    let orphans = self.plan_orphans().prune;
+                    let mut outcome = self.read_again(times.reread).await;
+                    if outcome.is_ok() && is_whole && behind.is_none() {
+                        outcome = self.prune(orphans).await;
+                    }
+                    behind = self.make_up(outcome)?.or(behind);
+                    if self.is_replaced(&expected_uid) { return Ok(()) }
+                }
+                answer = rediscovery.next(self.member(), &expected_uid) => match answer {
+                    Ok(contact) => self.met_again(contact),
+                    Err(trouble) => tracing::warn!(
+                        cluster = self.name(), reason = trouble.reason, message = trouble.message,
+                        "kinds and rights were not read again; those known stay in use"
+                    ),
                 },
+                hint = hints.recv() => {
+                    let outcome = match hint {
+                        Ok(hint) => self.hear_all(hint, hints, &mut rediscovery).await,
+                        Err(RecvError::Lagged(_)) => self.read_everything().await.map(|()| false),
+                        Err(RecvError::Closed) => return Ok(()),
+                    };
+                    match outcome {
+                        Ok(ends) => if ends || self.is_replaced(&expected_uid) { return Ok(()) },
+                        Err(error) => behind = self.make_up(Err(error))?,
+                    }
+                }
             }
         }
+    }
+
+    /// When everything is to be read again after a reading or a write, if it failed. Passes on that the lease is lost.
+    fn make_up(&self, outcome: Result<(), StoreError>) -> Result<Option<Instant>, StoreError> {
+        match outcome {
+            Ok(()) => Ok(None),
+            Err(error @ StoreError::Fenced { .. }) => Err(error),
+            Err(error) => {
+                tracing::warn!(
+                    cluster = self.name(),
+                    error = vocabulary::chain(&error),
+                    "rows were not read; the watches go on and the rows are read again"
+                );
+                Ok(Some(Instant::now() + READ_AGAIN.mul_f64(0.5 + self.own_moment())))
+            }
+        }
+    }
+
+    async fn read_again(&self, reread: Duration) -> Result<(), StoreError> {
+        // What one has read serves all until they read again.
+        let now = Instant::now();
+        self.read_topology(now.checked_sub(reread).unwrap_or(now)).await?;
+        self.read_rows(Rows::Changed).await
     }
 
     /// Where in every period the member has its moment, from 0 to 1; by its name.
@@ -109,7 +163,12 @@ impl Session {
     }
 
     /// Acts on a hint and on those that wait behind it. True when the session must begin anew.
-    async fn hear_all(&self, first: Arc<Hint>, hints: &mut Receiver<Arc<Hint>>) -> Result<bool, StoreError> {
+    async fn hear_all(
+        &self,
+        first: Arc<Hint>,
+        hints: &mut Receiver<Arc<Hint>>,
+        rediscovery: &mut Rediscovery,
+    ) -> Result<bool, StoreError> {
         let (mut topology, mut told) = (false, Vec::new());
         let mut next = Some(first);
         // Not more than wait now: new ones keep coming.
@@ -119,7 +178,7 @@ impl Session {
                 Hint::Deliver(_) => told.push(hint),
                 Hint::Topology => topology = true,
                 _ => {
-                    if self.hear(&hint).await? {
+                    if self.hear(&hint, rediscovery).await? {
                         return Ok(true);
                     }
                 }
@@ -148,7 +207,7 @@ impl Session {
     }
 
     /// Acts on a hint. True when the session must begin anew: the connection changed.
-    async fn hear(&self, hint: &Arc<Hint>) -> Result<bool, StoreError> {
+    async fn hear(&self, hint: &Arc<Hint>, rediscovery: &mut Rediscovery) -> Result<bool, StoreError> {
         match hint.as_ref() {
             Hint::Decide(app) => {
                 let first = self.revisions().app_changed(*app, hint);
@@ -159,21 +218,12 @@ impl Session {
                     let (revisions, app) = (Arc::clone(&self.delivery().revisions), *app);
                     tokio::spawn(async move { revisions.app(app).await.map(drop) });
                 }
-                for id in &ids {
-                    // A refusal may have become void: adoption may be allowed now.
-                    if let Some(entry) = self.board().entries.get_mut(id)
-                        && entry.status.state == store::ObjectState::Refused
-                    {
-                        entry.status.applied_epoch = 0;
-                    }
-                }
                 self.queue().extend(ids);
             }
             Hint::Member(cluster) if cluster == self.name() => {
                 let same = self.delivery().registry.get(self.cluster()).is_some_and(|member| member.is(self.member()));
                 if same {
-                    // It was joined again or its credential is new: it may grant more, or less, than before.
-                    self.rediscover().await;
+                    rediscovery.joined_again();
                 }
                 return Ok(!same);
             }
@@ -185,28 +235,37 @@ impl Session {
 
     /// Hints were lost: whatever they said is read.
     async fn read_everything(&self) -> Result<(), StoreError> {
+        let _reader = Arc::clone(&self.delivery().readers).acquire_owned().await;
         self.revisions().all_changed();
         self.read_topology(Instant::now()).await?;
         self.read_rows(Rows::All).await
     }
 
-    async fn rediscover(&self) {
-        let Ok(Some(row)) = registered(self.delivery(), self.name()).await else { return };
-        match meet(self.member(), &row.taken.member_uid).await {
-            Ok(contact) => self.met_again(contact),
-            Err(trouble) => {
-                tracing::debug!(cluster = self.name(), reason = trouble.reason, "kinds were not read again");
-            }
-        }
+    /// What is to become of objects in the member that no row names.
+    fn plan_orphans(&self) -> OrphanPlan {
+        let now = Instant::now();
+        let (orphans, placed) = {
+            let mut board = self.board();
+            (board.orphans(now), board.placed())
+        };
+        self.delivery().metrics.orphans.get_or_create(&self.label()).set(orphans.len() as i64);
+        // Old enough are those that two readings of all rows left alone.
+        let age_min = self.times().reread * 2;
+        let (installation, generation) = (self.installation(), self.generation());
+        plan_orphans(orphans, now, OrphanRules { installation, generation, placed, age_min })
     }
 
     async fn write_pulse(&self, pulse: &mut Pulse, watched: &mut Watched) -> Result<(), StoreError> {
         let zones =
             self.fleet().topology.clusters.get(self.cluster()).map(|facts| facts.zones.clone()).unwrap_or_default();
-        let capacity = watched.census.capacity(&zones, self.ours().await);
+        let ours = if watched.census.is_listed() { self.ours().await } else { None };
+        // What of the pods is ours is not known for a moment: the capacity known before stands.
+        let capacity = ours.and_then(|ours| watched.census.capacity(&zones, &ours));
         let contact = self.contact();
         pulse.nodes(watched.census.ready_nodes());
-        let status = pulse.status(watched.complete(self), |before| ClusterStatusRow {
+        pulse.orphans(self.plan_orphans().message);
+        let followed = watched.judge(self, self.times().silence);
+        let status = pulse.status(&followed, |before| ClusterStatusRow {
             version: Some(contact.version.clone()),
             installation: contact.installation.and_then(|version| i32::try_from(version).ok()),
             kinds: contact.kind_names().into(),
@@ -216,13 +275,17 @@ impl Session {
             ..before
         });
         let metrics = &self.delivery().metrics;
-        metrics.orphans.get_or_create(&self.label()).set(self.board().orphans() as i64);
-        metrics.followed.get_or_create(&self.label()).set(i64::from(watched.complete(self)));
+        let is_known = matches!(followed, Followed::Known { .. });
+        metrics.followed.get_or_create(&self.label()).set(i64::from(is_known));
         let Some(write) = pulse.due(&status) else { return Ok(()) };
         let store = &self.delivery().store;
-        match (write, status.checked_at) {
-            (PulseWrite::Sign, Some(now)) => store.cluster_seen(self.claim(), self.name(), status.as_of, now).await?,
-            _ => store.cluster_status_set(self.claim(), self.name(), &status).await?,
+        let written = match (write, status.checked_at) {
+            (PulseWrite::Sign, Some(now)) => store.cluster_seen(self.claim(), self.name(), status.as_of, now).await,
+            _ => store.cluster_status_set(self.claim(), self.name(), &status).await,
+        };
+        if self.make_up(written)?.is_some() {
+            // It is due again with the next look.
+            return Ok(());
         }
         if write == PulseWrite::Decisive {
             tracing::info!(
@@ -230,7 +293,7 @@ impl Session {
                 health = status.health,
                 reason = status.reason,
                 message = status.message,
-                "member"
+                "member health changed"
             );
         }
         let name = self.name().to_owned();
@@ -243,26 +306,41 @@ impl Session {
         Ok(())
     }
 
-    /// What pods of delivered workloads ask for in all.
-    async fn ours(&self) -> Amounts {
-        let mut sum = Amounts::default();
+    /// What pods of delivered workloads ask for, by the zones of the cell they were placed in; nothing when it cannot be told.
+    async fn ours(&self) -> Option<BTreeMap<Vec<String>, Amounts>> {
+        let fleet = self.fleet();
+        let mut ours: BTreeMap<Vec<String>, Amounts> = BTreeMap::new();
+        let mut count = |cell: &str, cluster: &str, pod: Amounts, replicas: i32| {
+            let cells = &fleet.topology.cells;
+            let zones = cells.get(cell).or_else(|| cells.get(cluster)).map(|cell| cell.zones.clone());
+            add(ours.entry(zones.unwrap_or_default()).or_default(), pod, i64::from(replicas));
+        };
         let mut unknown = Vec::new();
         for entry in self.board().entries.values().filter(|entry| entry.status.replicas > 0) {
             let revision = entry.status.applied_revision.as_ref().unwrap_or(&entry.row.revision);
             match &entry.pod {
-                Some((known, pod)) if known == revision => add(&mut sum, *pod, i64::from(entry.status.replicas)),
-                _ => unknown.push((entry.row.id, entry.row.app, revision.clone(), entry.row.component.clone())),
+                Some((known, pod)) if known == revision => {
+                    count(&entry.row.cell, &entry.row.cluster, *pod, entry.status.replicas);
+                }
+                _ => unknown.push((entry.row.clone(), revision.clone())),
             }
         }
-        for (id, app, bytes, component) in unknown {
-            let Ok(facts) = self.revisions().app(app).await else { continue };
-            let Ok(revision) = self.revisions().revision(app, &facts.key, &bytes).await else { continue };
-            let found = revision.blueprint.components.iter().find(|known| known.name == component);
-            if let (Some(found), Some(entry)) = (found, self.board().entries.get_mut(&id)) {
-                add(&mut sum, found.pod, i64::from(entry.status.replicas));
+        for (row, bytes) in unknown {
+            let facts = self.revisions().app(row.app).await.ok()?;
+            let revision = self.revisions().revision(row.app, &facts.key, &bytes).await.ok()?;
+            let found = revision.blueprint.components.iter().find(|known| known.name == row.component);
+            if let (Some(found), Some(entry)) = (found, self.board().entries.get_mut(&row.id)) {
+                count(&row.cell, &row.cluster, found.pod, entry.status.replicas);
                 entry.pod = Some((bytes, found.pod));
             }
         }
-        sum
+        Some(ours)
+    }
+}
+
+async fn sleep_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }

@@ -5,6 +5,8 @@
 //! numbers, places and revisions are those of the rows.
 
 mod act;
+mod adopt;
+mod apply;
 mod board;
 mod capacity;
 mod cluster;
@@ -12,14 +14,18 @@ mod contact;
 mod failure;
 mod fleet;
 mod follow;
+mod followed;
+mod lists;
 mod live;
 mod metrics;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test")]
 mod model;
 mod named;
+mod orphans;
 mod probes;
 mod pulse;
+mod rediscover;
 mod render_row;
 mod revisions;
 mod session;

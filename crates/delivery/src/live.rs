@@ -14,14 +14,20 @@ pub(crate) struct Live {
     pub(crate) uid: String,
     pub(crate) resource_version: String,
     pub(crate) fence: Option<Fence>,
+    /// It carries the label by which it is watched; an answer of the member may show one that does not.
+    pub(crate) managed: bool,
     /// Application and component named by its labels.
     pub(crate) app: Option<String>,
     pub(crate) component: Option<String>,
+    /// Installation of Meridian that delivered it.
+    pub(crate) installation: Option<String>,
     pub(crate) deleting: bool,
     /// Hash of the set of fields we own, by the member's own bookkeeping.
     pub(crate) fields: Option<ContentHash>,
     /// Fields that were ours after the last apply and are not any more.
     pub(crate) lost: Vec<String>,
+    /// `spec.replicas`, where we own it.
+    pub(crate) own_replicas: Option<i32>,
     pub(crate) observed: Observed,
 }
 
@@ -52,7 +58,10 @@ impl Live {
     pub(crate) fn is_told_alike(&self, other: &Self) -> bool {
         self.uid == other.uid
             && self.fence == other.fence
+            && self.managed == other.managed
+            && self.app == other.app
             && self.component == other.component
+            && self.own_replicas == other.own_replicas
             && self.deleting == other.deleting
             && self.fields == other.fields
             && self.lost == other.lost
@@ -63,11 +72,11 @@ impl Live {
         let metadata = object.get("metadata")?;
         let text = |name: &str| metadata.get(name).and_then(Value::as_str).map(str::to_owned);
         let label = |name: &str| metadata.get("labels").and_then(|labels| labels.get(name)).and_then(Value::as_str);
-        let fence = metadata
-            .get("annotations")
-            .and_then(|annotations| annotations.get(labels::FENCE))
-            .and_then(Value::as_str)
-            .and_then(|text| text.parse().ok());
+        let annotation = |name: &str| metadata.get("annotations").and_then(|all| all.get(name)).and_then(Value::as_str);
+        let fence = annotation(labels::FENCE).and_then(|text| text.parse().ok());
+        let own = render::our_fields(object);
+        let owns_replicas = own.is_some_and(|fields| fields.pointer("/f:spec/f:replicas").is_some());
+        let replicas = object.pointer("/spec/replicas").and_then(Value::as_i64).and_then(|n| i32::try_from(n).ok());
         Some(Self {
             key: ObjectKey {
                 api_version: api_version.to_owned(),
@@ -78,11 +87,14 @@ impl Live {
             uid: text("uid")?,
             resource_version: text("resourceVersion").unwrap_or_default(),
             fence,
+            managed: label(labels::MANAGED).is_some(),
             app: label(labels::APP).map(str::to_owned),
             component: label(labels::COMPONENT).map(str::to_owned),
+            installation: annotation(labels::INSTALLATION).map(str::to_owned),
             deleting: metadata.get("deletionTimestamp").is_some(),
-            fields: render::our_fields(object).map(render::fields_hash),
+            fields: own.map(render::fields_hash),
             lost: Vec::new(),
+            own_replicas: replicas.filter(|_| owns_replicas),
             observed: render::observe(api_version, kind, object),
         })
     }

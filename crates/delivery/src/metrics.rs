@@ -40,6 +40,8 @@ pub struct DeliveryMetrics {
     pub seconds: Family<ClusterLabel, Histogram>,
     /// Objects with our label that belong to no row.
     pub orphans: Family<ClusterLabel, Gauge>,
+    /// Objects that belonged to no row and were deleted.
+    pub orphans_pruned: Family<ClusterLabel, Counter>,
     /// One while everything in the member that matters was listed and is watched.
     pub followed: Family<ClusterLabel, Gauge>,
 }
@@ -61,6 +63,11 @@ impl DeliveryMetrics {
             followed: metrics.register(
                 "delivery_followed",
                 "Whether everything that matters in the member was listed and is watched",
+                Family::default(),
+            ),
+            orphans_pruned: metrics.register(
+                "delivery_orphans_pruned",
+                "Managed objects without a placement row that were deleted",
                 Family::default(),
             ),
             orphans: metrics.register("delivery_orphans", "Labelled objects that belong to no row", Family::default()),

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use vocabulary::Verdict;
 
 use crate::DeliveryTimes;
-use crate::contact::Trouble;
+use crate::contact::{CREDENTIAL_UNUSABLE, NO_CREDENTIAL, Trouble};
+use crate::followed::Followed;
 
 /// What is to be written of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +99,8 @@ pub(crate) struct Pulse {
     watch: Signal,
     /// Ready nodes, and all.
     nodes: Option<(usize, usize)>,
+    /// Objects that belong to no row, for people.
+    orphans: Option<String>,
     /// Since when something watched is not listed.
     unlisted: Option<Instant>,
     /// Since when all is well, without a break.
@@ -114,6 +117,7 @@ impl Pulse {
             api: Signal::new(),
             watch: Signal::new(),
             nodes: None,
+            orphans: None,
             unlisted: Some(Instant::now()),
             well: None,
             written: stored,
@@ -151,6 +155,11 @@ impl Pulse {
         self.nodes = nodes;
     }
 
+    /// What is to be said of objects that belong to no row.
+    pub(crate) fn orphans(&mut self, message: Option<String>) {
+        self.orphans = message;
+    }
+
     /// Nothing was told for so long that it is worth asking whether anything would be.
     pub(crate) fn watch_is_quiet(&self) -> bool {
         self.watch.last.0.elapsed() >= self.times.probe
@@ -161,12 +170,13 @@ impl Pulse {
         self.api.last.0.min(self.watch.last.0) + self.times.silence
     }
 
-    /// How the member is now. `complete`: everything watched is listed; `with` adds what else is known.
+    /// How the member is now, followed like that; `with` adds what else is known.
     pub(crate) fn status(
         &mut self,
-        complete: bool,
+        followed: &Followed,
         with: impl FnOnce(ClusterStatusRow) -> ClusterStatusRow,
     ) -> ClusterStatusRow {
+        let complete = matches!(followed, Followed::Known { .. });
         if complete {
             self.unlisted = None;
         } else {
@@ -182,22 +192,32 @@ impl Pulse {
         let seconds = silence.as_secs();
         let api =
             self.api.judge(silence, ("Silent", &format!("no answer for {seconds} s; what runs there is unknown")));
-        let watch = self.watch.judge(
-            silence,
-            (
-                "WatchStale",
-                &format!("it tells nothing of what changes there for {seconds} s; what runs there is unknown"),
-            ),
-        );
+        let quiet = format!("it tells nothing of what changes there for {seconds} s; what runs there is unknown");
+        let lost = match followed {
+            Followed::Silent(why) => Some(Judgement::new(Verdict::Unknown, WATCH_STALE, why.clone())),
+            Followed::Known { .. } | Followed::Listing => None,
+        };
+        let watch = self.watch.judge(silence, (WATCH_STALE, &quiet)).or(lost);
+        let kinds = match followed {
+            Followed::Known { stale } if !stale.is_empty() => {
+                let message =
+                    format!("some kinds cannot be followed, and what they report is old: {}", stale.join("; "));
+                Some(Judgement::new(Verdict::Fail, "KindsStale", message))
+            }
+            _ => None,
+        };
         let nodes = self.judge_nodes();
         let signals = Value::Array(vec![
             Judgement::signal("Reachable", api.as_ref()),
-            Judgement::signal("WatchFresh", watch.as_ref()),
+            Judgement::signal("WatchFresh", watch.as_ref().or(kinds.as_ref())),
             Judgement::signal("NodesReady", nodes.as_ref()),
         ]);
         // As old as the older of both signals; what is not followed completely is as old as the last time it was.
         let as_of = if complete { Some(self.api.last.1.min(self.watch.last.1)) } else { before.as_of };
-        let judgement = self.judge(api, watch, nodes, &before);
+        let orphans = self.orphans.clone().map(|message| Judgement::new(Verdict::Fail, "OrphansFound", message));
+        // The first that impairs the member is its message; the others have signals of their own.
+        let impaired = [kinds, nodes, orphans].into_iter().flatten().find(|one| one.verdict == Verdict::Fail);
+        let judgement = self.judge(api, watch, impaired, &before);
         let now = Timestamp::now();
         let status = match judgement {
             None => before,
@@ -206,6 +226,7 @@ impl Pulse {
                 reason: reason.to_owned(),
                 message,
                 unhealthy_since: if verdict == Verdict::Pass { None } else { before.unhealthy_since.or(Some(now)) },
+                silent_since: silent_since(verdict, reason, before.silent_since, now),
                 ..before
             },
         };
@@ -228,7 +249,7 @@ impl Pulse {
         &mut self,
         api: Option<Judgement>,
         watch: Option<Judgement>,
-        nodes: Option<Judgement>,
+        impaired: Option<Judgement>,
         before: &ClusterStatusRow,
     ) -> Option<Judgement> {
         let sick = match (api, watch) {
@@ -253,8 +274,8 @@ impl Pulse {
                 format!("it answers again and counts as ready after {} s of that", self.times.recovery.as_secs());
             return Some(Judgement::new(Verdict::Unknown, RECOVERING, message));
         }
-        Some(match nodes.filter(|nodes| nodes.verdict == Verdict::Fail) {
-            Some(nodes) => Judgement::new(Verdict::Pass, "Degraded", nodes.message),
+        Some(match impaired {
+            Some(impaired) => Judgement::new(Verdict::Pass, "Degraded", impaired.message),
             None => Judgement::new(
                 Verdict::Pass,
                 "Ready",
@@ -292,6 +313,24 @@ impl Pulse {
     }
 }
 
+/// Since when a member does not answer, after a judgement. One that refuses us answers; one that answers again and does not count
+/// as well yet goes on with the silence it had, which ends when it is well.
+pub(crate) fn silent_since(
+    verdict: Verdict,
+    reason: &str,
+    before: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    match verdict {
+        Verdict::Unknown if reason == RECOVERING => before,
+        // That no credential is at hand says nothing of the member.
+        Verdict::Unknown if [NO_CREDENTIAL, CREDENTIAL_UNUSABLE].contains(&reason) => before,
+        Verdict::Unknown => before.or(Some(now)),
+        Verdict::Pass | Verdict::Fail => None,
+    }
+}
+
+const WATCH_STALE: &str = "WatchStale";
 const LISTING: (&str, &str) = ("Listing", "what runs there is being read");
 
 #[cfg(test)]
@@ -308,6 +347,10 @@ mod tests {
         }
     }
 
+    fn whole() -> Followed {
+        Followed::Known { stale: Vec::new() }
+    }
+
     fn unreachable() -> Trouble {
         Trouble { verdict: Verdict::Unknown, reason: "Unreachable", message: String::new() }
     }
@@ -318,24 +361,24 @@ mod tests {
             tokio::time::advance(Duration::from_secs(1)).await;
             pulse.answered(Ok(()));
             pulse.told(Ok(()));
-            let status = pulse.status(true, |row| row);
+            let status = pulse.status(&whole(), |row| row);
             pulse.wrote(status);
         }
-        pulse.status(true, |row| row)
+        pulse.status(&whole(), |row| row)
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_known_stands_until_the_lists_are_read_or_time_is_up() {
         let times = DeliveryTimes::default();
         let mut pulse = Pulse::new(times, Some(stored("Pass")));
-        let status = pulse.status(false, |row| row);
+        let status = pulse.status(&Followed::Listing, |row| row);
         assert_eq!((&status.health, status.as_of), (&stored("Pass").health, stored("Pass").as_of));
         assert_ne!(pulse.due(&status), Some(PulseWrite::Decisive), "taking over is no fact about the member");
 
         tokio::time::advance(times.silence + Duration::from_secs(1)).await;
         pulse.answered(Ok(()));
         pulse.told(Ok(()));
-        let status = pulse.status(false, |row| row);
+        let status = pulse.status(&Followed::Listing, |row| row);
         assert_eq!((status.health.as_str(), status.as_of), ("Unknown", Some(Timestamp::UNIX_EPOCH)));
         assert_eq!(pulse.due(&status), Some(PulseWrite::Decisive));
     }
@@ -345,14 +388,14 @@ mod tests {
         let times = DeliveryTimes::default();
         let mut pulse = Pulse::new(times, None);
         pulse.nodes(Some((2, 2)));
-        let first = pulse.status(true, |row| row);
+        let first = pulse.status(&whole(), |row| row);
         assert_eq!(first.health, "Pass", "a member that was never silent needs no recovery");
         assert_eq!(pulse.due(&first), Some(PulseWrite::Decisive));
         pulse.wrote(first.clone());
         tokio::time::advance(times.heartbeat).await;
         pulse.answered(Ok(()));
         pulse.told(Ok(()));
-        let status = pulse.status(false, |row| row);
+        let status = pulse.status(&Followed::Listing, |row| row);
         assert_eq!((&status.health, status.as_of), (&first.health, first.as_of));
         assert_eq!(pulse.due(&status), None, "no newer sign of life while a list is missing");
     }
@@ -362,26 +405,54 @@ mod tests {
         let times = DeliveryTimes::default();
         let mut pulse = Pulse::new(times, Some(stored("Pass")));
         pulse.answered(Err(unreachable()));
-        assert_eq!(pulse.status(true, |row| row).health, "Pass", "one failed call is no silence");
+        assert_eq!(pulse.status(&whole(), |row| row).health, "Pass", "one failed call is no silence");
         pulse.answered(Err(Trouble { verdict: Verdict::Fail, reason: "CredentialRejected", message: String::new() }));
-        assert_eq!(pulse.status(true, |row| row).health, "Fail");
+        assert_eq!(pulse.status(&whole(), |row| row).health, "Fail");
         pulse.answered(Ok(()));
         tokio::time::advance(times.silence).await;
-        assert_eq!(pulse.status(true, |row| row).reason, "Silent");
+        assert_eq!(pulse.status(&whole(), |row| row).reason, "Silent");
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_we_did_not_listen_to_is_no_silence_and_grows_old() {
         let times = DeliveryTimes::default();
         let mut pulse = Pulse::new(times, Some(stored("Pass")));
-        let as_of = pulse.status(true, |row| row).as_of;
+        let as_of = pulse.status(&whole(), |row| row).as_of;
         tokio::time::advance(times.silence * 2).await;
         pulse.deaf((times.silence * 2).saturating_sub(times.probe));
-        let status = pulse.status(true, |row| row);
+        let status = pulse.status(&whole(), |row| row);
         assert_eq!((status.health.as_str(), status.as_of), ("Pass", as_of));
         tokio::time::advance(times.silence).await;
         pulse.deaf(Duration::ZERO);
-        assert_eq!(pulse.status(true, |row| row).reason, "Silent", "now it had the time to say something");
+        assert_eq!(pulse.status(&whole(), |row| row).reason, "Silent", "now it had the time to say something");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stale_kinds_are_told_and_the_member_stays_well() {
+        let mut pulse = Pulse::new(DeliveryTimes::default(), Some(stored("Pass")));
+        pulse.nodes(Some((1, 1)));
+        let status = pulse.status(&Followed::Known { stale: vec!["Widget: webhook failed".to_owned()] }, |row| row);
+        assert_eq!((status.health.as_str(), status.reason.as_str()), ("Pass", "Degraded"));
+        assert!(status.message.contains("Widget: webhook failed"), "{}", status.message);
+        assert!(status.as_of > stored("Pass").as_of, "what else it tells is fresh");
+        let silent = pulse.status(&Followed::Silent("its pods cannot be followed".to_owned()), |row| row);
+        assert_eq!((silent.health.as_str(), silent.reason.as_str()), ("Unknown", "WatchStale"));
+    }
+
+    #[test]
+    fn silence_begins_anew_after_the_member_refused_us() {
+        let at = |second| Some(Timestamp::from_second(second).unwrap());
+        let now = Timestamp::from_second(9).unwrap();
+        for (case, verdict, reason, before, expected) in [
+            ("it falls silent", Verdict::Unknown, "Silent", None, at(9)),
+            ("it stays silent", Verdict::Unknown, "Silent", at(3), at(3)),
+            ("it answers again", Verdict::Unknown, RECOVERING, at(3), at(3)),
+            ("it refuses us", Verdict::Fail, "CredentialRejected", at(3), None),
+            ("it is well", Verdict::Pass, "Ready", at(3), None),
+            ("we have no credential", Verdict::Unknown, NO_CREDENTIAL, None, None),
+        ] {
+            assert_eq!(silent_since(verdict, reason, before, now), expected, "{case}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -393,7 +464,7 @@ mod tests {
                 tokio::time::advance(Duration::from_secs(1)).await;
                 if api { pulse.answered(Ok(())) } else { pulse.told(Ok(())) }
             }
-            let status = pulse.status(true, |row| row);
+            let status = pulse.status(&whole(), |row| row);
             assert_eq!((status.health.as_str(), status.reason.as_str()), ("Unknown", reason));
         }
     }
@@ -404,7 +475,7 @@ mod tests {
         let mut pulse = Pulse::new(times, Some(stored("Pass")));
         pulse.nodes(Some((1, 1)));
         tokio::time::advance(times.silence).await;
-        let silent = pulse.status(true, |row| row);
+        let silent = pulse.status(&whole(), |row| row);
         let since = silent.unhealthy_since;
         assert!(since.is_some());
         pulse.wrote(silent);
@@ -412,7 +483,7 @@ mod tests {
         pulse.answered(Err(unreachable()));
         tokio::time::advance(times.silence).await;
         pulse.told(Ok(()));
-        let again = pulse.status(true, |row| row);
+        let again = pulse.status(&whole(), |row| row);
         assert_eq!((again.health.as_str(), again.unhealthy_since), ("Unknown", since), "its timer is not reset");
         pulse.wrote(again);
         assert_eq!(well_for(&mut pulse, 9).await.health, "Unknown");
@@ -428,7 +499,7 @@ mod tests {
         tokio::time::advance(times.silence).await;
         pulse.told(Ok(()));
         pulse.answered(Err(Trouble { verdict: Verdict::Fail, reason: "PermissionMissing", message: String::new() }));
-        let refused = pulse.status(true, |row| row);
+        let refused = pulse.status(&whole(), |row| row);
         assert_eq!(refused.health, "Fail");
         pulse.wrote(refused);
         assert_eq!(well_for(&mut pulse, 5).await.reason, "Recovering");
@@ -439,7 +510,7 @@ mod tests {
     async fn nodes_that_are_not_ready_are_told_and_do_not_make_the_member_silent() {
         let mut pulse = Pulse::new(DeliveryTimes::default(), None);
         pulse.nodes(Some((1, 3)));
-        let status = pulse.status(true, |row| row);
+        let status = pulse.status(&whole(), |row| row);
         assert_eq!((status.health.as_str(), status.reason.as_str()), ("Pass", "Degraded"));
         assert_eq!(status.message, "2 of 3 nodes are not ready");
     }

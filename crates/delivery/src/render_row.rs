@@ -18,6 +18,8 @@ pub(crate) struct RowRender<'a> {
     pub(crate) cell: &'a CellFacts,
     /// Names of the objects beside it, by kind and name of the template.
     pub(crate) siblings: &'a BTreeMap<(String, String), String>,
+    /// `spec.replicas` of the live object, where nobody but Meridian owns it.
+    pub(crate) own_replicas: Option<i32>,
 }
 
 /// Renders the object of a row.
@@ -34,13 +36,20 @@ pub(crate) fn render_row(
     let component = component.ok_or_else(|| format!("component {} is not part of the revision", row.component))?;
     // A row that holds replicas for the workload that replaces it is told them, although it has a number of its own.
     let told = row.divided || row.floor > row.target || input.suspended;
+    let replicas = if told {
+        Some(row.rendered())
+    } else {
+        // A number of ours that nobody else owns is kept: the API server would put 1 in its place.
+        input.own_replicas.filter(|_| component.replicas.is_none()).map(|own| own.max(1))
+    };
     render::render(&RenderInput {
         app: input.app,
         component,
         siblings: input.siblings,
         cell: input.cell,
         object_name: &row.object.name,
-        replicas: told.then(|| row.rendered()),
+        replicas,
+        suspended: input.suspended,
         overrides: &revision.overrides,
         fence,
     })

@@ -98,6 +98,18 @@ impl Revisions {
         Ok(())
     }
 
+    /// Name of an application, where it was read.
+    pub(crate) fn known_name(&self, app: AppId) -> Option<String> {
+        let facts = Arc::clone(&self.apps().get(&app)?.facts);
+        facts.get().map(|facts| facts.key.name.clone())
+    }
+
+    /// An application as it is in the database now, whatever was heard of it.
+    pub(crate) async fn app_anew(&self, app: AppId) -> Result<AppFacts, RevisionError> {
+        self.apps().entry(app).or_default().facts = Arc::default();
+        self.app(app).await
+    }
+
     pub(crate) async fn app(&self, app: AppId) -> Result<AppFacts, RevisionError> {
         let cell = Arc::clone(&self.apps().entry(app).or_default().facts);
         // Boxed: most find it in memory and need not carry what reading takes.

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use vocabulary::{ClusterName, Fence, ObjectKey};
 
 use crate::act;
+use crate::adopt::released_by;
 use crate::board::{Board, Entry};
 use crate::contact::Contact;
 use crate::failure::ActError;
@@ -49,6 +50,7 @@ struct Inner {
     member: Member,
     contact: ArcSwap<Contact>,
     generation: u32,
+    installation: String,
     fleet: ArcSwap<FleetView>,
     board: Mutex<Board>,
     queue: Queue<PlacementId>,
@@ -67,6 +69,7 @@ impl Session {
     ) -> Result<Self, StoreError> {
         let _reader = Arc::clone(&delivery.readers).acquire_owned().await;
         let generation = delivery.store.identity_generation().await?;
+        let installation = delivery.store.identity_installation().await?.to_string();
         let session = Self(Arc::new(Inner {
             delivery,
             cluster,
@@ -75,6 +78,7 @@ impl Session {
             member,
             contact: ArcSwap::from_pointee(contact),
             generation,
+            installation,
             fleet: ArcSwap::from_pointee(FleetView::default()),
             board: Mutex::default(),
             queue: Queue::default(),
@@ -156,6 +160,39 @@ impl Session {
         Fence { generation: self.0.generation, authority, plan: entry.row.plan_epoch }
     }
 
+    /// Identity of this installation of Meridian.
+    pub(crate) fn installation(&self) -> &str {
+        &self.0.installation
+    }
+
+    /// Generation of the database.
+    pub(crate) fn generation(&self) -> u32 {
+        self.0.generation
+    }
+
+    /// Whom an object that is let go belonged to: of which installation, and which Application of its namespace.
+    pub(crate) fn former_owner(&self, app: &str) -> String {
+        released_by(&self.0.installation, app)
+    }
+
+    /// Reads the names of the applications of rows, where they are not known. Without its name a row is recognised by the UID
+    /// of its object only, so a failure is made up for at the next reading.
+    async fn name_apps(&self) {
+        let unnamed = self.board().unnamed_apps();
+        if unnamed.is_empty() {
+            return;
+        }
+        if let Err(error) = self.revisions().learn(unnamed.clone()).await {
+            tracing::debug!(cluster = self.name(), error = vocabulary::chain(&error), "applications were not read");
+        }
+        let mut board = self.board();
+        for app in unnamed {
+            if let Some(name) = self.revisions().known_name(app) {
+                board.name_app(app, &name);
+            }
+        }
+    }
+
     /// The kind of an object as the member serves it.
     pub(crate) fn kind(&self, object: &ObjectKey) -> Result<ApiKind, ActError> {
         self.0.contact.load().kind(&object.api_version, &object.kind).cloned().ok_or_else(|| {
@@ -178,6 +215,11 @@ impl Session {
         Ok(())
     }
 
+    /// The member says that the namespace is not there, or will not be for long.
+    pub(crate) fn forget_namespace(&self, namespace: &str) {
+        self.0.namespaces.lock().unwrap_or_else(PoisonError::into_inner).remove(namespace);
+    }
+
     /// Takes what became of a step, folds in what was observed meanwhile, and sends the result to the database.
     pub(crate) fn record(&self, entry: &Entry, done: StatusRow) {
         let mut board = self.board();
@@ -191,6 +233,7 @@ impl Session {
             available: seen.available,
             updated: seen.updated,
             settled: seen.settled,
+            stale: seen.stale,
             ..done
         };
         let unobserved = now.status.clone();
@@ -201,11 +244,21 @@ impl Session {
         }
     }
 
-    /// Remembers the fields that the member said we own after an apply.
-    pub(crate) fn applied(&self, entry: &Entry, fields: Option<Value>) {
+    /// Remembers which object an apply made or changed, and the fields that the member said we own of it.
+    pub(crate) fn applied(&self, entry: &Entry, stored: &Value, fields: Option<Value>) {
         if let Some(now) = self.board().entries.get_mut(&entry.row.id) {
-            now.applied_fields = fields;
+            now.applied_fields = fields.map(Arc::new);
+            now.status.object_uid = stored["metadata"]["uid"].as_str().map(str::to_owned);
         }
+    }
+
+    /// An object that was known by its UID is not there any more. Returns the entry as it is from then on.
+    pub(crate) fn vanished(&self, entry: &Entry) -> Entry {
+        let mut board = self.board();
+        board.vanished(entry.row.id);
+        let mut entry = entry.clone();
+        entry.status.object_uid = None;
+        entry
     }
 
     /// Takes a live object from an answer of the member.
@@ -241,6 +294,7 @@ impl Session {
             board.take_rows(rows, Timestamp::now())
         };
         let looked_at = |(id, calls): (PlacementId, bool)| (calls || wanted == Rows::All).then_some(id);
+        self.name_apps().await;
         self.0.queue.extend(taken.into_iter().filter_map(looked_at));
         Ok(())
     }
@@ -260,6 +314,7 @@ impl Session {
             ids.iter().filter(|id| !there.contains(id)).for_each(|id| board.forget(*id));
             board.take_rows(rows, Timestamp::now())
         };
+        self.name_apps().await;
         self.0.queue.extend(taken.into_iter().map(|(id, _)| id));
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Status on its way to the database: coalesced by placement, written in batches, those of all members together.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -74,6 +74,8 @@ fn is_urgent(before: &StatusRow, now: &StatusRow) -> bool {
     before.state != now.state
         || before.available != now.available
         || before.settled != now.settled
+        || before.stale != now.stale
+        || before.found_epoch != now.found_epoch
         || before.applied_revision != now.applied_revision
         || before.observed_epoch != now.observed_epoch && now.available > 0
 }
@@ -195,9 +197,13 @@ impl Sink {
                     observed.source.fenced.cancel();
                 }
                 let written = rows.iter().filter(|observed| !lost.contains(&observed.source.claim));
-                let apps: BTreeSet<AppId> = written.map(|observed| observed.app).collect();
-                for app in apps {
-                    hints.send(Hint::Observed(app));
+                let mut apps: BTreeMap<AppId, bool> = BTreeMap::new();
+                for observed in written {
+                    *apps.entry(observed.app).or_default() |= observed.status.found_epoch > 0;
+                }
+                for (app, is_outrun) in apps {
+                    // A row that a fence in the member is above of is raised by a decision, and nothing else brings one about.
+                    hints.send(if is_outrun { Hint::Decide(app) } else { Hint::Observed(app) });
                 }
                 self.parked().retain(|id, _| !rows.iter().any(|observed| observed.status.placement == *id));
                 true

@@ -3,7 +3,7 @@
 use store::{ObjectState, Wish};
 use vocabulary::{ContentHash, Fence};
 
-use crate::board::{Entry, belongs};
+use crate::board::Entry;
 use crate::live::Live;
 
 /// What to do with one object.
@@ -24,7 +24,7 @@ pub(crate) enum Step {
     Gone,
 }
 
-/// Chooses the step. `hash` is the content hash of what would be applied now, for an object that is to be there;
+/// Chooses the step. `live` is the entry's own object, where there is one. `hash` is the content hash of what would be applied now, for an object that is to be there;
 /// `enforce` puts drift back; `keep` are kinds that are never deleted.
 pub(crate) fn next_step(
     entry: &Entry,
@@ -35,7 +35,6 @@ pub(crate) fn next_step(
     keep: bool,
 ) -> Step {
     let status = &entry.status;
-    let live = live.filter(|live| belongs(entry, live));
     match (entry.row.wish, live) {
         (Wish::Present, None) => {
             // Refused stands until something about the row changes.
@@ -43,7 +42,8 @@ pub(crate) fn next_step(
             if refused { Step::Nothing } else { Step::Apply { first: true } }
         }
         (Wish::Present, Some(live)) => {
-            let told = status.applied_epoch == entry.row.plan_epoch
+            let told = live.managed
+                && status.applied_epoch == entry.row.plan_epoch
                 && live.fence == Some(fence)
                 && hash.is_none_or(|hash| status.applied_hash.as_deref() == Some(hash.as_bytes()));
             let refused = status.state == ObjectState::Refused && status.applied_epoch == entry.row.plan_epoch;

@@ -42,6 +42,12 @@ pub enum MemberError {
         /// The API server's message.
         message: String,
     },
+    /// The namespace is being deleted: nothing can be made there before it is gone.
+    #[error("the namespace is being deleted there, and is made again when it is gone: {message}")]
+    NamespaceTerminating {
+        /// The API server's message.
+        message: String,
+    },
     /// The object, its namespace or its kind does not exist.
     #[error("{message}")]
     NotFound {
@@ -153,6 +159,7 @@ impl MemberError {
             Self::TimedOut { .. } => "timed_out",
             Self::Unauthorized { .. } => "unauthorized",
             Self::Forbidden { .. } => "forbidden",
+            Self::NamespaceTerminating { .. } => "namespace_terminating",
             Self::NotFound { .. } => "not_found",
             Self::Conflict { .. } => "conflict",
             Self::Invalid { .. } => "invalid",
@@ -173,6 +180,7 @@ impl MemberError {
             self,
             Self::Unreachable { .. }
                 | Self::TimedOut { .. }
+                | Self::NamespaceTerminating { .. }
                 | Self::Throttled { .. }
                 | Self::Unavailable { .. }
                 | Self::Expired { .. }
@@ -207,6 +215,10 @@ impl MemberError {
         }
         match code {
             401 => Self::Unauthorized { cluster, message },
+            // As the admission of namespaces says it, see NamespaceTerminatingCause in k8s.io/api/core/v1.
+            403 if causes.iter().any(|cause| cause.reason == "NamespaceTerminating") => {
+                Self::NamespaceTerminating { message }
+            }
             403 => Self::Forbidden { message },
             404 => Self::NotFound { message },
             409 => Self::Conflict {
@@ -327,6 +339,15 @@ mod tests {
         );
         let MemberError::Invalid { fields, .. } = error else { panic!("{error:?}") };
         assert_eq!(fields, ["spec.x", "spec.template.y"]);
+    }
+
+    #[test]
+    fn a_namespace_that_is_being_deleted_is_no_missing_right() {
+        let body = r#"{"message":"configmaps \"c\" is forbidden: unable to create new content in namespace pay because it is being terminated",
+               "reason":"Forbidden","details":{"causes":[{"reason":"NamespaceTerminating","field":"metadata.namespace"}]}}"#;
+        let error = of(403, body);
+        assert!(matches!(error, MemberError::NamespaceTerminating { .. }) && error.retryable(), "{error:?}");
+        assert!(error.to_string().contains("made again when it is gone"), "{error}");
     }
 
     #[test]

@@ -6,10 +6,12 @@ use vocabulary::{FIELD_MANAGER, Fence, labels};
 
 use crate::api_kind::ApiKind;
 use crate::error::MemberError;
+use crate::managers::taken_over;
 use crate::member::Member;
 use crate::transport::Call;
 
 const APPLY: &str = "application/apply-patch+yaml";
+const JSON_PATCH: &str = "application/json-patch+json";
 const MERGE: &str = "application/merge-patch+json";
 /// How often a removal starts over because somebody wrote in between.
 const REMOVE_ATTEMPTS: u32 = 5;
@@ -155,7 +157,8 @@ impl Member {
     }
 
     /// Lets an object go: stamps it, then removes our labels and annotations and gives up the ownership of every
-    /// field, so that the next owner meets no conflict. The object and what runs stay as they are.
+    /// field, so that the next owner meets no conflict. The object and what runs stay as they are. `owner` is written down as
+    /// the one it belonged to.
     pub async fn release(
         &self,
         kind: &ApiKind,
@@ -163,14 +166,59 @@ impl Member {
         name: &str,
         fence: Fence,
         only_if: &Preconditions,
+        owner: &str,
     ) -> Result<Value, MemberError> {
         let held = self.stamp_delete(kind, namespace, name, fence, only_if).await?;
         let mut metadata = Preconditions::of(&held).metadata();
         for field in ["labels", "annotations"] {
             metadata.insert(field.into(), Value::Object(ours_removed(&held, field)));
         }
+        metadata["annotations"][labels::RELEASED] = owner.into();
         metadata.insert("managedFields".into(), others_ownership(&held));
         self.merge(kind, namespace, name, &json!({ "metadata": metadata })).await
+    }
+
+    /// Takes an object over from the clients that applied it on their own side: what they owned is ours from then on, so that
+    /// the next apply removes what it does not hold. `marks` is the rendered object, whose labels and fence the object gets in
+    /// the same write; `there` is the object as it was read, and the only state in which it is taken.
+    pub async fn take_over(
+        &self,
+        kind: &ApiKind,
+        namespace: &str,
+        name: &str,
+        there: &Value,
+        marks: &Value,
+    ) -> Result<(), MemberError> {
+        let Some(fields) = taken_over(there) else { return Ok(()) };
+        let mut metadata = Preconditions::of(there).metadata();
+        for field in ["labels", "annotations"] {
+            metadata.insert(field.into(), Value::Object(ours_of(marks, field)));
+        }
+        metadata.insert("managedFields".into(), fields);
+        self.merge(kind, namespace, name, &json!({ "metadata": metadata })).await.map(|_| ())
+    }
+
+    /// Replaces whole lists of exactly this object in this version: server-side apply merges lists by key, and what another
+    /// manager put beside our items cannot be removed by it. `lists` are JSON pointers with what the list is to hold.
+    pub async fn replace_lists(
+        &self,
+        kind: &ApiKind,
+        namespace: &str,
+        name: &str,
+        fence: Fence,
+        there: &Value,
+        lists: &[(String, Value)],
+    ) -> Result<(), MemberError> {
+        let annotation = format!("/metadata/annotations/{}", labels::FENCE.replace('~', "~0").replace('/', "~1"));
+        // A version that is not the object's own is a conflict, like that of an update.
+        let mut operations = vec![
+            json!({"op": "replace", "path": "/metadata/resourceVersion", "value": there["metadata"]["resourceVersion"]}),
+            json!({"op": "replace", "path": "/metadata/uid", "value": there["metadata"]["uid"]}),
+            json!({"op": "add", "path": annotation, "value": fence}),
+        ];
+        operations.extend(lists.iter().map(|(path, list)| json!({"op": "replace", "path": path, "value": list})));
+        let path = format!("{}?fieldManager={FIELD_MANAGER}", kind.object_path(namespace, name));
+        self.send(Method::PATCH, path, JSON_PATCH, &Value::Array(operations)).await.map(|_: Value| ())
     }
 
     /// Creates the namespace when it is missing; an existing one, of whoever, is left alone.
@@ -211,6 +259,12 @@ impl Member {
         let answer = self.transport.call(&Call::send(method, path, content_type, body)).await?;
         self.json(&answer)
     }
+}
+
+/// The keys of ours in a map of the metadata.
+fn ours_of(object: &Value, field: &str) -> Map<String, Value> {
+    let all = object["metadata"][field].as_object().into_iter().flatten();
+    all.filter(|(key, _)| key.starts_with(labels::PREFIX)).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// A merge patch that removes every key of ours from a map in the metadata.

@@ -170,13 +170,13 @@ async fn a_released_object_stays_and_belongs_to_nobody() {
     member.ensure_namespace("release").await.unwrap();
     let object = apply(&member, "release", "c", 5, "x").await.unwrap();
     let kind = config_maps();
-    let stale = member.release(&kind, "release", "c", fence(4), &Preconditions::of(&object)).await;
+    let stale = member.release(&kind, "release", "c", fence(4), &Preconditions::of(&object), "i/a").await;
     fence_refused(stale, "stale stamp");
     let edit = json!({"metadata": {"labels": {labels::MANAGED: null}, "annotations": {labels::FENCE: null}}});
     let refusal = plane.admin("PATCH", "/api/v1/namespaces/release/configmaps/c", &edit).await;
     assert!(refusal.unwrap_err().contains("only Meridian changes"));
 
-    let released = member.release(&kind, "release", "c", fence(5), &Preconditions::of(&object)).await.unwrap();
+    let released = member.release(&kind, "release", "c", fence(5), &Preconditions::of(&object), "i/a").await.unwrap();
     let metadata = &released["metadata"];
     assert_eq!(metadata["uid"], object["metadata"]["uid"]);
     assert_eq!(released["data"]["content"], "x");
@@ -497,8 +497,11 @@ async fn joining_twice_changes_nothing_and_leaving_takes_everything_away() {
 }
 
 async fn next(events: &mut (impl futures::Stream<Item = WatchEvent> + Unpin)) -> WatchEvent {
-    tokio::time::timeout(Duration::from_mins(1), events.next())
-        .await
-        .expect("an event within a minute")
-        .expect("a watch never ends")
+    loop {
+        let event = tokio::time::timeout(Duration::from_mins(1), events.next()).await;
+        match event.expect("an event within a minute").expect("a watch never ends") {
+            WatchEvent::Opened => {}
+            event => return event,
+        }
+    }
 }

@@ -18,11 +18,13 @@ pub(crate) fn plan_floors(
     target_after: impl Fn(PlacementId) -> i32,
 ) -> BTreeMap<PlacementId, i32> {
     let available = |row: &PlacementRow| {
-        let status = facts.status.get(&row.id)?;
+        let status = facts.status.get(&row.id).filter(|status| !status.stale)?;
         (world.is_fresh(&row.cluster) && status.observed_epoch == row.plan_epoch).then_some(status.available)
     };
     let seen = |row: &PlacementRow| {
-        world.is_fresh(&row.cluster).then(|| facts.status.get(&row.id).map_or(0, |status| status.available))
+        let status = facts.status.get(&row.id);
+        let fresh = world.is_fresh(&row.cluster) && !status.is_some_and(|status| status.stale);
+        fresh.then(|| status.map_or(0, |status| status.available))
     };
     let known: Vec<RowFacts> = rows
         .iter()

@@ -47,7 +47,7 @@ pub(crate) fn numbers(
         facts.row.rebalance_asked.as_deref().filter(|asked| Some(*asked) != facts.row.rebalance_done.as_deref());
     let mut targets: BTreeMap<CellName, i32> =
         previous.iter().map(|(cell, held)| (cell.clone(), held.target)).collect();
-    let lost = facts.cells.iter().any(|(cell, held)| held.target > 0 && !previous.contains_key(cell));
+    let lost = !is_as_recorded(&standing, &previous);
     if hash != standing_hash || standing.short || lost || asked.is_some() || standing.frozen != failover.frozen {
         let ledger = world.ledger_without(&facts.held);
         // A cell that was left by a rebalance is remembered until it holds something again, or nothing at all.
@@ -86,6 +86,13 @@ pub(crate) fn numbers(
     };
     targets.retain(|cell, target| *target > 0 || stays(cell));
     targets
+}
+
+/// Whether the placement is the one that the record tells of. It is not after a removal that was taken back, and where
+/// what ran in a cell was left behind.
+fn is_as_recorded(record: &DecisionRecord, previous: &BTreeMap<CellName, Held>) -> bool {
+    let held = |cell: &str| previous.get(cell).map_or(0, |held| held.target);
+    record.decision.cells.iter().all(|cell| cell.target == held(&cell.cell))
 }
 
 /// Everything besides the spec that changes where replicas may go.

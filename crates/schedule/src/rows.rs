@@ -115,8 +115,10 @@ pub(crate) fn reconcile(
     }
     for (row, fate) in &fates {
         let floor = floors.get(&row.id).copied();
+        // A fence in the member that is not below the row's own: writing the row anew raises it above that one.
+        let is_outrun = facts.status.get(&row.id).is_some_and(|status| status.found_epoch >= row.plan_epoch);
         match next(row, fate, floor) {
-            Some(next) if next != change_of(row) => {
+            Some(next) if is_outrun || next != change_of(row) => {
                 if next.wish != Wish::Present && row.wish == Wish::Present {
                     plan.deletes.consider(world, row, next.wish);
                 }

@@ -33,7 +33,7 @@ pub(crate) fn next_failover(silences: &[Silence], times: &[i64]) -> Option<i64> 
 /// and what answers again is not, although it does not count as well yet.
 fn silence(row: &ClusterRow, now: Timestamp, stale_after: SignedDuration) -> Option<Silence> {
     let status = row.status.as_ref().filter(|_| row.taken.removal.is_none())?;
-    let since = status.unhealthy_since.filter(|_| status.health == format!("{:?}", Verdict::Unknown))?;
+    let since = status.silent_since.filter(|_| status.health == format!("{:?}", Verdict::Unknown))?;
     let judged = status.checked_at.is_some_and(|at| now.duration_since(at) <= stale_after);
     let cluster = row.taken.name.parse().ok().filter(|_| judged && status.reason != RECOVERING)?;
     let whole = Timestamp::from_second(since.as_second()).unwrap_or(since);
@@ -43,10 +43,39 @@ fn silence(row: &ClusterRow, now: Timestamp, stale_after: SignedDuration) -> Opt
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+    use store::{ClusterStatusRow, ClusterTaken};
+
     use super::*;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn failover_counts_silence_alone_and_not_the_time_the_member_refused_us() {
+        let taken = ClusterTaken {
+            name: "north".to_owned(),
+            object_uid: "o".to_owned(),
+            member_uid: "m".to_owned(),
+            generation: 1,
+            labels: json!({}),
+            spec: json!({}),
+            removal: None,
+            gone: false,
+        };
+        let status = ClusterStatusRow {
+            health: "Unknown".to_owned(),
+            reason: "Silent".to_owned(),
+            checked_at: Some(at(3600)),
+            // Its credential was rejected for an hour before it fell silent.
+            unhealthy_since: Some(at(0)),
+            silent_since: Some(at(3588)),
+            ..ClusterStatusRow::unknown()
+        };
+        let rows = [ClusterRow { taken, status: Some(status) }];
+        let found = silences(&rows, at(3600), SignedDuration::from_secs(15));
+        assert_eq!(found.iter().map(|silence| silence.lasts).collect::<Vec<_>>(), [12]);
     }
 
     #[test]

@@ -87,6 +87,8 @@ impl World {
         let gone =
             clusters.iter().filter(|row| is_gone(row, now, stale_after)).map(|row| row.taken.name.clone()).collect();
         let mut silences = silences(&clusters, now, stale_after);
+        let members: BTreeSet<String> =
+            clusters.iter().filter(|row| is_member(row)).map(|row| row.taken.name.clone()).collect();
         let clusters = clusters
             .into_iter()
             .map(|row| {
@@ -125,9 +127,9 @@ impl World {
             read
         };
         let held = bookings.sums.iter().map(|row| ((row.cluster.clone(), row.zone.clone()), amounts(row))).collect();
-        let breaker = Breaker::judge(topology.clusters.values());
+        let breaker = Breaker::judge(topology.clusters.values().filter(|facts| members.contains(facts.name.as_str())));
         let open = matches!(breaker, Breaker::Open { .. });
-        let turned = seen.is_none_or(|seen| seen.open != open).then_some(FailoverBreakerRow { open, since: now });
+        let turned = (seen.is_some_and(|seen| seen.open) != open).then_some(FailoverBreakerRow { open, since: now });
         count_from_thaw(&mut silences, now, turned.or(seen));
         let world = Self {
             topology,
@@ -223,6 +225,11 @@ impl World {
     }
 }
 
+/// Whether a cluster counts for the breaker: one that was never met joins, and one that is removed leaves.
+fn is_member(row: &ClusterRow) -> bool {
+    row.taken.removal.is_none() && row.status.as_ref().is_some_and(|status| status.as_of.is_some())
+}
+
 /// A person says that the member is gone, and it was never met or a judgement that is not old says that it does not answer.
 fn is_gone(row: &ClusterRow, now: Timestamp, stale_after: SignedDuration) -> bool {
     let silent = |status: &ClusterStatusRow| {
@@ -254,6 +261,28 @@ mod tests {
     use store::ClusterTaken;
 
     use super::*;
+
+    #[test]
+    fn breaker_counts_neither_who_joins_nor_who_leaves() {
+        for (case, removal, as_of, counts) in [
+            ("a member", None, Some(Timestamp::UNIX_EPOCH), true),
+            ("joins, never met", None, None, false),
+            ("is removed", Some(Removal::Delete), Some(Timestamp::UNIX_EPOCH), false),
+        ] {
+            let taken = ClusterTaken {
+                name: "north".to_owned(),
+                object_uid: "o".to_owned(),
+                member_uid: "m".to_owned(),
+                generation: 1,
+                labels: json!({}),
+                spec: json!({}),
+                removal,
+                gone: false,
+            };
+            let status = Some(ClusterStatusRow { as_of, ..ClusterStatusRow::unknown() });
+            assert_eq!(is_member(&ClusterRow { taken, status }), counts, "{case}");
+        }
+    }
 
     #[test]
     fn only_a_member_that_is_said_to_be_gone_and_is_known_not_to_answer_is_gone() {

@@ -55,6 +55,8 @@ pub struct ClusterStatusRow {
     pub checked_at: Option<Timestamp>,
     /// Since when it is not well; nothing while it is.
     pub unhealthy_since: Option<Timestamp>,
+    /// Since when it does not answer; nothing while it answers, also where it refuses us.
+    pub silent_since: Option<Timestamp>,
     /// The signals health is made of: a list of name, verdict and message.
     pub signals: Value,
     /// Kubernetes version.
@@ -77,6 +79,7 @@ impl ClusterStatusRow {
             as_of: None,
             checked_at: None,
             unhealthy_since: None,
+            silent_since: None,
             signals: Value::Array(Vec::new()),
             version: None,
             installation: None,
@@ -113,6 +116,7 @@ macro_rules! cluster_row {
                     as_of: row.as_of.map(Ts::to_jiff),
                     checked_at: row.checked_at.map(Ts::to_jiff),
                     unhealthy_since: row.unhealthy_since.map(Ts::to_jiff),
+                    silent_since: row.silent_since.map(Ts::to_jiff),
                     signals,
                     version: row.version,
                     installation: row.installation,
@@ -180,7 +184,8 @@ impl Store {
         write.commit().await
     }
 
-    /// Forgets a cluster that is being deleted and holds nothing any more. Returns whether it is gone.
+    /// Forgets a cluster that is being deleted and holds nothing any more. Returns whether it is gone. The authority of its
+    /// implicit cell stays: what carries it may still be in the member when the member joins again.
     pub async fn cluster_forget(&self, claim: &Claim, name: &str) -> Result<bool, StoreError> {
         let mut write = self.write(claim, "cluster_forget").await?;
         let gone = sqlx::query!(
@@ -191,9 +196,6 @@ impl Store {
         .await?
         .rows_affected()
             == 1;
-        if gone {
-            sqlx::query!("DELETE FROM cell WHERE name = $1 AND spec IS NULL", name).execute(&mut **write).await?;
-        }
         write.commit().await?;
         Ok(gone)
     }
@@ -227,7 +229,8 @@ impl Store {
             r#"
             SELECT c.name, c.object_uid, c.member_uid, c.generation, c.labels, c.spec, c.removal, c.gone,
                    s.health AS "health?", s.reason AS "reason?", s.message AS "message?", s.as_of AS "as_of: Ts",
-                   s.checked_at AS "checked_at: Ts", s.unhealthy_since AS "unhealthy_since: Ts", s.signals AS "signals?", s.version, s.installation, s.kinds AS "kinds?", s.capacity AS "capacity?"
+                   s.checked_at AS "checked_at: Ts", s.unhealthy_since AS "unhealthy_since: Ts",
+                   s.silent_since AS "silent_since: Ts", s.signals AS "signals?", s.version, s.installation, s.kinds AS "kinds?", s.capacity AS "capacity?"
             FROM cluster c LEFT JOIN cluster_status s ON s.cluster = c.name ORDER BY c.name"#
         )
         .fetch_all(&self.pool)
@@ -241,7 +244,8 @@ impl Store {
             r#"
             SELECT c.name, c.object_uid, c.member_uid, c.generation, c.labels, c.spec, c.removal, c.gone,
                    s.health AS "health?", s.reason AS "reason?", s.message AS "message?", s.as_of AS "as_of: Ts",
-                   s.checked_at AS "checked_at: Ts", s.unhealthy_since AS "unhealthy_since: Ts", s.signals AS "signals?", s.version, s.installation, s.kinds AS "kinds?", s.capacity AS "capacity?"
+                   s.checked_at AS "checked_at: Ts", s.unhealthy_since AS "unhealthy_since: Ts",
+                   s.silent_since AS "silent_since: Ts", s.signals AS "signals?", s.version, s.installation, s.kinds AS "kinds?", s.capacity AS "capacity?"
             FROM cluster c LEFT JOIN cluster_status s ON s.cluster = c.name WHERE c.name = $1"#,
             name
         )
@@ -261,11 +265,12 @@ impl Store {
         let mut write = self.write(claim, "cluster_status_set").await?;
         sqlx::query!(
             r#"
-            INSERT INTO cluster_status (cluster, health, reason, message, as_of, checked_at, unhealthy_since, signals, version, installation, kinds, capacity)
-            SELECT name, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 FROM cluster WHERE name = $1
+            INSERT INTO cluster_status (cluster, health, reason, message, as_of, checked_at, unhealthy_since, signals, version, installation, kinds, capacity, silent_since)
+            SELECT name, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 FROM cluster WHERE name = $1
             ON CONFLICT (cluster) DO UPDATE SET health = excluded.health, reason = excluded.reason, message = excluded.message,
               as_of = excluded.as_of, checked_at = excluded.checked_at, unhealthy_since = excluded.unhealthy_since, signals = excluded.signals,
-              version = excluded.version, installation = excluded.installation, kinds = excluded.kinds, capacity = excluded.capacity"#,
+              version = excluded.version, installation = excluded.installation, kinds = excluded.kinds, capacity = excluded.capacity,
+              silent_since = excluded.silent_since"#,
             cluster,
             status.health,
             clean::text(&status.reason),
@@ -278,6 +283,7 @@ impl Store {
             status.installation,
             clean::json(&status.kinds),
             clean::json(&status.capacity),
+            status.silent_since.map(Timestamp::to_sqlx) as _,
         )
         .execute(&mut **write)
         .await?;

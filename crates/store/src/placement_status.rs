@@ -89,6 +89,10 @@ pub struct StatusRow {
     pub settled: bool,
     /// Fields changed behind our back.
     pub drift: Vec<String>,
+    /// The kind of the object cannot be followed in the member: the numbers are those of an earlier time and decide nothing.
+    pub stale: bool,
+    /// Plan epoch of a fence found in the member that is not below the row's own; 0 when there is none.
+    pub found_epoch: u32,
     /// When any of this changed.
     pub changed_at: Timestamp,
 }
@@ -112,6 +116,8 @@ impl StatusRow {
             updated: 0,
             settled: false,
             drift: Vec::new(),
+            stale: false,
+            found_epoch: 0,
             changed_at: now,
         }
     }
@@ -142,6 +148,8 @@ macro_rules! status_row {
             updated: row.updated,
             settled: row.settled,
             drift: row.drift,
+            stale: row.stale,
+            found_epoch: epoch(row.found_epoch, "placement_status.found_epoch")?,
             changed_at: row.changed_at.to_jiff(),
         })
     }};
@@ -154,7 +162,7 @@ impl Store {
             r#"
             SELECT s.placement, s.state, s.message, s.applied_epoch, s.applied_hash, s.applied_revision, s.fields_hash, s.object_uid,
                    s.observed_epoch, s.replicas, s.ready, s.available, s.updated, s.settled, s.drift,
-                   s.changed_at AS "changed_at: Ts"
+                   s.stale, s.found_epoch, s.changed_at AS "changed_at: Ts"
             FROM placement_status s JOIN placement p ON p.id = s.placement WHERE p.app = ANY($1)"#,
             apps
         )
@@ -169,7 +177,7 @@ impl Store {
             r#"
             SELECT s.placement, s.state, s.message, s.applied_epoch, s.applied_hash, s.applied_revision, s.fields_hash, s.object_uid,
                    s.observed_epoch, s.replicas, s.ready, s.available, s.updated, s.settled, s.drift,
-                   s.changed_at AS "changed_at: Ts"
+                   s.stale, s.found_epoch, s.changed_at AS "changed_at: Ts"
             FROM placement_status s JOIN placement p ON p.id = s.placement WHERE p.cluster = $1"#,
             cluster
         )
@@ -209,6 +217,8 @@ impl Store {
         // An array of arrays must be rectangular, so each list travels as JSON.
         let drift: Vec<serde_json::Value> =
             rows.iter().map(|row| row.drift.iter().map(|field| clean::text(field)).collect()).collect();
+        let stale: Vec<bool> = rows.iter().map(|row| row.stale).collect();
+        let found: Vec<i64> = rows.iter().map(|row| i64::from(row.found_epoch)).collect();
         let changed: Vec<Ts> = rows.iter().map(|row| row.changed_at.to_sqlx()).collect();
         point("status_set", Side::Before);
         // One statement, and so one transaction: the claims are checked and held in it as in every other, locked in the order
@@ -221,14 +231,15 @@ impl Store {
               ORDER BY l.name FOR KEY SHARE OF l
             ), written AS (
             INSERT INTO placement_status (placement, state, message, applied_epoch, applied_hash, applied_revision, fields_hash,
-              object_uid, observed_epoch, replicas, ready, available, updated, settled, drift, changed_at)
+              object_uid, observed_epoch, replicas, ready, available, updated, settled, drift, changed_at, stale, found_epoch)
             SELECT n.placement, n.state, n.message, n.applied_epoch, n.applied_hash, n.applied_revision, n.fields_hash,
               n.object_uid, n.observed_epoch, n.replicas, n.ready, n.available, n.updated, n.settled,
-              ARRAY(SELECT jsonb_array_elements_text(n.drift)), n.changed_at
+              ARRAY(SELECT jsonb_array_elements_text(n.drift)), n.changed_at, n.stale, n.found_epoch
             FROM claim JOIN unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::bytea[], $7::bytea[], $8::text[],
-                        $9::bigint[], $10::int[], $11::int[], $12::int[], $13::int[], $14::bool[], $15::jsonb[], $16::timestamptz[], $19::bigint[])
+                        $9::bigint[], $10::int[], $11::int[], $12::int[], $13::int[], $14::bool[], $15::jsonb[], $16::timestamptz[], $19::bigint[],
+                        $20::bool[], $21::bigint[])
               AS n (placement, state, message, applied_epoch, applied_hash, applied_revision, fields_hash, object_uid,
-                    observed_epoch, replicas, ready, available, updated, settled, drift, changed_at, claim)
+                    observed_epoch, replicas, ready, available, updated, settled, drift, changed_at, claim, stale, found_epoch)
               ON n.claim = claim.number
             JOIN placement p ON p.id = n.placement
             -- Nobody forgets a placement between this look and the end of the statement. Whoever forgets many locks them in
@@ -239,7 +250,8 @@ impl Store {
               applied_revision = excluded.applied_revision, fields_hash = excluded.fields_hash,
               object_uid = excluded.object_uid, observed_epoch = excluded.observed_epoch, replicas = excluded.replicas,
               ready = excluded.ready, available = excluded.available, updated = excluded.updated, settled = excluded.settled,
-              drift = excluded.drift, changed_at = excluded.changed_at
+              drift = excluded.drift, changed_at = excluded.changed_at, stale = excluded.stale,
+              found_epoch = excluded.found_epoch
             ) SELECT number AS "number!" FROM claim"#,
             &placements,
             &states as _,
@@ -260,6 +272,8 @@ impl Store {
             &leases as _,
             &epochs,
             &numbers,
+            &stale,
+            &found,
         )
         .fetch_all(&self.pool)
         .await

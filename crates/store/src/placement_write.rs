@@ -127,7 +127,8 @@ pub(crate) async fn change(
         r#"
         UPDATE placement p SET component = n.component, api_version = n.api_version, rank = n.rank, divided = n.divided,
           target = n.target, floor = n.floor, surge = n.surge, revision = n.revision, wish = n.wish,
-          plan_epoch = p.plan_epoch + 1
+          -- Above a fence that was found in the member, too: the member refuses everything below.
+          plan_epoch = greatest(p.plan_epoch, (SELECT s.found_epoch FROM placement_status s WHERE s.placement = p.id)) + 1
         FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::smallint[], $6::bool[], $7::int[], $8::int[],
           $9::int[], $10::bytea[], $11::text[])
           AS n (id, epoch, component, api_version, rank, divided, target, floor, surge, revision, wish)

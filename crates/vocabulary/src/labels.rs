@@ -16,6 +16,13 @@ pub const CELL: &str = "fleet.meridian.io/cell";
 pub const FENCE: &str = "fleet.meridian.io/fence";
 /// Annotation: set to the fence value in the write that precedes a delete.
 pub const DELETE_FENCE: &str = "fleet.meridian.io/delete-fence";
+/// Annotation: the installation of Meridian that delivered an object, or that a member belongs to.
+pub const INSTALLATION: &str = "fleet.meridian.io/installation";
+/// Annotation on an object that was let go: installation and Application it belonged to, `<installation>/<name>`. Where that
+/// Application wants the object again, it takes it back without being asked to adopt.
+pub const RELEASED: &str = "fleet.meridian.io/released";
+/// Node selector that no node fulfils: what a `DaemonSet` of a suspended Application asks for.
+pub const SUSPENDED: &str = "fleet.meridian.io/suspended";
 
 /// Derived topology label: region of a cell.
 pub const REGION: &str = "fleet.meridian.io/region";

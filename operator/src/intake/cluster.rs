@@ -2,7 +2,7 @@
 
 use crds::Cluster;
 use kube::{Api, ResourceExt};
-use store::{ClusterTaken, Hint, Removal};
+use store::{CellRow, ClusterTaken, Hint, Removal};
 use vocabulary::{AppKey, ClusterName, labels};
 
 use super::provenance::older;
@@ -44,7 +44,10 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
         gone: object.annotations().get(labels::GONE) == Some(&object.spec.uid),
     };
     let others = rows.iter().filter(|other| other.name != key.name);
-    let refusal = refuse(&object, &taken, row, others);
+    let refusal = match refuse(&object, &taken, row, others) {
+        None if row.is_none() => refuse_name_of_cell(&intake.store.cell_list().await?, &taken),
+        refusal => refusal,
+    };
     if refusal.is_some() {
         intake.refuse(KIND, &key, refusal);
         return Ok(());
@@ -104,6 +107,17 @@ fn changed(before: &ClusterTaken, now: &ClusterTaken) -> bool {
         || before.gone != now.gone
 }
 
+/// A new cluster may not take the name of a declared cell: what is placed in that cell would be decided for the cluster.
+fn refuse_name_of_cell(cells: &[CellRow], now: &ClusterTaken) -> Option<Refusal> {
+    let cell = cells.iter().find(|cell| cell.name == now.name)?;
+    let cluster = cell.spec.as_ref()?["cluster"].as_str().unwrap_or_default();
+    let message = format!(
+        "a Cell of cluster {cluster} has the name {0}, and a cluster's name is that of its implicit cell; join the member under another name, or delete Cell {0} and wait until nothing is placed there",
+        now.name
+    );
+    Some(Refusal { reason: "NameTaken", message, generation: now.generation })
+}
+
 fn refuse<'a>(
     object: &Cluster,
     now: &ClusterTaken,
@@ -138,5 +152,49 @@ fn refuse<'a>(
         ),
         Some(before) => older(object, "mcl", (&before.object_uid, before.generation), &now.spec),
         None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn cluster_does_not_take_the_name_of_a_cell() {
+        let cell = |name: &str, spec: Option<serde_json::Value>| CellRow {
+            name: name.to_owned(),
+            labels: json!({}),
+            spec,
+            object_uid: None,
+            generation: None,
+            leaving: false,
+            authority: 1,
+        };
+        let cells = [cell("pay-a", Some(json!({"cluster": "north"}))), cell("east", None)];
+        let taken = |name: &str| ClusterTaken {
+            name: name.to_owned(),
+            object_uid: "o".to_owned(),
+            member_uid: "m".to_owned(),
+            generation: 3,
+            labels: json!({}),
+            spec: json!({}),
+            removal: None,
+            gone: false,
+        };
+        let refusal = refuse_name_of_cell(&cells, &taken("pay-a")).unwrap();
+        assert_eq!((refusal.reason, refusal.generation), ("NameTaken", 3));
+        assert!(
+            refusal.message.contains("cluster north") && refusal.message.contains("delete Cell pay-a"),
+            "{}",
+            refusal.message
+        );
+        for name in ["east", "west"] {
+            assert!(
+                refuse_name_of_cell(&cells, &taken(name)).is_none(),
+                "{name}: a cell that is only remembered is free"
+            );
+        }
     }
 }

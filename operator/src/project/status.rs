@@ -117,6 +117,8 @@ impl Facts<'_> {
                 stale: self.is_stale(&row.cluster),
                 ..CellReplicas::default()
             });
+            // What runs there is not known when only its kind cannot be followed, too.
+            cell.stale |= status.stale && status.applied_epoch > 0;
             cell.desired += row.target;
             cell.placed += row.rendered();
             cell.ready += status.ready;

@@ -102,7 +102,12 @@ async fn lists_come_in_pages_and_watches_go_on_from_there() {
         member.apply(&kind, "pay", &format!("web-{number}"), &named(number), FORCE).await.unwrap();
     }
     let mut watch = member.watch(&kind, &Selection::labels(format!("{}=true", labels::MANAGED)));
-    let mut next = async || tokio::time::timeout(SOON, watch.next()).await.unwrap().unwrap();
+    let mut next = async || loop {
+        match tokio::time::timeout(SOON, watch.next()).await.unwrap().unwrap() {
+            WatchEvent::Opened => {}
+            event => break event,
+        }
+    };
     assert_eq!(next().await, WatchEvent::Reset);
     for _ in 0..7 {
         assert!(matches!(next().await, WatchEvent::Upsert(_)));

@@ -229,6 +229,7 @@ mod tests {
                 cell: &cell,
                 object_name: &component.object_name,
                 replicas: (Some(component) == blueprint.divided.map(|i| &blueprint.components[i])).then_some(3),
+                suspended: false,
                 overrides: &[],
                 fence: "0000000000.0000000000.0000000001".parse::<Fence>().unwrap(),
             })

@@ -76,6 +76,31 @@ pub fn lost_fields(applied: &Value, now: Option<&Value>) -> Vec<String> {
     lost
 }
 
+/// Maps whose entries the API server adds none to by itself.
+const FREE_MAPS: [&str; 9] = [
+    ".labels",
+    ".annotations",
+    ".data",
+    ".binaryData",
+    ".stringData",
+    ".matchLabels",
+    ".nodeSelector",
+    ".requests",
+    ".limits",
+];
+
+/// Of the fields that others own, those that are not ours and that only a person can have added: items of lists and entries of
+/// free maps, as paths for people. Single fields do not count, because defaults are owned by whoever made the object.
+pub fn extra_fields(theirs: &Value, ours: Option<&Value>) -> Vec<String> {
+    let mut extra = lost_fields(theirs, ours);
+    extra.retain(|path| {
+        let in_free_map = |(parent, _): (&str, &str)| FREE_MAPS.iter().any(|map| parent.ends_with(map));
+        let is_item = path.ends_with(']') && !path.ends_with("[kubectl.kubernetes.io/last-applied-configuration]");
+        is_item || !path.ends_with(']') && path.rsplit_once('.').is_some_and(in_free_map)
+    });
+    extra
+}
+
 fn walk(applied: &Map<String, Value>, now: Option<&Map<String, Value>>, path: &str, lost: &mut Vec<String>) {
     for (key, inner) in applied.iter().filter(|(key, _)| *key != ".") {
         let here = format!("{path}{}", segment(key));
@@ -147,6 +172,28 @@ mod tests {
         let c: Value = serde_json::from_str(r#"{"f:d":{},"f:a":{"f:b":{}}}"#).unwrap();
         assert_eq!(fields_hash(&a), fields_hash(&b));
         assert_ne!(fields_hash(&a), fields_hash(&c));
+    }
+
+    #[test]
+    fn extra_fields_are_items_and_entries_and_no_defaults() {
+        let theirs = json!({
+            "f:metadata": { "f:annotations": { "f:kubectl.kubernetes.io/last-applied-configuration": {}, "f:note": {} } },
+            "f:data": { "f:KEEP": {}, "f:OLD": {}, "f:old.conf": {} },
+            "f:spec": { "f:progressDeadlineSeconds": {}, "f:template": { "f:spec": { "f:containers": {
+                "k:{\"name\":\"app\"}": { "f:terminationMessagePath": {}, "f:env": {
+                    "k:{\"name\":\"OLD\"}": { ".": {}, "f:name": {}, "f:value": {} } } } } } } },
+        });
+        let ours = json!({
+            "f:data": { "f:KEEP": {} }, "f:metadata": { "f:annotations": {} },
+            "f:spec": { "f:template": { "f:spec": { "f:containers": { "k:{\"name\":\"app\"}": { "f:env": {} } } } } },
+        });
+        let expected = [
+            ".data.OLD",
+            ".data[old.conf]",
+            ".metadata.annotations.note",
+            ".spec.template.spec.containers[name=app].env[name=OLD]",
+        ];
+        assert_eq!(extra_fields(&theirs, Some(&ours)), expected);
     }
 
     #[test]

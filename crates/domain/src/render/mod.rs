@@ -28,7 +28,7 @@ use crate::topology::CellFacts;
 
 pub use blueprint::{blueprint, blueprint_of_revision};
 pub use differs::differs;
-pub use fields::{fields_hash, lost_fields, our_fields};
+pub use fields::{extra_fields, fields_hash, lost_fields, our_fields};
 pub use kinds::{is_never_deleted, is_replicated};
 pub use name::object_names;
 pub use observed::{Observed, observe};
@@ -101,6 +101,8 @@ pub struct RenderInput<'a> {
     pub object_name: &'a str,
     /// `spec.replicas` to set; kinds without replicas ignore it.
     pub replicas: Option<i32>,
+    /// Nothing is to run: what has no replicas is stopped in the way of its kind.
+    pub suspended: bool,
     /// The revision's overrides; those that select the cell are applied in order.
     pub overrides: &'a [OverrideRule],
     /// The fence it carries.

@@ -173,7 +173,8 @@ fn job(status: &Status<'_>) -> Observed {
         available: ready,
         updated: active,
         observed_generation_current: true,
-        complete: status.told("Complete", "True").is_some(),
+        // One that is suspended is where it is to be when nothing of it runs.
+        complete: status.told("Complete", "True").is_some() || status.spec["suspend"] == true && active == 0,
         message: status.told("Failed", "True"),
     }
 }
@@ -209,5 +210,25 @@ fn by_convention(status: &Status<'_>) -> Observed {
         observed_generation_current: status.current,
         complete: status.current && enough && stalled.is_none() && !working && not_ready.is_none(),
         message: stalled.or(not_ready),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn suspended_job_is_complete_when_nothing_of_it_runs() {
+        for (case, spec, status, complete) in [
+            ("finished", json!({}), json!({"conditions": [{"type": "Complete", "status": "True"}]}), true),
+            ("runs", json!({}), json!({"active": 1}), false),
+            ("suspended and still runs", json!({"suspend": true}), json!({"active": 1}), false),
+            ("suspended", json!({"suspend": true}), json!({}), true),
+        ] {
+            let found = observe("batch/v1", "Job", &json!({"spec": spec, "status": status}));
+            assert_eq!(found.complete, complete, "{case}");
+        }
     }
 }

@@ -31,6 +31,9 @@ pub fn render(input: &RenderInput<'_>) -> Result<Rendered, RenderError> {
     if let Some(replicas) = input.replicas.filter(|_| takes_replicas) {
         map_at(input, &mut object, &["spec"])?.insert("replicas".to_owned(), json!(replicas));
     }
+    if input.suspended {
+        suspend(input, &mut object)?;
+    }
     references::rewrite(&component.api_version, &component.kind, &mut object, input.siblings);
     bind_to_cell(input, &mut object)?;
     let own = map_at(input, &mut object, &["metadata", "labels"])?;
@@ -52,6 +55,21 @@ pub fn render(input: &RenderInput<'_>) -> Result<Rendered, RenderError> {
         name: input.object_name.to_owned(),
     };
     Ok(Rendered { object, key, hash })
+}
+
+/// Stops what has no replicas: jobs by their own field, and a `DaemonSet` by a node selector that no node fulfils.
+fn suspend(input: &RenderInput<'_>, object: &mut Value) -> Result<(), RenderError> {
+    match (group(&input.component.api_version), input.component.kind.as_str()) {
+        ("batch", "Job" | "CronJob") => {
+            map_at(input, object, &["spec"])?.insert("suspend".to_owned(), json!(true));
+        }
+        ("apps", "DaemonSet") => {
+            let selector = map_at(input, object, &["spec", "template", "spec", "nodeSelector"])?;
+            selector.insert(labels::SUSPENDED.to_owned(), json!("true"));
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 /// Pods run on the cell's nodes and, where a cluster may hold several cells, are selected by their own cell's object only.
@@ -108,4 +126,72 @@ fn map_at<'a>(
         map = next.as_object_mut().ok_or_else(|| wrong(depth + 1))?;
     }
     Ok(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use crds::application::v1alpha1::Component;
+    use vocabulary::AppKey;
+
+    use super::*;
+    use crate::render::blueprint_of_revision;
+    use crate::topology::{CellFacts, CellState};
+
+    /// The component as it is rendered while the Application is suspended, or not.
+    fn rendered(component: &Value, suspended: bool, replicas: Option<i32>) -> Value {
+        let app = AppKey { namespace: "shop".to_owned(), name: "trade".to_owned() };
+        let components: Vec<Component> = serde_json::from_value(json!([component])).unwrap();
+        let blueprint = blueprint_of_revision(&app, &components, &[]).unwrap();
+        let cell = CellFacts {
+            name: "east".parse().unwrap(),
+            cluster: "east".parse().unwrap(),
+            region: "r".to_owned(),
+            zones: vec!["z".to_owned()],
+            declared: false,
+            state: CellState::Open,
+            labels: BTreeMap::new(),
+            node_selector: BTreeMap::new(),
+            unit: None,
+            unit_kind: None,
+            pair: None,
+        };
+        let input = RenderInput {
+            app: &app,
+            component: &blueprint.components[0],
+            siblings: &BTreeMap::new(),
+            cell: &cell,
+            object_name: "web",
+            replicas,
+            suspended,
+            overrides: &[],
+            fence: "0000000001.0000000001.0000000001".parse().unwrap(),
+        };
+        render(&input).unwrap().object
+    }
+
+    #[test]
+    fn suspended_jobs_and_daemon_sets_run_nothing() {
+        let pod =
+            json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "i:1"}]}});
+        let component = |api: &str, kind: &str, scope: &str, spec: Value| {
+            json!({"name": "web", "scope": scope, "template": {
+                "apiVersion": api, "kind": kind, "metadata": {"name": "web"}, "spec": spec}})
+        };
+        let cron = json!({"schedule": "* * * * *", "jobTemplate": {"spec": {"template": pod}}});
+        let daemon = json!({"selector": {"matchLabels": {"app": "web"}}, "template": pod});
+        for (component, path, stopped) in [
+            (component("batch/v1", "CronJob", "PerCluster", cron), "/spec/suspend", json!(true)),
+            (component("batch/v1", "Job", "Once", json!({"template": pod})), "/spec/suspend", json!(true)),
+            (
+                component("apps/v1", "DaemonSet", "PerCluster", daemon),
+                "/spec/template/spec/nodeSelector",
+                json!({labels::SUSPENDED: "true"}),
+            ),
+        ] {
+            assert_eq!(rendered(&component, true, Some(0)).pointer(path), Some(&stopped), "{component}");
+            assert_eq!(rendered(&component, false, None).pointer(path), None, "{component}");
+        }
+    }
 }

@@ -75,6 +75,9 @@ pub enum WatchEvent {
         /// The collection's resourceVersion.
         resource_version: String,
     },
+    /// The watch is open: what is known is complete, and changes will be told. Comes after each list and after each failure
+    /// from which it resumes.
+    Opened,
     /// Nothing new up to this version: the watch is fresh as of now.
     Bookmark {
         /// The collection's resourceVersion.
@@ -224,6 +227,7 @@ impl Watch {
             self.phase = Phase::List { next: String::new() };
             return Ok(());
         }
+        self.ready.push_back(WatchEvent::Opened);
         let began = Instant::now();
         self.phase = Phase::Following {
             version,

@@ -4,6 +4,7 @@
 
 mod application;
 mod dead_link;
+mod fences;
 mod lease;
 mod refused;
 mod rows;

@@ -95,6 +95,7 @@ pub(super) async fn run(scale: &Scale, figures: &mut Figures) -> anyhow::Result<
         let silent = ClusterStatusRow {
             health: "Unknown".to_owned(),
             unhealthy_since: Some(Timestamp::now().checked_sub(SignedDuration::from_mins(10))?),
+            silent_since: Some(Timestamp::now().checked_sub(SignedDuration::from_mins(10))?),
             ..status(&cluster)?
         };
         store.cluster_status_set(&claim, &cluster.name, &silent).await?;

@@ -1,0 +1,180 @@
+//! Applies one object: as new, over what is ours, or over what is taken from somebody else.
+
+use crds::application::v1alpha1::AdoptPolicy;
+use domain::render;
+use jiff::Timestamp;
+use members::{ApiKind, ApplyOptions, MemberError};
+use serde_json::Value;
+use store::{ObjectState, StatusRow};
+use vocabulary::{ContentHash, Fence, labels};
+
+use crate::act::measured;
+use crate::adopt::{Claim, claim};
+use crate::board::Entry;
+use crate::failure::{ActError, outrun};
+use crate::lists::lists_to_replace;
+use crate::revisions::AppFacts;
+use crate::session::Session;
+
+/// One object on its way into the member.
+pub(crate) struct Write<'a> {
+    pub(crate) session: &'a Session,
+    pub(crate) entry: &'a Entry,
+    pub(crate) app: &'a AppFacts,
+    pub(crate) object: &'a Value,
+    pub(crate) fence: Fence,
+}
+
+impl Write<'_> {
+    /// Applies it. `first`: nothing of ours is known to be there.
+    pub(crate) async fn apply(&self, hash: ContentHash, first: bool) -> Result<StatusRow, ActError> {
+        let (session, entry) = (self.session, self.entry);
+        let kind = session.kind(&entry.row.object)?;
+        let outcome = if first { self.create(&kind).await } else { self.put(&kind).await };
+        if let Err(ActError::Member(MemberError::NotFound { .. } | MemberError::NamespaceTerminating { .. })) = &outcome
+        {
+            session.forget_namespace(&entry.row.object.namespace);
+        }
+        let stored = outcome?;
+        let fields = render::our_fields(&stored);
+        let status = StatusRow {
+            state: ObjectState::Applied,
+            message: None,
+            applied_epoch: entry.row.plan_epoch,
+            applied_hash: Some(hash.as_bytes().to_vec()),
+            applied_revision: Some(entry.row.revision.clone()),
+            fields_hash: fields.map(|fields| render::fields_hash(fields).as_bytes().to_vec()),
+            drift: Vec::new(),
+            found_epoch: 0,
+            changed_at: Timestamp::now(),
+            ..entry.status.clone()
+        };
+        session.applied(entry, &stored, fields.cloned());
+        session.saw(&entry.row.object.api_version, &entry.row.object.kind, &stored);
+        Ok(status)
+    }
+
+    /// Makes it where nothing is, or takes what is there.
+    async fn create(&self, kind: &ApiKind) -> Result<Value, ActError> {
+        let (session, namespace) = (self.session, &self.entry.row.object.namespace);
+        session.ensure_namespace(namespace).await?;
+        let absent = ApplyOptions { force: true, absent: true, ..ApplyOptions::default() };
+        // What was refused is looked at first: one read, where a write would most likely be refused again.
+        let was_refused = self.entry.status.state == ObjectState::Refused;
+        if !was_refused {
+            let mut outcome = self.send(kind, absent).await;
+            if let Err(error @ MemberError::NotFound { .. }) = &outcome {
+                self.count_failure(error);
+                // The namespace was there when it was last looked at.
+                session.forget_namespace(namespace);
+                session.ensure_namespace(namespace).await?;
+                outcome = self.send(kind, absent).await;
+            }
+            match outcome {
+                // Something is there, or it cannot be applied in this way: looked at, and applied as usual if it may be.
+                Err(error @ (MemberError::Conflict { .. } | MemberError::Invalid { .. })) => {
+                    self.count_failure(&error);
+                }
+                outcome => return Ok(outcome?),
+            }
+        }
+        let is_there = self.take_over(kind).await?;
+        if was_refused && !is_there {
+            match self.send(kind, absent).await {
+                // It may not be possible to apply it in this way.
+                Err(error @ MemberError::Invalid { .. }) => self.count_failure(&error),
+                outcome => return Ok(outcome?),
+            }
+        }
+        self.put(kind).await
+    }
+
+    /// Before the first write of an object: whatever is there under its name must be ours, or ours to take. Returns whether
+    /// there is something.
+    async fn take_over(&self, kind: &ApiKind) -> Result<bool, ActError> {
+        let (session, key) = (self.session, &self.entry.row.object);
+        let there = match session.member().get(kind, &key.namespace, &key.name).await {
+            Ok(there) => there,
+            Err(MemberError::NotFound { .. }) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let mut claimed = self.judge(kind, self.app.intent.adopt, &there).await?;
+        if matches!(claimed, Claim::Refused(_)) {
+            // What is remembered of the intent may be older than the person's answer to the refusal.
+            let adopt = session.revisions().app_anew(self.entry.row.app).await?.intent.adopt;
+            if adopt != self.app.intent.adopt {
+                claimed = self.judge(kind, adopt, &there).await?;
+            }
+        }
+        match claimed {
+            Claim::Refused(why) => return Err(ActError::Taken(why)),
+            Claim::Ours => {}
+            Claim::OursAgain => {
+                tracing::info!(cluster = session.name(), object = %key, "took back an object that was ours before");
+            }
+            Claim::Identical | Claim::Taken => {
+                tracing::info!(cluster = session.name(), object = %key, "took an object over")
+            }
+        }
+        let annotation = there["metadata"]["annotations"].get(labels::FENCE).and_then(Value::as_str);
+        if let Some(error) = outrun(annotation.and_then(|text| text.parse().ok()), self.fence) {
+            return Err(error);
+        }
+        let take = session.member().take_over(kind, &key.namespace, &key.name, &there, self.object);
+        measured(session, "apply", take).await?;
+        Ok(true)
+    }
+
+    /// Whether what is there may be taken. What is taken only if it is identical may not hold more, of what its clients wrote,
+    /// than the Application says.
+    async fn judge(&self, kind: &ApiKind, adopt: AdoptPolicy, there: &Value) -> Result<Claim, ActError> {
+        let installation = self.session.installation();
+        let claimed = claim(self.entry, &self.app.key.name, installation, adopt, self.object, there);
+        let (Claim::Identical, Some(theirs)) = (&claimed, members::client_side_fields(there)) else {
+            return Ok(claimed);
+        };
+        let would = self.send(kind, ApplyOptions { force: true, dry_run: true, ..ApplyOptions::default() }).await?;
+        let extra = render::extra_fields(&theirs, render::our_fields(&would));
+        if extra.is_empty() {
+            return Ok(claimed);
+        }
+        Ok(Claim::Refused(format!(
+            "{} is already there and holds what the Application does not: {}; add it or remove it there, or set spec.adopt: Always, which removes it",
+            self.entry.row.object,
+            extra.join(", ")
+        )))
+    }
+
+    /// Applies over what is there. A list that another manager wrote into, so that the merged list is not valid, is replaced.
+    async fn put(&self, kind: &ApiKind) -> Result<Value, ActError> {
+        let options = ApplyOptions { force: true, ..ApplyOptions::default() };
+        let error = match self.send(kind, options).await {
+            Err(error) => error,
+            Ok(stored) => return Ok(stored),
+        };
+        let MemberError::Invalid { fields, .. } = &error else { return Err(error.into()) };
+        let (session, key) = (self.session, &self.entry.row.object);
+        let there = session.member().get(kind, &key.namespace, &key.name).await?;
+        let lists = lists_to_replace(fields, self.object, &there);
+        if lists.is_empty() {
+            return Err(error.into());
+        }
+        self.count_failure(&error);
+        let names: Vec<&str> = lists.iter().map(|(path, _)| path.as_str()).collect();
+        tracing::info!(cluster = session.name(), object = %key, lists = names.join(", "), "replaces lists that cannot be merged");
+        let replace = session.member().replace_lists(kind, &key.namespace, &key.name, self.fence, &there, &lists);
+        measured(session, "apply", replace).await?;
+        Ok(self.send(kind, options).await?)
+    }
+
+    /// Counts a write that failed and is followed by another.
+    fn count_failure(&self, error: &MemberError) {
+        self.session.delivery().metrics.failed.get_or_create(&self.session.failure(error.kind())).inc();
+    }
+
+    async fn send(&self, kind: &ApiKind, options: ApplyOptions) -> Result<Value, MemberError> {
+        let key = &self.entry.row.object;
+        let apply = self.session.member().apply(kind, &key.namespace, &key.name, self.object, options);
+        if options.dry_run { apply.await } else { measured(self.session, "apply", apply).await }
+    }
+}

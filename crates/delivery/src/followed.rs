@@ -1,0 +1,174 @@
+//! How well the lists and watches of a member are followed. Pure but for the clock.
+//!
+//! One stream is followed from the end of its list on, and again from when its watch was opened again. A stream that is not
+//! followed for the silence limit is lost. A lost kind makes the rows of that kind stale and says nothing of the others; the
+//! member itself is silent only where its nodes or pods are lost, which are watched in every member.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How one stream is followed.
+#[derive(Debug)]
+pub(crate) struct Following {
+    /// Since when what is known may be old; nothing while it is followed.
+    lost: Option<Instant>,
+    /// It was listed whole, and no new list has begun.
+    listed: bool,
+    /// What the last attempt failed with.
+    trouble: Option<String>,
+}
+
+impl Following {
+    pub(crate) fn begun() -> Self {
+        Self { lost: Some(Instant::now()), listed: false, trouble: None }
+    }
+
+    pub(crate) fn list_begins(&mut self) {
+        self.listed = false;
+        self.lost.get_or_insert_with(Instant::now);
+    }
+
+    pub(crate) fn list_ends(&mut self) {
+        *self = Self { lost: None, listed: true, trouble: None };
+    }
+
+    /// Its watch was opened or says something; during a list that means nothing yet.
+    pub(crate) fn is_heard(&mut self) {
+        if self.listed {
+            self.list_ends();
+        }
+    }
+
+    pub(crate) fn fails(&mut self, why: String) {
+        self.lost.get_or_insert_with(Instant::now);
+        self.trouble = Some(why);
+    }
+
+    pub(crate) fn is_followed(&self) -> bool {
+        self.lost.is_none()
+    }
+
+    /// The time in which nobody listened does not count.
+    pub(crate) fn exclude_from_silence(&mut self, duration: Duration) {
+        if let Some(since) = &mut self.lost {
+            *since = (*since + duration).min(Instant::now());
+        }
+    }
+
+    /// Why it is lost, when it is lost for `silence` or longer.
+    pub(crate) fn lost_for(&self, now: Instant, silence: Duration) -> Option<String> {
+        let since = self.lost.filter(|since| now.saturating_duration_since(*since) >= silence)?;
+        let seconds = now.saturating_duration_since(since).as_secs();
+        // Without the seconds where there is a reason: a status that counts them would be written all the time.
+        Some(
+            self.trouble
+                .clone()
+                .unwrap_or_else(|| format!("no list was complete for {} s", silence.as_secs().min(seconds))),
+        )
+    }
+}
+
+/// How a member is followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Followed {
+    /// All lists are complete, but for those of the kinds named, whose rows are marked as stale.
+    Known {
+        /// Kinds that cannot be followed, each with the reason.
+        stale: Vec<String>,
+    },
+    /// Something is not listed yet, and not for so long that it could be called lost.
+    Listing,
+    /// What every member has cannot be followed: nodes or pods.
+    Silent(String),
+}
+
+impl Followed {
+    pub(crate) fn of<'a>(
+        now: Instant,
+        silence: Duration,
+        essential: [(&str, &Following); 2],
+        kinds: impl Iterator<Item = (&'a str, &'a Following)>,
+    ) -> Self {
+        for (name, following) in essential {
+            if let Some(why) =
+                following.lost_for(now, silence).filter(|_| following.listed || following.trouble.is_some())
+            {
+                return Self::Silent(format!("its {name} cannot be followed: {why}; what runs there is unknown"));
+            }
+        }
+        let mut listing = essential.iter().any(|(_, following)| !following.listed);
+        let mut stale = Vec::new();
+        for (name, following) in kinds {
+            match following.lost_for(now, silence) {
+                Some(why) => stale.push(format!("{name}: {why}")),
+                None => listing |= !following.listed,
+            }
+        }
+        if listing { Self::Listing } else { Self::Known { stale } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SILENCE: Duration = Duration::from_secs(12);
+
+    fn followed() -> Following {
+        let mut following = Following::begun();
+        following.list_ends();
+        following
+    }
+
+    fn judge(nodes: &Following, pods: &Following, kinds: &[(&str, &Following)]) -> Followed {
+        Followed::of(Instant::now(), SILENCE, [("nodes", nodes), ("pods", pods)], kinds.iter().copied())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kind_that_is_never_listed_is_stale_alone() {
+        let (nodes, pods, deployments, mut widgets) = (followed(), followed(), followed(), Following::begun());
+        let kinds = |widgets: &Following| judge(&nodes, &pods, &[("Deployment", &deployments), ("Widget", widgets)]);
+        widgets.fails("conversion webhook failed".to_owned());
+        assert_eq!(kinds(&widgets), Followed::Listing);
+        tokio::time::advance(SILENCE).await;
+        let stale = vec!["Widget: conversion webhook failed".to_owned()];
+        assert_eq!(kinds(&widgets), Followed::Known { stale });
+        widgets.list_ends();
+        assert_eq!(kinds(&widgets), Followed::Known { stale: Vec::new() });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_watch_is_not_fresh_however_lively_the_others_are() {
+        let (nodes, pods, mut deployments) = (followed(), followed(), followed());
+        deployments.fails("forbidden".to_owned());
+        for _ in 0..SILENCE.as_secs() {
+            assert_eq!(deployments.lost_for(Instant::now(), SILENCE), None);
+            tokio::time::advance(Duration::from_secs(1)).await;
+            deployments.fails("forbidden".to_owned());
+        }
+        let stale = vec!["Deployment: forbidden".to_owned()];
+        assert_eq!(judge(&nodes, &pods, &[("Deployment", &deployments)]), Followed::Known { stale });
+        deployments.is_heard();
+        assert!(deployments.is_followed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_member_whose_pods_cannot_be_followed_is_silent() {
+        let (nodes, mut pods) = (followed(), followed());
+        pods.fails("no route".to_owned());
+        tokio::time::advance(SILENCE).await;
+        assert!(
+            matches!(judge(&nodes, &pods, &[]), Followed::Silent(why) if why.contains("pods") && why.contains("no route"))
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_in_which_nobody_listened_is_no_silence() {
+        let mut kind = followed();
+        kind.fails("x".to_owned());
+        tokio::time::advance(SILENCE).await;
+        kind.exclude_from_silence(SILENCE);
+        assert_eq!(kind.lost_for(Instant::now(), SILENCE), None);
+    }
+}

@@ -1,0 +1,185 @@
+//! Objects of ours in a member that no row names: creates that arrived late. They are taken away again, within limits.
+//!
+//! A row is written before its object is made. An object that was seen before the rows were read anew, and that none of them
+//! names, is an orphan for certain. Only exactly the object that was seen is deleted: whoever wrote it meanwhile keeps it.
+
+use std::time::Duration;
+
+use members::{MemberError, Preconditions};
+use store::StoreError;
+use tokio::time::Instant;
+use vocabulary::Fence;
+
+use crate::live::Live;
+use crate::session::Session;
+
+/// Maximum number of orphans that are deleted without a person: more than a few is no late create.
+const PRUNED_MAX: usize = 10;
+/// The same in percent of the objects placed in the member.
+const PRUNED_PERCENT: usize = 20;
+/// Names in a message.
+const NAMED_MAX: usize = 3;
+
+/// What happens to the orphans of a member.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct OrphanPlan {
+    /// To be taken away now.
+    pub(crate) prune: Vec<Live>,
+    /// For people; nothing when there are none.
+    pub(crate) message: Option<String>,
+}
+
+/// Whose objects are judged, and when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OrphanRules<'a> {
+    /// Identity of this installation of Meridian.
+    pub(crate) installation: &'a str,
+    /// Generation of its database.
+    pub(crate) generation: u32,
+    /// Number of rows in the member.
+    pub(crate) placed: usize,
+    /// Minimum time that an object belongs to no row before it is deleted; a person who sees it can act until then.
+    pub(crate) age_min: Duration,
+}
+
+/// Chooses what is taken away of the `orphans`, each with the moment since when it is one.
+pub(crate) fn plan_orphans(orphans: Vec<(Live, Instant)>, now: Instant, rules: OrphanRules<'_>) -> OrphanPlan {
+    // Without a fence they are copies that Kubernetes' own controllers label as ours; those of another installation, or of a
+    // newer generation of this database, are not ours to judge.
+    let is_ours = |live: &Live| {
+        live.installation.as_deref() == Some(rules.installation)
+            && live.fence.is_some_and(|fence| fence.generation <= rules.generation)
+    };
+    let mut ours: Vec<(Live, Instant)> =
+        orphans.into_iter().filter(|(live, _)| is_ours(live) && !live.deleting).collect();
+    if ours.is_empty() {
+        return OrphanPlan { prune: Vec::new(), message: None };
+    }
+    ours.sort_by_key(|(live, _)| live.key.to_string());
+    let names: Vec<String> = ours.iter().take(NAMED_MAX).map(|(live, _)| live.key.to_string()).collect();
+    let more = ours.len().saturating_sub(NAMED_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let count = ours.len();
+    let limit = PRUNED_MAX.max(rules.placed * PRUNED_PERCENT / 100);
+    if count > limit {
+        let message = format!(
+            "{count} objects of this Meridian belong to no Application: {}{more}; more than {limit} are not deleted by themselves, delete there what is not needed",
+            names.join(", ")
+        );
+        return OrphanPlan { prune: Vec::new(), message: Some(message) };
+    }
+    let message = format!(
+        "{count} objects of this Meridian belong to no Application and are deleted, but for StatefulSets: {}{more}",
+        names.join(", ")
+    );
+    let is_due = |(live, since): &(Live, Instant)| {
+        // What has an identity of its own is removed by a person.
+        now.saturating_duration_since(*since) >= rules.age_min && live.key.kind != "StatefulSet"
+    };
+    let prune = ours.into_iter().filter(is_due).map(|(live, _)| live).take(PRUNED_MAX).collect();
+    OrphanPlan { prune, message: Some(message) }
+}
+
+impl Session {
+    /// Takes orphans away, after the rows were read anew: `plan` was made from what was seen before.
+    pub(crate) async fn prune(&self, plan: Vec<Live>) -> Result<(), StoreError> {
+        if plan.is_empty() {
+            return Ok(());
+        }
+        let objects: Vec<_> = plan.iter().map(|live| (self.name().to_owned(), live.key.clone())).collect();
+        let owners = self.delivery().store.placement_owners(&objects).await?;
+        let is_owned = |live: &Live| {
+            let same = |owner: &store::OwnerRow| {
+                owner.object.group() == live.key.group()
+                    && owner.object.kind == live.key.kind
+                    && owner.object.namespace == live.key.namespace
+                    && owner.object.name == live.key.name
+            };
+            owners.iter().any(same)
+        };
+        for live in plan.iter().filter(|live| !is_owned(live)) {
+            let Some(fence) = live.fence else { continue };
+            match self.take_away(live, fence).await {
+                Ok(()) => {
+                    self.delivery().metrics.orphans_pruned.get_or_create(&self.label()).inc();
+                    tracing::warn!(cluster = self.name(), object = %live.key, "deleted an object that belongs to no row");
+                }
+                Err(error) => tracing::warn!(
+                    cluster = self.name(), object = %live.key, error = vocabulary::chain(&error),
+                    "an object that belongs to no row was not deleted; it is tried again"
+                ),
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_away(&self, live: &Live, fence: Fence) -> Result<(), MemberError> {
+        let Some(kind) = self.contact().kind(&live.key.api_version, &live.key.kind).cloned() else { return Ok(()) };
+        let (member, namespace, name) = (self.member(), &live.key.namespace, &live.key.name);
+        let seen = Preconditions { uid: Some(live.uid.clone()), resource_version: Some(live.resource_version.clone()) };
+        if domain::render::is_never_deleted(&live.key) {
+            let owner = self.former_owner(live.app.as_deref().unwrap_or_default());
+            return member.release(&kind, namespace, name, fence, &seen, &owner).await.map(|_| ());
+        }
+        let stamped = member.stamp_delete(&kind, namespace, name, fence, &seen).await?;
+        member.delete(&kind, namespace, name, &Preconditions::of(&stamped)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use vocabulary::labels;
+
+    use super::*;
+
+    fn orphan(kind: &str, name: &str, installation: &str, generation: u32) -> Live {
+        let object = json!({"metadata": {
+            "name": name, "namespace": "shop", "uid": name, "resourceVersion": "5",
+            "labels": {labels::MANAGED: "true"},
+            "annotations": {
+                labels::INSTALLATION: installation,
+                labels::FENCE: Fence { generation, authority: 1, plan: 1 },
+            },
+        }});
+        Live::read("apps/v1", kind, &object).unwrap()
+    }
+
+    const AGE_MIN: Duration = Duration::from_mins(1);
+
+    fn rules(placed: usize) -> OrphanRules<'static> {
+        OrphanRules { installation: "i", generation: 2, placed, age_min: AGE_MIN }
+    }
+
+    fn names(plan: &OrphanPlan) -> Vec<&str> {
+        plan.prune.iter().map(|live| live.key.name.as_str()).collect()
+    }
+
+    #[test]
+    fn only_old_orphans_of_this_installation_are_deleted() {
+        let now = Instant::now() + AGE_MIN * 2;
+        let (old, new) = (now - AGE_MIN, now);
+        let orphans = vec![
+            (orphan("Deployment", "late", "i", 1), old),
+            (orphan("Deployment", "just-seen", "i", 1), new),
+            (orphan("Deployment", "of-another-installation", "j", 1), old),
+            (orphan("Deployment", "of-a-newer-database", "i", 3), old),
+            (orphan("StatefulSet", "with-an-identity", "i", 1), old),
+        ];
+        let plan = plan_orphans(orphans, now, rules(100));
+        assert_eq!(names(&plan), ["late"]);
+        assert!(plan.message.is_some_and(|message| message.starts_with("3 objects")));
+        assert_eq!(plan_orphans(Vec::new(), now, rules(100)).message, None);
+    }
+
+    #[test]
+    fn many_orphans_wait_for_a_person() {
+        let now = Instant::now() + AGE_MIN * 2;
+        for (count, placed, pruned) in [(10, 0, 10), (11, 0, 0), (11, 55, 10), (40, 100, 0)] {
+            let orphans = (0..count).map(|n| (orphan("Deployment", &format!("d{n:02}"), "i", 1), now - AGE_MIN));
+            let plan = plan_orphans(orphans.collect(), now, rules(placed));
+            assert_eq!(plan.prune.len(), pruned, "{count} of {placed}");
+            assert!(plan.message.is_some());
+        }
+    }
+}

@@ -1,0 +1,461 @@
+//! One member, one database and a running deliverer, shared by the scenarios.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, LazyLock, OnceLock};
+use std::time::Duration;
+
+use delivery::{Delivery, DeliveryMetrics, DeliveryTimes, Revisions};
+use members::install::{self, Installation, Profile};
+use members::{ApiKind, Limits, Member, MemberConfig, Registry, admin};
+use serde_json::{Value, json};
+use store::seal::EnvelopeKey;
+use store::{ApplicationTaken, Claim, ClusterTaken, Hint, Hints, Keeper, LeaseTimes, ParsedRevisions, Store};
+use testbed::{Bed, MemberSpec};
+use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use vocabulary::{AppKey, ContentHash};
+
+const CLUSTER: &str = "north";
+/// Longest time a scenario waits for anything.
+const SOON: Duration = Duration::from_mins(2);
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+static INSTALLED: OnceLock<Installed> = OnceLock::new();
+
+/// The installation, made by the first scenario. Its servers end with the process.
+pub(crate) fn shared() -> (&'static Runtime, &'static Installed) {
+    (&RUNTIME, INSTALLED.get_or_init(|| RUNTIME.block_on(Installed::begin())))
+}
+
+/// One Application that was taken in.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    id: i64,
+    key: AppKey,
+    revision: ContentHash,
+    component: Value,
+    intent: Value,
+}
+
+pub(crate) struct Installed {
+    bed: Bed,
+    store: Store,
+    hints: Hints,
+    claim: Claim,
+    key: EnvelopeKey,
+    kubeconfig: PathBuf,
+    _keeper: Keeper,
+}
+
+impl Installed {
+    async fn begin() -> Self {
+        let bed = Bed::builder().member(MemberSpec::new(CLUSTER, "r", &["z"])).start().await.unwrap();
+        let kubeconfig = bed.member(CLUSTER).unwrap().kubeconfig();
+        let access = admin::load(&kubeconfig, None).await.unwrap();
+        install::apply(&access.client, &Installation::new(&[Profile::Observe, Profile::Deploy])).await.unwrap();
+        let token = install::issue_token(&access.client, Duration::from_hours(2)).await.unwrap().token;
+        let member = Member::connect(&MemberConfig {
+            name: CLUSTER.parse().unwrap(),
+            server: access.server.clone(),
+            ca_pem: access.ca_pem.clone(),
+            tls_server_name: access.tls_server_name.clone(),
+            proxy_url: access.proxy_url.clone(),
+            token,
+            limits: Limits::default(),
+        })
+        .unwrap();
+        granted(&member).await;
+
+        let store = Store::open(&bed.postgres.url(), 8).unwrap();
+        store.migrate().await.unwrap();
+        let times = LeaseTimes { lasts: Duration::from_secs(30), ..LeaseTimes::default() };
+        let keeper = Keeper::start(&bed.postgres.url(), "test".to_owned(), times).unwrap();
+        let shutdown = CancellationToken::new();
+        let (hints, exchange) = Hints::new(store.clone(), shutdown.clone());
+        drop(exchange);
+        let claim = claim(&keeper, "leader").await;
+        let taken = ClusterTaken {
+            name: CLUSTER.to_owned(),
+            object_uid: "o".to_owned(),
+            member_uid: member.kube_system_uid().await.unwrap(),
+            generation: 1,
+            labels: json!({}),
+            spec: json!({"region": "r", "zones": ["z"], "uid": "u", "connection": {"server": "https://x"}}),
+            removal: None,
+            gone: false,
+        };
+        store.cluster_take(&claim, &taken).await.unwrap();
+
+        let registry = Registry::default();
+        registry.insert(&member);
+        let hex = "0a".repeat(32);
+        let parsed = Arc::new(ParsedRevisions::new(store.clone(), Arc::new(EnvelopeKey::from_hex(&hex).unwrap())));
+        let delivery = Delivery {
+            store: store.clone(),
+            revisions: Arc::new(Revisions::new(store.clone(), parsed)),
+            fleet: Arc::default(),
+            named: Arc::default(),
+            sink: Arc::default(),
+            readers: Arc::new(Semaphore::new(delivery::READERS)),
+            hints: hints.clone(),
+            registry,
+            times: DeliveryTimes {
+                probe: Duration::from_secs(1),
+                silence: Duration::from_secs(6),
+                reread: Duration::from_secs(5),
+                ..DeliveryTimes::default()
+            },
+            metrics: DeliveryMetrics::new(&runtime::metrics::Metrics::default()),
+        };
+        tokio::spawn(delivery.clone().write_observed(shutdown.clone()));
+        let own = claim_of(&keeper, CLUSTER).await;
+        tokio::spawn(async move {
+            loop {
+                let ended =
+                    delivery::run(delivery.clone(), CLUSTER.parse().unwrap(), own.clone(), shutdown.clone()).await;
+                eprintln!("delivery ended: {ended:?}");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        });
+        let key = EnvelopeKey::from_hex(&hex).unwrap();
+        Self { bed, store, hints, claim, key, kubeconfig, _keeper: keeper }
+    }
+
+    /// Takes an Application of one component in. `more` are fields of its intent.
+    pub(crate) async fn application(&self, namespace: &str, name: &str, object: &Value, more: Value) -> App {
+        let mut intent = json!({
+            "replicas": 0, "suspended": false, "placement": {}, "drift": "Report", "adopt": "Never",
+        });
+        intent.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let key = AppKey { namespace: namespace.to_owned(), name: name.to_owned() };
+        let mut component = json!({"name": "main", "template": object});
+        component["template"]["metadata"]["name"] = name.into();
+        self.take(App { id: 0, key, revision: ContentHash::of(b""), component, intent }).await
+    }
+
+    /// Another revision of its component.
+    pub(crate) async fn revise(&self, app: &App, object: &Value) -> App {
+        let mut app = app.clone();
+        app.component["template"] = object.clone();
+        app.component["template"]["metadata"]["name"] = app.key.name.clone().into();
+        self.take(app).await
+    }
+
+    async fn take(&self, mut app: App) -> App {
+        let payload = serde_json::to_vec(&json!({"components": [app.component]})).unwrap();
+        app.revision = ContentHash::of(&payload);
+        let taken = ApplicationTaken {
+            key: app.key.clone(),
+            hub_uid: "hub".to_owned(),
+            object_uid: "object".to_owned(),
+            generation: 1,
+            spec_hash: app.revision.as_bytes().to_vec(),
+            intent: app.intent.clone(),
+            revision: app.revision.as_bytes().to_vec(),
+            payload,
+            secret: false,
+            rebalance_asked: None,
+            delete_confirmed: None,
+        };
+        app.id = self.store.application_take(&self.claim, &taken, &self.key).await.unwrap();
+        app
+    }
+
+    /// Places the object named `web`.
+    pub(crate) async fn place(&self, app: &App, plan_epoch: u32) {
+        self.place_as(app, plan_epoch, "web").await;
+    }
+
+    pub(crate) async fn place_as(&self, app: &App, plan_epoch: u32, name: &str) {
+        let template = &app.component["template"];
+        self.sql(&format!(
+            "insert into placement (app, component, cell, cluster, api_version, kind, namespace, object_name, rank, divided,
+               target, floor, plan_epoch, revision, wish)
+             values ({}, 'main', '{CLUSTER}', '{CLUSTER}', '{}', '{}', '{}', '{name}', 0, false, 0, 0, {plan_epoch},
+               decode('{}', 'hex'), 'Present')",
+            app.id,
+            template["apiVersion"].as_str().unwrap(),
+            template["kind"].as_str().unwrap(),
+            app.key.namespace,
+            hex(app.revision.as_bytes()),
+        ));
+        self.tell();
+    }
+
+    /// The row is forgotten; its object stays.
+    pub(crate) async fn forget(&self, app: &App) {
+        self.sql(&format!("delete from placement where app = {}", app.id));
+        self.tell();
+    }
+
+    /// Changes the wish of the row, as the scheduler does.
+    pub(crate) async fn wish(&self, app: &App, wish: &str) {
+        self.sql(&format!("update placement set wish = '{wish}', plan_epoch = plan_epoch + 1 where app = {}", app.id));
+        self.tell();
+    }
+
+    pub(crate) async fn wish_deleted(&self, app: &App) {
+        self.wish(app, "Delete").await;
+    }
+
+    /// The scheduler writes the row anew, through the store's own transaction.
+    pub(crate) async fn change_as_scheduler(&self, app: &App) {
+        let row = self.store.placement_list(&[app.id]).await.unwrap().remove(0);
+        let change = store::PlacementChange {
+            id: row.id,
+            target: row.target,
+            floor: row.floor,
+            surge: row.surge,
+            revision: row.revision,
+            wish: row.wish,
+        };
+        let decision = store::DecisionRow {
+            app: app.id,
+            decided: None,
+            generation: None,
+            rebalance_done: None,
+            inserts: Vec::new(),
+            changes: vec![change],
+            forget: Vec::new(),
+            deletes: Vec::new(),
+            reservations: None,
+        };
+        self.store.decision_commit(&self.claim, &[decision]).await.unwrap();
+        self.tell();
+    }
+
+    /// Changes one field of the stored intent, and tells nobody.
+    pub(crate) async fn set_intent(&self, app: &App, field: &str, value: &str) {
+        self.sql(&format!(
+            "update application set intent = jsonb_set(intent, '{{{field}}}', '\"{value}\"') where id = {}",
+            app.id
+        ));
+    }
+
+    /// The Application is suspended or resumed.
+    pub(crate) async fn suspend(&self, app: &App, suspended: bool) {
+        self.sql(&format!(
+            "update application set intent = jsonb_set(intent, '{{suspended}}', '{suspended}') where id = {}",
+            app.id
+        ));
+        self.tell();
+    }
+
+    /// The row is told to run the latest revision of the Application.
+    pub(crate) async fn move_to_revision(&self, app: &App) {
+        self.sql(&format!(
+            "update placement set revision = decode('{}', 'hex'), plan_epoch = plan_epoch + 1 where app = {}",
+            hex(app.revision.as_bytes()),
+            app.id
+        ));
+        self.tell();
+    }
+
+    fn sql(&self, statement: &str) -> String {
+        self.bed.postgres.query(statement).unwrap()
+    }
+
+    fn tell(&self) {
+        self.hints.send(Hint::Everything);
+    }
+
+    /// A request of the member's administrator; nothing when the object is not there.
+    pub(crate) async fn admin(&self, method: &str, path: &str, body: &Value) -> Option<Value> {
+        let content = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+        let body = if method == "GET" { Vec::new() } else { serde_json::to_vec(body).unwrap() };
+        let request =
+            http::Request::builder().method(method).uri(path).header("content-type", content).body(body).unwrap();
+        let client = admin::load(&self.kubeconfig, None).await.unwrap().client;
+        match client.request::<Value>(request).await {
+            Ok(answer) => Some(answer),
+            Err(error) if error.to_string().contains("NotFound") || error.to_string().contains("not found") => None,
+            Err(error) => panic!("{method} {path}: {error}"),
+        }
+    }
+
+    pub(crate) async fn namespace(&self, name: &str) {
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        self.admin("POST", "/api/v1/namespaces", &object).await;
+    }
+
+    /// Waits until an object is as wanted.
+    pub(crate) async fn eventually(&self, path: &str, wanted: impl Fn(&Value) -> bool) {
+        let mut seen = None;
+        let found = async {
+            loop {
+                seen = self.admin("GET", path, &Value::Null).await;
+                if seen.as_ref().is_some_and(&wanted) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        if tokio::time::timeout(SOON, found).await.is_err() {
+            panic!("{path} is not as wanted: {seen:?}; {}", self.rows());
+        }
+    }
+
+    pub(crate) async fn eventually_absent(&self, path: &str) {
+        let gone = async {
+            while self.admin("GET", path, &Value::Null).await.is_some() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(SOON, gone).await.unwrap_or_else(|_| panic!("{path} is still there; {}", self.rows()));
+    }
+
+    /// Waits until the status of the row is as wanted, by state and message.
+    pub(crate) async fn eventually_said(&self, app: &App, wanted: impl Fn(&str, &str) -> bool) {
+        let mut seen = String::new();
+        let said = async {
+            loop {
+                seen = self.sql(&format!(
+                    "select s.state || '|' || coalesce(s.message, '') from placement p join placement_status s on s.placement = p.id where p.app = {}",
+                    app.id
+                ));
+                if seen.split_once('|').is_some_and(|(state, message)| wanted(state, message)) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        if tokio::time::timeout(SOON, said).await.is_err() {
+            panic!("{} says {seen:?}; {}", app.key, self.rows());
+        }
+    }
+
+    /// Waits until a condition holds for the row `p` and its status `s`.
+    pub(crate) async fn eventually_row(&self, app: &App, condition: &str) {
+        let statement = format!(
+            "select count(*) from placement p join placement_status s on s.placement = p.id where p.app = {} and {condition}",
+            app.id
+        );
+        self.until(&statement).await;
+    }
+
+    /// Waits until a condition holds for the status of the cluster.
+    pub(crate) async fn eventually_cluster(&self, condition: &str) {
+        self.until(&format!("select count(*) from cluster_status where {condition}")).await;
+    }
+
+    async fn until(&self, statement: &str) {
+        let holds = async {
+            while self.sql(statement) == "0" {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        if tokio::time::timeout(SOON, holds).await.is_err() {
+            let cluster =
+                self.sql("select row_to_json(c) from (select health, reason, message, as_of from cluster_status) c");
+            panic!("never true: {statement}; {}; {cluster}", self.rows());
+        }
+    }
+
+    fn rows(&self) -> String {
+        self.sql(
+            "select json_agg(r) from (select p.namespace, p.object_name, p.wish, p.plan_epoch, s.state, s.message, s.stale, s.found_epoch, s.applied_epoch, s.observed_epoch, s.object_uid
+             from placement p left join placement_status s on s.placement = p.id order by p.id desc limit 4) r",
+        )
+    }
+
+    /// Adds a kind to the member, and the right to deliver it.
+    pub(crate) async fn serve_widgets(&self) {
+        self.kubectl_apply(&widget_crd("v1", &json!({"strategy": "None"})));
+        self.kubectl_apply(&install::granting_role("widgets", &[install::to_deliver(&widgets())]));
+    }
+
+    /// Nobody can read the kind any more: what is stored would have to be converted, by a webhook that does not answer.
+    pub(crate) async fn break_widgets(&self, path_of_other_version: &str) {
+        self.kubectl_apply(&widget_crd("v2", &json!({"strategy": "None"})));
+        // Stored anew in the other version, as soon as that is served.
+        self.eventually(path_of_other_version, |_| true).await;
+        self.admin("PATCH", path_of_other_version, &json!({"metadata": {"annotations": {"stored": "anew"}}})).await;
+        let webhook =
+            json!({"conversionReviewVersions": ["v1"], "clientConfig": {"url": "https://127.0.0.1:9/convert"}});
+        self.kubectl_apply(&widget_crd("v2", &json!({"strategy": "Webhook", "webhook": webhook})));
+    }
+
+    pub(crate) async fn mend_widgets(&self) {
+        self.kubectl_apply(&widget_crd("v2", &json!({"strategy": "None"})));
+    }
+
+    fn kubectl_apply(&self, object: &Value) {
+        let file = self.bed.folder().join("object.json");
+        std::fs::write(&file, object.to_string()).unwrap();
+        let kubectl = testbed::tools().unwrap().join("kubectl");
+        let output = Command::new(kubectl)
+            .args(["apply", "--server-side", "--force-conflicts", "-f"])
+            .arg(&file)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Lists that Meridian asked the member for.
+    pub(crate) fn lists(&self) -> usize {
+        let events = self.bed.member(CLUSTER).unwrap().audit().events();
+        events
+            .iter()
+            .filter(|event| event.verb == "list" && event.user.ends_with(":meridian") && event.resource != "namespaces")
+            .count()
+    }
+
+    /// The database takes no connection for so long.
+    pub(crate) async fn without_database(&self, time: Duration) {
+        self.bed.postgres.limit_connections(Some(0)).unwrap();
+        tokio::time::sleep(time).await;
+        self.bed.postgres.limit_connections(None).unwrap();
+        let answers = async {
+            while self.store.identity_generation().await.is_err() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(SOON, answers).await.unwrap();
+    }
+}
+
+fn widgets() -> ApiKind {
+    ApiKind::namespaced("example.org", "v1", "Widget", "widgets")
+}
+
+fn widget_crd(storage: &str, conversion: &Value) -> Value {
+    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let version = |name: &str| json!({"name": name, "served": true, "storage": name == storage, "schema": {"openAPIV3Schema": schema}});
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.org"},
+        "spec": {"group": "example.org", "scope": "Namespaced", "versions": [version("v1"), version("v2")],
+            "conversion": conversion,
+            "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"}},
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+async fn claim_of(keeper: &Keeper, cluster: &str) -> Claim {
+    claim(keeper, &format!("deliver/{cluster}")).await
+}
+
+async fn claim(keeper: &Keeper, lease: &str) -> Claim {
+    let mut terms = keeper.want(lease);
+    terms.wait_for(Option::is_some).await.unwrap().as_ref().unwrap().claim.clone()
+}
+
+/// Waits until the member's controllers have added the roles up.
+async fn granted(member: &Member) {
+    let allowed = async {
+        loop {
+            let access = member.permissions(&install::deliverable_kinds()).await.unwrap();
+            if access.iter().all(members::KindAccess::deliverable) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(SOON, allowed).await.expect("rights arrive");
+}

@@ -1,0 +1,72 @@
+//! What makes the fence of a row that is made anew rise above what is in the member.
+
+use jiff::Timestamp;
+use store::seal::EnvelopeKey;
+use store::{DecisionRow, Keeper, LeaseTimes, PlacementChange, Removal, StatusRow, Store};
+use testbed::Bed;
+
+use crate::rows::{application, claim, cluster, deployment};
+
+#[tokio::test]
+async fn plan_rises_above_a_fence_that_was_found_and_authority_outlives_the_cluster() {
+    let bed = Bed::builder().start().await.unwrap();
+    let store = Store::open(&bed.postgres.url(), 4).unwrap();
+    store.migrate().await.unwrap();
+    let keeper = Keeper::start(&bed.postgres.url(), "test".to_owned(), LeaseTimes::default()).unwrap();
+    let leader = claim(&keeper, "leader").await;
+    let held = claim(&keeper, "deliver/east").await;
+    store.cluster_take(&leader, &cluster("east")).await.unwrap();
+    let key = EnvelopeKey::from_hex(&"5a".repeat(32)).unwrap();
+    let app = store.application_take(&leader, &application("web"), &key).await.unwrap();
+    let decision = DecisionRow {
+        app,
+        decided: None,
+        generation: Some(1),
+        rebalance_done: None,
+        inserts: vec![deployment("east")],
+        changes: Vec::new(),
+        forget: Vec::new(),
+        deletes: Vec::new(),
+        reservations: None,
+    };
+    store.decision_commit(&leader, std::slice::from_ref(&decision)).await.unwrap();
+    let row = || async { store.placement_list(&[app]).await.unwrap().remove(0) };
+    let change = |row: store::PlacementRow| DecisionRow {
+        inserts: Vec::new(),
+        changes: vec![PlacementChange {
+            id: row.id,
+            target: row.target,
+            floor: row.floor,
+            surge: row.surge,
+            revision: row.revision,
+            wish: row.wish,
+        }],
+        ..decision.clone()
+    };
+
+    // Nothing is known of the object: one step. A fence was found: above it. It is passed: one step again.
+    for (found, expected) in [(None, 2), (Some(9), 10), (Some(9), 11), (Some(0), 12)] {
+        if let Some(found_epoch) = found {
+            let status = StatusRow { found_epoch, ..StatusRow::unknown(row().await.id, Timestamp::now()) };
+            store.status_set(&[(&held, &status)]).await.unwrap();
+            assert_eq!(store.status_list(&[app]).await.unwrap()[0].found_epoch, found_epoch);
+        }
+        store.decision_commit(&leader, &[change(row().await)]).await.unwrap();
+        assert_eq!(row().await.plan_epoch, expected, "found: {found:?}");
+    }
+
+    // The member leaves for good and joins again: what it holds may carry the authority.
+    bed.postgres.query("update cell set authority = 3 where name = 'east'").unwrap();
+    let forgotten = DecisionRow { inserts: Vec::new(), forget: vec![row().await.id], ..decision.clone() };
+    store.decision_commit(&leader, &[forgotten]).await.unwrap();
+    let mut leaving = cluster("east");
+    leaving.removal = Some(Removal::Orphan);
+    store.cluster_take(&leader, &leaving).await.unwrap();
+    assert!(store.cluster_forget(&leader, "east").await.unwrap());
+    store.cluster_take(&leader, &cluster("east")).await.unwrap();
+    let cells = store.cell_list().await.unwrap();
+    assert_eq!(cells.iter().map(|cell| (cell.name.as_str(), cell.authority)).collect::<Vec<_>>(), [("east", 3)]);
+
+    store.close().await;
+    keeper.release().await;
+}
