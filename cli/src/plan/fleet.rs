@@ -206,9 +206,9 @@ impl Fleet {
             let own = own.get(&(cluster.clone(), zone.clone())).copied().unwrap_or_default();
             if let Ok(cluster) = cluster.parse::<ClusterName>() {
                 let others = Amounts {
-                    cpu_milli: (held.cpu_milli - own.cpu_milli).max(0),
-                    memory_mi: (held.memory_mi - own.memory_mi).max(0),
-                    pods: (held.pods - own.pods).max(0),
+                    cpu_milli: held.cpu_milli.saturating_sub(own.cpu_milli).max(0),
+                    memory_mi: held.memory_mi.saturating_sub(own.memory_mi).max(0),
+                    pods: held.pods.saturating_sub(own.pods).max(0),
                 };
                 ledger.hold(cluster, zone.clone(), others);
             }

@@ -6,6 +6,7 @@
 
 mod act;
 mod board;
+mod bounded;
 mod capacity;
 mod cluster;
 mod contact;

@@ -7,6 +7,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use vocabulary::{ContentHash, Fence, ObjectKey, labels};
 
+use crate::bounded::bounded_message;
+
 /// The few facts of a live object that delivery needs.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Live {
@@ -83,7 +85,11 @@ impl Live {
             deleting: metadata.get("deletionTimestamp").is_some(),
             fields: render::our_fields(object).map(render::fields_hash),
             lost: Vec::new(),
-            observed: render::observe(api_version, kind, object),
+            observed: {
+                let mut observed = render::observe(api_version, kind, object);
+                observed.message = observed.message.map(bounded_message);
+                observed
+            },
         })
     }
 }

@@ -107,11 +107,15 @@ impl Store {
         Ok(touched)
     }
 
-    /// What all applications hold, by cluster and zone.
+    /// What all applications hold, by cluster and zone. A sum beyond `bigint` is the largest `bigint`: what one application
+    /// holds cannot keep the others from being read.
     pub async fn reservation_sums(&self) -> Result<Vec<ReservationRow>, StoreError> {
         let rows = sqlx::query!(
             r#"
-            SELECT cluster, zone, sum(cpu_milli)::bigint AS "cpu_milli!", sum(memory_mi)::bigint AS "memory_mi!", sum(pods)::bigint AS "pods!"
+            SELECT cluster, zone,
+              least(greatest(sum(cpu_milli), 0), 9223372036854775807)::bigint AS "cpu_milli!",
+              least(greatest(sum(memory_mi), 0), 9223372036854775807)::bigint AS "memory_mi!",
+              least(greatest(sum(pods), 0), 9223372036854775807)::bigint AS "pods!"
             FROM reservation GROUP BY cluster, zone ORDER BY cluster, zone"#
         )
         .fetch_all(&self.pool)

@@ -184,3 +184,24 @@ pub struct Shape {
     /// Nodes in the group.
     pub nodes: i32,
 }
+impl Amounts {
+    /// Largest CPU, in thousandths of a core, that one pod or node counts for: a million cores.
+    ///
+    /// # Guarantees
+    /// `i32::MAX` pods of this size, and of [`Amounts::MEMORY_MI_MAX`], fit into an `i64`.
+    pub const CPU_MILLI_MAX: i64 = 1_000_000_000;
+    /// Largest memory, in MiB, that one pod or node counts for: one PiB.
+    pub const MEMORY_MI_MAX: i64 = 1 << 30;
+
+    /// Adds an amount a number of times; a negative number subtracts. The result stays at the limits of `i64`.
+    #[must_use]
+    pub fn plus_times(self, more: Self, times: i64) -> Self {
+        let sum = |sum: i64, more: i64| sum.saturating_add(more.saturating_mul(times));
+        Self {
+            cpu_milli: sum(self.cpu_milli, more.cpu_milli),
+            memory_mi: sum(self.memory_mi, more.memory_mi),
+            pods: sum(self.pods, more.pods),
+        }
+    }
+}
+

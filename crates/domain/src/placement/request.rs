@@ -149,9 +149,7 @@ impl Ledger {
     /// Adds to what is held in a zone of a cluster.
     pub fn hold(&mut self, cluster: ClusterName, zone: String, amounts: Amounts) {
         let sum = self.0.entry((cluster, zone)).or_default();
-        sum.cpu_milli += amounts.cpu_milli;
-        sum.memory_mi += amounts.memory_mi;
-        sum.pods += amounts.pods;
+        *sum = sum.plus_times(amounts, 1);
     }
 
     pub(crate) fn held(&self, cluster: &ClusterName, zone: &str) -> Amounts {

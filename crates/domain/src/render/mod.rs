@@ -4,6 +4,7 @@
 //! Values go in and come out as [`serde_json::Value`], so fields unknown here survive.
 
 mod blueprint;
+mod bounds;
 mod checks;
 mod differs;
 mod fields;
