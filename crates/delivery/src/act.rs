@@ -1,7 +1,7 @@
 //! Carries one step out in the member and writes down what became of it.
 
 use crds::application::v1alpha1::{AdoptPolicy, DriftPolicy};
-use domain::render::{self, RenderInput};
+use domain::render::{self, RenderInput, Rendered};
 use domain::topology::{CellFacts, Topology};
 use jiff::Timestamp;
 use members::{ApiKind, ApplyOptions, MemberError, Preconditions};
@@ -10,9 +10,10 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Instant;
 use store::{ObjectState, PlacementId, StatusRow, Wish};
-use vocabulary::{CellName, ContentHash, Fence, labels};
+use vocabulary::{CellName, Fence, labels};
 
 use crate::board::{Entry, object_id};
+use crate::denied;
 use crate::failure::{ActError, Outlook, after_failure};
 use crate::live::Live;
 use crate::revisions::AppFacts;
@@ -70,11 +71,11 @@ async fn attempt(session: &Session, entry: &Entry, live: Option<&Live>) -> Resul
     let cell = cell_of(&fleet.topology, entry)?;
     let fence = session.fence(entry);
     let app = session.revisions().app(entry.row.app).await?;
-    let rendered = if entry.row.wish == Wish::Present {
+    let (rendered, adopt) = if entry.row.wish == Wish::Present {
         let revision = session.revisions().revision(entry.row.app, &app.key, &entry.row.revision).await?;
-        Some(render_entry(session, entry, &app, &revision, cell, fence)?)
+        (Some(render_entry(session, entry, &app, &revision, cell, fence)?), adopt_policy(entry, &app, &revision))
     } else {
-        None
+        (None, AdoptPolicy::Never)
     };
     let enforce = app.intent.drift == DriftPolicy::Enforce;
     let keep = render::is_never_deleted(&entry.row.object);
@@ -88,9 +89,17 @@ async fn attempt(session: &Session, entry: &Entry, live: Option<&Live>) -> Resul
             ..entry.status.clone()
         })),
         Step::Apply { first } => {
-            let Some(rendered) = rendered else { return Ok(None) };
-            Box::pin(apply(session, entry, &app, &rendered.object, rendered.hash, first)).await.map(Some)
+            let Some(mut rendered) = rendered else { return Ok(None) };
+            denied::refuse_write(&fleet.topology, entry)?;
+            rendered.object["metadata"]["annotations"][labels::INSTALLATION] = session.installation().into();
+            Box::pin(apply(session, entry, &app, adopt, &rendered, first)).await.map(Some)
         }
+        Step::Delete { .. } | Step::Release { .. } if denied::left_alone(entry).is_some() => Ok(Some(StatusRow {
+            state: ObjectState::Released,
+            message: denied::left_alone(entry),
+            changed_at: Timestamp::now(),
+            ..entry.status.clone()
+        })),
         Step::Delete { uid } => {
             let kind = session.kind(&entry.row.object)?;
             let object = &entry.row.object;
@@ -107,6 +116,22 @@ async fn attempt(session: &Session, entry: &Entry, live: Option<&Live>) -> Resul
             Ok(Some(after_leaving(entry, result, ObjectState::Released)?))
         }
     }
+}
+
+/// What happens when the object is already there. A service account is a right: it is taken over only where its own component
+/// asks for it, not because it looks the same.
+fn adopt_policy(entry: &Entry, app: &AppFacts, revision: &StoredRevision) -> AdoptPolicy {
+    let own = revision.blueprint.components.iter().find(|component| component.name == entry.row.component);
+    let own = own.and_then(|component| component.adopt);
+    match own {
+        _ if !is_service_account(entry) => own.unwrap_or(app.intent.adopt),
+        Some(AdoptPolicy::Always) => AdoptPolicy::Always,
+        _ => AdoptPolicy::Never,
+    }
+}
+
+fn is_service_account(entry: &Entry) -> bool {
+    entry.row.object.kind == "ServiceAccount" && entry.row.object.group().is_empty()
 }
 
 fn cell_of<'a>(topology: &'a Topology, entry: &Entry) -> Result<&'a CellFacts, ActError> {
@@ -146,24 +171,25 @@ async fn apply(
     session: &Session,
     entry: &Entry,
     app: &AppFacts,
-    object: &Value,
-    hash: ContentHash,
+    adopt: AdoptPolicy,
+    rendered: &Rendered,
     first: bool,
 ) -> Result<StatusRow, ActError> {
+    let (object, hash) = (&rendered.object, rendered.hash);
     let kind = session.kind(&entry.row.object)?;
     let key = &entry.row.object;
     let options = ApplyOptions { force: true, ..ApplyOptions::default() };
     let apply =
         |options| measured(session, "apply", session.member().apply(&kind, &key.namespace, &key.name, object, options));
     let stored = if first {
-        session.ensure_namespace(&key.namespace).await?;
+        session.ensure_namespace(&key.namespace, &app.intent.pod_security).await?;
         match apply(ApplyOptions { absent: true, ..options }).await {
             // Something is there, or it cannot be applied in this way: looked at, and applied as usual if it may be.
             Err(
                 error @ (MemberError::Conflict { .. } | MemberError::NotFound { .. } | MemberError::Invalid { .. }),
             ) => {
                 session.delivery().metrics.failed.get_or_create(&session.failure(error.kind())).inc();
-                adopt_or_refuse(session, entry, app, object, &kind).await?;
+                adopt_or_refuse(session, entry, app, adopt, object, &kind).await?;
                 apply(options).await?
             }
             outcome => outcome?,
@@ -193,6 +219,7 @@ async fn adopt_or_refuse(
     session: &Session,
     entry: &Entry,
     app: &AppFacts,
+    adopt: AdoptPolicy,
     object: &Value,
     kind: &ApiKind,
 ) -> Result<(), ActError> {
@@ -203,12 +230,20 @@ async fn adopt_or_refuse(
         Err(error) => return Err(error.into()),
     };
     let label = |name: &str| there["metadata"]["labels"].get(name).and_then(Value::as_str);
-    if label(labels::MANAGED).is_some() && label(labels::APP) == Some(app.key.name.as_str()) {
+    let made_by = there["metadata"]["annotations"].get(labels::INSTALLATION).and_then(Value::as_str);
+    let other = made_by.filter(|made_by| *made_by != session.installation());
+    if other.is_none() && label(labels::MANAGED).is_some() && label(labels::APP) == Some(app.key.name.as_str()) {
         return Ok(());
     }
-    let owner = owner_of(&there);
-    match app.intent.adopt {
+    let owner = match other {
+        Some(other) => format!("{} of the Meridian installation {other}", owner_of(&there)),
+        None => owner_of(&there),
+    };
+    match adopt {
         AdoptPolicy::Always => Ok(()),
+        _ if is_service_account(entry) => Err(ActError::Refused(format!(
+            "{key} is already there and belongs to {owner}; a service account is taken over only where its component says adopt: Always"
+        ))),
         AdoptPolicy::Never => Err(ActError::Refused(format!(
             "{key} is already there and belongs to {owner}; rename the component, remove the object, or set spec.adopt to IfIdentical or Always"
         ))),

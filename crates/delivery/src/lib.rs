@@ -10,6 +10,7 @@ mod bounded;
 mod capacity;
 mod cluster;
 mod contact;
+mod denied;
 mod failure;
 mod fleet;
 mod follow;

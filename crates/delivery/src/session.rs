@@ -49,6 +49,7 @@ struct Inner {
     member: Member,
     contact: ArcSwap<Contact>,
     generation: u32,
+    installation: String,
     fleet: ArcSwap<FleetView>,
     board: Mutex<Board>,
     queue: Queue<PlacementId>,
@@ -67,6 +68,7 @@ impl Session {
     ) -> Result<Self, StoreError> {
         let _reader = Arc::clone(&delivery.readers).acquire_owned().await;
         let generation = delivery.store.identity_generation().await?;
+        let installation = delivery.store.identity_installation().await?.to_string();
         let session = Self(Arc::new(Inner {
             delivery,
             cluster,
@@ -75,6 +77,7 @@ impl Session {
             member,
             contact: ArcSwap::from_pointee(contact),
             generation,
+            installation,
             fleet: ArcSwap::from_pointee(FleetView::default()),
             board: Mutex::default(),
             queue: Queue::default(),
@@ -97,6 +100,11 @@ impl Session {
 
     pub(crate) fn claim(&self) -> &Claim {
         &self.0.claim
+    }
+
+    /// Identity of this installation of Meridian.
+    pub(crate) fn installation(&self) -> &str {
+        &self.0.installation
     }
 
     /// What the member serves and lets us do, as last read.
@@ -168,11 +176,16 @@ impl Session {
         })
     }
 
-    pub(crate) async fn ensure_namespace(&self, namespace: &str) -> Result<(), MemberError> {
+    /// Makes a missing namespace with the pod-security labels of the hub's.
+    pub(crate) async fn ensure_namespace(
+        &self,
+        namespace: &str,
+        pod_security: &BTreeMap<String, String>,
+    ) -> Result<(), MemberError> {
         let known =
             |session: &Self| session.0.namespaces.lock().unwrap_or_else(PoisonError::into_inner).contains(namespace);
         if !known(self) {
-            self.member().ensure_namespace(namespace).await?;
+            self.member().ensure_namespace(namespace, pod_security).await?;
             self.0.namespaces.lock().unwrap_or_else(PoisonError::into_inner).insert(namespace.to_owned());
         }
         Ok(())

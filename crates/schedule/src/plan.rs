@@ -175,6 +175,7 @@ fn numbers(
         spec: &facts.intent.placement,
         pod: divided.map(|component| component.pod).unwrap_or_default(),
         kinds: &blueprint.kinds,
+        accounts: &blueprint.accounts,
     };
     let directives: Vec<Directive> = world
         .directives

@@ -17,6 +17,13 @@ pub const FENCE: &str = "fleet.meridian.io/fence";
 /// Annotation: set to the fence value in the write that precedes a delete.
 pub const DELETE_FENCE: &str = "fleet.meridian.io/delete-fence";
 
+/// Annotation: the installation of Meridian that delivered an object, or that a member belongs to.
+pub const INSTALLATION: &str = "fleet.meridian.io/installation";
+/// Label: a pod in `meridian-system` of a member that holds room for a migration.
+pub const PLACEHOLDER: &str = "fleet.meridian.io/placeholder";
+/// What the keys of pod-security labels begin with. A namespace made in a member has those of the hub's namespace.
+pub const POD_SECURITY: &str = "pod-security.kubernetes.io/";
+
 /// Derived topology label: region of a cell.
 pub const REGION: &str = "fleet.meridian.io/region";
 /// Derived topology label: zone of a cell.

@@ -22,6 +22,7 @@ struct Inputs<'a> {
     spec: &'a PlacementSpec,
     pod: Amounts,
     kinds: &'a BTreeSet<String>,
+    accounts: &'a BTreeSet<String>,
     cells: Vec<&'a CellFacts>,
     clusters: Vec<ClusterFacts>,
     directives: Vec<&'a Directive>,
@@ -40,6 +41,7 @@ pub fn input_hash(request: &Request<'_>, topology: &Topology, directives: &[Dire
         spec: request.spec,
         pod: request.pod,
         kinds: request.kinds,
+        accounts: request.accounts,
         cells: topology.cells.values().collect(),
         clusters: topology
             .clusters

@@ -25,6 +25,8 @@ pub struct Request<'a> {
     pub pod: Amounts,
     /// Kinds a cluster must permit.
     pub kinds: &'a BTreeSet<String>,
+    /// Service accounts, no components of the Application, that a cluster must allow.
+    pub accounts: &'a BTreeSet<String>,
 }
 
 /// What a directive speaks of.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use vocabulary::{AppKey, ContentHash};
 
 use super::bounds::{self, Growth, REPLICAS_MAX, SIZE_MAX};
-use super::checks::{ServiceAccounts, name_problem, result_problems, scales};
+use super::checks::{ServiceAccounts, foreign_accounts, name_problem, result_problems, scales};
 use super::fields::canonical_hash;
 use super::kinds::{self, Scopes};
 use super::overrides;
@@ -180,6 +180,7 @@ impl Draft {
             kind,
             object_name,
             workload: pods.is_some(),
+            adopt: component.adopt,
             pod,
             replicas,
             template: template.clone(),
@@ -224,9 +225,9 @@ impl Draft {
         let mut say = |field: String, message: String| found.push(Problem { field, message });
         let mut objects: BTreeMap<(&str, &str, &str), &str> = BTreeMap::new();
         let divided = self.divided();
-        let plans: Vec<ComponentPlan> = self.known().map(|(_, plan)| plan.clone()).collect();
-        let accounts = ServiceAccounts::declared(&plans);
         for (i, plan) in self.known() {
+            // Which cluster allows an account of a template is for placement to say.
+            let accounts = ServiceAccounts::rendered(&plan.template, plan, &BTreeMap::new());
             let place = format!("spec.components[{i}]");
             let object = (kinds::group(&plan.api_version), plan.kind.as_str(), plan.object_name.as_str());
             if let Some(other) = objects.get(&object) {
@@ -310,7 +311,6 @@ impl Draft {
 
     fn check_overrides(&mut self, components: &[Component], rules: &[OverrideRule]) {
         let plans: Vec<ComponentPlan> = self.known().map(|(_, plan)| plan.clone()).collect();
-        let accounts = ServiceAccounts::declared(&plans);
         let workload = self.divided().map(|(_, plan)| plan.clone());
         if let Some(message) = bounds::changes_problem(rules) {
             self.say("spec.overrides".to_owned(), message);
@@ -333,6 +333,7 @@ impl Draft {
                     continue;
                 }
                 let Some(plan) = plans.iter().find(|plan| plan.name == patch.component) else { continue };
+                let accounts = ServiceAccounts::beside(&plans, plan);
                 let object = results.entry(plan.name.as_str()).or_insert_with(|| plan.template.clone());
                 let before = result_problems(plan, object, &accounts);
                 if let Err(message) = overrides::apply(plan, patch, object, growths.entry(&plan.name).or_default()) {
@@ -360,8 +361,9 @@ impl Draft {
         let components_planned: Vec<ComponentPlan> = self.plans.into_iter().flatten().collect();
         let divided = components_planned.iter().position(|plan| plan.scope == Scope::Divided);
         let kinds = components_planned.iter().map(|plan| kinds::full_kind(&plan.api_version, &plan.kind)).collect();
+        let accounts = foreign_accounts(&components_planned);
         let revision = revision(components, rules, divided);
-        Ok(Blueprint { components: components_planned, divided, kinds, revision })
+        Ok(Blueprint { components: components_planned, divided, kinds, accounts, revision })
     }
 }
 
