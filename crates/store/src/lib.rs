@@ -34,7 +34,7 @@ mod write;
 pub use application::{ApplicationRow, ApplicationTaken, InMotion, Removal};
 pub use cell::{CellRow, CellTaken};
 pub use cluster::{ClusterRow, ClusterStatusRow, ClusterTaken, RECOVERING};
-pub use credential::{Credential, CredentialLife};
+pub use credential::{ConnectionText, Credential, CredentialLife};
 pub use decision::{DecisionRow, PlacementChange, PlacementInsert, ReservationRow};
 pub use delete_window::DeleteWindow;
 pub use directive::DirectiveRow;

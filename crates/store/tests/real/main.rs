@@ -4,6 +4,7 @@
 
 mod amounts;
 mod application;
+mod credential;
 mod lease;
 mod refused;
 mod rows;
