@@ -32,7 +32,7 @@ const ON_PURPOSE: [&str; 6] = [
     // A Cell that goes: all that its cluster holds is looked through.
     "UPDATE cell c SET spec = NULL",
     // Sums over the fleet.
-    "SELECT cluster, zone, sum(cpu_milli)",
+    "SELECT cluster, zone, least(greatest(sum(cpu_milli), 0)",
     "SELECT cluster, count(*)",
     "SELECT cluster, count(DISTINCT app)",
 ];
