@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crds::{Application, Cell, Cluster, PlacementPolicy};
 use futures::StreamExt;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{ListParams, Patch, PatchParams, ValidationDirective};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::WatchStreamExt;
@@ -16,7 +17,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::args::Global;
-use vocabulary::chain;
+use members::install::Owner;
+use vocabulary::{HUB_RECORD, SYSTEM_NAMESPACE, chain};
 
 use crate::failure::Failure;
 
@@ -97,6 +99,16 @@ impl Hub {
         call(&what, self.apps(namespace).get_opt(name))
             .await?
             .ok_or_else(|| Failure::NotFound(format!("{what}: not found; `meridian app list -A` shows all")))
+    }
+
+    /// The installation of Meridian that a member joins under a name. Its operator publishes the identity of its database.
+    pub(crate) async fn owner(&self, cluster: &str) -> Result<Owner, Failure> {
+        let maps: Api<ConfigMap> = Api::namespaced(self.client(), SYSTEM_NAMESPACE);
+        let published = call("the hub's installation", maps.get_opt(HUB_RECORD)).await?;
+        let namespaces: Api<Namespace> = Api::all(self.client());
+        let hub = call("namespace kube-system of the hub", namespaces.get("kube-system")).await?;
+        let installation = published.and_then(|map| map.data?.remove("installation")).unwrap_or_default();
+        Ok(Owner { installation, hub: hub.metadata.uid.unwrap_or_default(), cluster: cluster.to_owned() })
     }
 
     /// All clusters, by name.

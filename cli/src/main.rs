@@ -7,6 +7,7 @@ mod documents;
 mod failure;
 mod hub;
 mod intake;
+mod mask;
 mod output;
 mod plan;
 mod progress;

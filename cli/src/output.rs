@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::failure::Failure;
+use crate::mask::mask_secrets;
 
 /// Forms of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -102,11 +103,16 @@ pub(crate) fn indent(text: &str) -> String {
     text.lines().fold(String::new(), |all, line| if line.is_empty() { all + "\n" } else { all + "  " + line + "\n" })
 }
 
-/// JSON or YAML of a value; nothing for the forms that need a table.
+/// JSON or YAML of a value, contents of Secrets masked; nothing for the forms that need a table.
 pub(crate) fn structured<T: Serialize>(format: Format, value: &T) -> Result<Option<String>, Failure> {
+    let masked = || {
+        let mut value = serde_json::to_value(value).map_err(|error| Failure::Failed(error.to_string()))?;
+        mask_secrets(&mut value);
+        Ok(value)
+    };
     match format {
-        Format::Json => Ok(Some(json(value)?)),
-        Format::Yaml => Ok(Some(yaml(value)?)),
+        Format::Json => Ok(Some(json(&masked()?)?)),
+        Format::Yaml => Ok(Some(yaml(&masked()?)?)),
         Format::Table | Format::Wide | Format::Name => Ok(None),
     }
 }

@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 use jiff::Timestamp;
 
 use crate::failure::Failure;
+use crate::mask::printable;
 
 /// Tells steps as they happen.
 #[derive(Debug, Clone, Copy)]
@@ -84,6 +85,7 @@ impl Progress {
 }
 
 fn format_line(style: Progress, now: Timestamp, mark: &str, color: &str, text: &str) -> String {
+    let text = printable(text);
     let mark = if style.color { format!("\x1b[{color}m{mark}\x1b[0m") } else { mark.to_owned() };
     if style.terminal {
         format!("{mark} {text}")

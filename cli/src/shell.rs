@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::args::Cli;
 use crate::failure::Failure;
+use crate::mask::printable;
 use crate::output::{self, Format};
 
 /// Parses the command line, or ends the process with the usage and exit code 2.
@@ -43,9 +44,9 @@ pub(crate) fn version(format: Format) -> Result<(), Failure> {
     emit(&text)
 }
 
-/// Writes data to standard output. A reader that went away, such as `head`, is not an error.
+/// Writes data to standard output, control characters made visible. A reader that went away, such as `head`, is not an error.
 pub(crate) fn emit(text: &str) -> Result<(), Failure> {
-    print(text.as_bytes())
+    print(printable(text).as_bytes())
 }
 
 /// What a command that changed something leaves on standard output: programs get the facts, people have read the steps.
@@ -53,8 +54,7 @@ pub(crate) fn outcome<T: Serialize>(format: Format, name: &str, facts: &T) -> Re
     match format {
         Format::Table | Format::Wide => Ok(()),
         Format::Name => emit(&format!("{name}\n")),
-        Format::Json => emit(&output::json(facts)?),
-        Format::Yaml => emit(&output::yaml(facts)?),
+        Format::Json | Format::Yaml => emit(&output::structured(format, facts)?.unwrap_or_default()),
     }
 }
 

@@ -4,6 +4,7 @@ use base64::Engine;
 use crds::cluster::v1alpha1::Connection;
 use members::{ConfigPart, Limits, MemberConfig, MemberError};
 use secrecy::SecretString;
+use store::ConnectionText;
 use vocabulary::ClusterName;
 
 /// What a member is connected with, or which field is wrong and what to do.
@@ -22,6 +23,11 @@ pub(crate) fn config(name: &ClusterName, connection: &Connection, token: SecretS
         token,
         limits: Limits::default(),
     })
+}
+
+/// The connection as credentials are sealed with it.
+pub(crate) fn text(connection: &Connection) -> ConnectionText {
+    ConnectionText(serde_json::json!(connection).to_string())
 }
 
 /// Whether a member can be connected with this, or which field is wrong and what to do.

@@ -1,15 +1,19 @@
 //! Renews member credentials when four fifths of their life are over.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crds::ClusterSpec;
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use members::Registry;
 use store::seal::EnvelopeKey;
-use store::{Claim, Credential, CredentialLife, Hint, Hints, Store, StoreError};
+use store::{Claim, ConnectionText, Credential, CredentialLife, Hint, Hints, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use vocabulary::ClusterName;
+
+use crate::connection;
 
 /// Life that is asked for; what the member grants is taken.
 const LIFE: Duration = Duration::from_hours(7 * 24);
@@ -27,8 +31,11 @@ pub(crate) struct Credentials {
     pub(crate) look_again: Duration,
 }
 
-/// Four fifths of its life are over.
+/// Four fifths of its life are over, or it is not bound to its connection yet.
 fn is_due(life: &CredentialLife, now: Timestamp) -> bool {
+    if life.unbound {
+        return true;
+    }
     let whole = life.expires_at.duration_since(life.issued_at).as_secs();
     now.duration_since(life.issued_at).as_secs() >= whole / 5 * 4
 }
@@ -65,6 +72,7 @@ impl Credentials {
         let Some(member) = cluster.parse::<ClusterName>().ok().and_then(|name| self.registry.get(&name)) else {
             return Ok(());
         };
+        let Some(connection) = self.connection_of(cluster).await? else { return Ok(()) };
         let issued_at = Timestamp::now();
         let issued = match member.request_token(LIFE).await {
             Ok(issued) => issued,
@@ -74,10 +82,23 @@ impl Credentials {
             }
         };
         let renewed = Credential { token: issued.token, issued_at, expires_at: issued.expires_at };
-        self.store.credential_set(claim, cluster, &renewed, &self.key).await?;
+        if !self.store.credential_renew(claim, life, &connection, &renewed, &self.key).await? {
+            tracing::info!(cluster, "another credential was handed over meanwhile; the renewed one is dropped");
+            return Ok(());
+        }
         tracing::info!(cluster, expires_at = %renewed.expires_at, "credential renewed");
         self.hints.send(Hint::Connection(cluster.to_owned()));
         Ok(())
+    }
+
+    /// The connection that the cluster's credential is for; nothing where it declares another one than that.
+    async fn connection_of(&self, cluster: &str) -> Result<Option<ConnectionText>, StoreError> {
+        let Some(row) = self.store.cluster_get(cluster).await? else { return Ok(None) };
+        let Ok(spec) = serde_json::from_value::<ClusterSpec>(row.taken.spec) else { return Ok(None) };
+        let declared = connection::text(&spec.connection);
+        let wanted = HashMap::from([(cluster, declared.clone())]);
+        let opened = self.store.credential_get_many(&wanted, &self.key).await?.remove(cluster);
+        Ok(opened.is_some_and(|opened| opened.is_ok()).then_some(declared))
     }
 }
 
@@ -88,7 +109,8 @@ mod tests {
     #[test]
     fn a_credential_is_due_when_four_fifths_of_its_life_are_over() {
         let at = |seconds: i64| Timestamp::from_second(1_000_000 + seconds).unwrap();
-        let life = CredentialLife { cluster: "a".to_owned(), issued_at: at(0), expires_at: at(1000) };
+        let life = CredentialLife { cluster: "a".to_owned(), issued_at: at(0), expires_at: at(1000), unbound: false };
+        assert!(is_due(&CredentialLife { unbound: true, ..life.clone() }, at(0)));
         for (now, due) in [(0, false), (799, false), (800, true), (1000, true), (5000, true)] {
             assert_eq!(is_due(&life, at(now)), due, "after {now} s of 1000");
         }

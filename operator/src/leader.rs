@@ -8,6 +8,7 @@ use domain::stored_revision::StoredRevision;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::DeserializeGuard;
 use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::watcher;
 use kube::{Api, Client};
 use runtime::supervise::Supervisor;
 use schedule::{Schedule, ScheduleMetrics, ScheduleTimes};
@@ -15,11 +16,11 @@ use store::seal::EnvelopeKey;
 use store::{Claim, Hints, ParsedRevisions, Store, Term};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use vocabulary::SYSTEM_NAMESPACE;
+use vocabulary::{SYSTEM_NAMESPACE, labels};
 
 use crate::credentials::Credentials;
-use crate::hub::{follow, goes_on, read_identity};
-use crate::intake::{HubView, Intake, IntakeMetrics, Refusals};
+use crate::hub::{follow, follow_selected, goes_on, publish_installation, read_identity};
+use crate::intake::{HubView, Intake, IntakeMetrics, PodSecurity, Refusals};
 use crate::names::Names;
 use crate::project::{Fleet, Project};
 
@@ -103,7 +104,12 @@ impl Leader {
         supervisor
             .spawn("clusters", follow(clusters, view.clusters.clone(), view.changed_clusters.clone(), token.clone()));
         supervisor.spawn("cells", follow(cells, view.cells.clone(), view.changed_cells.clone(), token.clone()));
-        supervisor.spawn("secrets", follow(secrets, view.secrets.clone(), view.changed_secrets.clone(), token.clone()));
+        // Other Secrets of the namespace, the envelope key and the database's URL among them, are none of its business.
+        let handed_over = watcher::Config::default().labels(labels::CREDENTIAL_FOR);
+        supervisor.spawn(
+            "secrets",
+            follow_selected(secrets, handed_over, view.secrets.clone(), view.changed_secrets.clone(), token.clone()),
+        );
         let names = Names::default();
         let project = Project {
             hub: hub.clone(),
@@ -113,10 +119,7 @@ impl Leader {
             fleet: Fleet::default(),
             hints: self.hints.clone(),
             refusals: refusals.clone(),
-            recorder: Recorder::new(
-                hub.clone(),
-                Reporter { controller: "meridian".to_owned(), instance: Some(self.identity.clone()) },
-            ),
+            recorder: self.recorder(),
             look_again: self.schedule_times.look_again,
             stale_after: self.schedule_times.stale_after,
         };
@@ -125,6 +128,12 @@ impl Leader {
         if let Err(end) = supervisor.run().await {
             tracing::warn!(%end, "the term ends early");
         }
+    }
+
+    /// Writes events in the name of this process.
+    fn recorder(&self) -> Recorder {
+        let instance = Some(self.identity.clone());
+        Recorder::new(self.hub.clone(), Reporter { controller: "meridian".to_owned(), instance })
     }
 
     /// Intake begins when the hub has said which one it is; until then delivery of what was accepted goes on.
@@ -145,6 +154,12 @@ impl Leader {
             }
             tokio::select! { () = token.cancelled() => return Ok(()), () = tokio::time::sleep(AGAIN) => {} }
         };
+        // Nothing waits for it, and a hub that refuses it is served all the same.
+        let published = publish_installation(&self.hub, &self.store.identity_installation().await?.to_string()).await;
+        if let Err(error) = published {
+            tracing::warn!(error = vocabulary::chain(&error), "members that join now do not learn whose they are");
+        }
+        let recorder = self.recorder();
         let intake = Intake {
             hub: self.hub,
             hub_uid,
@@ -155,6 +170,8 @@ impl Leader {
             claim,
             hints: self.hints,
             refusals,
+            pod_security: PodSecurity::default(),
+            recorder,
             metrics: self.intake_metrics,
         };
         intake.run(token).await

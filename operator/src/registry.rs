@@ -1,6 +1,6 @@
 //! Feeds the registry of members from cluster and credential rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use crds::cluster::v1alpha1::Connection;
 use jiff::Timestamp;
 use members::{Member, Registry, Unusable};
 use secrecy::{ExposeSecret, SecretString};
-use store::seal::EnvelopeKey;
-use store::{Hint, Hints, Store, StoreError};
+use store::seal::{EnvelopeKey, SealError};
+use store::{ConnectionText, Hint, Hints, Store, StoreError};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use vocabulary::ClusterName;
@@ -86,13 +86,25 @@ impl Feeder {
                 news.push((name, spec.connection, row.member_uid));
             }
         }
-        let names: Vec<&str> = news.iter().map(|(name, ..)| name.as_str()).collect();
-        let mut credentials = self.store.credential_get_many(&names, &self.key).await?;
+        let wanted: HashMap<&str, ConnectionText> =
+            news.iter().map(|(name, declared, _)| (name.as_str(), connection::text(declared))).collect();
+        let mut credentials = self.store.credential_get_many(&wanted, &self.key).await?;
         for (name, connection, member_uid) in news {
             let same = same(known, &name, &connection, &member_uid);
             let credential = match credentials.remove(name.as_str()) {
                 Some(Ok(credential)) => credential,
                 None => continue,
+                Some(Err(StoreError::Seal(SealError::DoesNotOpen(_)))) => {
+                    // Nothing goes through the connection of before either: it is not what is declared.
+                    self.registry.remove(&name);
+                    known.remove(&name);
+                    let why = format!(
+                        "its credential was handed over for another connection than spec.connection declares ({}); put that back, or run `meridian cluster update-credential {name}` to hand over one for it",
+                        connection.server
+                    );
+                    unusable.insert(name, Unusable::OtherConnection(why));
+                    continue;
+                }
                 Some(Err(error)) => {
                     let why = format!(
                         "its credential cannot be used: {}; start Meridian with the envelope key it was sealed under, or run `meridian cluster update-credential {name}`",

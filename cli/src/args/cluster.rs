@@ -49,6 +49,8 @@ pub(crate) enum ClusterCommand {
     /// Take a cluster out of the fleet
     #[command(visible_alias = "rm")]
     Remove(RemoveArgs),
+    /// Take away what `join` installed in a cluster that is no longer in the fleet
+    Uninstall(UninstallArgs),
     /// Put another cluster under a name that is taken
     Replace(ReplaceArgs),
     /// Hand over a fresh credential for a cluster
@@ -64,7 +66,7 @@ pub(crate) enum ClusterCommand {
         #[command(flatten)]
         output: OutputFlag,
     },
-    /// What a member grants us against what is needed; without CLUSTER, the rights of profiles as YAML
+    /// What a member grants us against what is needed; without CLUSTER, what join installs as YAML
     Permissions(PermissionsArgs),
 }
 
@@ -80,7 +82,7 @@ pub(crate) struct PermissionsArgs {
     /// Context of the member in that kubeconfig [default: its current context]
     #[arg(long, value_name = "NAME", requires = "name")]
     pub(crate) context: Option<String>,
-    /// Profiles to print [default: all]
+    /// Profiles whose roles alone are printed [default: everything that join installs]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PROFILE")]
     pub(crate) profile: Vec<ProfileArg>,
     /// A kind that is to be delivered too, such as apps/v1/Deployment; repeat for more
@@ -198,6 +200,12 @@ pub(crate) struct RemoveArgs {
     /// The cluster is no more: forget it with all that was placed there. Refused while it answers
     #[arg(long, conflicts_with = "delete_workloads")]
     pub(crate) gone: bool,
+    /// Kubeconfig of the member, with administrator rights there: what join installed is taken away too
+    #[arg(long, value_name = "FILE", conflicts_with = "gone")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Context of the member in that kubeconfig [default: its current context]
+    #[arg(long, value_name = "NAME", requires = "kubeconfig")]
+    pub(crate) context: Option<String>,
     #[command(flatten)]
     pub(crate) consent: ConsentFlags,
     /// Longest time to wait until the cluster is gone; 0s does not wait
@@ -207,10 +215,27 @@ pub(crate) struct RemoveArgs {
     pub(crate) output: OutputFlag,
 }
 
+impl RemoveArgs {
+    /// How the member is reached.
+    pub(crate) fn member(&self) -> Option<MemberFlags> {
+        self.kubeconfig.clone().map(|kubeconfig| MemberFlags { kubeconfig, context: self.context.clone() })
+    }
+}
+
+/// `meridian cluster uninstall`
+#[derive(Debug, Args)]
+pub(crate) struct UninstallArgs {
+    #[command(flatten)]
+    pub(crate) member: MemberFlags,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
 /// A profile, as typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ProfileArg {
-    /// Read nodes, namespaces, pods and workloads
+    /// Read nodes, namespaces and pods
     Observe,
     /// Write the workload kinds Meridian delivers
     Deploy,

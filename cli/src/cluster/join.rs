@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use crds::Cluster;
+use crds::cluster::v1alpha1::Connection;
 use crds::condition;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -51,7 +52,7 @@ pub(super) fn profile_of(profile: crds::cluster::v1alpha1::Profile) -> Profile {
 pub(crate) struct Met {
     pub(crate) access: AdminAccess,
     version: String,
-    uid: String,
+    pub(crate) uid: String,
 }
 
 /// Refuses a kubeconfig that leads to another cluster than the one that joined under the name.
@@ -158,7 +159,14 @@ pub(super) async fn update_credential(
     let met = meet(member, progress).await?;
     is_the_cluster(&cluster, &met)?;
     let delivers = cluster.spec.profiles.iter().any(|known| profile_of(*known) == Profile::Deploy);
-    hand_over(name, &met.access, delivers, hub, progress).await?;
+    let declared = &cluster.spec.connection;
+    if declared.server != met.access.server {
+        progress.warn(format!(
+            "the hub will use the credential at {}, as spec.connection of the Cluster says; your kubeconfig reaches the member at {}",
+            declared.server, met.access.server
+        ));
+    }
+    hand_over(name, &met.access, declared, delivers, hub, progress).await?;
     let waited = wait_ready(name, hub, wait, cluster.metadata.generation, delivers, progress).await;
     outcome_of(&hub.cluster(name.as_str()).await?, format)?;
     waited
@@ -225,6 +233,9 @@ impl Entry<'_> {
         let params = PatchParams { dry_run, ..PatchParams::apply(MANAGER).force() };
         let params = PatchParams { field_validation: Some(kube::api::ValidationDirective::Strict), ..params };
         let api = hub.clusters();
+        let refused = |error: install::InstallError| Failure::Refused(format!("cluster {name}: {}", chain(&error)));
+        let owner = hub.owner(name.as_str()).await?;
+        install::refuse_other_owner(&met.access.client, &owner).await.map_err(refused)?;
         if dry_run {
             let would_be =
                 call(&format!("cluster {name}"), api.patch(name.as_str(), &params, &Patch::Apply(&object))).await?;
@@ -238,9 +249,8 @@ impl Entry<'_> {
             ));
             return outcome_of(&would_be, format);
         }
-        let report = install::apply(&met.access.client, &self.installation)
-            .await
-            .map_err(|error| Failure::Refused(format!("cluster {name}: {}", chain(&error))))?;
+        let report =
+            install::apply(&met.access.client, &self.installation.clone().owned_by(owner)).await.map_err(refused)?;
         let changed =
             report.objects.iter().filter(|(_, change)| !matches!(change, Change::Unchanged | Change::Absent)).count();
         progress.done(format!("installed the fence policy and the roles of {profiles} ({changed} objects changed)"));
@@ -248,7 +258,7 @@ impl Entry<'_> {
             call(&format!("cluster {name}"), api.patch(name.as_str(), &params, &Patch::Apply(&object))).await?;
         progress.done(format!("entered cluster {name} into the fleet"));
         let delivers = self.installation.profiles().contains(&Profile::Deploy);
-        hand_over(name, &met.access, delivers, hub, progress).await?;
+        hand_over(name, &met.access, &entered.spec.connection, delivers, hub, progress).await?;
         let waited = wait_ready(name, hub, wait, entered.metadata.generation, delivers, progress).await;
         outcome_of(&hub.cluster(name.as_str()).await?, format)?;
         waited
@@ -259,6 +269,7 @@ impl Entry<'_> {
 async fn hand_over(
     name: &ClusterName,
     access: &AdminAccess,
+    connection: &Connection,
     delivers: bool,
     hub: &Hub,
     progress: Progress,
@@ -295,6 +306,8 @@ async fn hand_over(
         "metadata": { "name": secret_name, "labels": { labels::CREDENTIAL_FOR: name.as_str() } },
         "stringData": {
             "token": issued.token.expose_secret(), "issuedAt": issued_at.to_string(), "expiresAt": issued.expires_at.to_string(),
+            // The credential is sealed for this connection and opens for no other.
+            "connection": json!(connection).to_string(),
         },
     });
     let secrets: Api<Secret> = Api::namespaced(hub.client(), SYSTEM_NAMESPACE);

@@ -5,8 +5,10 @@ use kube::api::DeleteParams;
 use serde_json::json;
 use vocabulary::{ClusterName, labels};
 
+use super::join::{is_the_cluster, meet};
 use super::look::state;
 use super::residents::{Report, apps, residents};
+use super::uninstall;
 use crate::args::RemoveArgs;
 use crate::failure::Failure;
 use crate::hub::{Hub, call, watch_until};
@@ -92,6 +94,14 @@ pub(super) async fn remove(args: RemoveArgs, hub: &Hub, progress: Progress) -> R
     let cluster = hub.cluster(name).await?;
     let farewell = Farewell::of(&args);
     farewell.refuse(&cluster)?;
+    let met = match args.member() {
+        Some(member) => {
+            let met = meet(&member, progress).await?;
+            is_the_cluster(&cluster, &met)?;
+            Some(met)
+        }
+        None => None,
+    };
     let effect = farewell.effect();
     let mut report = Report {
         cluster: name,
@@ -150,6 +160,18 @@ pub(super) async fn remove(args: RemoveArgs, hub: &Hub, progress: Progress) -> R
     if gone.is_some() {
         (report.state, report.apps) = ("Gone", 0);
         progress.done(format!("cluster {name} is gone from the fleet"));
+    }
+    match (&met, gone) {
+        (Some(met), Some(())) => uninstall::take_away(&met.access, progress).await?,
+        (_, None) if farewell != Farewell::Forget => progress.hint(format!(
+            "our rights and credential there serve until the cluster is gone from the fleet; `{}` takes them away then",
+            uninstall::COMMAND
+        )),
+        (None, Some(())) if farewell != Farewell::Forget => progress.hint(format!(
+            "our rights and credential are still in the member; `{}` takes them away",
+            uninstall::COMMAND
+        )),
+        _ => {}
     }
     report.show(format)?;
     if gone.is_some() || args.timeout.is_zero() {

@@ -7,6 +7,7 @@ mod look;
 mod permissions;
 mod residents;
 mod standing;
+mod uninstall;
 
 use crate::args::ClusterCommand;
 use crate::failure::Failure;
@@ -35,6 +36,7 @@ pub(crate) async fn run(
         }
         ClusterCommand::Drain(args) => standing::drain(&args, &hub().await?, progress).await,
         ClusterCommand::Remove(args) => leave::remove(args, &hub().await?, progress).await,
+        ClusterCommand::Uninstall(args) => uninstall::run(args, hub, progress).await,
         ClusterCommand::Permissions(args) => permissions::run(args, hub, progress).await,
     }
 }

@@ -32,6 +32,9 @@ pub(super) async fn run(
 
 fn print_profiles(args: &PermissionsArgs) -> Result<(), Failure> {
     let asked: Vec<Profile> = args.profile.iter().copied().map(join::profile).collect();
+    if asked.is_empty() && args.output.output != Format::Json {
+        return emit(&install::manifests_yaml(&Profile::ALL));
+    }
     let profiles = if asked.is_empty() { Profile::ALL.to_vec() } else { asked };
     if args.output.output == Format::Json {
         let rights: Vec<Value> = profiles

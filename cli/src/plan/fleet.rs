@@ -63,7 +63,15 @@ impl Fleet {
         let spec = self.policy(app)?;
         let replicas = app.spec.replicas.unwrap_or_default();
         let pod = blueprint.divided.map(|index| blueprint.components[index].pod).unwrap_or_default();
-        let request = Request { app: &key, replicas, decided: None, spec: &spec, pod, kinds: &blueprint.kinds };
+        let request = Request {
+            app: &key,
+            replicas,
+            decided: None,
+            spec: &spec,
+            pod,
+            kinds: &blueprint.kinds,
+            accounts: &blueprint.accounts,
+        };
         let per_cell = |component: &render::ComponentPlan| matches!(component.scope, Scope::Divided | Scope::PerCell);
         if self.topology.cells.get(cluster).is_some_and(|cell| cell.state == CellState::Superseded) {
             if blueprint.components.iter().any(per_cell) {
@@ -206,9 +214,9 @@ impl Fleet {
             let own = own.get(&(cluster.clone(), zone.clone())).copied().unwrap_or_default();
             if let Ok(cluster) = cluster.parse::<ClusterName>() {
                 let others = Amounts {
-                    cpu_milli: (held.cpu_milli - own.cpu_milli).max(0),
-                    memory_mi: (held.memory_mi - own.memory_mi).max(0),
-                    pods: (held.pods - own.pods).max(0),
+                    cpu_milli: held.cpu_milli.saturating_sub(own.cpu_milli).max(0),
+                    memory_mi: held.memory_mi.saturating_sub(own.memory_mi).max(0),
+                    pods: held.pods.saturating_sub(own.pods).max(0),
                 };
                 ledger.hold(cluster, zone.clone(), others);
             }
@@ -221,6 +229,7 @@ impl Fleet {
             spec,
             pod: divided.pod,
             kinds: blueprint.kinds.clone(),
+            accounts: blueprint.accounts.clone(),
             previous,
             ledger,
         })
@@ -235,6 +244,7 @@ pub(super) struct Question {
     pub(super) spec: PlacementSpec,
     pub(super) pod: Amounts,
     kinds: BTreeSet<String>,
+    accounts: BTreeSet<String>,
     pub(super) previous: BTreeMap<CellName, Held>,
     ledger: Ledger,
 }
@@ -248,6 +258,7 @@ impl Question {
             spec: &self.spec,
             pod: self.pod,
             kinds: &self.kinds,
+            accounts: &self.accounts,
         }
     }
 

@@ -12,6 +12,7 @@ use vocabulary::{CellName, Fence, labels};
 
 use crate::apply::Write;
 use crate::board::{Entry, belongs, is_missing, object_id};
+use crate::denied;
 use crate::failure::{ActError, Outlook, after_failure, outrun};
 use crate::live::Live;
 use crate::render_row::{RowRender, render_row};
@@ -84,13 +85,14 @@ async fn attempt(session: &Session, entry: Entry, live: Option<Live>) -> Result<
     let (entry, live) = (&entry, live.as_ref());
     let fence = session.fence(entry);
     let app = session.revisions().app(entry.row.app).await?;
-    let rendered = if entry.row.wish == Wish::Present {
+    let (rendered, adopt) = if entry.row.wish == Wish::Present {
         let revision = session.revisions().revision(entry.row.app, &app.key, &entry.row.revision).await?;
         let fleet = session.fleet();
         let cell = cell_of(&fleet.topology, entry)?;
-        Some(render_entry(session, entry, live, &app, &revision, cell, fence)?)
+        let own = revision.blueprint.components.iter().find(|component| component.name == entry.row.component);
+        (Some(render_entry(session, entry, live, &app, &revision, cell, fence)?), own.and_then(|own| own.adopt))
     } else {
-        None
+        (None, None)
     };
     let enforce = app.intent.drift == DriftPolicy::Enforce;
     let keep = render::is_never_deleted(&entry.row.object);
@@ -111,10 +113,17 @@ async fn attempt(session: &Session, entry: Entry, live: Option<Live>) -> Result<
         })),
         Step::Apply { first } => {
             let Some(mut rendered) = rendered else { return Ok(None) };
+            denied::refuse_write(&session.fleet().topology, entry)?;
             rendered.object["metadata"]["annotations"][labels::INSTALLATION] = session.installation().into();
-            let write = Write { session, entry, app: &app, object: &rendered.object, fence };
+            let write = Write { session, entry, app: &app, own_adopt: adopt, object: &rendered.object, fence };
             Box::pin(write.apply(rendered.hash, first)).await.map(Some)
         }
+        Step::Delete { .. } | Step::Release { .. } if denied::left_alone(entry).is_some() => Ok(Some(StatusRow {
+            state: ObjectState::Released,
+            message: denied::left_alone(entry),
+            changed_at: Timestamp::now(),
+            ..entry.status.clone()
+        })),
         Step::Delete { uid } => {
             let kind = session.kind(&entry.row.object)?;
             let object = &entry.row.object;

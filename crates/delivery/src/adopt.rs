@@ -24,6 +24,20 @@ pub(crate) enum Claim {
     Refused(String),
 }
 
+/// What happens when the object is already there, by what its component and its Application say. A service account is a
+/// right: it is taken over only where its own component asks for it, not because it looks the same.
+pub(crate) fn effective(entry: &Entry, own: Option<AdoptPolicy>, intent: AdoptPolicy) -> AdoptPolicy {
+    match own {
+        _ if !is_service_account(entry) => own.unwrap_or(intent),
+        Some(AdoptPolicy::Always) => AdoptPolicy::Always,
+        _ => AdoptPolicy::Never,
+    }
+}
+
+fn is_service_account(entry: &Entry) -> bool {
+    entry.row.object.kind == "ServiceAccount" && entry.row.object.group().is_empty()
+}
+
 /// Judges the object that is there. `app` is the Application that wants it, of this `installation`.
 pub(crate) fn claim(
     entry: &Entry,
@@ -51,6 +65,9 @@ pub(crate) fn claim(
     };
     match adopt {
         AdoptPolicy::Always => Claim::Taken,
+        _ if is_service_account(entry) => Claim::Refused(format!(
+            "{key} is already there and belongs to {owner}; a service account is taken over only where its component says adopt: Always"
+        )),
         AdoptPolicy::Never => Claim::Refused(format!(
             "{key} is already there and belongs to {owner}; rename the component, remove the object, or set spec.adopt to IfIdentical or Always"
         )),

@@ -9,7 +9,7 @@ use store::{ObjectState, StatusRow};
 use vocabulary::{ContentHash, Fence, labels};
 
 use crate::act::measured;
-use crate::adopt::{Claim, claim};
+use crate::adopt::{Claim, claim, effective};
 use crate::board::Entry;
 use crate::failure::{ActError, outrun};
 use crate::lists::lists_to_replace;
@@ -21,6 +21,8 @@ pub(crate) struct Write<'a> {
     pub(crate) session: &'a Session,
     pub(crate) entry: &'a Entry,
     pub(crate) app: &'a AppFacts,
+    /// What the component itself says of an object that is already there.
+    pub(crate) own_adopt: Option<AdoptPolicy>,
     pub(crate) object: &'a Value,
     pub(crate) fence: Fence,
 }
@@ -57,7 +59,8 @@ impl Write<'_> {
     /// Makes it where nothing is, or takes what is there.
     async fn create(&self, kind: &ApiKind) -> Result<Value, ActError> {
         let (session, namespace) = (self.session, &self.entry.row.object.namespace);
-        session.ensure_namespace(namespace).await?;
+        let pod_security = &self.app.intent.pod_security;
+        session.ensure_namespace(namespace, pod_security).await?;
         let absent = ApplyOptions { force: true, absent: true, ..ApplyOptions::default() };
         // What was refused is looked at first: one read, where a write would most likely be refused again.
         let was_refused = self.entry.status.state == ObjectState::Refused;
@@ -67,7 +70,7 @@ impl Write<'_> {
                 self.count_failure(error);
                 // The namespace was there when it was last looked at.
                 session.forget_namespace(namespace);
-                session.ensure_namespace(namespace).await?;
+                session.ensure_namespace(namespace, pod_security).await?;
                 outcome = self.send(kind, absent).await;
             }
             match outcome {
@@ -129,6 +132,7 @@ impl Write<'_> {
     /// than the Application says.
     async fn judge(&self, kind: &ApiKind, adopt: AdoptPolicy, there: &Value) -> Result<Claim, ActError> {
         let installation = self.session.installation();
+        let adopt = effective(self.entry, self.own_adopt, adopt);
         let claimed = claim(self.entry, &self.app.key.name, installation, adopt, self.object, there);
         let (Claim::Identical, Some(theirs)) = (&claimed, members::client_side_fields(there)) else {
             return Ok(claimed);

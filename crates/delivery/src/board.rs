@@ -10,6 +10,7 @@ use store::{AppId, ObjectState, PlacementId, PlacementRow, StatusRow, Wish};
 use tokio::time::Instant;
 use vocabulary::{ContentHash, ObjectKey};
 
+use crate::bounded::FOREIGN_OBJECTS_MAX;
 use crate::live::Live;
 
 /// One placement with what is known of it.
@@ -147,6 +148,11 @@ impl Board {
             return None;
         }
         let placement = self.by_object.get(&id).copied();
+        // What is not kept is met like any foreign object when a row wants its name.
+        let crowded = self.live.len() >= self.entries.len() + FOREIGN_OBJECTS_MAX;
+        if placement.is_none() && crowded && !self.live.contains_key(&id) {
+            return None;
+        }
         self.live.insert(id, live);
         placement
     }
@@ -439,6 +445,21 @@ mod tests {
         assert!(take(row(2, 4), drifted), "it was refused");
         assert!(take(row(2, 4), status(ObjectState::Applied, 2)), "it drifted");
         assert!(!take(row(2, 4), status(ObjectState::Applied, 2)));
+    }
+
+    #[test]
+    fn objects_that_belong_to_no_row_are_kept_up_to_a_limit() {
+        let mut board = Board::default();
+        board.take_rows(vec![row(1, 1)], Timestamp::UNIX_EPOCH);
+        let live = |name: String| {
+            let object = serde_json::json!({"metadata": {"name": name, "namespace": "shop", "uid": name}});
+            Live::read("apps/v1", "Deployment", &object).unwrap()
+        };
+        for number in 0..FOREIGN_OBJECTS_MAX + 50 {
+            board.upsert(live(format!("foreign-{number}")));
+        }
+        assert_eq!(board.upsert(live("web".to_owned())), Some(7), "what belongs to a row is always kept");
+        assert!(board.live.len() <= FOREIGN_OBJECTS_MAX + 2, "{}", board.live.len());
     }
 
     #[test]

@@ -7,6 +7,8 @@ use domain::render::{pod_amounts, quantity};
 use serde_json::Value;
 use vocabulary::labels::NODE_ZONE;
 
+use crate::bounded::PODS_MAX;
+
 /// Groups of alike nodes kept per zone.
 const SHAPES: usize = 32;
 /// First grain of free amounts: a tenth of a core, 64 MiB, one pod. Doubled until the groups are few enough.
@@ -83,6 +85,7 @@ impl Census {
         let key = (namespace.to_owned(), name.to_owned());
         let over = matches!(object["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
         match object["spec"]["nodeName"].as_str() {
+            Some(_) if self.pods.len() >= PODS_MAX && !self.pods.contains_key(&key) => {}
             Some(node) if !over => {
                 self.pods.insert(key, Pod { node: node.to_owned(), requests: pod_amounts(&object["spec"]) });
             }
@@ -182,9 +185,7 @@ fn foreign<'a>(
 }
 
 pub(crate) fn add(sum: &mut Amounts, more: Amounts, times: i64) {
-    sum.cpu_milli += more.cpu_milli * times;
-    sum.memory_mi += more.memory_mi * times;
-    sum.pods += more.pods * times;
+    *sum = sum.plus_times(more, times);
 }
 
 fn amounts(list: &Value) -> Amounts {
@@ -194,9 +195,9 @@ fn amounts(list: &Value) -> Amounts {
         _ => "0".to_owned(),
     };
     Amounts {
-        cpu_milli: quantity::floor_milli(&text("cpu")).unwrap_or(0),
-        memory_mi: quantity::floor_mebi(&text("memory")).unwrap_or(0),
-        pods: text("pods").parse().unwrap_or(0),
+        cpu_milli: quantity::floor_milli(&text("cpu")).unwrap_or(0).clamp(0, Amounts::CPU_MILLI_MAX),
+        memory_mi: quantity::floor_mebi(&text("memory")).unwrap_or(0).clamp(0, Amounts::MEMORY_MI_MAX),
+        pods: text("pods").parse().unwrap_or(0).clamp(0, i64::from(u16::MAX)),
     }
 }
 
@@ -240,6 +241,27 @@ mod tests {
     fn pod(name: &str, node: &str, cpu: &str) -> Value {
         json!({"metadata": {"namespace": "pay", "name": name}, "status": {"phase": "Running"},
                "spec": {"nodeName": node, "containers": [{"name": "c", "resources": {"requests": {"cpu": cpu, "memory": "128Mi"}}}]}})
+    }
+
+    #[test]
+    fn pods_and_nodes_of_any_size_are_counted_without_overflow() {
+        let mut census = Census::default();
+        for name in ["a", "b", "c"] {
+            census.node(&json!({
+                "metadata": {"name": name}, "spec": {},
+                "status": {"conditions": [{"type": "Ready", "status": "True"}], "allocatable": {"cpu": "9E", "memory": "9E", "pods": "9223372036854775807"}},
+            }));
+            census.pod(&json!({
+                "metadata": {"namespace": "x", "name": name},
+                "spec": {"nodeName": "a", "containers": [{"resources": {"requests": {"cpu": "9E", "memory": "9E"}}}]},
+            }));
+        }
+        census.nodes_synced();
+        census.pods_synced();
+        let capacity =
+            census.capacity(&["z".to_owned()], Amounts { cpu_milli: i64::MIN, ..Amounts::default() }).unwrap();
+        assert_eq!(capacity[0].allocatable.cpu_milli, 3 * Amounts::CPU_MILLI_MAX);
+        assert_eq!(capacity[0].requested.memory_mi, 3 * Amounts::MEMORY_MI_MAX);
     }
 
     #[test]

@@ -53,6 +53,7 @@ impl Trouble {
     pub(crate) fn without_member(name: &str, why: Option<Unusable>) -> Self {
         let (verdict, reason, message) = match why {
             Some(Unusable::Connection(message)) => (Verdict::Fail, "ConnectionInvalid", message),
+            Some(Unusable::OtherConnection(message)) => (Verdict::Fail, "CredentialForOtherConnection", message),
             // It speaks of this process: another may be able to use it.
             Some(Unusable::Credential(message)) => (Verdict::Unknown, CREDENTIAL_UNUSABLE, message),
             None => (

@@ -6,6 +6,7 @@ use store::{ObjectState, StatusRow};
 use vocabulary::Fence;
 
 use crate::board::Entry;
+use crate::bounded::bounded_message;
 use crate::revisions::RevisionError;
 
 /// Why an attempt did not succeed; it is repeated unless a person must act first.
@@ -73,7 +74,7 @@ pub(crate) fn after_failure(entry: &Entry, error: &ActError) -> StatusRow {
     let told = entry.status.applied_epoch;
     StatusRow {
         state: if outlook == Outlook::Passes { ObjectState::Failed } else { ObjectState::Refused },
-        message: Some(vocabulary::chain(error)),
+        message: Some(bounded_message(vocabulary::chain(error))),
         applied_epoch: match outlook {
             // Remembered for this plan: only another plan or another object makes it worth another try.
             Outlook::Stands => entry.row.plan_epoch,

@@ -7,6 +7,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use vocabulary::{ContentHash, Fence, ObjectKey, labels};
 
+use crate::bounded::bounded_message;
+
 /// The few facts of a live object that delivery needs.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Live {
@@ -95,7 +97,11 @@ impl Live {
             fields: own.map(render::fields_hash),
             lost: Vec::new(),
             own_replicas: replicas.filter(|_| owns_replicas),
-            observed: render::observe(api_version, kind, object),
+            observed: {
+                let mut observed = render::observe(api_version, kind, object);
+                observed.message = observed.message.map(bounded_message);
+                observed
+            },
         })
     }
 }

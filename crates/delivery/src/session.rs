@@ -103,6 +103,11 @@ impl Session {
         &self.0.claim
     }
 
+    /// Identity of this installation of Meridian.
+    pub(crate) fn installation(&self) -> &str {
+        &self.0.installation
+    }
+
     /// What the member serves and lets us do, as last read.
     pub(crate) fn contact(&self) -> Arc<Contact> {
         self.0.contact.load_full()
@@ -205,11 +210,16 @@ impl Session {
         })
     }
 
-    pub(crate) async fn ensure_namespace(&self, namespace: &str) -> Result<(), MemberError> {
+    /// Makes a missing namespace with the pod-security labels of the hub's.
+    pub(crate) async fn ensure_namespace(
+        &self,
+        namespace: &str,
+        pod_security: &BTreeMap<String, String>,
+    ) -> Result<(), MemberError> {
         let known =
             |session: &Self| session.0.namespaces.lock().unwrap_or_else(PoisonError::into_inner).contains(namespace);
         if !known(self) {
-            self.member().ensure_namespace(namespace).await?;
+            self.member().ensure_namespace(namespace, pod_security).await?;
             self.0.namespaces.lock().unwrap_or_else(PoisonError::into_inner).insert(namespace.to_owned());
         }
         Ok(())

@@ -126,6 +126,7 @@ mod tests {
             deploys: true,
             kinds: BTreeSet::new(),
             capacity: Vec::new(),
+            tenancy: crate::tenancy::Tenancy::default(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The part of an Application's spec that decides numbers and conduct: everything but components and overrides.
 
+use std::collections::BTreeMap;
+
 use crds::PlacementSpec;
 use crds::application::v1alpha1::{AdoptPolicy, DriftPolicy};
 use serde::{Deserialize, Serialize};
@@ -21,6 +23,9 @@ pub struct Intent {
     pub drift: DriftPolicy,
     /// What happens when an object is already there.
     pub adopt: AdoptPolicy,
+    /// Pod-security labels of the hub's namespace: a namespace that is made in a member gets them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pod_security: BTreeMap<String, String>,
     /// Seconds after which replicas of a silent cluster are run elsewhere; nothing when they wait for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failover_after: Option<i64>,

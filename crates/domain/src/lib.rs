@@ -8,4 +8,5 @@ pub mod placement;
 pub mod render;
 pub mod stored_revision;
 pub mod stored_topology;
+pub mod tenancy;
 pub mod topology;

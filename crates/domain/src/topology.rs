@@ -7,6 +7,8 @@ use crds::cluster::v1alpha1::{ClusterSpec, Profile, Taint, ZoneCapacity};
 use serde::{Deserialize, Serialize};
 use vocabulary::{CellName, ClusterName, Verdict, labels};
 
+use crate::tenancy::Tenancy;
+
 /// One member cluster.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClusterFacts {
@@ -30,6 +32,9 @@ pub struct ClusterFacts {
     pub kinds: BTreeSet<String>,
     /// Capacity per zone; empty when it was never observed.
     pub capacity: Vec<ZoneCapacity>,
+    /// Namespaces and service accounts that Applications may use there.
+    #[serde(default)]
+    pub tenancy: Tenancy,
 }
 
 /// What a cell takes, as far as it is declared.
@@ -191,6 +196,7 @@ fn cluster_facts(cluster: &ClusterInput<'_>) -> ClusterFacts {
         deploys: cluster.spec.profiles.contains(&Profile::Deploy),
         kinds: cluster.kinds.clone(),
         capacity: cluster.capacity.clone(),
+        tenancy: Tenancy::of(cluster.spec),
     }
 }
 

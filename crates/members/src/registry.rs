@@ -15,6 +15,9 @@ pub enum Unusable {
     /// Its connection as it is declared: which field, what is wrong and what to do.
     #[error("{0}")]
     Connection(String),
+    /// Its credential was handed over for another connection than it declares: what to do.
+    #[error("{0}")]
+    OtherConnection(String),
     /// Its credential as this process finds it: what is wrong and what to do.
     #[error("{0}")]
     Credential(String),

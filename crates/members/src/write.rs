@@ -1,5 +1,7 @@
 //! What we change in a member: apply, stamp, delete, release.
 
+use std::collections::BTreeMap;
+
 use http::Method;
 use serde_json::{Map, Value, json};
 use vocabulary::{FIELD_MANAGER, Fence, labels};
@@ -221,14 +223,14 @@ impl Member {
         self.send(Method::PATCH, path, JSON_PATCH, &Value::Array(operations)).await.map(|_: Value| ())
     }
 
-    /// Creates the namespace when it is missing; an existing one, of whoever, is left alone.
-    pub async fn ensure_namespace(&self, name: &str) -> Result<(), MemberError> {
+    /// Creates the namespace with these labels when it is missing; an existing one, of whoever, is left alone.
+    pub async fn ensure_namespace(&self, name: &str, labels: &BTreeMap<String, String>) -> Result<(), MemberError> {
         let kind = ApiKind::cluster_scoped("", "v1", "Namespace", "namespaces");
         match self.get_bytes(&kind, "", name).await {
             Err(MemberError::NotFound { .. }) => {}
             other => return other.map(|_| ()),
         }
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
         let path = format!("/api/v1/namespaces?fieldManager={FIELD_MANAGER}");
         match self.send(Method::POST, path, JSON, &namespace).await {
             // Somebody else was faster: it exists, which is all we want.

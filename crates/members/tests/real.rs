@@ -4,6 +4,7 @@
 
 mod plane;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -53,8 +54,8 @@ fn fence_refused<T: std::fmt::Debug>(result: Result<T, MemberError>, says: &str)
 async fn a_stale_writer_is_refused_and_a_newer_one_passes() {
     let plane = Plane::shared().await;
     let member = plane.member().await;
-    member.ensure_namespace("stale").await.unwrap();
-    member.ensure_namespace("stale").await.unwrap();
+    member.ensure_namespace("stale", &BTreeMap::new()).await.unwrap();
+    member.ensure_namespace("stale", &BTreeMap::new()).await.unwrap();
     apply(&member, "stale", "c", 5, "five").await.unwrap();
     fence_refused(apply(&member, "stale", "c", 4, "four").await, "stale write");
     apply(&member, "stale", "c", 5, "five again").await.unwrap();
@@ -74,7 +75,7 @@ async fn a_stale_writer_is_refused_and_a_newer_one_passes() {
 async fn only_stamped_objects_can_be_deleted_by_us_and_a_stale_process_cannot_stamp() {
     let plane = Plane::shared().await;
     let member = plane.member().await;
-    member.ensure_namespace("stamp").await.unwrap();
+    member.ensure_namespace("stamp", &BTreeMap::new()).await.unwrap();
     let object = apply(&member, "stamp", "c", 5, "x").await.unwrap();
     let now = Preconditions::of(&object);
     let kind = config_maps();
@@ -105,7 +106,7 @@ async fn only_stamped_objects_can_be_deleted_by_us_and_a_stale_process_cannot_st
 async fn other_people_may_edit_and_delete_but_not_touch_the_fence() {
     let plane = Plane::shared().await;
     let member = plane.member().await;
-    member.ensure_namespace("people").await.unwrap();
+    member.ensure_namespace("people", &BTreeMap::new()).await.unwrap();
     apply(&member, "people", "c", 5, "x").await.unwrap();
     let path = "/api/v1/namespaces/people/configmaps/c";
     let edit = json!({"metadata": {"labels": {"team": "pay"}}, "data": {"more": "y"}});
@@ -145,7 +146,7 @@ async fn other_people_may_edit_and_delete_but_not_touch_the_fence() {
 async fn only_what_is_not_there_is_applied_as_absent() {
     let plane = Plane::shared().await;
     let member = plane.member().await;
-    member.ensure_namespace("absent").await.unwrap();
+    member.ensure_namespace("absent", &BTreeMap::new()).await.unwrap();
     let absent = ApplyOptions { force: true, absent: true, ..PLAIN };
     let first = member.apply(&config_maps(), "absent", "c", &delivered("c", 5, "x"), absent).await.unwrap();
     assert_eq!(first["data"]["content"], "x");
@@ -167,7 +168,7 @@ async fn only_what_is_not_there_is_applied_as_absent() {
 async fn a_released_object_stays_and_belongs_to_nobody() {
     let plane = Plane::shared().await;
     let member = plane.member().await;
-    member.ensure_namespace("release").await.unwrap();
+    member.ensure_namespace("release", &BTreeMap::new()).await.unwrap();
     let object = apply(&member, "release", "c", 5, "x").await.unwrap();
     let kind = config_maps();
     let stale = member.release(&kind, "release", "c", fence(4), &Preconditions::of(&object), "i/a").await;
@@ -188,7 +189,7 @@ async fn a_released_object_stays_and_belongs_to_nobody() {
 async fn a_field_the_member_does_not_know_is_refused_by_name() {
     let plane = Plane::shared().await;
     let member = plane.member().await;
-    member.ensure_namespace("strict").await.unwrap();
+    member.ensure_namespace("strict", &BTreeMap::new()).await.unwrap();
     let mut object = delivered("c", 1, "x");
     object["spec"] = json!({"unknown": 1});
     let result = member.apply(&config_maps(), "strict", "c", &object, PLAIN).await;
@@ -244,11 +245,72 @@ async fn rights_are_exactly_the_profiles_and_the_token_renews_itself() {
     assert!(matches!(forbidden, Err(MemberError::Forbidden { .. })), "{forbidden:?}");
 }
 
+/// Refused by the policy that confines our identity, which says so.
+fn confined<T: std::fmt::Debug>(result: Result<T, MemberError>, says: &str) {
+    match result {
+        Err(MemberError::Forbidden { message }) => {
+            assert!(message.contains(install::CONFINE_POLICY_NAME) && message.contains(says), "{message}");
+        }
+        other => panic!("expected a refusal by the policy on our identity saying {says:?}, got {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn our_identity_writes_managed_objects_in_open_namespaces_alone() {
+    let plane = Plane::shared().await;
+    let member = plane.member().await;
+    let labelled = BTreeMap::from([(format!("{}enforce", labels::POD_SECURITY), "baseline".to_owned())]);
+    member.ensure_namespace("confined", &labelled).await.unwrap();
+    let made = plane.admin("GET", "/api/v1/namespaces/confined", &json!(null)).await.unwrap();
+    assert_eq!(made["metadata"]["labels"][format!("{}enforce", labels::POD_SECURITY)], "baseline");
+
+    // Objects in namespaces that are not ours, however they are labelled.
+    for namespace in ["kube-system", "meridian-system"] {
+        confined(apply(&member, namespace, "c", 1, "x").await, &format!("nothing in namespace {namespace}"));
+    }
+    for namespace in ["kube-more", "meridian-more"] {
+        confined(member.ensure_namespace(namespace, &BTreeMap::new()).await, namespace);
+    }
+    // What join installed, our own account first of all.
+    let accounts = ApiKind::namespaced("", "v1", "ServiceAccount", "serviceaccounts");
+    let own = member.delete(&accounts, "meridian-system", "meridian", &Preconditions::default()).await;
+    confined(own, "nothing in namespace meridian-system");
+    let record = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": install::INSTALLATION}, "data": {"profiles": "all"}});
+    let force = ApplyOptions { force: true, ..PLAIN };
+    confined(
+        member.apply(&config_maps(), "meridian-system", install::INSTALLATION, &record, force).await,
+        "nothing in",
+    );
+    // The namespace's labels and the policies: no right at all.
+    let namespaces = ApiKind::cluster_scoped("", "v1", "Namespace", "namespaces");
+    let opened =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "confined", "labels": {"a": "b"}}});
+    let relabelled = member.apply(&namespaces, "", "confined", &opened, force).await;
+    assert!(matches!(relabelled, Err(MemberError::Forbidden { .. })), "{relabelled:?}");
+
+    // Objects that are nobody's of ours: neither made, nor changed, nor deleted.
+    let mut bare = delivered("bare", 1, "x");
+    bare["metadata"]["labels"] = json!({});
+    confined(member.apply(&config_maps(), "confined", "bare", &bare, PLAIN).await, "only objects with the label");
+    let foreign = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "foreign"}});
+    plane.admin("POST", "/api/v1/namespaces/confined/configmaps", &foreign).await.unwrap();
+    confined(member.delete(&config_maps(), "confined", "foreign", &Preconditions::default()).await, "only objects");
+
+    // What is ours: made, taken over, stamped, deleted; and the own token is renewed.
+    apply(&member, "confined", "c", 1, "x").await.unwrap();
+    let object = delivered("foreign", 1, "taken over");
+    let taken = member.apply(&config_maps(), "confined", "foreign", &object, force).await.unwrap();
+    let uid = taken["metadata"]["uid"].as_str().unwrap().to_owned();
+    member.remove(&config_maps(), "confined", "foreign", fence(2), &uid).await.unwrap();
+    member.request_token(Duration::from_hours(1)).await.unwrap();
+    member.permissions(&install::deliverable_kinds()).await.unwrap();
+}
+
 #[tokio::test]
 async fn the_members_own_controllers_are_not_hindered() {
     let plane = Plane::shared().await;
     let member = plane.member().await;
-    member.ensure_namespace("kcm").await.unwrap();
+    member.ensure_namespace("kcm", &BTreeMap::new()).await.unwrap();
     let kinds = install::deliverable_kinds();
     let kind = |plural: &str| kinds.iter().find(|kind| kind.plural == plural).unwrap();
     let pod = json!({"metadata": {"labels": {"app": "t"}}, "spec": {"containers": [{"name": "t", "image": "t"}]}});
@@ -340,7 +402,7 @@ async fn a_watch_lists_page_by_page_follows_and_tells_deletes() {
     let mut config = plane.config().await;
     config.limits.page_size = 2;
     let member = Member::connect(&config).unwrap();
-    member.ensure_namespace("watch").await.unwrap();
+    member.ensure_namespace("watch", &BTreeMap::new()).await.unwrap();
     for at in 0..5 {
         let name = format!("w{at}");
         let mut object = delivered(&name, 1, "x");
@@ -369,6 +431,34 @@ async fn a_watch_lists_page_by_page_follows_and_tells_deletes() {
 }
 
 #[tokio::test]
+async fn large_objects_are_listed_in_smaller_pages() {
+    let plane = Plane::shared().await;
+    let mut config = plane.config().await;
+    config.limits.page_size = 8;
+    config.limits.answer_max = 64 << 10;
+    let member = Member::connect(&config).unwrap();
+    member.ensure_namespace("large", &BTreeMap::new()).await.unwrap();
+    for at in 0..6 {
+        let name = format!("w{at}");
+        let mut object = delivered(&name, 1, &"x".repeat(20 << 10));
+        object["metadata"]["labels"][labels::APP] = "large".into();
+        member.apply(&config_maps(), "large", &name, &object, PLAIN).await.unwrap();
+    }
+    let selector = format!("{}=large", labels::APP);
+    let mut events = member.watch(&config_maps(), &Selection::labels(selector));
+    let mut seen = 0;
+    loop {
+        match next(&mut events).await {
+            WatchEvent::Reset => seen = 0,
+            WatchEvent::Upsert(_) => seen += 1,
+            WatchEvent::Synced { .. } => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(seen, 6);
+}
+
+#[tokio::test]
 async fn a_silent_member_is_noticed_and_the_watch_goes_on_afterwards() {
     let plane = Plane::own().await;
     let mut config = plane.config().await;
@@ -389,7 +479,7 @@ async fn a_silent_member_is_noticed_and_the_watch_goes_on_afterwards() {
     let mut listed = suspicious.watch(&config_maps(), &Selection::labels(labels::MANAGED));
     while !matches!(next(&mut listed).await, WatchEvent::Synced { .. }) {}
     // Both are open: they tell what happens.
-    member.ensure_namespace("loud").await.unwrap();
+    member.ensure_namespace("loud", &BTreeMap::new()).await.unwrap();
     apply(&member, "loud", "c", 1, "x").await.unwrap();
     assert!(matches!(next(&mut events).await, WatchEvent::Upsert(_)));
     assert!(matches!(next(&mut listed).await, WatchEvent::Upsert(_)));
@@ -420,7 +510,7 @@ async fn a_silent_member_is_noticed_and_the_watch_goes_on_afterwards() {
     let healed = async { while member.probe().await.is_err() {} };
     tokio::time::timeout(Duration::from_secs(30), healed).await.unwrap();
 
-    member.ensure_namespace("silent").await.unwrap();
+    member.ensure_namespace("silent", &BTreeMap::new()).await.unwrap();
     apply(&member, "silent", "c", 1, "x").await.unwrap();
     loop {
         match next(&mut events).await {
@@ -437,7 +527,7 @@ async fn a_silent_member_is_noticed_and_the_watch_goes_on_afterwards() {
 async fn a_watch_whose_history_is_gone_starts_over_with_a_reset() {
     let plane = Plane::own().await;
     let member = plane.member().await;
-    member.ensure_namespace("gone").await.unwrap();
+    member.ensure_namespace("gone", &BTreeMap::new()).await.unwrap();
     apply(&member, "gone", "kept", 1, "x").await.unwrap();
     let mut events = member.watch(&config_maps(), &Selection::labels(labels::MANAGED));
     while !matches!(next(&mut events).await, WatchEvent::Synced { .. }) {}
@@ -490,10 +580,29 @@ async fn joining_twice_changes_nothing_and_leaving_takes_everything_away() {
     assert!(install::apply(&client, &observing).await.unwrap().unchanged());
     install::apply(&client, &installation).await.unwrap();
 
+    // A second Meridian is refused by the name of the first, and changes nothing.
+    let owner = |installation: &str| install::Owner {
+        installation: installation.to_owned(),
+        hub: format!("hub-of-{installation}"),
+        cluster: "north".to_owned(),
+    };
+    install::apply(&client, &installation.clone().owned_by(owner("first"))).await.unwrap();
+    let refused = install::apply(&client, &observing.clone().owned_by(owner("second"))).await.unwrap_err();
+    assert!(refused.to_string().contains("installation first (hub hub-of-first, joined there as north)"), "{refused}");
+    assert!(install::apply(&client, &installation.clone().owned_by(owner("first"))).await.unwrap().unchanged());
+
+    let member = plane.member().await;
     let removed = install::uninstall(&client).await.unwrap();
     assert!(removed.objects.iter().all(|(_, change)| *change == Change::Removed), "{removed:?}");
     let absent = install::uninstall(&client).await.unwrap();
     assert!(absent.objects.iter().all(|(what, c)| *c == Change::Absent || what.starts_with("Namespace")), "{absent:?}");
+    // A token ends with its account; the API server remembers for a moment that it was good.
+    let ended = async {
+        while !matches!(member.probe().await, Err(MemberError::Unauthorized { .. })) {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), ended).await.expect("our credential ends with what join installed");
 }
 
 async fn next(events: &mut (impl futures::Stream<Item = WatchEvent> + Unpin)) -> WatchEvent {

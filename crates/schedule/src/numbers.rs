@@ -33,6 +33,7 @@ pub(crate) fn numbers(
         spec: &facts.intent.placement,
         pod: divided.map(|component| component.pod).unwrap_or_default(),
         kinds: &blueprint.kinds,
+        accounts: &blueprint.accounts,
     };
     let directives = directives(world, facts, failover);
     let previous = previous(world, facts);

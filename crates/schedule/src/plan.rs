@@ -103,7 +103,12 @@ pub(crate) fn plan_batch(gathered: Gathered) -> (Vec<AppPlan>, Read) {
                 Some(removal) => plan_removal(world, facts, removal),
                 None => plan_active(world, facts),
             };
-            let held = reservations(world, facts, &plan);
+            // What is removed holds what it held until nothing of it is left.
+            let held = match facts.row.removal {
+                Some(_) if plan.over => Vec::new(),
+                Some(_) => facts.held.clone(),
+                None => reservations(world, facts, &plan),
+            };
             if held != facts.held {
                 world.rebook(&facts.held, &held);
                 plan.reservations = Some(held);

@@ -250,9 +250,7 @@ fn amounts(row: &ReservationRow) -> Amounts {
 }
 
 fn shift(sum: &mut Amounts, by: &Amounts, sign: i64) {
-    sum.cpu_milli += by.cpu_milli * sign;
-    sum.memory_mi += by.memory_mi * sign;
-    sum.pods += by.pods * sign;
+    *sum = sum.plus_times(*by, sign);
 }
 
 #[cfg(test)]

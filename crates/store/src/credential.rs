@@ -29,29 +29,46 @@ pub struct CredentialLife {
     pub issued_at: Timestamp,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// It was sealed before credentials were bound to a connection; renewing it binds it.
+    pub unbound: bool,
 }
 
-fn purpose(cluster: &str) -> String {
+/// The connection that a credential was handed over for, as text: server, authority, proxy.
+///
+/// A credential is sealed together with it. An edit of the connection therefore leads the token nowhere else: another
+/// connection needs another credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionText(pub String);
+
+fn purpose(cluster: &str, connection: &ConnectionText) -> String {
+    format!("{}\n{}", purpose_without_connection(cluster), connection.0)
+}
+
+/// What credentials were sealed for before they were bound to a connection. Such a one is bound when it is renewed.
+fn purpose_without_connection(cluster: &str) -> String {
     format!("credential/{cluster}")
 }
 
 impl Store {
-    /// Seals and keeps a cluster's credential, unless a later one is there already.
+    /// Seals and keeps the credential that a person handed over for a cluster, whatever is there: clocks of two machines
+    /// say nothing about which is newer.
+    ///
+    /// # Errors
     /// A cluster that is not there is [`StoreError::Refused`].
     pub async fn credential_set(
         &self,
         claim: &Claim,
         cluster: &str,
+        connection: &ConnectionText,
         credential: &Credential,
         key: &EnvelopeKey,
     ) -> Result<(), StoreError> {
-        let sealed = key.seal(&purpose(cluster), credential.token.expose_secret().as_bytes())?;
+        let sealed = key.seal(&purpose(cluster, connection), credential.token.expose_secret().as_bytes())?;
         let mut write = self.write(claim, "credential_set").await?;
         sqlx::query!(
             r#"
-            INSERT INTO credential AS c (cluster, sealed, issued_at, expires_at) VALUES ($1, $2, $3, $4)
-            ON CONFLICT (cluster) DO UPDATE SET sealed = excluded.sealed, issued_at = excluded.issued_at, expires_at = excluded.expires_at
-            WHERE c.issued_at <= excluded.issued_at"#,
+            INSERT INTO credential (cluster, sealed, issued_at, expires_at) VALUES ($1, $2, $3, $4)
+            ON CONFLICT (cluster) DO UPDATE SET sealed = excluded.sealed, issued_at = excluded.issued_at, expires_at = excluded.expires_at"#,
             cluster,
             sealed,
             credential.issued_at.to_sqlx() as _,
@@ -62,21 +79,53 @@ impl Store {
         write.commit().await
     }
 
-    /// Credentials of some clusters, by name. One that cannot be opened says why, and keeps nobody from the others; clusters
-    /// without one are left out.
+    /// Seals and keeps a renewed credential in the place of the one it was renewed with. Returns whether that was still there: a
+    /// person may have handed over another one meanwhile, which stays.
+    pub async fn credential_renew(
+        &self,
+        claim: &Claim,
+        renewed: &CredentialLife,
+        connection: &ConnectionText,
+        credential: &Credential,
+        key: &EnvelopeKey,
+    ) -> Result<bool, StoreError> {
+        let cluster = renewed.cluster.as_str();
+        let sealed = key.seal(&purpose(cluster, connection), credential.token.expose_secret().as_bytes())?;
+        let mut write = self.write(claim, "credential_set").await?;
+        let done = sqlx::query!(
+            "UPDATE credential SET sealed = $2, issued_at = $3, expires_at = $4 WHERE cluster = $1 AND issued_at = $5 AND expires_at = $6",
+            cluster,
+            sealed,
+            credential.issued_at.to_sqlx() as _,
+            credential.expires_at.to_sqlx() as _,
+            renewed.issued_at.to_sqlx() as _,
+            renewed.expires_at.to_sqlx() as _,
+        )
+        .execute(&mut **write)
+        .await?;
+        write.commit().await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Credentials of some clusters for the connections that these declare, by name of the cluster. One that cannot be opened
+    /// says why, and keeps nobody from the others; clusters without one are left out.
     pub async fn credential_get_many(
         &self,
-        clusters: &[&str],
+        wanted: &HashMap<&str, ConnectionText>,
         key: &EnvelopeKey,
     ) -> Result<HashMap<String, Result<Credential, StoreError>>, StoreError> {
+        let clusters: Vec<&str> = wanted.keys().copied().collect();
         let rows = sqlx::query!(
             r#"SELECT cluster, sealed, issued_at AS "issued_at: Ts", expires_at AS "expires_at: Ts" FROM credential WHERE cluster = ANY($1)"#,
-            clusters as _
+            &clusters as _
         )
         .fetch_all(&self.pool)
         .await?;
         let open = |cluster: &str, sealed: &[u8]| {
-            let token = String::from_utf8(key.open(&purpose(cluster), sealed)?)
+            let connection =
+                wanted.get(cluster).ok_or_else(|| StoreError::corrupt("credential", "nobody asked for it"))?;
+            let earlier = purpose_without_connection(cluster);
+            let token = String::from_utf8(key.open_or_earlier(&purpose(cluster, connection), &earlier, sealed)?)
                 .map_err(|error| StoreError::corrupt("credential", error))?;
             Ok(SecretString::from(token))
         };
@@ -91,15 +140,18 @@ impl Store {
     /// From when to when each cluster's credential is valid.
     pub async fn credential_lives(&self) -> Result<Vec<CredentialLife>, StoreError> {
         let rows = sqlx::query!(
-            r#"SELECT cluster, issued_at AS "issued_at: Ts", expires_at AS "expires_at: Ts" FROM credential"#
+            r#"
+            SELECT cluster, issued_at AS "issued_at: Ts", expires_at AS "expires_at: Ts", get_byte(sealed, 0) = 1 AS "unbound!"
+            FROM credential"#
         )
         .fetch_all(&self.pool)
         .await?;
-        let life = |cluster, issued_at: Ts, expires_at: Ts| CredentialLife {
-            cluster,
-            issued_at: issued_at.to_jiff(),
-            expires_at: expires_at.to_jiff(),
-        };
-        Ok(rows.into_iter().map(|row| life(row.cluster, row.issued_at, row.expires_at)).collect())
+        let lives = rows.into_iter().map(|row| CredentialLife {
+            cluster: row.cluster,
+            issued_at: row.issued_at.to_jiff(),
+            expires_at: row.expires_at.to_jiff(),
+            unbound: row.unbound,
+        });
+        Ok(lives.collect())
     }
 }

@@ -44,7 +44,7 @@ pub use application::{ApplicationRow, ApplicationTaken, InMotion, Removal};
 pub use cell::{CellRow, CellTaken};
 pub use cell_decision::CellDecisionRow;
 pub use cluster::{ClusterRow, ClusterStatusRow, ClusterTaken, RECOVERING};
-pub use credential::{Credential, CredentialLife};
+pub use credential::{ConnectionText, Credential, CredentialLife};
 pub use database::Deadlines;
 pub use decision::{Committed, Decided, DecisionBase, DecisionRow};
 pub use delete_window::DeleteWindow;

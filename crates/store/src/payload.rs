@@ -8,7 +8,13 @@ use crate::{Store, StoreError};
 const LEVEL: i32 = 3;
 /// Largest body after decompression; intake refuses an Application over 1 MiB.
 const BODY_MAX: usize = 4 << 20;
-const PURPOSE: &str = "payload";
+/// What bodies were sealed for before the purpose held their address.
+const PURPOSE_WITHOUT_ADDRESS: &str = "payload";
+
+/// What a body is sealed for: its own address, so that it opens in no other row.
+fn purpose(address: &[u8]) -> String {
+    address.iter().fold("payload/".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+}
 
 /// A body ready to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +28,9 @@ impl Payload {
     pub(crate) fn pack(plain: &[u8], secret: bool, key: &EnvelopeKey) -> Result<Self, StoreError> {
         let packed = zstd::bulk::compress(plain, LEVEL).map_err(|error| StoreError::corrupt("payload", error))?;
         if secret {
-            return Ok(Self { hash: key.address(plain).to_vec(), sealed: true, body: key.seal(PURPOSE, &packed)? });
+            let hash = key.address(plain).to_vec();
+            let body = key.seal(&purpose(&hash), &packed)?;
+            return Ok(Self { hash, sealed: true, body });
         }
         Ok(Self { hash: vocabulary::ContentHash::of(plain).as_bytes().to_vec(), sealed: false, body: packed })
     }
@@ -30,7 +38,7 @@ impl Payload {
     pub(crate) fn unpack(&self, key: &EnvelopeKey) -> Result<Vec<u8>, StoreError> {
         let opened;
         let packed = if self.sealed {
-            opened = key.open(PURPOSE, &self.body)?;
+            opened = key.open_or_earlier(&purpose(&self.hash), PURPOSE_WITHOUT_ADDRESS, &self.body)?;
             &opened
         } else {
             &self.body
@@ -110,6 +118,8 @@ mod tests {
         assert_eq!(sealed.unpack(&a).unwrap(), plain);
         assert!(sealed.unpack(&b).is_err());
         assert_ne!(sealed.hash, Payload::pack(plain, true, &b).unwrap().hash);
+        let moved = Payload { hash: vec![7; 16], ..sealed.clone() };
+        assert!(moved.unpack(&a).is_err(), "a body opens in no other row");
         assert!(!sealed.body.windows(7).any(|window| window == b"hunter2"));
         let open = Payload::pack(plain, false, &a).unwrap();
         assert_eq!(open.hash, Payload::pack(plain, false, &b).unwrap().hash);

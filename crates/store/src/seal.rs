@@ -6,12 +6,17 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 /// Bytes of an envelope key.
 pub const KEY_LEN: usize = 32;
-/// First byte of a sealed value: the format.
-const FORMAT: u8 = 1;
+/// First byte of a sealed value: format, key id, nonce, body and tag.
+const FORMAT: u8 = 2;
+/// First byte of a value sealed before keys were named: nonce, body and tag.
+const FORMAT_WITHOUT_KEY_ID: u8 = 1;
+/// Bytes that name the key of a sealed value, so that a later key can be told from an earlier one.
+const KEY_ID_LEN: usize = 4;
 
 /// The envelope key. Its `Debug` shows nothing.
 pub struct EnvelopeKey {
     aead: LessSafeKey,
+    id: [u8; KEY_ID_LEN],
     mac: hmac::Key,
     random: SystemRandom,
 }
@@ -24,8 +29,20 @@ pub enum SealError {
         "an envelope key has {KEY_LEN} bytes, written as 64 hexadecimal digits; make one with `openssl rand -hex 32`"
     )]
     BadKey,
-    /// The value was sealed under another key or for another purpose, or was changed.
-    #[error("a sealed value for {0:?} does not open: another envelope key, or the value was changed")]
+    /// The value was sealed under another key.
+    #[error(
+        "a sealed value for {purpose:?} was sealed under the envelope key {found}, this program was started with {own}"
+    )]
+    AnotherKey {
+        /// What it was to be opened for.
+        purpose: String,
+        /// Id of the key it was sealed under.
+        found: String,
+        /// Id of the key at hand.
+        own: String,
+    },
+    /// The value was sealed for another purpose, or was changed.
+    #[error("a sealed value for {0:?} does not open: it was sealed for another purpose, or was changed")]
     DoesNotOpen(String),
     /// The system gave no randomness.
     #[error("the system gave no random bytes")]
@@ -50,9 +67,13 @@ impl EnvelopeKey {
             .collect::<Result<_, _>>()?;
         let aead = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| SealError::BadKey)?;
         // A key of its own for addresses, so that an address says nothing about the sealing key.
-        let address = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &bytes), b"meridian payload address");
+        let derive = |label: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &bytes), label);
+        let address = derive(b"meridian payload address");
+        let mut id = [0; KEY_ID_LEN];
+        id.copy_from_slice(&derive(b"meridian envelope key id").as_ref()[..KEY_ID_LEN]);
         Ok(Self {
             aead: LessSafeKey::new(aead),
+            id,
             mac: hmac::Key::new(hmac::HMAC_SHA256, address.as_ref()),
             random: SystemRandom::new(),
         })
@@ -67,8 +88,9 @@ impl EnvelopeKey {
         self.aead
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(purpose.as_bytes()), &mut sealed)
             .map_err(|_| SealError::NoRandomness)?;
-        let mut out = Vec::with_capacity(1 + NONCE_LEN + sealed.len());
+        let mut out = Vec::with_capacity(1 + KEY_ID_LEN + NONCE_LEN + sealed.len());
         out.push(FORMAT);
+        out.extend_from_slice(&self.id);
         out.extend_from_slice(&nonce);
         out.extend_from_slice(&sealed);
         Ok(out)
@@ -77,8 +99,29 @@ impl EnvelopeKey {
     /// Opens a value sealed for the purpose.
     pub fn open(&self, purpose: &str, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
         let refuse = || SealError::DoesNotOpen(purpose.to_owned());
-        let (format, rest) = sealed.split_first().ok_or_else(refuse)?;
-        if *format != FORMAT || rest.len() < NONCE_LEN {
+        match sealed.split_first() {
+            Some((&FORMAT, rest)) if rest.len() >= KEY_ID_LEN => {
+                let (id, rest) = rest.split_at(KEY_ID_LEN);
+                if id != self.id {
+                    let (found, own) = (hex(id), hex(&self.id));
+                    return Err(SealError::AnotherKey { purpose: purpose.to_owned(), found, own });
+                }
+                self.open_body(purpose, rest)
+            }
+            Some((&FORMAT_WITHOUT_KEY_ID, rest)) => self.open_body(purpose, rest),
+            _ => Err(refuse()),
+        }
+    }
+
+    /// Opens a value sealed for the purpose, or, by a version that did not name keys yet, for what was the purpose then.
+    pub fn open_or_earlier(&self, purpose: &str, earlier: &str, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+        let named = sealed.first() != Some(&FORMAT_WITHOUT_KEY_ID);
+        self.open(if named { purpose } else { earlier }, sealed)
+    }
+
+    fn open_body(&self, purpose: &str, rest: &[u8]) -> Result<Vec<u8>, SealError> {
+        let refuse = || SealError::DoesNotOpen(purpose.to_owned());
+        if rest.len() < NONCE_LEN {
             return Err(refuse());
         }
         let (nonce, body) = rest.split_at(NONCE_LEN);
@@ -98,9 +141,32 @@ impl EnvelopeKey {
     }
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_name_their_key_and_those_of_before_open() {
+        let key = EnvelopeKey::from_hex(&"0a".repeat(32)).unwrap();
+        let other = EnvelopeKey::from_hex(&"0b".repeat(32)).unwrap();
+        let sealed = key.seal("payload/1", b"value").unwrap();
+        assert!(matches!(other.open("payload/1", &sealed), Err(SealError::AnotherKey { .. })));
+        assert!(matches!(key.open("payload/2", &sealed), Err(SealError::DoesNotOpen(_))));
+        // As an earlier version wrote it: another format byte, no key id, another purpose.
+        let earlier = key.seal("payload", b"value").unwrap();
+        let earlier: Vec<u8> = [&[FORMAT_WITHOUT_KEY_ID][..], &earlier[1 + KEY_ID_LEN..]].concat();
+        assert_eq!(key.open_or_earlier("payload/1", "payload", &earlier).unwrap(), b"value");
+        assert_eq!(key.open_or_earlier("payload/1", "payload", &sealed).unwrap(), b"value");
+        let general = key.seal("payload", b"value").unwrap();
+        assert!(
+            key.open_or_earlier("payload/1", "payload", &general).is_err(),
+            "the earlier purpose opens nothing new"
+        );
+    }
 
     #[test]
     fn a_value_opens_only_under_its_key_and_for_its_purpose() {

@@ -23,6 +23,10 @@ pub const INSTALLATION: &str = "fleet.meridian.io/installation";
 pub const RELEASED: &str = "fleet.meridian.io/released";
 /// Node selector that no node fulfils: what a `DaemonSet` of a suspended Application asks for.
 pub const SUSPENDED: &str = "fleet.meridian.io/suspended";
+/// Label: a pod in `meridian-system` of a member that holds room for a migration.
+pub const PLACEHOLDER: &str = "fleet.meridian.io/placeholder";
+/// What the keys of pod-security labels begin with. A namespace made in a member has those of the hub's namespace.
+pub const POD_SECURITY: &str = "pod-security.kubernetes.io/";
 
 /// Derived topology label: region of a cell.
 pub const REGION: &str = "fleet.meridian.io/region";

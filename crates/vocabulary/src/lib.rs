@@ -8,6 +8,7 @@ mod fence;
 mod hash;
 pub mod labels;
 mod names;
+mod namespaces;
 mod replicas;
 mod verdict;
 
@@ -16,6 +17,7 @@ pub use causes::chain;
 pub use fence::{Fence, FenceError};
 pub use hash::{ContentHash, ContentHashError, hash_json};
 pub use names::{AppKey, CellName, ClusterName, NameError, ObjectKey, suffixed_name};
+pub use namespaces::{PROTECTED_NAMESPACE_PREFIXES, is_protected_namespace};
 pub use replicas::rendered_replicas;
 pub use verdict::Verdict;
 
@@ -24,6 +26,9 @@ pub const FIELD_MANAGER: &str = "meridian";
 
 /// The namespace, on the hub and in every member, that holds what belongs to Meridian itself.
 pub const SYSTEM_NAMESPACE: &str = "meridian-system";
+
+/// The config map in [`SYSTEM_NAMESPACE`] of the hub in which the operator publishes the installation's identity.
+pub const HUB_RECORD: &str = "meridian-hub";
 
 /// The user name a member's API server sees when Meridian's runtime identity calls it.
 pub const MEMBER_IDENTITY: &str = "system:serviceaccount:meridian-system:meridian";

@@ -83,6 +83,10 @@ pub struct Component {
     /// How the object is multiplied. By the kind's default when left out; kinds without one must say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
+    /// What happens when the object is already there; as `spec.adopt` says when left out. A service account that Meridian did
+    /// not make is taken over only by `Always` here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopt: Option<AdoptPolicy>,
     /// The object. Its namespace is the Application's.
     #[schemars(schema_with = "embedded_resource")]
     pub template: serde_json::Value,

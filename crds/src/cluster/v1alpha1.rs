@@ -54,6 +54,15 @@ pub struct ClusterSpec {
     pub profiles: Vec<Profile>,
     /// How the member's API server is reached.
     pub connection: Connection,
+    /// Hub namespaces whose Applications the cluster takes. Those of Kubernetes and Meridian (`kube-*`, `meridian-*`) are
+    /// always denied.
+    #[serde(default, skip_serializing_if = "NamespaceRules::is_empty")]
+    pub namespaces: NamespaceRules,
+    /// Service accounts that pods may run as beside those that are components of their own Application; `default` when
+    /// left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 253)))]
+    pub service_accounts: Option<Vec<String>>,
     /// UID of the member's kube-system namespace: tells the member from another one under the same name.
     #[schemars(length(min = 1, max = 64))]
     pub uid: String,
@@ -67,10 +76,31 @@ fn default_profiles() -> Vec<Profile> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
-    /// Read nodes, namespaces, pods and workloads.
+    /// Read nodes, namespaces and pods.
     Observe,
     /// Write the workload kinds Meridian delivers.
     Deploy,
+}
+
+/// Namespaces, by name or by a beginning followed by `*`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NamespaceRules {
+    /// Only these; all when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 64), pattern(r"^([a-z0-9][-a-z0-9]*)?\*?$")))]
+    pub allow: Vec<String>,
+    /// Not these, also where `allow` names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 64), pattern(r"^([a-z0-9][-a-z0-9]*)?\*?$")))]
+    pub deny: Vec<String>,
+}
+
+impl NamespaceRules {
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        self.allow.is_empty() && self.deny.is_empty()
+    }
 }
 
 /// How the member's API server is reached.
@@ -154,6 +184,27 @@ pub struct Amounts {
     pub memory_mi: i64,
     /// Pods.
     pub pods: i64,
+}
+
+impl Amounts {
+    /// Largest CPU, in thousandths of a core, that one pod or node counts for: a million cores.
+    ///
+    /// # Guarantees
+    /// `i32::MAX` pods of this size, and of [`Amounts::MEMORY_MI_MAX`], fit into an `i64`.
+    pub const CPU_MILLI_MAX: i64 = 1_000_000_000;
+    /// Largest memory, in MiB, that one pod or node counts for: one PiB.
+    pub const MEMORY_MI_MAX: i64 = 1 << 30;
+
+    /// Adds an amount a number of times; a negative number subtracts. The result stays at the limits of `i64`.
+    #[must_use]
+    pub fn plus_times(self, more: Self, times: i64) -> Self {
+        let sum = |sum: i64, more: i64| sum.saturating_add(more.saturating_mul(times));
+        Self {
+            cpu_milli: sum(self.cpu_milli, more.cpu_milli),
+            memory_mi: sum(self.memory_mi, more.memory_mi),
+            pods: sum(self.pods, more.pods),
+        }
+    }
 }
 
 /// Capacity of one zone of a cluster.

@@ -107,7 +107,22 @@ where
     K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Default + Clone + Eq + std::hash::Hash + Send + Sync + 'static,
 {
-    let begin = || watcher::watcher(api.clone(), watcher::Config::default()).default_backoff();
+    follow_selected(api, watcher::Config::default(), objects, changed, shutdown).await
+}
+
+/// Follows those objects of one kind that a selection names; see [`follow`].
+pub(crate) async fn follow_selected<K>(
+    api: Api<DeserializeGuard<K>>,
+    selection: watcher::Config,
+    objects: Objects<K>,
+    changed: Queue<AppKey>,
+    shutdown: CancellationToken,
+) -> Result<(), std::convert::Infallible>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Default + Clone + Eq + std::hash::Hash + Send + Sync + 'static,
+{
+    let begin = || watcher::watcher(api.clone(), selection.clone()).default_backoff();
     let events = begin();
     tokio::pin!(events);
     let mut seen: HashSet<AppKey> = HashSet::new();

@@ -23,6 +23,9 @@ pub(crate) enum HubError {
     /// Its identity could not be read.
     #[error("the hub's kube-system namespace could not be read")]
     Identity(#[source] Box<kube::Error>),
+    /// The installation's identity could not be published.
+    #[error("the identity of this installation could not be published on the hub; `cluster join` cannot record it")]
+    Record(#[source] Box<kube::Error>),
     /// Whether a namespace or a kind is going could not be read.
     #[error("whether the object's namespace or kind is being deleted could not be read")]
     Sweep(#[source] Box<kube::Error>),

@@ -1,6 +1,6 @@
 //! Applications: validated as a whole, then taken in as intent and revision.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crds::application::v1alpha1::{DeletionPolicy, FailoverMode};
 use crds::{Application, ApplicationSpec, PlacementSpec};
@@ -8,6 +8,7 @@ use domain::intent::{Intent, PolicySource};
 use domain::placement;
 use domain::render::{self, Problem};
 use domain::stored_revision::RevisionBody;
+use domain::tenancy::{Tenancy, protected_denial};
 use kube::{Api, ResourceExt};
 use store::{ApplicationRow, ApplicationTaken, Hint, Removal};
 use vocabulary::{AppKey, ContentHash, hash_json, labels};
@@ -28,7 +29,8 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
         return remove(intake, &api, &object, row).await;
     }
     ensure_finalizer(&api, &object).await?;
-    let wanted = match wanted(intake, &key, &object, row.as_ref()) {
+    let pod_security = intake.pod_security.of(&intake.hub, &key.namespace).await?;
+    let wanted = match wanted(intake, &key, &object, row.as_ref(), pod_security) {
         Ok(wanted) => wanted,
         Err(refusal) => {
             intake.refuse(KIND, &key, Some(refusal));
@@ -120,9 +122,13 @@ fn wanted(
     key: &AppKey,
     object: &Application,
     row: Option<&ApplicationRow>,
+    pod_security: BTreeMap<String, String>,
 ) -> Result<Option<ApplicationTaken>, Refusal> {
     let generation = object.metadata.generation.unwrap_or_default();
     let refuse = |reason, message| Refusal { reason, message, generation };
+    if let Some(denial) = protected_denial(&key.namespace) {
+        return Err(refuse("NamespaceDenied", format!("metadata.namespace: {denial}")));
+    }
     let object_uid = object.uid().unwrap_or_default();
     let spec_hash = hash_json(&object.spec).map_err(|error| refuse("Unreadable", error.to_string()))?;
     let shown =
@@ -159,6 +165,13 @@ fn wanted(
         ));
     }
     let blueprint = render::blueprint(key, &object.spec).map_err(|problems| refuse("InvalidSpec", lines(&problems)))?;
+    if let Some(account) = blueprint.accounts.iter().find(|account| !some_cluster_allows(intake, account)) {
+        let message = format!(
+            "{}: service account {account} is not part of the Application and no cluster allows it; add a ServiceAccount component of that name, use default, or add it to spec.serviceAccounts of a Cluster",
+            blueprint.account_place(account)
+        );
+        return Err(refuse("InvalidSpec", message));
+    }
     let replicas = object.spec.replicas.unwrap_or_default();
     let problems: Vec<String> = placement::check_spec(&placement, replicas)
         .into_iter()
@@ -177,6 +190,7 @@ fn wanted(
         policy,
         drift: object.spec.drift,
         adopt: object.spec.adopt,
+        pod_security,
         failover_after: (failover.mode == FailoverMode::Reschedule)
             .then(|| span("spec.failover.after", &failover.after))
             .transpose()
@@ -209,6 +223,23 @@ fn wanted(
         rebalance_asked,
         delete_confirmed,
     }))
+}
+
+/// Whether a service account that is no component may be used anywhere. `default` may where no Cluster is known yet.
+fn some_cluster_allows(intake: &Intake, account: &str) -> bool {
+    let clusters = intake.view.clusters.keys();
+    let mut known = clusters.iter().filter_map(|key| intake.view.clusters.get(key)).peekable();
+    if known.peek().is_none() {
+        return Tenancy::default().allows_account(account);
+    }
+    // Before all were listed nobody can say that none allows it; placement filters those that do not.
+    !intake.view.clusters.is_complete() || known.any(|cluster| Tenancy::of(&cluster.spec).allows_account(account))
+}
+
+/// Applications that are refused are looked at again: a Cluster may allow now what none did.
+pub(super) fn cluster_changed(intake: &Intake) {
+    let refused = |app: &AppKey| intake.refusals.get(KIND, app).is_some();
+    intake.view.changed_applications.extend(intake.view.applications.keys().into_iter().filter(refused));
 }
 
 /// What an annotation confirms, by the hash that names it.

@@ -6,7 +6,7 @@ use store::{CellRow, ClusterTaken, Hint, Removal};
 use vocabulary::{AppKey, ClusterName, labels};
 
 use super::provenance::older;
-use super::{Intake, IntakeError, Refusal};
+use super::{Intake, IntakeError, Refusal, application};
 use crate::connection;
 use crate::hub::{drop_finalizer, ensure_finalizer, is_swept};
 
@@ -73,6 +73,7 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
     tracing::info!(cluster = key.name, generation = taken.generation, "cluster taken in");
     intake.hints.send(Hint::Connection(key.name.clone()));
     intake.hints.send(Hint::Topology);
+    application::cluster_changed(intake);
     if removal.is_some() {
         intake.view.changed_clusters.push(key.clone());
     }

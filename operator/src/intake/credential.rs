@@ -1,52 +1,164 @@
 //! Credentials: handed over as a Secret that is deleted once its sealed row is committed.
 
-use jiff::Timestamp;
+use crds::cluster::v1alpha1::Connection;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, Preconditions};
-use kube::{Api, ResourceExt};
+use kube::runtime::events::{Event, EventType};
+use kube::{Api, Resource, ResourceExt};
 use secrecy::SecretString;
-use store::{Credential, Hint};
+use store::{ConnectionText, Credential, Hint};
 use vocabulary::{AppKey, SYSTEM_NAMESPACE, labels};
 
 use super::{Intake, IntakeError};
+use crate::connection;
 use crate::hub::HubError;
+
+/// Maximum time that a Secret waits for its Cluster. It holds a token in clear, so it does not wait for ever.
+const WAITS_FOR_CLUSTER_MAX: SignedDuration = SignedDuration::from_mins(10);
+
+/// A credential, and the connection it is for.
+struct HandOver {
+    connection: ConnectionText,
+    credential: Credential,
+}
 
 /// Seals what a Secret hands over, then deletes the Secret.
 pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeError> {
     let Some(secret) = intake.view.secrets.get(&key) else { return Ok(()) };
     let Some(cluster) = secret.labels().get(labels::CREDENTIAL_FOR) else { return Ok(()) };
+    let now = Timestamp::now();
+    let handed_over = match read(&secret, now) {
+        Ok(handed_over) => handed_over,
+        Err(why) => {
+            return drop_unused(
+                intake,
+                &secret,
+                &format!("it {why}; run `meridian cluster update-credential {cluster}`"),
+            )
+            .await;
+        }
+    };
     if intake.store.cluster_get(cluster).await?.is_none() {
         // The Cluster is taken in first; its intake looks at Secrets again.
+        let waited = secret.creation_timestamp().map(|created| now.duration_since(created.0));
+        if waited.is_some_and(|waited| waited > WAITS_FOR_CLUSTER_MAX) {
+            let why = format!("Cluster {cluster} was not taken in within 10 minutes; join it again");
+            return drop_unused(intake, &secret, &why).await;
+        }
         return Ok(());
     }
-    let Some(credential) = read(&secret) else {
-        tracing::warn!(
-            secret = key.name,
-            "a credential Secret lacks token, issuedAt or expiresAt; run `meridian cluster update-credential`"
-        );
-        return Ok(());
-    };
-    intake.store.credential_set(&intake.claim, cluster, &credential, &intake.key).await?;
+    let HandOver { connection, credential } = handed_over;
+    intake.store.credential_set(&intake.claim, cluster, &connection, &credential, &intake.key).await?;
     intake.hints.send(Hint::Connection(cluster.clone()));
     tracing::info!(cluster, expires_at = %credential.expires_at, "credential sealed");
+    delete(intake, &secret).await
+}
+
+/// Deletes a Secret that hands nothing over, and says so in an event.
+async fn drop_unused(intake: &Intake, secret: &Secret, why: &str) -> Result<(), IntakeError> {
+    let name = secret.name_any();
+    tracing::warn!(secret = name, why, "a credential that was handed over is deleted unused");
+    let event = Event {
+        type_: EventType::Warning,
+        reason: "CredentialDropped".to_owned(),
+        note: Some(format!("Secret {name} was deleted unused: {why}")),
+        action: "HandOver".to_owned(),
+        secondary: None,
+    };
+    if let Err(error) = intake.recorder.publish(&event, &secret.object_ref(&())).await {
+        tracing::warn!(error = vocabulary::chain(&error), reason = event.reason, "an event was not written");
+    }
+    delete(intake, secret).await
+}
+
+async fn delete(intake: &Intake, secret: &Secret) -> Result<(), IntakeError> {
+    let name = secret.name_any();
     let params = DeleteParams {
         preconditions: Some(Preconditions { uid: secret.uid(), resource_version: secret.resource_version() }),
         ..DeleteParams::default()
     };
-    match Api::<Secret>::namespaced(intake.hub.clone(), SYSTEM_NAMESPACE).delete(&key.name, &params).await {
+    match Api::<Secret>::namespaced(intake.hub.clone(), SYSTEM_NAMESPACE).delete(&name, &params).await {
         Ok(_) => Ok(()),
         // Gone, or replaced by a newer one whose event follows.
         Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
-        Err(source) => Err(HubError::Secret { name: key.name, source: Box::new(source) }.into()),
+        Err(source) => Err(HubError::Secret { name, source: Box::new(source) }.into()),
     }
 }
 
-fn read(secret: &Secret) -> Option<Credential> {
-    let data = secret.data.as_ref()?;
-    let text = |name: &str| String::from_utf8(data.get(name)?.0.clone()).ok();
-    Some(Credential {
+/// Reads a Secret, or says what is wrong with it.
+fn read(secret: &Secret, now: Timestamp) -> Result<HandOver, String> {
+    let text = |name: &str| {
+        let bytes = secret.data.as_ref().and_then(|data| data.get(name)).ok_or_else(|| format!("lacks {name}"))?;
+        String::from_utf8(bytes.0.clone()).map_err(|_| format!("has a {name} that is no text"))
+    };
+    let time = |name: &str| text(name)?.parse::<Timestamp>().map_err(|_| format!("has a {name} that is no time"));
+    let connection: Connection = serde_json::from_str(&text("connection")?)
+        .map_err(|error| format!("has a connection that cannot be read: {error}"))?;
+    let expires_at = time("expiresAt")?;
+    if expires_at <= now {
+        return Err(format!("ended at {expires_at:.0}"));
+    }
+    let credential = Credential {
         token: SecretString::from(text("token")?),
-        issued_at: text("issuedAt")?.parse::<Timestamp>().ok()?,
-        expires_at: text("expiresAt")?.parse::<Timestamp>().ok()?,
-    })
+        // By the clock of the person's machine. Renewal counts from it, so it is never later than now.
+        issued_at: time("issuedAt")?.min(now),
+        expires_at,
+    };
+    Ok(HandOver { connection: connection::text(&connection), credential })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use k8s_openapi::ByteString;
+
+    use super::*;
+
+    fn secret(change: &[(&str, Option<&str>)]) -> Secret {
+        let mut data: BTreeMap<String, ByteString> = BTreeMap::new();
+        let whole = [
+            ("token", Some("t")),
+            ("issuedAt", Some("2026-01-01T00:00:00Z")),
+            ("expiresAt", Some("2026-01-08T00:00:00Z")),
+            ("connection", Some(r#"{"server":"https://north:6443"}"#)),
+        ];
+        for (name, value) in whole.iter().chain(change) {
+            match value {
+                Some(value) => data.insert((*name).to_owned(), ByteString(value.as_bytes().to_vec())),
+                None => data.remove(*name),
+            };
+        }
+        Secret { data: Some(data), ..Secret::default() }
+    }
+
+    #[test]
+    fn a_hand_over_is_read_whatever_the_clock_of_the_persons_machine() {
+        let now: Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
+        for (case, issued, taken) in [
+            ("as it was", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"),
+            ("a clock that is behind", "2025-06-01T00:00:00Z", "2025-06-01T00:00:00Z"),
+            ("a clock that is ahead", "2026-03-01T00:00:00Z", "2026-01-02T00:00:00Z"),
+        ] {
+            let read = read(&secret(&[("issuedAt", Some(issued))]), now).unwrap();
+            assert_eq!(read.credential.issued_at.to_string(), taken, "{case}");
+            assert_eq!(read.connection.0, r#"{"server":"https://north:6443"}"#, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_hands_nothing_over_says_why() {
+        let now: Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
+        for (change, says) in [
+            (("token", None), "lacks token"),
+            (("connection", None), "lacks connection"),
+            (("connection", Some("{}")), "connection that cannot be read"),
+            (("expiresAt", Some("soon")), "expiresAt that is no time"),
+            (("expiresAt", Some("2026-01-01T00:00:00Z")), "ended at"),
+        ] {
+            let why = read(&secret(&[change]), now).err().unwrap_or_default();
+            assert!(why.contains(says), "{why}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ mod cell;
 mod cluster;
 mod credential;
 mod metrics;
+mod pod_security;
 mod provenance;
 mod refusals;
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 use crds::{Application, Cell, Cluster, PlacementPolicy};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
+use kube::runtime::events::Recorder;
 use runtime::queue::Queue;
 use store::seal::EnvelopeKey;
 use store::{Claim, Hint, Hints, Store, StoreError};
@@ -27,6 +29,7 @@ pub(crate) use application::KIND as APPLICATION;
 pub(crate) use cell::KIND as CELL;
 pub(crate) use cluster::KIND as CLUSTER;
 pub(crate) use metrics::IntakeMetrics;
+pub(crate) use pod_security::PodSecurity;
 pub(crate) use refusals::{Refusal, Refusals};
 
 use crate::hub::{HubError, Objects};
@@ -67,6 +70,8 @@ pub(crate) struct Intake {
     pub(crate) claim: Claim,
     pub(crate) hints: Hints,
     pub(crate) refusals: Refusals,
+    pub(crate) pod_security: PodSecurity,
+    pub(crate) recorder: Recorder,
     pub(crate) metrics: IntakeMetrics,
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -60,8 +61,8 @@ async fn it_is_met_like_any_other() {
     let kinds = member.discover().await.unwrap();
     let served = kinds.iter().find(|kind| kind.kind == "Deployment").unwrap().clone();
     assert!(member.permissions(&[served]).await.unwrap()[0].deliverable());
-    member.ensure_namespace("pay").await.unwrap();
-    member.ensure_namespace("pay").await.unwrap();
+    member.ensure_namespace("pay", &BTreeMap::new()).await.unwrap();
+    member.ensure_namespace("pay", &BTreeMap::new()).await.unwrap();
     member.request_token(Duration::from_hours(1)).await.unwrap();
 }
 

@@ -182,8 +182,10 @@ pub(crate) async fn a_cluster_made_by_kwokctl_joins_is_replaced_and_leaves(fleet
     .await?;
     fleet.ready("guest", "web").await?;
 
-    fleet.meridian(&["cluster", "remove", "guest", "--yes", "--timeout", "60s"])?;
+    fleet.meridian(&["cluster", "remove", "guest", "--yes", "--timeout", "60s", "--kubeconfig", &kubeconfig])?;
     ensure!(available(&second)? == "2", "what was delivered runs on");
+    let rights = second.kubectl(&["get", "clusterroles,clusterrolebindings", "-o", "name"])?;
+    ensure!(!rights.contains("meridian"), "what join installed is gone: {rights}");
     let left = second.kubectl(&["get", "deployment", "web", "-n", "guest", "-o", "jsonpath={.metadata.labels}"])?;
     ensure!(!left.contains("fleet.meridian.io/managed"), "and belongs to nobody: {left}");
     Ok(())

@@ -16,6 +16,7 @@ use crate::args::{ImportArgs, ManifestForm};
 use crate::cluster::join;
 use crate::failure::Failure;
 use crate::hub::{Hub, MANAGER, call};
+use crate::mask::mask_secrets;
 use crate::output;
 use crate::plan::fleet::Fleet;
 use crate::progress::Progress;
@@ -50,9 +51,16 @@ pub(super) async fn run(args: &ImportArgs, hub: Hub, progress: Progress) -> Resu
         progress.warn(remark);
     }
     let form = args.output.or(args.dry_run.then_some(ManifestForm::Yaml));
+    let mut manifest = composed.manifest;
+    // Who asks for the manifest applies it later, and needs what is in it; who only looks does not.
+    if args.output.is_none() {
+        mask_secrets(&mut manifest);
+    } else if app.spec.components.iter().any(|component| component.template["kind"] == "Secret") {
+        progress.warn("the manifest holds the contents of Secrets in clear; keep it where such things are kept");
+    }
     match form {
-        Some(ManifestForm::Yaml) => return emit(&output::yaml(&composed.manifest)?),
-        Some(ManifestForm::Json) => return emit(&output::json(&composed.manifest)?),
+        Some(ManifestForm::Yaml) => return emit(&output::yaml(&manifest)?),
+        Some(ManifestForm::Json) => return emit(&output::json(&manifest)?),
         None => {}
     }
     let what = format!("application {key}");

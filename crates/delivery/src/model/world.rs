@@ -18,7 +18,7 @@ use super::fleet;
 use super::hub::{Hub, Written};
 use super::member::{ApplyRefused, Member, id, is_managed, text};
 use super::tables::Tables;
-use crate::board::{Board, Entry, object_id};
+use crate::board::{Board, Entry, belongs, object_id};
 use crate::live::Live;
 use crate::render_row::{RowRender, render_row};
 use crate::step::next_step;
@@ -370,7 +370,7 @@ impl World {
         if board.waits_for(placement).is_some() {
             return Ok(false);
         }
-        let live = board.live(&entry.row.object).cloned();
+        let live = board.live(&entry.row.object).filter(|live| belongs(&entry, live)).cloned();
         let fence = Fence { generation: 1, authority: 1, plan: entry.row.plan_epoch };
         let app = &self.tables.apps[&entry.row.app];
         let intent: Intent = serde_json::from_value(app.intent.clone()).unwrap();
@@ -380,8 +380,15 @@ impl World {
             let cell = topology.cells.get(entry.row.cell.as_str());
             let Some(cell) = cell.or_else(|| topology.cells.get(entry.row.cluster.as_str())) else { return Ok(false) };
             let siblings = board.sibling_names(&entry, &revision.blueprint);
-            let row =
-                RowRender { app: &app.key, row: &entry.row, suspended: intent.suspended, cell, siblings: &siblings };
+            let own_replicas = live.as_ref().and_then(|live| live.own_replicas);
+            let row = RowRender {
+                app: &app.key,
+                row: &entry.row,
+                suspended: intent.suspended,
+                cell,
+                siblings: &siblings,
+                own_replicas,
+            };
             Some(render_row(&row, revision, fence).map_err(|error| format!("{}: {error}", entry.row.object))?)
         } else {
             None

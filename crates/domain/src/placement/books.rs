@@ -23,8 +23,6 @@ pub fn book(
             continue;
         }
         let sum = books.entry((facts.cluster.to_string(), zone.clone())).or_default();
-        sum.cpu_milli += pod.cpu_milli * share;
-        sum.memory_mi += pod.memory_mi * share;
-        sum.pods += pod.pods * share;
+        *sum = sum.plus_times(pod, share);
     }
 }

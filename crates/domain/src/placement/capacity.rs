@@ -1,6 +1,6 @@
 //! How many replicas of an application fit in a cell.
 
-use crds::cluster::v1alpha1::{Amounts, ZoneCapacity};
+use crds::cluster::v1alpha1::{Amounts, Shape, ZoneCapacity};
 
 use super::request::Ledger;
 use crate::topology::ClusterFacts;
@@ -17,21 +17,15 @@ pub(crate) fn fits(cluster: &ClusterFacts, zones: &[String], ledger: &Ledger, po
     let zones = cluster.capacity.iter().filter(|zone| zones.contains(&zone.name));
     let (mut by_sum, mut by_shape) = (0, bound);
     for zone in zones {
-        by_sum += by_sums(zone, ledger.held(&cluster.name, &zone.name), pod);
-        by_shape += zone.shapes.iter().map(|shape| i64::from(shape.nodes) * times(shape.free, pod)).sum::<i64>();
+        by_sum = by_sums(zone, ledger.held(&cluster.name, &zone.name), pod).saturating_add(by_sum);
+        let on_nodes = |shape: &Shape| i64::from(shape.nodes).saturating_mul(times(shape.free, pod));
+        by_shape = zone.shapes.iter().map(on_nodes).fold(by_shape, i64::saturating_add);
     }
     by_sum.min(by_shape).clamp(0, PLENTY)
 }
 
 fn by_sums(zone: &ZoneCapacity, held: Amounts, pod: Amounts) -> i64 {
-    times(
-        Amounts {
-            cpu_milli: zone.allocatable.cpu_milli - zone.foreign.cpu_milli - held.cpu_milli,
-            memory_mi: zone.allocatable.memory_mi - zone.foreign.memory_mi - held.memory_mi,
-            pods: zone.allocatable.pods - zone.foreign.pods - held.pods,
-        },
-        pod,
-    )
+    times(zone.allocatable.plus_times(zone.foreign, -1).plus_times(held, -1), pod)
 }
 
 /// How often a pod fits; a resource it does not ask for does not limit.

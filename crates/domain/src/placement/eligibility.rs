@@ -65,6 +65,10 @@ pub enum Rule {
     Tainted,
     /// Its cluster does not grant the deploy profile.
     NoDeployProfile,
+    /// Its cluster does not take Applications of this namespace.
+    NamespaceDenied,
+    /// Its cluster does not let pods run as a service account that is no component of the Application.
+    ServiceAccountDenied,
     /// Its cluster does not serve or permit a kind.
     KindNotPermitted,
     /// The other half of its pair takes the replicas of this zone.
@@ -89,6 +93,8 @@ impl Rule {
             Self::Cordoned => "Cordoned",
             Self::Tainted => "Tainted",
             Self::NoDeployProfile => "NoDeployProfile",
+            Self::NamespaceDenied => "NamespaceDenied",
+            Self::ServiceAccountDenied => "ServiceAccountDenied",
             Self::KindNotPermitted => "KindNotPermitted",
             Self::PairConflict => "PairConflict",
             Self::ZoneAmbiguous => "ZoneAmbiguous",
@@ -203,6 +209,9 @@ fn verdict(request: &Request<'_>, cell: &CellFacts, cluster: &ClusterFacts, dire
             ),
         );
     }
+    if let Some(rejection) = tenancy_rejection(request, cluster) {
+        return Eligibility::Rejected(rejection);
+    }
     if let Some(kind) = request.kinds.iter().find(|kind| !cluster.kinds.contains(*kind)) {
         return reject(
             Rule::KindNotPermitted,
@@ -226,6 +235,21 @@ fn verdict(request: &Request<'_>, cell: &CellFacts, cluster: &ClusterFacts, dire
         return reject(Rule::CapacityUnknown, format!("capacity of cluster {name} was not observed yet"));
     }
     Eligibility::Eligible
+}
+
+/// Why the cluster does not take the Application's namespace or a service account of its pods.
+fn tenancy_rejection(request: &Request<'_>, cluster: &ClusterFacts) -> Option<Rejection> {
+    let (name, tenancy) = (&cluster.name, &cluster.tenancy);
+    if let Some(denial) = tenancy.namespace_denial(&request.app.namespace) {
+        return Some(Rejection { rule: Rule::NamespaceDenied, message: format!("cluster {name}: {denial}") });
+    }
+    let account = request.accounts.iter().find(|account| !tenancy.allows_account(account))?;
+    Some(Rejection {
+        rule: Rule::ServiceAccountDenied,
+        message: format!(
+            "cluster {name} does not let pods run as service account {account}; make it a component of the Application, or add it to spec.serviceAccounts of the Cluster"
+        ),
+    })
 }
 
 /// Of a unit's pair in one zone only one half takes replicas: the one that holds some, else the first by name.

@@ -23,6 +23,7 @@ struct Inputs<'a> {
     spec: &'a PlacementSpec,
     pod: Amounts,
     kinds: &'a BTreeSet<String>,
+    accounts: &'a BTreeSet<String>,
     cells: Vec<&'a CellFacts>,
     clusters: Vec<ClusterFacts>,
     directives: Vec<&'a Directive>,
@@ -41,6 +42,7 @@ pub fn input_hash(request: &Request<'_>, scope: &DecisionScope<'_>) -> ContentHa
         spec: request.spec,
         pod: request.pod,
         kinds: request.kinds,
+        accounts: request.accounts,
         cells: scope.cells.clone(),
         clusters: scope
             .clusters

@@ -34,7 +34,10 @@ impl InputDigest {
         let standing: Vec<_> = scope
             .clusters
             .iter()
-            .map(|cluster| (&cluster.name, &cluster.region, &cluster.zones, &cluster.taints, cluster.deploys))
+            .map(|cluster| {
+                let place = (&cluster.name, &cluster.region, &cluster.zones);
+                (place, &cluster.taints, cluster.deploys, &cluster.tenancy)
+            })
             .collect();
         Self {
             replicas: request.replicas,
@@ -80,7 +83,7 @@ impl InputDigest {
         told(&self.closed, &before.closed, "takes no new replicas", "takes new replicas again");
         told(&self.directives, &before.directives, "holds now", "holds no longer");
         if self.clusters != before.clusters {
-            changes.push("clusters joined or left, or their region, zones, taints or profiles changed".to_owned());
+            changes.push("clusters joined or left, or their region, zones, taints, profiles, namespaces or service accounts changed".to_owned());
         } else if self.cells != before.cells {
             changes.push("declared cells or their labels changed".to_owned());
         }

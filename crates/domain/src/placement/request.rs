@@ -25,6 +25,8 @@ pub struct Request<'a> {
     pub pod: Amounts,
     /// Kinds a cluster must permit.
     pub kinds: &'a BTreeSet<String>,
+    /// Service accounts, no components of the Application, that a cluster must allow.
+    pub accounts: &'a BTreeSet<String>,
 }
 
 /// What a directive speaks of.
@@ -149,9 +151,7 @@ impl Ledger {
     /// Adds to what is held in a zone of a cluster.
     pub fn hold(&mut self, cluster: ClusterName, zone: String, amounts: Amounts) {
         let sum = self.0.entry((cluster, zone)).or_default();
-        sum.cpu_milli += amounts.cpu_milli;
-        sum.memory_mi += amounts.memory_mi;
-        sum.pods += amounts.pods;
+        *sum = sum.plus_times(amounts, 1);
     }
 
     pub(crate) fn held(&self, cluster: &ClusterName, zone: &str) -> Amounts {

@@ -7,15 +7,13 @@ use crds::cluster::v1alpha1::Amounts;
 use serde_json::{Value, json};
 use vocabulary::{AppKey, ContentHash};
 
-use super::checks::{ServiceAccounts, name_problem, result_problems, scales};
+use super::bounds::{self, Growth, REPLICAS_MAX, SIZE_MAX};
+use super::checks::{ServiceAccounts, foreign_accounts, name_problem, result_problems, scales};
 use super::fields::canonical_hash;
 use super::kinds::{self, Scopes};
 use super::overrides;
 use super::pod::pod_amounts;
 use super::{Blueprint, ComponentPlan, Problem};
-
-/// Most bytes of components and overrides together, as JSON: what a hub's etcd holds in one object, with room for status.
-const SIZE_LIMIT: usize = 1 << 20;
 
 /// Longest value of a label, and so the longest name of an Application.
 const LABEL_VALUE_MAX: usize = 63;
@@ -23,6 +21,8 @@ const LABEL_VALUE_MAX: usize = 63;
 /// Checks a whole spec and classifies its components. Finds all problems, not only the first.
 pub fn blueprint(app: &AppKey, spec: &ApplicationSpec) -> Result<Blueprint, Vec<Problem>> {
     let mut draft = Draft::read(app, &spec.components, &spec.overrides);
+    draft.check_overrides(&spec.components, &spec.overrides);
+    draft.check_amounts();
     let divided = draft.divided().map(|(index, plan)| (index, plan.name.clone(), plan.kind.clone(), plan.replicas));
     match (divided, spec.replicas) {
         (Some((_, name, kind, _)), None) => {
@@ -45,6 +45,9 @@ pub fn blueprint(app: &AppKey, spec: &ApplicationSpec) -> Result<Blueprint, Vec<
 }
 
 /// Classifies the components of a stored revision. Its `spec.replicas` is not part of it, so nothing about that is checked.
+///
+/// Overrides are checked where they are rendered, and amounts are bounded where they are read: an older version may have
+/// taken in what [`blueprint`] refuses now, and such an Application must still be removable.
 pub fn blueprint_of_revision(
     app: &AppKey,
     components: &[Component],
@@ -68,7 +71,6 @@ impl Draft {
             draft.plans.push(plan);
         }
         draft.check_together(components);
-        draft.check_overrides(components, rules);
         draft
     }
 
@@ -101,10 +103,10 @@ impl Draft {
             );
         }
         let size = json!({ "components": components, "overrides": rules }).to_string().len();
-        if size > SIZE_LIMIT {
+        if size > SIZE_MAX {
             self.say(
                 "spec".to_owned(),
-                format!("components and overrides are {size} bytes as JSON, the limit is {SIZE_LIMIT}; move large data out of the Application or split it"),
+                format!("components and overrides are {size} bytes as JSON, the limit is {SIZE_MAX}; move large data out of the Application or split it"),
             );
         }
         if components.is_empty() {
@@ -164,6 +166,7 @@ impl Draft {
                 "is not a number of replicas; correct or remove it".to_owned(),
             );
         }
+        let replicas = replicas.map(|replicas| replicas.min(REPLICAS_MAX));
         let scope = self.scope(component, &api_version, &kind, declared_replicas.is_some(), place)?;
         let pods = kinds::pod_template_path(&api_version, &kind, template);
         let pod = pods.map_or_else(Amounts::default, |path| {
@@ -177,6 +180,7 @@ impl Draft {
             kind,
             object_name,
             workload: pods.is_some(),
+            adopt: component.adopt,
             pod,
             replicas,
             template: template.clone(),
@@ -221,9 +225,9 @@ impl Draft {
         let mut say = |field: String, message: String| found.push(Problem { field, message });
         let mut objects: BTreeMap<(&str, &str, &str), &str> = BTreeMap::new();
         let divided = self.divided();
-        let plans: Vec<ComponentPlan> = self.known().map(|(_, plan)| plan.clone()).collect();
-        let accounts = ServiceAccounts::declared(&plans);
         for (i, plan) in self.known() {
+            // Which cluster allows an account of a template is for placement to say.
+            let accounts = ServiceAccounts::rendered(&plan.template, plan, &BTreeMap::new());
             let place = format!("spec.components[{i}]");
             let object = (kinds::group(&plan.api_version), plan.kind.as_str(), plan.object_name.as_str());
             if let Some(other) = objects.get(&object) {
@@ -261,6 +265,25 @@ impl Draft {
         self.problems.extend(found);
     }
 
+    /// Amounts that no cluster has. Sums over the fleet would take them for what is really held.
+    fn check_amounts(&mut self) {
+        let mut found = Vec::new();
+        for (i, plan) in self.known() {
+            let place = format!("spec.components[{i}].template");
+            let replicas = plan.template.pointer("/spec/replicas").and_then(Value::as_i64);
+            if replicas.is_some_and(|replicas| replicas > i64::from(REPLICAS_MAX)) {
+                let message = format!("is more than {REPLICAS_MAX}, the most one Application may have; lower it");
+                found.push(Problem { field: format!("{place}.spec.replicas"), message });
+            }
+            let Some(pods) = kinds::pod_template_path(&plan.api_version, &plan.kind, &plan.template) else { continue };
+            let spec = kinds::at(&plan.template, pods).and_then(|template| template.get("spec"));
+            for (path, message) in bounds::amount_problems(spec.unwrap_or(&Value::Null)) {
+                found.push(Problem { field: format!("{place}.{}.spec.{path}", pods.join(".")), message });
+            }
+        }
+        self.problems.extend(found);
+    }
+
     /// Only what has no identity and no disk of its own may run twice for a time.
     fn check_reschedule(&mut self) {
         let bound = |plan: &ComponentPlan| {
@@ -288,8 +311,12 @@ impl Draft {
 
     fn check_overrides(&mut self, components: &[Component], rules: &[OverrideRule]) {
         let plans: Vec<ComponentPlan> = self.known().map(|(_, plan)| plan.clone()).collect();
-        let accounts = ServiceAccounts::declared(&plans);
         let workload = self.divided().map(|(_, plan)| plan.clone());
+        if let Some(message) = bounds::changes_problem(rules) {
+            self.say("spec.overrides".to_owned(), message);
+            return;
+        }
+        let mut growths: BTreeMap<&str, Growth> = BTreeMap::new();
         for (r, rule) in rules.iter().enumerate() {
             let mut results: BTreeMap<&str, Value> = BTreeMap::new();
             for (p, patch) in rule.patches.iter().enumerate() {
@@ -306,9 +333,10 @@ impl Draft {
                     continue;
                 }
                 let Some(plan) = plans.iter().find(|plan| plan.name == patch.component) else { continue };
+                let accounts = ServiceAccounts::beside(&plans, plan);
                 let object = results.entry(plan.name.as_str()).or_insert_with(|| plan.template.clone());
                 let before = result_problems(plan, object, &accounts);
-                if let Err(message) = overrides::apply(plan, patch, object) {
+                if let Err(message) = overrides::apply(plan, patch, object, growths.entry(&plan.name).or_default()) {
                     self.say(place, message);
                     continue;
                 }
@@ -333,8 +361,9 @@ impl Draft {
         let components_planned: Vec<ComponentPlan> = self.plans.into_iter().flatten().collect();
         let divided = components_planned.iter().position(|plan| plan.scope == Scope::Divided);
         let kinds = components_planned.iter().map(|plan| kinds::full_kind(&plan.api_version, &plan.kind)).collect();
+        let accounts = foreign_accounts(&components_planned);
         let revision = revision(components, rules, divided);
-        Ok(Blueprint { components: components_planned, divided, kinds, revision })
+        Ok(Blueprint { components: components_planned, divided, kinds, accounts, revision })
     }
 }
 

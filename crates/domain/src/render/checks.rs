@@ -6,9 +6,10 @@ use crds::application::v1alpha1::Scope;
 use serde_json::Value;
 use vocabulary::labels;
 
-use super::ComponentPlan;
 use super::fields::member;
 use super::kinds::{at, group, name_limit, pod_template_path};
+use super::{Blueprint, ComponentPlan};
+use crate::tenancy::DEFAULT_ACCOUNT;
 
 /// Names of the service accounts that pods of an Application may run as.
 pub(super) struct ServiceAccounts(BTreeSet<String>);
@@ -31,8 +32,44 @@ impl ServiceAccounts {
         Self(beside.chain(named).collect())
     }
 
+    /// Those a component's object may name after overrides: declared ones, and those its template names.
+    pub(super) fn beside(components: &[ComponentPlan], component: &ComponentPlan) -> Self {
+        let mut accounts = Self::declared(components);
+        accounts.0.extend(named_accounts(component, &component.template).into_iter().map(|(_, name)| name));
+        accounts
+    }
+
     fn allow(&self, name: &str) -> bool {
-        name.is_empty() || name == "default" || self.0.contains(name)
+        name.is_empty() || name == DEFAULT_ACCOUNT || self.0.contains(name)
+    }
+}
+
+/// Service accounts that objects of the components use and that are no components themselves. Pods that name none run as
+/// `default`.
+pub(super) fn foreign_accounts(components: &[ComponentPlan]) -> BTreeSet<String> {
+    let declared = ServiceAccounts::declared(components);
+    let mut foreign = BTreeSet::new();
+    for component in components {
+        let named: Vec<String> =
+            named_accounts(component, &component.template).into_iter().map(|(_, name)| name).collect();
+        if component.workload && named.iter().all(String::is_empty) {
+            foreign.insert(DEFAULT_ACCOUNT.to_owned());
+        }
+        foreign.extend(named.into_iter().filter(|name| !name.is_empty() && !declared.0.contains(name)));
+    }
+    foreign.retain(|name| !declared.0.contains(name));
+    foreign
+}
+
+impl Blueprint {
+    /// Where the spec names a service account that is no component, as a path.
+    pub fn account_place(&self, account: &str) -> String {
+        let names = |component: &ComponentPlan| {
+            let named = named_accounts(component, &component.template);
+            named.into_iter().find(|(_, name)| name == account).map(|(path, _)| path)
+        };
+        let place = self.components.iter().enumerate().find_map(|(i, component)| Some((i, names(component)?)));
+        place.map_or_else(|| "spec.components".to_owned(), |(i, path)| format!("spec.components[{i}].template.{path}"))
     }
 }
 
@@ -100,6 +137,11 @@ pub(super) fn result_problems(
                 format!("service account {name} is not part of the Application; add a ServiceAccount component of that name, or use default"),
             ));
         }
+    }
+    let unnamed = |object: &Value| named_accounts(plan, object).iter().all(|(_, name)| name.is_empty());
+    if plan.workload && unnamed(object) && !unnamed(&plan.template) {
+        let message = "an override may not take the service account away, pods would run as default; remove it";
+        problems.push(("spec".to_owned(), message.to_owned()));
     }
     problems
 }

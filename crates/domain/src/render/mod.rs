@@ -4,6 +4,7 @@
 //! Values go in and come out as [`serde_json::Value`], so fields unknown here survive.
 
 mod blueprint;
+mod bounds;
 mod checks;
 mod differs;
 mod fields;
@@ -19,7 +20,7 @@ mod substance;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::application::v1alpha1::{OverrideRule, Scope};
+use crds::application::v1alpha1::{AdoptPolicy, OverrideRule, Scope};
 use crds::cluster::v1alpha1::Amounts;
 use serde_json::Value;
 use vocabulary::{AppKey, ContentHash, Fence, ObjectKey};
@@ -65,6 +66,8 @@ pub struct ComponentPlan {
     pub rank: i16,
     /// It runs pods.
     pub workload: bool,
+    /// What happens when its object is already there; the Application's own policy when left out.
+    pub adopt: Option<AdoptPolicy>,
     /// What one of its pods asks for; `pods` is 1 for kinds that run pods and 0 for others.
     pub pod: Amounts,
     /// `spec.replicas` of the template.
@@ -82,6 +85,8 @@ pub struct Blueprint {
     pub divided: Option<usize>,
     /// Kinds used, as `group/version/Kind` or `version/Kind`.
     pub kinds: BTreeSet<String>,
+    /// Service accounts that pods run as and that are no components; `default` among them where pods name none.
+    pub accounts: BTreeSet<String>,
     /// Hash of components and overrides in canonical form, without the Divided template's `spec.replicas`.
     pub revision: ContentHash,
 }

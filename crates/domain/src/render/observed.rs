@@ -96,9 +96,13 @@ impl<'a> Status<'a> {
     }
 }
 
+/// A number of pods as reported. Sums over a thousand cells stay within `i32`, whatever a member's own controllers report.
 fn number(value: &Value) -> Option<i32> {
-    value.as_i64().and_then(|n| i32::try_from(n).ok())
+    value.as_i64().and_then(|n| i32::try_from(n.clamp(0, COUNT_MAX)).ok())
 }
+
+/// Largest number of pods that is counted of one object.
+const COUNT_MAX: i64 = 1_000_000;
 
 fn deployment(status: &Status<'_>) -> Observed {
     let (replicas, updated, available) =

@@ -3,6 +3,7 @@
 use crds::application::v1alpha1::{OverridePatch, OverrideRule, PatchOp, PatchOperation};
 use serde_json::{Map, Value, json};
 
+use super::bounds::Growth;
 use super::kinds::{at_mut, pod_template_path};
 use super::{ComponentPlan, RenderError};
 use crate::topology::CellFacts;
@@ -15,10 +16,11 @@ pub(super) fn apply_matching(
     object: &mut Value,
 ) -> Result<bool, RenderError> {
     let mut applied = false;
+    let mut growth = Growth::default();
     for (rule, change) in rules.iter().enumerate().filter(|(_, rule)| rule.cells.matches(&cell.labels)) {
         for (patch, change) in change.patches.iter().enumerate() {
             if change.component == component.name {
-                apply(component, change, object).map_err(|message| RenderError::Override {
+                apply(component, change, object, &mut growth).map_err(|message| RenderError::Override {
                     component: component.name.clone(),
                     rule,
                     patch,
@@ -32,7 +34,15 @@ pub(super) fn apply_matching(
 }
 
 /// Applies one patch, or says why it cannot and what to do. On error the object may be half changed.
-pub(super) fn apply(component: &ComponentPlan, patch: &OverridePatch, object: &mut Value) -> Result<(), String> {
+///
+/// # Guarantees
+/// The object never grows by more than `growth` allows, between two operations neither.
+pub(super) fn apply(
+    component: &ComponentPlan,
+    patch: &OverridePatch,
+    object: &mut Value,
+    growth: &mut Growth,
+) -> Result<(), String> {
     if let Some(labels) = &patch.labels {
         for (key, value) in labels {
             map_in(object, "labels")?.insert(key.clone(), json!(value));
@@ -44,9 +54,14 @@ pub(super) fn apply(component: &ComponentPlan, patch: &OverridePatch, object: &m
         }
     }
     if let Some(operations) = &patch.json_patch {
-        json_patch::patch(object, &operations_of(operations)?).map_err(|error| {
-            format!("the JSON patch does not apply to the template: {error}; correct its path or value")
-        })?;
+        let parsed = operations_of(operations)?;
+        for (index, (operation, parsed)) in operations.iter().zip(parsed.iter()).enumerate() {
+            growth.count(object, operation)?;
+            json_patch::patch(object, std::slice::from_ref(parsed)).map_err(|error| {
+                let (path, kind) = (error.path, error.kind);
+                format!("the JSON patch does not apply to the template: operation '/{index}' failed at path '{path}': {kind}; correct its path or value")
+            })?;
+        }
     }
     if patch.image.is_none() && patch.env.is_none() && patch.args.is_none() && patch.command.is_none() {
         return Ok(());

@@ -50,7 +50,52 @@ pub fn pod_amounts(pod_spec: &Value) -> Amounts {
     let overhead = &pod_spec["overhead"];
     total =
         total.plus(Sum { cpu: overhead.get("cpu").map_or(0, milli), memory: overhead.get("memory").map_or(0, bytes) });
-    Amounts { cpu_milli: total.cpu, memory_mi: total.memory.saturating_add((1 << 20) - 1) >> 20, pods: 1 }
+    Amounts {
+        cpu_milli: total.cpu.min(Amounts::CPU_MILLI_MAX),
+        memory_mi: mebi(total.memory).min(Amounts::MEMORY_MI_MAX),
+        pods: 1,
+    }
+}
+
+fn mebi(bytes: i64) -> i64 {
+    bytes.saturating_add((1 << 20) - 1) >> 20
+}
+
+/// An amount as the spec of a pod states it.
+#[derive(Debug)]
+pub(super) struct StatedAmount {
+    /// Where, within the spec of the pod.
+    pub(super) path: String,
+    /// `cpu` or `memory`.
+    pub(super) resource: &'static str,
+    /// As written.
+    pub(super) text: String,
+    /// Thousandths of a core, or MiB.
+    pub(super) amount: i64,
+}
+
+/// Every amount of CPU and memory in the spec of a pod.
+pub(super) fn stated_amounts(pod_spec: &Value) -> Vec<StatedAmount> {
+    let mut found = Vec::new();
+    let mut read = |path: String, list: &Value| {
+        for resource in ["cpu", "memory"] {
+            let Some(value) = list.get(resource).filter(|value| !value.is_null()) else { continue };
+            let amount = if resource == "cpu" { milli(value) } else { mebi(bytes(value)) };
+            found.push(StatedAmount { path: format!("{path}.{resource}"), resource, text: text(value), amount });
+        }
+    };
+    for list in ["initContainers", "containers"] {
+        for (i, container) in items(pod_spec, list).enumerate() {
+            for kind in ["requests", "limits"] {
+                read(format!("{list}[{i}].resources.{kind}"), &container["resources"][kind]);
+            }
+        }
+    }
+    for kind in ["requests", "limits"] {
+        read(format!("resources.{kind}"), &pod_spec["resources"][kind]);
+    }
+    read("overhead".to_owned(), &pod_spec["overhead"]);
+    found
 }
 
 fn items<'a>(pod_spec: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {

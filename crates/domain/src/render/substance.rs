@@ -36,7 +36,7 @@ mod tests {
         let api_version = if kind == "Deployment" { "apps/v1" } else { "v1" };
         let template = json!({"apiVersion": api_version, "kind": kind, "metadata": metadata,
             "spec": {"template": {"metadata": {"annotations": {"a": pod}}}}});
-        Component { name: "web".to_owned(), scope: None, template }
+        Component { name: "web".to_owned(), scope: None, adopt: None, template }
     }
 
     #[test]

@@ -122,6 +122,7 @@ impl World {
             spec: &self.spec,
             pod: POD,
             kinds: &kinds,
+            accounts: &kinds,
         };
         let held = |target: &i32| Held { target: *target, bound: if self.settled { *target } else { 0 } };
         let previous = placed.iter().map(|(cell, target)| (cell.clone(), held(target))).collect();

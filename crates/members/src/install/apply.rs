@@ -6,7 +6,7 @@ use http::{Method, Request};
 use kube::Client;
 use serde_json::Value;
 
-use super::{Installation, JOIN_MANAGER, verify};
+use super::{Installation, JOIN_MANAGER, Owner, verify};
 use crate::api_kind::ApiKind;
 
 /// How long a member may take until its API server enforces a new policy.
@@ -22,6 +22,14 @@ pub enum InstallError {
     TooOld {
         /// The member's version.
         found: String,
+    },
+    /// Another installation of Meridian manages the member.
+    #[error(
+        "this cluster belongs to another Meridian: {there}; remove it there, or, if that one is no more, take away what it installed with `meridian cluster uninstall --kubeconfig FILE`"
+    )]
+    OtherInstallation {
+        /// Which.
+        there: Box<Owner>,
     },
     /// The API server refused, or could not be reached.
     #[error("{what}: {source}")]
@@ -95,12 +103,14 @@ impl Report {
 /// granted any more had brought is removed.
 ///
 /// # Guarantees
-/// Idempotent. No right is granted before the policy was seen to refuse.
+/// Idempotent. No right is granted before the policy was seen to refuse. A member that another installation of Meridian
+/// manages is left as it is.
 pub async fn apply(client: &Client, installation: &Installation) -> Result<Report, InstallError> {
     let version = verify::server_version(client).await?;
     if !version.supported() {
         return Err(InstallError::TooOld { found: version.git_version });
     }
+    refuse_other_owner(client, installation.owner()).await?;
     let mut report = Report::default();
     let manifests = installation.manifests();
     let granted: Vec<String> = manifests.iter().map(title).collect();
@@ -117,6 +127,20 @@ pub async fn apply(client: &Client, installation: &Installation) -> Result<Repor
         report.objects.push((title(&manifest), change));
     }
     Ok(report)
+}
+
+/// The installation of Meridian that is recorded in the member.
+pub async fn recorded_owner(client: &Client) -> Result<Option<Owner>, InstallError> {
+    let record = fetch(client, &Installation::new(&[]).record()).await?;
+    Ok(record.and_then(|record| Owner::read_from(&record["data"])))
+}
+
+/// Refuses a member that another installation of Meridian manages.
+pub async fn refuse_other_owner(client: &Client, owner: &Owner) -> Result<(), InstallError> {
+    match recorded_owner(client).await?.filter(|there| !there.is_same(owner)) {
+        Some(there) => Err(InstallError::OtherInstallation { there: Box::new(there) }),
+        None => Ok(()),
+    }
 }
 
 /// Removes what [`apply`] installed, rights first and the policy last. Delivered objects and their namespaces stay.

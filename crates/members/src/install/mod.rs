@@ -1,8 +1,11 @@
 //! What Meridian puts into a member, with the joining person's own credentials.
 //!
-//! Our runtime identity has no right on any of this, so it can change neither its rights nor the policy it obeys.
+//! Our runtime identity has no right on roles, bindings and policies, and the policy of `confine.rs` refuses its writes in
+//! `meridian-system`. So it can change neither its rights nor the policies it obeys, nor its account, namespace and record.
 
 mod apply;
+mod confine;
+mod owner;
 mod policy;
 mod rights;
 mod roles;
@@ -15,7 +18,9 @@ use serde_json::{Value, json};
 use vocabulary::SYSTEM_NAMESPACE;
 
 pub(crate) use apply::send;
-pub use apply::{Change, InstallError, Report, apply, uninstall};
+pub use apply::{Change, InstallError, Report, apply, recorded_owner, refuse_other_owner, uninstall};
+pub use confine::CONFINE_POLICY_NAME;
+pub use owner::Owner;
 pub use policy::POLICY_NAME;
 pub use rights::{Right, granting_role, needed, our_rights, to_deliver};
 pub use roles::deliverable_kinds;
@@ -25,7 +30,7 @@ pub use verify::{Issue, issue_token, kube_system_uid, server_version, verify};
 pub const INSTALLATION: &str = "meridian-installation";
 
 /// Version of what this binary installs; rises with every change of the manifests.
-pub const INSTALLATION_VERSION: u32 = 1;
+pub const INSTALLATION_VERSION: u32 = 2;
 
 /// Field manager of everything here: not the runtime's, so that the runtime never owns it.
 pub const JOIN_MANAGER: &str = "meridian-join";
@@ -36,7 +41,7 @@ static OWN_LABELS: LazyLock<Value> = LazyLock::new(|| json!({"app.kubernetes.io/
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
-    /// Read nodes, pods, namespaces and storage classes.
+    /// Read nodes, pods and namespaces.
     Observe,
     /// Deliver the printed list of namespaced kinds.
     Deploy,
@@ -76,6 +81,7 @@ impl std::str::FromStr for Profile {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installation {
     profiles: Vec<Profile>,
+    owner: Owner,
 }
 
 impl Installation {
@@ -85,7 +91,18 @@ impl Installation {
         profiles.push(Profile::Observe);
         profiles.sort();
         profiles.dedup();
-        Self { profiles }
+        Self { profiles, owner: Owner::default() }
+    }
+
+    /// The same for an installation of Meridian, which is recorded in the member.
+    #[must_use]
+    pub fn owned_by(self, owner: Owner) -> Self {
+        Self { owner, ..self }
+    }
+
+    /// The installation of Meridian it belongs to.
+    pub fn owner(&self) -> &Owner {
+        &self.owner
     }
 
     /// The profiles, sorted.
@@ -98,16 +115,17 @@ impl Installation {
     pub fn manifests(&self) -> Vec<Value> {
         let mut all = roles::identity();
         // The policy before the rights: there is no moment at which our identity may write and no policy holds it.
-        all.extend([policy::policy(), policy::binding()]);
+        all.extend([confine::policy(&self.profiles), confine::binding()]);
+        all.extend([policy::policy(&self.profiles), policy::binding()]);
         all.extend(roles::own_role());
         all.extend(self.profiles.iter().flat_map(|profile| roles::profile(*profile)));
         all.push(self.record());
         all
     }
 
-    fn record(&self) -> Value {
+    pub(super) fn record(&self) -> Value {
         let profiles: Vec<&str> = self.profiles.iter().map(|profile| profile.as_str()).collect();
-        json!({
+        let mut record = json!({
             "apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": INSTALLATION, "namespace": SYSTEM_NAMESPACE, "labels": OWN_LABELS.clone()},
             "data": {
@@ -115,16 +133,27 @@ impl Installation {
                 "profiles": profiles.join(","),
                 "meridian": env!("CARGO_PKG_VERSION"),
             },
-        })
+        });
+        self.owner.write_to(&mut record["data"]);
+        record
     }
 }
 
 /// The manifests of one profile as YAML documents, for people to read before they join a cluster.
 pub fn permissions_yaml(profile: Profile) -> String {
+    yaml(&roles::profile(profile))
+}
+
+/// Everything that join installs with these profiles as YAML documents: account, policies, roles and record.
+pub fn manifests_yaml(profiles: &[Profile]) -> String {
+    yaml(&Installation::new(profiles).manifests())
+}
+
+fn yaml(manifests: &[Value]) -> String {
     let mut text = String::new();
-    for manifest in roles::profile(profile) {
+    for manifest in manifests {
         text.push_str("---\n");
-        text.push_str(&serde_saphyr::to_string(&manifest).expect("a JSON value is YAML"));
+        text.push_str(&serde_saphyr::to_string(manifest).expect("a JSON value is YAML"));
     }
     text
 }
@@ -140,6 +169,22 @@ mod tests {
         assert!(place("ValidatingAdmissionPolicyBinding") < place("ClusterRoleBinding"));
         assert!(place("ValidatingAdmissionPolicyBinding") < place("RoleBinding"));
         assert_eq!(place("ConfigMap"), manifests.len() - 1);
+    }
+
+    #[test]
+    fn the_version_rises_with_every_change_of_the_manifests() {
+        let installed = |profiles: &[Profile]| -> Vec<Value> {
+            let mut manifests = Installation::new(profiles).manifests();
+            manifests.retain(|manifest| manifest["kind"] != "ConfigMap");
+            manifests
+        };
+        let hash = vocabulary::hash_json(&(installed(&[]), installed(&Profile::ALL))).unwrap();
+        let (version, known) = (2, "cac5d8d01dd7b2a1c027f25d084d4f36");
+        assert_eq!(
+            (INSTALLATION_VERSION, hash.to_string().as_str()),
+            (version, known),
+            "raise INSTALLATION_VERSION and write the new hash here, so that `Cluster` status asks people to join again"
+        );
     }
 
     #[test]

@@ -13,6 +13,9 @@
 use serde_json::{Value, json};
 use vocabulary::{MEMBER_IDENTITY, labels};
 
+use super::Profile;
+use super::confine::exception;
+
 /// Name of the policy, which its refusals carry.
 pub const POLICY_NAME: &str = "fence.fleet.meridian.io";
 
@@ -21,7 +24,7 @@ fn annotation(object: &str, key: &str) -> String {
 }
 
 /// The policy.
-pub(super) fn policy() -> Value {
+pub(super) fn policy(profiles: &[Profile]) -> Value {
     let fence = labels::FENCE;
     let stamp = labels::DELETE_FENCE;
     let released = format!(
@@ -46,7 +49,8 @@ pub(super) fn policy() -> Value {
                 }],
             },
             "variables": [
-                variable("ours", format!("request.userInfo.username == '{MEMBER_IDENTITY}'")),
+                // Of the exceptions that confine.rs names no fence is asked.
+                variable("ours", format!("request.userInfo.username == '{MEMBER_IDENTITY}' && !({})", exception(profiles))),
                 variable("deleting", "request.operation == 'DELETE'".into()),
                 variable("was", annotation("oldObject", fence)),
                 variable("now", annotation("object", fence)),

@@ -128,14 +128,7 @@ pub(super) fn own_role() -> Vec<Value> {
 pub(super) fn profile(profile: Profile) -> Vec<Value> {
     match profile {
         Profile::Observe => vec![
-            cluster_role(
-                "meridian:observe",
-                None,
-                Some(vec![
-                    rule("", &["nodes", "pods", "namespaces"], &LOOK),
-                    rule("storage.k8s.io", &["storageclasses"], &LOOK),
-                ]),
-            ),
+            cluster_role("meridian:observe", None, Some(vec![rule("", &["nodes", "pods", "namespaces"], &LOOK)])),
             binding("meridian:observe"),
         ],
         Profile::Deploy => {
@@ -146,7 +139,7 @@ pub(super) fn profile(profile: Profile) -> Vec<Value> {
                     rule(group, &plurals, &DELIVER)
                 })
                 .collect();
-            rules.push(rule("", &["namespaces"], &["get", "list", "watch", "create", "patch"]));
+            rules.push(rule("", &["namespaces"], &["create"]));
             vec![
                 cluster_role("meridian:deploy-kinds", Some((labels::AGGREGATE_TO_DEPLOY, "true")), Some(rules)),
                 cluster_role("meridian:deploy", None, None),

@@ -111,6 +111,7 @@ impl Member {
             pauses: None,
             wait: None,
             cut_off: None,
+            page_size: self.transport.limits().page_size,
         };
         Box::pin(futures::stream::unfold(watch, |mut watch| async move {
             let event = watch.event().await;
@@ -131,6 +132,8 @@ struct Watch {
     wait: Option<Instant>,
     /// Since when the member may have been away, in the present row of failures.
     cut_off: Option<Instant>,
+    /// Objects asked for in one page: fewer where objects are so large that a page was refused for its size.
+    page_size: u32,
 }
 
 enum Phase {
@@ -181,7 +184,7 @@ impl Watch {
     }
 
     async fn page(&mut self, token: String) -> Result<(), MemberError> {
-        let page_size = self.transport.limits().page_size;
+        let page_size = self.page_size;
         let mut path = format!("{}?limit={page_size}{}", self.kind.collection_path(), self.selected);
         if !token.is_empty() {
             path = format!("{path}&continue={}", encode(&token));
@@ -190,6 +193,11 @@ impl Watch {
             Ok(body) => body,
             // The token expired: the pages so far are void. Any other failure resumes from the same token.
             Err(error @ MemberError::Expired { .. }) => return Err(error),
+            Err(MemberError::TooLarge { .. }) if page_size > 1 => {
+                self.page_size = (page_size / 4).max(1);
+                self.phase = Phase::List { next: token };
+                return Ok(());
+            }
             Err(error) => {
                 self.phase = Phase::List { next: token };
                 return Err(error);

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod amounts;
 mod application;
+mod credential;
 mod dead_link;
 mod fences;
 mod lease;

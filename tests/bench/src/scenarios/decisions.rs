@@ -2,6 +2,7 @@
 //!
 //! The real store and the real stage over a real database that waits for its disk; clusters are rows, nobody delivers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -184,6 +185,7 @@ fn taken(number: usize) -> anyhow::Result<ApplicationTaken> {
         policy: None,
         drift: spec.drift,
         adopt: spec.adopt,
+        pod_security: BTreeMap::default(),
         failover_after: Some(60),
         deletion_deadline: 600,
     };

@@ -131,7 +131,11 @@ impl Simulated {
         let hub = self.installation.hub().await?;
         for name in [SYSTEM, NAMESPACE] {
             let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": name}}))?;
-            Api::<Namespace>::all(hub.clone()).create(&PostParams::default(), &namespace).await?;
+            match Api::<Namespace>::all(hub.clone()).create(&PostParams::default(), &namespace).await {
+                // The operator may have made its own already.
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                made => drop(made?),
+            }
         }
         let ca = base64::engine::general_purpose::STANDARD.encode(std::fs::read(&self.ca)?);
         let clusters = Api::<Cluster>::all(hub.clone());
@@ -150,7 +154,8 @@ impl Simulated {
             clusters.create(&PostParams::default(), &cluster).await?;
             let secret: Secret = serde_json::from_value(json!({
                 "metadata": {"name": format!("credential-{name}"), "labels": {"fleet.meridian.io/credential-for": name}},
-                "stringData": {"token": "simulated", "issuedAt": now.to_string(), "expiresAt": ends.to_string()},
+                "stringData": {"token": "simulated", "issuedAt": now.to_string(), "expiresAt": ends.to_string(),
+                    "connection": serde_json::to_string(&cluster.spec.connection)?},
             }))?;
             secrets
                 .patch(&format!("credential-{name}"), &PatchParams::apply("bench").force(), &Patch::Apply(&secret))

@@ -1,0 +1,60 @@
+//! Takes away what `join` installed in a member, and with it our credential there.
+
+use members::admin::AdminAccess;
+use members::install::{self, Change};
+use vocabulary::chain;
+
+use super::join::meet;
+use crate::args::UninstallArgs;
+use crate::failure::Failure;
+use crate::hub::Hub;
+use crate::progress::Progress;
+
+/// What a person runs where it was not taken away with the cluster.
+pub(super) const COMMAND: &str = "meridian cluster uninstall --kubeconfig FILE";
+
+/// `meridian cluster uninstall`
+pub(super) async fn run(
+    args: UninstallArgs,
+    hub: impl AsyncFnOnce() -> Result<Hub, Failure>,
+    progress: Progress,
+) -> Result<(), Failure> {
+    let met = meet(&args.member, progress).await?;
+    match joined_as(hub, &met.uid).await {
+        Ok(Some(name)) => {
+            return Err(Failure::Refused(format!(
+                "this cluster is joined as {name}; run `meridian cluster remove {name} --kubeconfig FILE`, which lets go what runs there first"
+            )));
+        }
+        Ok(None) => {}
+        Err(failure) => {
+            progress.warn(format!("whether the cluster still belongs to the hub is not known: {failure}"));
+        }
+    }
+    let failed = |error: install::InstallError| Failure::Refused(format!("{}: {}", met.access.server, chain(&error)));
+    let owner = install::recorded_owner(&met.access.client).await.map_err(failed)?;
+    let whose = owner.map_or_else(|| "Meridian".to_owned(), |owner| format!("the Meridian {owner}"));
+    let question = format!("Take away what {whose} installed in {}? What it delivered stays.", met.access.server);
+    progress.consent(args.yes, &question)?;
+    take_away(&met.access, progress).await
+}
+
+/// Name under which a cluster is joined.
+async fn joined_as(hub: impl AsyncFnOnce() -> Result<Hub, Failure>, uid: &str) -> Result<Option<String>, Failure> {
+    let clusters = hub().await?.all_clusters().await?;
+    let joined = clusters.into_iter().find(|cluster| cluster.spec.uid == uid);
+    Ok(joined.and_then(|cluster| cluster.metadata.name))
+}
+
+/// Removes roles, account and policies. Tokens of the account end with it.
+pub(super) async fn take_away(access: &AdminAccess, progress: Progress) -> Result<(), Failure> {
+    let report = install::uninstall(&access.client).await.map_err(|error| {
+        Failure::Failed(format!("{}: {}; `{COMMAND}` may be repeated", access.server, chain(&error)))
+    })?;
+    let removed = report.objects.iter().filter(|(_, change)| *change == Change::Removed).count();
+    progress.done(format!(
+        "took away what join installed in {} ({removed} objects); our credential there has ended",
+        access.server
+    ));
+    Ok(())
+}

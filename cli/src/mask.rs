@@ -1,0 +1,131 @@
+//! What never reaches a terminal or a file by way of this program: contents of Secrets, and control characters.
+
+use serde_json::Value;
+
+/// Stands where a secret value was.
+const MASK: &str = "***";
+/// Holds a whole object, as `kubectl apply` last sent it.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Masks the contents of every Secret in a value: of Secrets themselves, of components that are Secrets, of overrides of such
+/// components, and of copies in annotations.
+pub(crate) fn mask_secrets(value: &mut Value) {
+    mask_components(value);
+    match value {
+        Value::Object(map) => {
+            let is_secret = map.get("kind").is_some_and(|kind| kind == "Secret")
+                && map.get("apiVersion").is_none_or(|version| version == "v1");
+            for (key, inner) in map.iter_mut() {
+                match key.as_str() {
+                    "data" | "stringData" if is_secret => mask_leaves(inner),
+                    // It repeats the object in another form.
+                    LAST_APPLIED => *inner = MASK.into(),
+                    _ => mask_secrets(inner),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(mask_secrets),
+        _ => {}
+    }
+}
+
+/// Masks what overrides write into components that are Secrets.
+fn mask_components(value: &mut Value) {
+    let secrets: Vec<Value> = value["components"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|component| component["template"]["kind"] == "Secret")
+        .map(|component| component["name"].clone())
+        .collect();
+    if secrets.is_empty() {
+        return;
+    }
+    let rules = value.get_mut("overrides").and_then(Value::as_array_mut).into_iter().flatten();
+    let patches = rules.filter_map(|rule| rule.get_mut("patches")?.as_array_mut()).flatten();
+    for patch in patches.filter(|patch| secrets.contains(&patch["component"])) {
+        let operations = patch.get_mut("jsonPatch").and_then(Value::as_array_mut).into_iter().flatten();
+        operations.filter_map(|operation| operation.get_mut("value")).for_each(mask_leaves);
+    }
+}
+
+fn mask_leaves(value: &mut Value) {
+    match value {
+        Value::Object(map) => map.values_mut().for_each(mask_leaves),
+        Value::Array(items) => items.iter_mut().for_each(mask_leaves),
+        Value::Null => {}
+        other => *other = MASK.into(),
+    }
+}
+
+/// Text whose control characters are shown and not obeyed. Messages of members come from whoever may write there, and a
+/// terminal would carry out what they contain.
+pub(crate) fn printable(text: &str) -> String {
+    let obeyed = |c: char| (c.is_control() && c != '\n' && c != '\t') || is_direction(c);
+    if !text.contains(obeyed) {
+        return text.to_owned();
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if obeyed(c) {
+            // As JSON and YAML write it, so that what was structured stays so.
+            shown.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// Characters that change the direction of the text after them.
+fn is_direction(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn contents_of_secrets_are_masked_wherever_they_stand() {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db"}, "stringData": {"password": "hunter2"}, "data": {"k": "aHVudGVyMg=="}});
+        let mut app = json!({
+            "kind": "List", "items": [{
+                "kind": "Application",
+                "metadata": {"annotations": {LAST_APPLIED: format!("{{\"spec\":{secret}}}"), "note": "kept"}},
+                "spec": {
+                    "components": [
+                        {"name": "db", "template": secret},
+                        {"name": "config", "template": {"apiVersion": "v1", "kind": "ConfigMap", "data": {"k": "kept too"}}},
+                    ],
+                    "overrides": [{"cells": {}, "patches": [
+                        {"component": "db", "jsonPatch": [{"op": "add", "path": "/stringData/b", "value": "hunter2"}]},
+                        {"component": "config", "jsonPatch": [{"op": "add", "path": "/data/b", "value": "kept as well"}]},
+                    ]}],
+                },
+            }],
+        });
+        mask_secrets(&mut app);
+        let text = app.to_string();
+        assert!(!text.contains("hunter2") && !text.contains("aHVudGVyMg"), "{text}");
+        for kept in ["kept", "kept too", "kept as well", "password", "/stringData/b"] {
+            assert!(text.contains(kept), "{kept}: {text}");
+        }
+    }
+
+    #[test]
+    fn control_characters_are_shown_and_not_obeyed() {
+        for (text, shown) in [
+            ("two\nlines\tand a tab", "two\nlines\tand a tab"),
+            ("\u{1b}[2Jgone", "\\u001b[2Jgone"),
+            ("\u{9b}31m red", "\\u009b31m red"),
+            ("back\rwards", "back\\u000dwards"),
+            ("evil\u{202e}txt", "evil\\u202etxt"),
+            ("grün → ok", "grün → ok"),
+        ] {
+            assert_eq!(printable(text), shown);
+        }
+    }
+}

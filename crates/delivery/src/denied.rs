@@ -1,0 +1,92 @@
+//! Namespaces that a cluster does not take: nothing is written there, also for rows that were stored before. Pure.
+
+use domain::tenancy::{Tenancy, protected_denial};
+use domain::topology::Topology;
+
+use crate::board::Entry;
+use crate::failure::ActError;
+
+/// Refuses to write an object that is to be there.
+pub(crate) fn refuse_write(topology: &Topology, entry: &Entry) -> Result<(), ActError> {
+    let namespace = &entry.row.object.namespace;
+    let cluster = topology.clusters.get(entry.row.cluster.as_str());
+    let denial = match cluster {
+        Some(cluster) => cluster.tenancy.namespace_denial(namespace),
+        None => Tenancy::default().namespace_denial(namespace),
+    };
+    denial.map_or(Ok(()), |denial| Err(ActError::Refused(denial)))
+}
+
+/// Why an object that leaves is left as it is. What a Cluster denies later is still taken away; what belongs to Kubernetes
+/// or Meridian is never touched, or an Application could delete Meridian's own account in a member.
+pub(crate) fn left_alone(entry: &Entry) -> Option<String> {
+    protected_denial(&entry.row.object.namespace).map(|denial| format!("{} stays as it is: {denial}", entry.row.object))
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::stored_topology::{StoredCluster, topology_from_rows};
+    use jiff::Timestamp;
+    use serde_json::json;
+    use store::{PlacementRow, StatusRow, Wish};
+    use vocabulary::ObjectKey;
+
+    use super::*;
+
+    fn entry(namespace: &str) -> Entry {
+        let row = PlacementRow {
+            id: 7,
+            app: 1,
+            component: "account".to_owned(),
+            cell: "east".to_owned(),
+            cluster: "east".to_owned(),
+            object: ObjectKey {
+                api_version: "v1".to_owned(),
+                kind: "ServiceAccount".to_owned(),
+                namespace: namespace.to_owned(),
+                name: "meridian".to_owned(),
+            },
+            rank: 0,
+            divided: false,
+            target: 0,
+            floor: 0,
+            surge: 0,
+            plan_epoch: 1,
+            revision: vec![1],
+            wish: Wish::Present,
+        };
+        Entry { row, status: StatusRow::unknown(7, Timestamp::UNIX_EPOCH), applied_fields: None, pod: None }
+    }
+
+    fn topology(namespaces: &serde_json::Value) -> Topology {
+        let cluster = StoredCluster {
+            name: "east".to_owned(),
+            labels: json!({}),
+            spec: json!({
+                "region": "r", "zones": ["z"], "uid": "u", "connection": {"server": "https://east:6443"}, "namespaces": namespaces,
+            }),
+            leaving: false,
+            health: None,
+            kinds: json!([]),
+            capacity: json!([]),
+        };
+        topology_from_rows(vec![cluster], Vec::new()).0
+    }
+
+    #[test]
+    fn nothing_is_written_where_a_cluster_denies_it_and_what_is_protected_is_not_deleted_either() {
+        let (open, closed) = (topology(&json!({})), topology(&json!({"deny": ["shop"]})));
+        for (case, topology, namespace, refused, alone) in [
+            ("open", &open, "shop", false, false),
+            ("denied by the Cluster", &closed, "shop", true, false),
+            ("a cluster that is not known", &Topology::default(), "shop", false, false),
+            ("of Meridian", &open, "meridian-system", true, true),
+            ("of Kubernetes", &open, "kube-system", true, true),
+            ("protected where the cluster is not known", &Topology::default(), "kube-system", true, true),
+        ] {
+            let entry = entry(namespace);
+            assert_eq!(refuse_write(topology, &entry).is_err(), refused, "{case}");
+            assert_eq!(left_alone(&entry).is_some(), alone, "{case}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Amounts that no cluster has, as an older version stored them.
+
+use store::seal::EnvelopeKey;
+use store::{DecisionRow, Keeper, LeaseTimes, Removal, ReservationRow, Store};
+use testbed::Bed;
+
+use crate::rows::{application, claim, cluster};
+
+#[tokio::test]
+async fn huge_reservations_of_one_application_keep_no_other_from_being_read() {
+    let bed = Bed::builder().start().await.unwrap();
+    let store = Store::open(&bed.postgres.url(), 2).unwrap();
+    store.migrate().await.unwrap();
+    let keeper = Keeper::start(&bed.postgres.url(), "test".to_owned(), LeaseTimes::default()).unwrap();
+    let leader = claim(&keeper, "leader").await;
+    let key = EnvelopeKey::from_hex(&"5a".repeat(32)).unwrap();
+    store.cluster_take(&leader, &cluster("east")).await.unwrap();
+    let held = |app, amount| DecisionRow {
+        app,
+        decided: None,
+        generation: None,
+        rebalance_done: None,
+        inserts: Vec::new(),
+        changes: Vec::new(),
+        forget: Vec::new(),
+        deletes: Vec::new(),
+        reservations: Some(vec![ReservationRow {
+            cluster: "east".to_owned(),
+            zone: "a".to_owned(),
+            cpu_milli: amount,
+            memory_mi: amount,
+            pods: 1,
+        }]),
+    };
+    let small = store.application_take(&leader, &application("small"), &key).await.unwrap();
+    let huge = store.application_take(&leader, &application("huge"), &key).await.unwrap();
+    store.decision_commit(&leader, &[held(small, 1), held(huge, i64::MAX)]).await.unwrap();
+
+    let sums = store.reservation_sums().await.unwrap();
+    assert_eq!((sums[0].cpu_milli, sums[0].memory_mi, sums[0].pods), (i64::MAX, i64::MAX, 2));
+    // Its removal is a decision too.
+    store.application_remove(&leader, huge, Removal::Delete, None).await.unwrap();
+    let gone = DecisionRow { reservations: Some(Vec::new()), ..held(huge, 0) };
+    store.decision_commit(&leader, &[gone]).await.unwrap();
+    assert!(store.application_forget(&leader, huge).await.unwrap());
+    assert_eq!(store.reservation_sums().await.unwrap()[0].cpu_milli, 1);
+
+    store.close().await;
+    keeper.release().await;
+}

@@ -1,0 +1,46 @@
+//! Pod-security labels of hub namespaces, which namespaces made in members get.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client};
+use tokio::time::Instant;
+use vocabulary::labels;
+
+use crate::hub::HubError;
+
+/// Maximum age of labels that are used again: many Applications of one namespace are taken in together.
+const LABELS_AGE_MAX: Duration = Duration::from_secs(30);
+
+/// Labels of one namespace.
+#[derive(Debug)]
+struct Known {
+    read: Instant,
+    labels: BTreeMap<String, String>,
+}
+
+/// Labels by namespace.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PodSecurity(Arc<Mutex<HashMap<String, Known>>>);
+
+impl PodSecurity {
+    /// The pod-security labels of a namespace.
+    pub(super) async fn of(&self, hub: &Client, namespace: &str) -> Result<BTreeMap<String, String>, HubError> {
+        let all = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all().get(namespace)
+            && known.read.elapsed() < LABELS_AGE_MAX
+        {
+            return Ok(known.labels.clone());
+        }
+        let failed = |source| HubError::Object { name: format!("namespace {namespace}"), source: Box::new(source) };
+        let found = Api::<Namespace>::all(hub.clone()).get_metadata_opt(namespace).await.map_err(failed)?;
+        let mut labels = found.and_then(|found| found.metadata.labels).unwrap_or_default();
+        labels.retain(|key, _| key.starts_with(labels::POD_SECURITY));
+        let mut all = all();
+        all.retain(|_, known| known.read.elapsed() < LABELS_AGE_MAX);
+        all.insert(namespace.to_owned(), Known { read: Instant::now(), labels: labels.clone() });
+        Ok(labels)
+    }
+}
