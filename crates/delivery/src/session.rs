@@ -165,11 +165,6 @@ impl Session {
         Fence { generation: self.0.generation, authority, plan: entry.row.plan_epoch }
     }
 
-    /// Identity of this installation of Meridian.
-    pub(crate) fn installation(&self) -> &str {
-        &self.0.installation
-    }
-
     /// Generation of the database.
     pub(crate) fn generation(&self) -> u32 {
         self.0.generation

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use crds::application::v1alpha1::PendingDeletes;
 use domain::motion::{app_limit, cluster_limit};
 use domain::render;
-use store::{DeleteWindow, PlacementId, PlacementRow, Wish};
+use store::{DeleteWindow, PlacementChange, PlacementId, PlacementRow, Wish};
 use vocabulary::{ContentHash, hash_json};
 
 use crate::gather::AppFacts;
 use crate::plan::AppPlan;
-use crate::rows::change_of;
 use crate::world::World;
 
 /// Objects named at most.
@@ -165,7 +164,7 @@ fn keep(plan: &mut AppPlan, deletes: &Deletes) {
     plan.changes.retain_mut(|change| {
         let Some(row) = row_of(change.id) else { return true };
         change.wish = Wish::Present;
-        row.divided && !deletes.removing && *change != change_of(row)
+        row.divided && !deletes.removing && *change != PlacementChange::of(row)
     });
 }
 

@@ -17,7 +17,7 @@ use crate::kept_world::Read;
 use crate::numbers::numbers;
 use crate::objects::ObjectInputs;
 use crate::reservations::reservations;
-use crate::rows::{change_of, reconcile};
+use crate::rows::reconcile;
 use crate::world::World;
 
 /// What is to be written for one application.
@@ -135,7 +135,7 @@ fn plan_removal(world: &World, facts: &AppFacts, removal: Removal) -> AppPlan {
             plan.forget.push(row.id);
         } else if row.wish != wish {
             plan.deletes.consider(world, row, wish);
-            plan.changes.push(PlacementChange { target: 0, floor: 0, surge: 0, wish, ..change_of(row) });
+            plan.changes.push(PlacementChange { target: 0, floor: 0, surge: 0, wish, ..PlacementChange::of(row) });
         }
     }
     if !facts.cells.is_empty() {

@@ -19,23 +19,6 @@ use crate::objects::Desired;
 use crate::plan::{AppPlan, Insert};
 use crate::world::World;
 
-/// A row's present values.
-pub(crate) fn change_of(row: &PlacementRow) -> PlacementChange {
-    PlacementChange {
-        id: row.id,
-        read_epoch: row.plan_epoch,
-        component: row.component.clone(),
-        api_version: row.object.api_version.clone(),
-        rank: row.rank,
-        divided: row.divided,
-        target: row.target,
-        floor: row.floor,
-        surge: row.surge,
-        revision: row.revision.clone(),
-        wish: row.wish,
-    }
-}
-
 /// Whether what a row tells is delivered, worked out and available.
 pub(crate) fn row_settled(row: &PlacementRow, status: &StatusRow) -> Verdict {
     let told = status.state == ObjectState::Applied
@@ -118,7 +101,7 @@ pub(crate) fn reconcile(
         // A fence in the member that is not below the row's own: writing the row anew raises it above that one.
         let is_outrun = facts.status.get(&row.id).is_some_and(|status| status.found_epoch >= row.plan_epoch);
         match next(row, fate, floor) {
-            Some(next) if is_outrun || next != change_of(row) => {
+            Some(next) if is_outrun || next != PlacementChange::of(row) => {
                 if next.wish != Wish::Present && row.wish == Wish::Present {
                     plan.deletes.consider(world, row, next.wish);
                 }
@@ -132,7 +115,7 @@ pub(crate) fn reconcile(
 
 /// New values of a row; `None` when it is forgotten.
 fn next(row: &PlacementRow, fate: &Fate<'_, '_>, floor: Option<i32>) -> Option<PlacementChange> {
-    let present = change_of(row);
+    let present = PlacementChange::of(row);
     Some(match fate {
         Fate::Forgotten => return None,
         Fate::Wanted(object) => PlacementChange {

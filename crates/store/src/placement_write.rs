@@ -3,7 +3,7 @@
 use vocabulary::ObjectKey;
 
 use crate::decision::{DecisionRow, Txn};
-use crate::{AppId, PlacementId, Slot, StoreError, Wish};
+use crate::{AppId, PlacementId, PlacementRow, Slot, StoreError, Wish};
 
 /// An object that is to exist from now on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +53,25 @@ pub struct PlacementChange {
     pub revision: Vec<u8>,
     /// What is to become of it.
     pub wish: Wish,
+}
+
+impl PlacementChange {
+    /// A change that leaves every value as it is.
+    pub fn of(row: &PlacementRow) -> Self {
+        Self {
+            id: row.id,
+            read_epoch: row.plan_epoch,
+            component: row.component.clone(),
+            api_version: row.object.api_version.clone(),
+            rank: row.rank,
+            divided: row.divided,
+            target: row.target,
+            floor: row.floor,
+            surge: row.surge,
+            revision: row.revision.clone(),
+            wish: row.wish,
+        }
+    }
 }
 
 /// Adds objects. A name that another application owns makes the statement fail.

@@ -203,26 +203,15 @@ impl Installed {
     /// The scheduler writes the row anew, through the store's own transaction.
     pub(crate) async fn change_as_scheduler(&self, app: &App) {
         let row = self.store.placement_list(&[app.id]).await.unwrap().remove(0);
-        let change = store::PlacementChange {
-            id: row.id,
-            target: row.target,
-            floor: row.floor,
-            surge: row.surge,
-            revision: row.revision,
-            wish: row.wish,
+        let stored = self.store.application_list(&[app.id]).await.unwrap().remove(0);
+        let base = store::DecisionBase {
+            generation: stored.generation,
+            removal: stored.removal,
+            version: stored.decision_version,
         };
-        let decision = store::DecisionRow {
-            app: app.id,
-            decided: None,
-            generation: None,
-            rebalance_done: None,
-            inserts: Vec::new(),
-            changes: vec![change],
-            forget: Vec::new(),
-            deletes: Vec::new(),
-            reservations: None,
-        };
-        self.store.decision_commit(&self.claim, &[decision]).await.unwrap();
+        let changes = vec![store::PlacementChange::of(&row)];
+        let decision = store::DecisionRow { changes, ..store::DecisionRow::unchanged(app.id, base) };
+        self.store.decision_commit(&self.claim, &[decision], &std::collections::BTreeMap::new()).await.unwrap();
         self.tell();
     }
 

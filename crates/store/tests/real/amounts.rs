@@ -1,10 +1,10 @@
 //! Amounts that no cluster has, as an older version stored them.
 
 use store::seal::EnvelopeKey;
-use store::{DecisionRow, Keeper, LeaseTimes, Removal, ReservationRow, Store};
+use store::{Keeper, LeaseTimes, Removal, ReservationRow, Store};
 use testbed::Bed;
 
-use crate::rows::{application, claim, cluster};
+use crate::rows::{application, claim, cluster, decide};
 
 #[tokio::test]
 async fn huge_reservations_of_one_application_keep_no_other_from_being_read() {
@@ -15,35 +15,27 @@ async fn huge_reservations_of_one_application_keep_no_other_from_being_read() {
     let leader = claim(&keeper, "leader").await;
     let key = EnvelopeKey::from_hex(&"5a".repeat(32)).unwrap();
     store.cluster_take(&leader, &cluster("east")).await.unwrap();
-    let held = |app, amount| DecisionRow {
-        app,
-        decided: None,
-        generation: None,
-        rebalance_done: None,
-        inserts: Vec::new(),
-        changes: Vec::new(),
-        forget: Vec::new(),
-        deletes: Vec::new(),
-        reservations: Some(vec![ReservationRow {
+    let held = |amount| {
+        Some(vec![ReservationRow {
             cluster: "east".to_owned(),
             zone: "a".to_owned(),
             cpu_milli: amount,
             memory_mi: amount,
             pods: 1,
-        }]),
+        }])
     };
     let small = store.application_take(&leader, &application("small"), &key).await.unwrap();
     let huge = store.application_take(&leader, &application("huge"), &key).await.unwrap();
-    store.decision_commit(&leader, &[held(small, 1), held(huge, i64::MAX)]).await.unwrap();
+    decide(&store, &leader, small, |decision| decision.reservations = held(1)).await;
+    decide(&store, &leader, huge, |decision| decision.reservations = held(i64::MAX)).await;
 
-    let sums = store.reservation_sums().await.unwrap();
+    let sums = store.reservation_sums().await.unwrap().sums;
     assert_eq!((sums[0].cpu_milli, sums[0].memory_mi, sums[0].pods), (i64::MAX, i64::MAX, 2));
     // Its removal is a decision too.
     store.application_remove(&leader, huge, Removal::Delete, None).await.unwrap();
-    let gone = DecisionRow { reservations: Some(Vec::new()), ..held(huge, 0) };
-    store.decision_commit(&leader, &[gone]).await.unwrap();
+    decide(&store, &leader, huge, |decision| decision.reservations = Some(Vec::new())).await;
     assert!(store.application_forget(&leader, huge).await.unwrap());
-    assert_eq!(store.reservation_sums().await.unwrap()[0].cpu_milli, 1);
+    assert_eq!(store.reservation_sums().await.unwrap().sums[0].cpu_milli, 1);
 
     store.close().await;
     keeper.release().await;

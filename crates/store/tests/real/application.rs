@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use store::seal::EnvelopeKey;
 
-use store::{DecisionBase, DecisionRow, Keeper, LeaseTimes, Removal, Store};
+use store::{Keeper, LeaseTimes, Removal, Store};
 use testbed::Bed;
 
-use crate::rows::{application, claim, cluster, deployment};
+use crate::rows::{application, claim, cluster, decide, deployment};
 
 #[tokio::test]
 async fn an_application_goes_when_nothing_of_it_is_placed_and_takes_only_what_nobody_shares() {
@@ -27,16 +27,11 @@ async fn an_application_goes_when_nothing_of_it_is_placed_and_takes_only_what_no
     assert_eq!(payloads(), "2", "what is the same is kept once");
 
     assert!(!store.application_forget(&leader, web).await.unwrap(), "nobody deleted it");
-    let base = DecisionBase { generation: 1, removal: None, version: 0 };
-    let placed =
-        DecisionRow { generation: Some(1), inserts: vec![deployment("east")], ..DecisionRow::unchanged(web, base) };
-    let committed = store.decision_commit(&leader, std::slice::from_ref(&placed), &BTreeMap::new()).await.unwrap();
+    let committed = decide(&store, &leader, web, |decision| decision.inserts = vec![deployment("east")]).await;
     let placement = committed.touched[0].1;
     store.application_remove(&leader, web, Removal::Delete, None).await.unwrap();
     assert!(!store.application_forget(&leader, web).await.unwrap(), "something of it is placed");
-    let base = DecisionBase { generation: 1, removal: Some(Removal::Delete), version: 1 };
-    let gone = DecisionRow { forget: vec![placement], ..DecisionRow::unchanged(web, base) };
-    store.decision_commit(&leader, &[gone], &BTreeMap::new()).await.unwrap();
+    decide(&store, &leader, web, |decision| decision.forget = vec![placement]).await;
     assert!(store.application_forget(&leader, web).await.unwrap());
     assert!(!store.application_forget(&leader, web).await.unwrap(), "it is gone already");
     assert_eq!(payloads(), "1", "the other one has its own still");

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 use store::seal::EnvelopeKey;
-use store::{DecisionRow, Keeper, LeaseTimes, PlacementChange, Removal, StatusRow, Store};
+use store::{Keeper, LeaseTimes, PlacementChange, Removal, StatusRow, Store};
 use testbed::Bed;
 
-use crate::rows::{application, claim, cluster, deployment};
+use crate::rows::{application, claim, cluster, decide, deployment};
 
 #[tokio::test]
 async fn plan_rises_above_a_fence_that_was_found_and_authority_outlives_the_cluster() {
@@ -18,31 +18,8 @@ async fn plan_rises_above_a_fence_that_was_found_and_authority_outlives_the_clus
     store.cluster_take(&leader, &cluster("east")).await.unwrap();
     let key = EnvelopeKey::from_hex(&"5a".repeat(32)).unwrap();
     let app = store.application_take(&leader, &application("web"), &key).await.unwrap();
-    let decision = DecisionRow {
-        app,
-        decided: None,
-        generation: Some(1),
-        rebalance_done: None,
-        inserts: vec![deployment("east")],
-        changes: Vec::new(),
-        forget: Vec::new(),
-        deletes: Vec::new(),
-        reservations: None,
-    };
-    store.decision_commit(&leader, std::slice::from_ref(&decision)).await.unwrap();
+    decide(&store, &leader, app, |decision| decision.inserts = vec![deployment("east")]).await;
     let row = || async { store.placement_list(&[app]).await.unwrap().remove(0) };
-    let change = |row: store::PlacementRow| DecisionRow {
-        inserts: Vec::new(),
-        changes: vec![PlacementChange {
-            id: row.id,
-            target: row.target,
-            floor: row.floor,
-            surge: row.surge,
-            revision: row.revision,
-            wish: row.wish,
-        }],
-        ..decision.clone()
-    };
 
     // Nothing is known of the object: one step. A fence was found: above it. It is passed: one step again.
     for (found, expected) in [(None, 2), (Some(9), 10), (Some(9), 11), (Some(0), 12)] {
@@ -51,14 +28,15 @@ async fn plan_rises_above_a_fence_that_was_found_and_authority_outlives_the_clus
             store.status_set(&[(&held, &status)]).await.unwrap();
             assert_eq!(store.status_list(&[app]).await.unwrap()[0].found_epoch, found_epoch);
         }
-        store.decision_commit(&leader, &[change(row().await)]).await.unwrap();
+        let change = PlacementChange::of(&row().await);
+        decide(&store, &leader, app, |decision| decision.changes = vec![change]).await;
         assert_eq!(row().await.plan_epoch, expected, "found: {found:?}");
     }
 
     // The member leaves for good and joins again: what it holds may carry the authority.
     bed.postgres.query("update cell set authority = 3 where name = 'east'").unwrap();
-    let forgotten = DecisionRow { inserts: Vec::new(), forget: vec![row().await.id], ..decision.clone() };
-    store.decision_commit(&leader, &[forgotten]).await.unwrap();
+    let id = row().await.id;
+    decide(&store, &leader, app, |decision| decision.forget = vec![id]).await;
     let mut leaving = cluster("east");
     leaving.removal = Some(Removal::Orphan);
     store.cluster_take(&leader, &leaving).await.unwrap();

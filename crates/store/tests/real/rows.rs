@@ -1,7 +1,10 @@
 //! Rows to begin with.
 
 use serde_json::json;
-use store::{ApplicationTaken, Claim, ClusterTaken, Keeper, PlacementInsert, Slot};
+use store::{
+    AppId, ApplicationTaken, Claim, ClusterTaken, Committed, DecisionBase, DecisionRow, Keeper, PlacementInsert, Slot,
+    Store,
+};
 use vocabulary::{AppKey, ObjectKey};
 
 pub(crate) async fn claim(keeper: &Keeper, lease: &str) -> Claim {
@@ -37,6 +40,16 @@ pub(crate) fn application(name: &str) -> ApplicationTaken {
         rebalance_asked: None,
         delete_confirmed: None,
     }
+}
+
+/// Commits one decision made from what is stored now.
+pub(crate) async fn decide(store: &Store, claim: &Claim, app: AppId, fill: impl FnOnce(&mut DecisionRow)) -> Committed {
+    let row = store.application_list(&[app]).await.unwrap().remove(0);
+    let base = DecisionBase { generation: row.generation, removal: row.removal, version: row.decision_version };
+    let mut decision = DecisionRow::unchanged(app, base);
+    fill(&mut decision);
+    let bookings = store.reservation_sums().await.unwrap().versions;
+    store.decision_commit(claim, &[decision], &bookings).await.unwrap()
 }
 
 pub(crate) fn deployment(cluster: &str) -> PlacementInsert {

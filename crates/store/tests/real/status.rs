@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use std::collections::BTreeMap;
 use store::seal::EnvelopeKey;
 
-use store::{Claim, DecisionBase, DecisionRow, Keeper, LeaseTimes, ObjectState, StatusRow, Store};
+use store::{Claim, Keeper, LeaseTimes, ObjectState, StatusRow, Store};
 use testbed::Bed;
 
-use crate::rows::{application, claim, cluster, deployment};
+use crate::rows::{application, claim, cluster, decide, deployment};
 
 #[tokio::test]
 async fn status_is_written_for_claims_that_hold_and_for_no_other_and_takes_any_text() {
@@ -25,13 +25,8 @@ async fn status_is_written_for_claims_that_hold_and_for_no_other_and_takes_any_t
     }
     let key = EnvelopeKey::from_hex(&"5a".repeat(32)).unwrap();
     let app = store.application_take(&leader, &application("web"), &key).await.unwrap();
-    let base = DecisionBase { generation: 1, removal: None, version: 0 };
-    let decision = DecisionRow {
-        generation: Some(1),
-        inserts: clusters.map(deployment).into(),
-        ..DecisionRow::unchanged(app, base)
-    };
-    let mut placed = store.decision_commit(&leader, &[decision], &BTreeMap::new()).await.unwrap().touched;
+    let mut placed =
+        decide(&store, &leader, app, |decision| decision.inserts = clusters.map(deployment).into()).await.touched;
     placed.sort();
     let id = |name: &str| placed.iter().find(|(cluster, _)| cluster == name).unwrap().1;
     let status = |name: &str| StatusRow {
