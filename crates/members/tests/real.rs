@@ -181,8 +181,10 @@ async fn a_released_object_stays_and_belongs_to_nobody() {
     let metadata = &released["metadata"];
     assert_eq!(metadata["uid"], object["metadata"]["uid"]);
     assert_eq!(released["data"]["content"], "x");
-    let text = metadata.to_string();
-    assert!(!text.contains("fleet.meridian.io"), "{text}");
+    assert_eq!(metadata["annotations"], json!({labels::RELEASED: "i/a"}), "only whom it belonged to is left");
+    assert!(metadata["labels"].as_object().is_none_or(|all| all.keys().all(|key| !key.starts_with(labels::PREFIX))));
+    let owners = metadata["managedFields"].to_string();
+    assert!(!owners.contains("f:data") && !owners.contains(labels::FENCE), "{owners}");
 }
 
 #[tokio::test]

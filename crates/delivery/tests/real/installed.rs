@@ -164,11 +164,11 @@ impl Installed {
     }
 
     /// Places the object named `web`.
-    pub(crate) async fn place(&self, app: &App, plan_epoch: u32) {
-        self.place_as(app, plan_epoch, "web").await;
+    pub(crate) fn place(&self, app: &App, plan_epoch: u32) {
+        self.place_as(app, plan_epoch, "web");
     }
 
-    pub(crate) async fn place_as(&self, app: &App, plan_epoch: u32, name: &str) {
+    pub(crate) fn place_as(&self, app: &App, plan_epoch: u32, name: &str) {
         let template = &app.component["template"];
         self.sql(&format!(
             "insert into placement (app, component, cell, cluster, api_version, kind, namespace, object_name, rank, divided,
@@ -185,19 +185,19 @@ impl Installed {
     }
 
     /// The row is forgotten; its object stays.
-    pub(crate) async fn forget(&self, app: &App) {
+    pub(crate) fn forget(&self, app: &App) {
         self.sql(&format!("delete from placement where app = {}", app.id));
         self.tell();
     }
 
     /// Changes the wish of the row, as the scheduler does.
-    pub(crate) async fn wish(&self, app: &App, wish: &str) {
+    pub(crate) fn wish(&self, app: &App, wish: &str) {
         self.sql(&format!("update placement set wish = '{wish}', plan_epoch = plan_epoch + 1 where app = {}", app.id));
         self.tell();
     }
 
-    pub(crate) async fn wish_deleted(&self, app: &App) {
-        self.wish(app, "Delete").await;
+    pub(crate) fn wish_deleted(&self, app: &App) {
+        self.wish(app, "Delete");
     }
 
     /// The scheduler writes the row anew, through the store's own transaction.
@@ -216,7 +216,7 @@ impl Installed {
     }
 
     /// Changes one field of the stored intent, and tells nobody.
-    pub(crate) async fn set_intent(&self, app: &App, field: &str, value: &str) {
+    pub(crate) fn set_intent(&self, app: &App, field: &str, value: &str) {
         self.sql(&format!(
             "update application set intent = jsonb_set(intent, '{{{field}}}', '\"{value}\"') where id = {}",
             app.id
@@ -224,7 +224,7 @@ impl Installed {
     }
 
     /// The Application is suspended or resumed.
-    pub(crate) async fn suspend(&self, app: &App, suspended: bool) {
+    pub(crate) fn suspend(&self, app: &App, suspended: bool) {
         self.sql(&format!(
             "update application set intent = jsonb_set(intent, '{{suspended}}', '{suspended}') where id = {}",
             app.id
@@ -233,7 +233,7 @@ impl Installed {
     }
 
     /// The row is told to run the latest revision of the Application.
-    pub(crate) async fn move_to_revision(&self, app: &App) {
+    pub(crate) fn move_to_revision(&self, app: &App) {
         self.sql(&format!(
             "update placement set revision = decode('{}', 'hex'), plan_epoch = plan_epoch + 1 where app = {}",
             hex(app.revision.as_bytes()),
@@ -281,9 +281,8 @@ impl Installed {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        if tokio::time::timeout(SOON, found).await.is_err() {
-            panic!("{path} is not as wanted: {seen:?}; {}", self.rows());
-        }
+        let in_time = tokio::time::timeout(SOON, found).await.is_ok();
+        assert!(in_time, "{path} is not as wanted: {seen:?}; {}", self.rows());
     }
 
     pub(crate) async fn eventually_absent(&self, path: &str) {
@@ -310,9 +309,8 @@ impl Installed {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        if tokio::time::timeout(SOON, said).await.is_err() {
-            panic!("{} says {seen:?}; {}", app.key, self.rows());
-        }
+        let in_time = tokio::time::timeout(SOON, said).await.is_ok();
+        assert!(in_time, "{} says {seen:?}; {}", app.key, self.rows());
     }
 
     /// Waits until a condition holds for the row `p` and its status `s`.
@@ -350,7 +348,7 @@ impl Installed {
     }
 
     /// Adds a kind to the member, and the right to deliver it.
-    pub(crate) async fn serve_widgets(&self) {
+    pub(crate) fn serve_widgets(&self) {
         self.kubectl_apply(&widget_crd("v1", &json!({"strategy": "None"})));
         self.kubectl_apply(&install::granting_role("widgets", &[install::to_deliver(&widgets())]));
     }
@@ -366,7 +364,7 @@ impl Installed {
         self.kubectl_apply(&widget_crd("v2", &json!({"strategy": "Webhook", "webhook": webhook})));
     }
 
-    pub(crate) async fn mend_widgets(&self) {
+    pub(crate) fn mend_widgets(&self) {
         self.kubectl_apply(&widget_crd("v2", &json!({"strategy": "None"})));
     }
 

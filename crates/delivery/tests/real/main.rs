@@ -36,14 +36,14 @@ fn service(port: u16) -> Value {
 fn a_namespace_deleted_in_a_member_is_made_again() {
     on_member(async |it| {
         let app = it.application("gone", "web", &config(&json!({"a": "1"})), json!({})).await;
-        it.place(&app, 1).await;
+        it.place(&app, 1);
         let path = "/api/v1/namespaces/gone/configmaps/web";
         it.eventually(path, |found| found["data"]["a"] == "1").await;
         // A finalizer keeps the namespace terminating until it is removed: nothing can be made there meanwhile.
         it.admin("PATCH", path, &json!({"metadata": {"finalizers": ["example.org/hold"]}})).await;
         it.admin("DELETE", "/api/v1/namespaces/gone", &json!({})).await;
         let late = it.application("gone", "late", &config(&json!({"b": "1"})), json!({})).await;
-        it.place_as(&late, 1, "late").await;
+        it.place_as(&late, 1, "late");
         it.eventually_said(&late, |state, message| state == "Failed" && message.contains("being deleted")).await;
         it.admin("PATCH", path, &json!({"metadata": {"finalizers": null}})).await;
         it.eventually(path, |found| found["metadata"]["deletionTimestamp"].is_null() && found["data"]["a"] == "1")
@@ -62,13 +62,13 @@ fn a_refused_adoption_heals_by_each_remedy_it_names() {
             let collection = format!("/api/v1/namespaces/{namespace}/configmaps");
             it.admin("POST", &collection, &config(&json!({"a": "theirs"}))).await;
             let app = it.application(namespace, "web", &config(&json!({"a": "ours"})), json!({})).await;
-            it.place(&app, 1).await;
+            it.place(&app, 1);
             it.eventually_said(&app, |state, message| state == "Refused" && message.contains("is already there")).await;
             if remedy == "DELETE" {
                 it.admin("DELETE", &path, &json!({})).await;
             } else {
                 // As if the hint of the edit were lost: only the database says so.
-                it.set_intent(&app, "adopt", "Always").await;
+                it.set_intent(&app, "adopt", "Always");
             }
             it.eventually(&path, |found| found["data"]["a"] == "ours").await;
             it.eventually_said(&app, |state, _| state == "Applied").await;
@@ -81,13 +81,13 @@ fn a_refused_adoption_heals_by_each_remedy_it_names() {
 fn a_row_made_anew_is_raised_above_the_fence_in_the_member() {
     on_member(async |it| {
         let app = it.application("fence", "web", &config(&json!({"a": "1"})), json!({})).await;
-        it.place(&app, 7).await;
+        it.place(&app, 7);
         let path = "/api/v1/namespaces/fence/configmaps/web";
         it.eventually(path, |found| found["data"]["a"] == "1").await;
         // As after `cluster remove --gone`: the row is forgotten, the object stays; then the member joins again.
-        it.forget(&app).await;
+        it.forget(&app);
         let app = it.revise(&app, &config(&json!({"a": "2"}))).await;
-        it.place(&app, 1).await;
+        it.place(&app, 1);
         it.eventually_row(&app, "s.found_epoch = 7").await;
         // The scheduler's next change of the row begins above.
         it.change_as_scheduler(&app).await;
@@ -101,13 +101,13 @@ fn an_object_that_lost_its_label_is_neither_forgotten_nor_refused() {
     on_member(async |it| {
         for (namespace, leaves) in [("label-a", false), ("label-b", true)] {
             let app = it.application(namespace, "web", &config(&json!({"a": "1"})), json!({})).await;
-            it.place(&app, 1).await;
+            it.place(&app, 1);
             let path = format!("/api/v1/namespaces/{namespace}/configmaps/web");
             it.eventually(&path, |found| found["data"]["a"] == "1").await;
             it.eventually_row(&app, "s.object_uid is not null").await;
             it.admin("PATCH", &path, &json!({"metadata": {"labels": {labels::MANAGED: null}}})).await;
             if leaves {
-                it.wish_deleted(&app).await;
+                it.wish_deleted(&app);
                 it.eventually_absent(&path).await;
                 it.eventually_said(&app, |state, _| state == "Gone").await;
             } else {
@@ -122,14 +122,14 @@ fn an_object_that_lost_its_label_is_neither_forgotten_nor_refused() {
 fn an_object_let_go_is_taken_back_by_the_same_application() {
     on_member(async |it| {
         let app = it.application("back", "web", &config(&json!({"a": "1"})), json!({})).await;
-        it.place(&app, 3).await;
+        it.place(&app, 3);
         let path = "/api/v1/namespaces/back/configmaps/web";
         it.eventually(path, |found| found["data"]["a"] == "1").await;
-        it.wish(&app, "Orphan").await;
+        it.wish(&app, "Orphan");
         it.eventually_said(&app, |state, _| state == "Released").await;
-        it.forget(&app).await;
+        it.forget(&app);
         let again = it.revise(&app, &config(&json!({"a": "2"}))).await;
-        it.place(&again, 1).await;
+        it.place(&again, 1);
         it.eventually(path, |found| {
             found["data"]["a"] == "2" && found["metadata"]["labels"][labels::MANAGED] == "true"
         })
@@ -144,9 +144,9 @@ fn adoption_removes_what_clients_wrote_and_the_application_lacks() {
         let collection = "/api/v1/namespaces/adopt/configmaps?fieldManager=kubectl-client-side-apply";
         it.admin("POST", collection, &config(&json!({"KEEP": "1", "OLD": "1"}))).await;
         let app = it.application("adopt", "web", &config(&json!({"KEEP": "1"})), json!({"adopt": "IfIdentical"})).await;
-        it.place(&app, 1).await;
+        it.place(&app, 1);
         it.eventually_said(&app, |state, message| state == "Refused" && message.contains(".data.OLD")).await;
-        it.set_intent(&app, "adopt", "Always").await;
+        it.set_intent(&app, "adopt", "Always");
         let path = "/api/v1/namespaces/adopt/configmaps/web";
         it.eventually(path, |found| found["data"] == json!({"KEEP": "1"})).await;
     });
@@ -156,7 +156,7 @@ fn adoption_removes_what_clients_wrote_and_the_application_lacks() {
 fn a_port_edited_by_hand_is_put_back() {
     on_member(async |it| {
         let app = it.application("port", "web", &service(80), json!({"drift": "Enforce"})).await;
-        it.place(&app, 1).await;
+        it.place(&app, 1);
         let path = "/api/v1/namespaces/port/services/web";
         it.eventually(path, |found| found["spec"]["ports"][0]["port"] == 80).await;
         let edited = json!({"spec": {"ports": [{"name": "http", "port": 85}]}});
@@ -183,20 +183,20 @@ fn deployment(image: &str) -> Value {
 fn a_number_of_replicas_outlives_resuming_and_is_left_to_whoever_takes_it() {
     on_member(async |it| {
         let app = it.application("paused", "web", &deployment("web:1"), json!({})).await;
-        it.place(&app, 1).await;
+        it.place(&app, 1);
         let path = "/apis/apps/v1/namespaces/paused/deployments/web";
         let scaled = format!("{path}?fieldManager=autoscaler");
         it.eventually(path, |found| found["spec"]["replicas"] == 1).await;
         it.admin("PATCH", &scaled, &json!({"spec": {"replicas": 5}})).await;
-        it.suspend(&app, true).await;
+        it.suspend(&app, true);
         it.eventually(path, |found| found["spec"]["replicas"] == 0).await;
-        it.suspend(&app, false).await;
+        it.suspend(&app, false);
         let owns =
             |found: &Value| domain::render::our_fields(found).is_some_and(|f| !f["f:spec"]["f:replicas"].is_null());
         it.eventually(path, |found| found["spec"]["replicas"] == 1 && owns(found)).await;
         it.admin("PATCH", &scaled, &json!({"spec": {"replicas": 3}})).await;
         let app = it.revise(&app, &deployment("web:2")).await;
-        it.move_to_revision(&app).await;
+        it.move_to_revision(&app);
         let image = |found: &Value| found["spec"]["template"]["spec"]["containers"][0]["image"] == "web:2";
         it.eventually(path, |found| image(found) && found["spec"]["replicas"] == 3 && !owns(found)).await;
         it.eventually_said(&app, |state, message| state == "Applied" && !message.contains("behind our back")).await;
@@ -210,9 +210,9 @@ fn a_kind_that_is_not_served_is_said_at_once_and_delivered_when_it_is_granted() 
             "apiVersion": "example.org/v1", "kind": "Widget", "metadata": {"name": "web"}, "spec": {"size": 1},
         });
         let app = it.application("kinds", "web", &widget, json!({})).await;
-        it.place(&app, 1).await;
+        it.place(&app, 1);
         it.eventually_said(&app, |state, message| state == "Failed" && message.contains("does not serve")).await;
-        it.serve_widgets().await;
+        it.serve_widgets();
         it.eventually("/apis/example.org/v1/namespaces/kinds/widgets/web", |found| found["spec"]["size"] == 1).await;
 
         // A version that cannot be converted: its list fails, and nothing else is less known because of it.
@@ -221,10 +221,10 @@ fn a_kind_that_is_not_served_is_said_at_once_and_delivered_when_it_is_granted() 
         it.eventually_row(&app, "s.stale and s.observed_epoch = 0").await;
         it.eventually_cluster("health = 'Pass' and reason = 'Degraded' and message like '%Widget%'").await;
         let other = it.application("kinds", "other", &config(&json!({"a": "1"})), json!({})).await;
-        it.place_as(&other, 1, "other").await;
+        it.place_as(&other, 1, "other");
         it.eventually_row(&other, "s.state = 'Applied' and not s.stale and s.observed_epoch = 1").await;
         it.eventually_cluster("as_of > now() - interval '5 seconds'").await;
-        it.mend_widgets().await;
+        it.mend_widgets();
         it.eventually_row(&app, "not s.stale and s.observed_epoch = 1").await;
     });
 }
@@ -233,13 +233,13 @@ fn a_kind_that_is_not_served_is_said_at_once_and_delivered_when_it_is_granted() 
 fn a_database_that_is_away_ends_no_watch() {
     on_member(async |it| {
         let app = it.application("database", "web", &config(&json!({"a": "1"})), json!({})).await;
-        it.place(&app, 1).await;
+        it.place(&app, 1);
         it.eventually("/api/v1/namespaces/database/configmaps/web", |found| found["data"]["a"] == "1").await;
         let lists = it.lists();
         // For less than the lease lasts: who loses the lease begins anew.
         it.without_database(Duration::from_secs(5)).await;
         let later = it.application("database", "later", &config(&json!({"b": "1"})), json!({})).await;
-        it.place_as(&later, 1, "later").await;
+        it.place_as(&later, 1, "later");
         it.eventually("/api/v1/namespaces/database/configmaps/later", |found| found["data"]["b"] == "1").await;
         assert_eq!(it.lists(), lists, "nothing is listed again");
     });
@@ -249,11 +249,11 @@ fn a_database_that_is_away_ends_no_watch() {
 fn an_object_that_no_row_names_is_taken_away() {
     on_member(async |it| {
         let app = it.application("orphan", "web", &config(&json!({"a": "1"})), json!({})).await;
-        it.place(&app, 1).await;
+        it.place(&app, 1);
         let path = "/api/v1/namespaces/orphan/configmaps/web";
         it.eventually(path, |found| found["data"]["a"] == "1").await;
         // As after a create that arrived when its row was forgotten already.
-        it.forget(&app).await;
+        it.forget(&app);
         it.eventually_cluster("message like '%belong to no Application%'").await;
         it.eventually_absent(path).await;
         it.eventually_cluster("message not like '%belong to no Application%'").await;
