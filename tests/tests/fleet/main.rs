@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         ownership::drift_is_reported_or_put_back_and_foreign_fields_stay,
         ownership::adoption_is_refused_with_the_owners_name_or_taken,
         ownership::what_is_imported_is_not_touched,
+        ownership::namespaces_and_accounts_of_others_are_left_alone,
         kinds::every_kind_of_component_behaves_as_written,
         kinds::a_job_that_runs_once_is_not_run_again_when_its_cluster_is_drained,
         kinds::a_kind_of_the_members_own_passes_whole_once_it_is_granted,

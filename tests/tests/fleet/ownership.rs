@@ -90,3 +90,53 @@ pub(crate) async fn what_is_imported_is_not_touched(fleet: &mut Fleet) -> anyhow
     ensure!(fleet.kubectl("north-b", &["get", "pods", "-n", "legacy", "-o", "name"])? == pods, "no pod was replaced");
     Ok(())
 }
+
+pub(crate) async fn namespaces_and_accounts_of_others_are_left_alone(fleet: &mut Fleet) -> anyhow::Result<()> {
+    // Meridian's own account, by way of an Application in its namespace.
+    let account = |name: &str| json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}});
+    let own = json!({"adopt": "Always", "placement": {}, "components": [{"name": "account", "template": account("meridian")}]});
+    fleet.apply("hub", &acceptance::manifests::app("meridian-system", "own-account", own))?;
+    let refused = |app: &crds::Application| {
+        condition(app, "Ready").is_some_and(|(_, why)| why.contains("belongs to Kubernetes or to Meridian"))
+    };
+    fleet.app_until("meridian-system", "own-account", "refused", refused).await?;
+    fleet.kubectl("hub", &["delete", "mapp", "own-account", "-n", "meridian-system", "--timeout=60s"])?;
+    let kept = fleet.get("north-a", "serviceaccount", "meridian-system", "meridian")?.context("it is still there")?;
+    ensure!(kept["metadata"]["labels"].get("fleet.meridian.io/managed").is_none(), "{kept:#}");
+
+    // A cluster that does not take a namespace gets nothing of it, not even the namespace.
+    let level = json!({"pod-security.kubernetes.io/enforce": "baseline"});
+    let space = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tenant", "labels": level}});
+    fleet.apply("hub", &space)?;
+    let deny = |list: serde_json::Value| json!({"spec": {"namespaces": list}}).to_string();
+    let patch_cluster = |fleet: &Fleet, change: &str| {
+        fleet.kubectl("hub", &["patch", "mcl", "north-a", "--type", "merge", "-p", change]).map(drop)
+    };
+    patch_cluster(fleet, &deny(json!({"deny": ["tenant"]})))?;
+    // A service account that is there already in one of the others, and looks the same.
+    let mut foreign = account("runner");
+    foreign["metadata"]["namespace"] = json!("tenant");
+    let there = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tenant"}});
+    fleet.apply("south-a", &json!({"apiVersion": "v1", "kind": "List", "items": [there, foreign]}))?;
+    let mut manifest = web("tenant", "web", 4);
+    manifest["spec"]["adopt"] = json!("Always");
+    let components = manifest["spec"]["components"].as_array_mut().context("components")?;
+    components[0]["template"]["spec"]["template"]["spec"]["serviceAccountName"] = json!("runner");
+    components.push(json!({"name": "runner", "template": account("runner")}));
+    fleet.apply("hub", &manifest)?;
+    let stalled = |app: &crds::Application| {
+        condition(app, "Stalled").is_some_and(|(stalled, why)| stalled == "True" && why.contains("adopt: Always"))
+    };
+    fleet.app_until("tenant", "web", "refused for the account", stalled).await?;
+    let kept = fleet.get("south-a", "serviceaccount", "tenant", "runner")?.context("it is still there")?;
+    ensure!(kept["metadata"]["labels"].get("fleet.meridian.io/managed").is_none(), "{kept:#}");
+    manifest["spec"]["components"][1]["adopt"] = json!("Always");
+    fleet.apply("hub", &manifest)?;
+    let placed = fleet.ready("tenant", "web").await?;
+    ensure!(desired(&placed) == "north-b=2 south-a=2", "{}", desired(&placed));
+    ensure!(fleet.get("north-a", "namespace", "", "tenant")?.is_none(), "nothing is written where it is denied");
+    let made = fleet.get("north-b", "namespace", "", "tenant")?.context("it was made")?;
+    ensure!(made["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "baseline", "{made:#}");
+    patch_cluster(fleet, &deny(json!(null)))?;
+    fleet.meridian(&["app", "delete", "web", "-n", "tenant", "--yes", "--timeout", "60s"]).map(drop)
+}

@@ -69,6 +69,10 @@ pub(super) fn compose(source: &Source<'_>) -> Composed {
         if let Some(scope) = scope {
             component["scope"] = json!(scope);
         }
+        if text(&object["kind"]) == "ServiceAccount" {
+            // It is named by the person who imports it, and is taken over in no other way.
+            component["adopt"] = json!("Always");
+        }
         component["template"] = template;
         components.push(component);
         remarks.extend(remarks_on(object, &title));
