@@ -128,7 +128,8 @@ pub(crate) async fn a_leader_whose_database_link_goes_black_is_replaced_in_time(
     let place = fleet.operators.iter().position(|operator| operator.identity == first).context("a leader")?;
     let set = |fleet: &Fleet, mode| {
         let link = fleet.operators[place].database.as_ref().context("a link")?;
-        anyhow::Ok(link.set(mode))
+        link.set(mode);
+        anyhow::Ok(())
     };
     set(fleet, LinkMode::BlackHole)?;
     let begun = Instant::now();
