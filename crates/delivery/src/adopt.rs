@@ -138,6 +138,7 @@ mod tests {
             app: 1,
             component: "web".to_owned(),
             cell: "east".to_owned(),
+            slot: store::Slot::Main,
             cluster: "east".to_owned(),
             object,
             rank: 0,

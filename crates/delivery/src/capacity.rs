@@ -258,8 +258,12 @@ mod tests {
         }
         census.nodes_synced();
         census.pods_synced();
-        let capacity =
-            census.capacity(&["z".to_owned()], Amounts { cpu_milli: i64::MIN, ..Amounts::default() }).unwrap();
+        let capacity = census
+            .capacity(
+                &["z".to_owned()],
+                &[(vec!["z".to_owned()], Amounts { cpu_milli: i64::MIN, ..Amounts::default() })].into(),
+            )
+            .unwrap();
         assert_eq!(capacity[0].allocatable.cpu_milli, 3 * Amounts::CPU_MILLI_MAX);
         assert_eq!(capacity[0].requested.memory_mi, 3 * Amounts::MEMORY_MI_MAX);
     }

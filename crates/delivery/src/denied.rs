@@ -39,6 +39,7 @@ mod tests {
             app: 1,
             component: "account".to_owned(),
             cell: "east".to_owned(),
+            slot: store::Slot::Main,
             cluster: "east".to_owned(),
             object: ObjectKey {
                 api_version: "v1".to_owned(),
@@ -55,7 +56,13 @@ mod tests {
             revision: vec![1],
             wish: Wish::Present,
         };
-        Entry { row, status: StatusRow::unknown(7, Timestamp::UNIX_EPOCH), applied_fields: None, pod: None }
+        Entry {
+            row,
+            status: StatusRow::unknown(7, Timestamp::UNIX_EPOCH),
+            applied_fields: None,
+            pod: None,
+            app_name: None,
+        }
     }
 
     fn topology(namespaces: &serde_json::Value) -> Topology {

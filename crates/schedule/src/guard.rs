@@ -188,6 +188,7 @@ mod tests {
             app: 1,
             component: "web".to_owned(),
             cell: "east".to_owned(),
+            slot: store::Slot::Main,
             cluster: "east".to_owned(),
             object: ObjectKey {
                 api_version: "v1".to_owned(),

@@ -237,6 +237,7 @@ impl Written {
             adopt: spec.adopt,
             failover_after: (self.is_divided() && self.reschedule).then_some(300),
             deletion_deadline: 600,
+            pod_security: BTreeMap::new(),
         };
         let body = RevisionBody { components: &spec.components, overrides: &spec.overrides };
         let payload = serde_json::to_vec(&body).unwrap();

@@ -1,6 +1,5 @@
 //! Applications that go.
 
-use std::collections::BTreeMap;
 use store::seal::EnvelopeKey;
 
 use store::{Keeper, LeaseTimes, Removal, Store};

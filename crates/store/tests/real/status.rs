@@ -1,7 +1,6 @@
 //! Status of many members in one statement.
 
 use jiff::Timestamp;
-use std::collections::BTreeMap;
 use store::seal::EnvelopeKey;
 
 use store::{Claim, Keeper, LeaseTimes, ObjectState, StatusRow, Store};
