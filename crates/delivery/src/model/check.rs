@@ -21,9 +21,13 @@ pub(super) struct Promises {
 }
 
 fn available(members: &BTreeMap<usize, Member>, app: &str) -> i32 {
-    members
-        .values()
-        .flat_map(|member| &member.objects)
+    members.values().map(|member| available_in(member, app)).sum()
+}
+
+fn available_in(member: &Member, app: &str) -> i32 {
+    member
+        .objects
+        .iter()
         .filter(|((_, kind, ..), stored)| {
             kind != "StatefulSet"
                 && is_managed(&stored.value)
@@ -104,6 +108,14 @@ impl Promises {
             *promised = (*promised).min(available(members, name));
         }
         self.sets.clear();
+    }
+
+    /// A cluster is removed with what runs there.
+    pub(super) fn lower_to_elsewhere(&mut self, members: &BTreeMap<usize, Member>, leaving: usize) {
+        for (name, promised) in &mut self.promised {
+            let there = members.get(&leaving).map_or(0, |member| available_in(member, name));
+            *promised = (*promised).min(available(members, name) - there);
+        }
     }
 
     /// Nothing is promised of an application any more.

@@ -33,11 +33,8 @@ fn run(sequence: &[Edit]) -> Result<(), String> {
     world.rest().map_err(|broken| format!("after all edits: {broken}"))
 }
 
-#[test]
-fn random_edits_lose_double_and_forget_nothing() {
-    let cases = number("MODEL_SEQUENCES").map_or(SEQUENCES, |cases| cases as u32);
-    let seed = number("MODEL_SEED").unwrap_or_else(|| rand_seed());
-    eprintln!("{cases} sequences from MODEL_SEED={seed}");
+/// Runs sequences from one seed on its own thread.
+fn runs(seed: u64, cases: u32) -> Result<(), String> {
     let config = Config {
         cases,
         rng_seed: RngSeed::Fixed(seed),
@@ -45,16 +42,29 @@ fn random_edits_lose_double_and_forget_nothing() {
         failure_persistence: None,
         ..Config::default()
     };
-    let mut runner = TestRunner::new(config);
-    let outcome = runner.run(&edits(), |sequence| run(&sequence).map_err(TestCaseError::fail));
+    let outcome = TestRunner::new(config).run(&edits(), |sequence| run(&sequence).map_err(TestCaseError::fail));
     match outcome {
-        Ok(()) => {}
+        Ok(()) => Ok(()),
         Err(TestError::Fail(reason, sequence)) => {
             let edits: Vec<String> = sequence.iter().map(|edit| format!("{edit:?}")).collect();
-            panic!("MODEL_SEED={seed}: {reason}\nedits:\n{}", edits.join("\n"));
+            Err(format!("MODEL_SEED={seed}: {reason}\nedits:\n{}", edits.join("\n")))
         }
-        Err(error) => panic!("MODEL_SEED={seed}: {error}"),
+        Err(error) => Err(format!("MODEL_SEED={seed}: {error}")),
     }
+}
+
+#[test]
+fn random_edits_lose_double_and_forget_nothing() {
+    let cases = number("MODEL_SEQUENCES").map_or(SEQUENCES, |cases| cases as u32);
+    let first = number("MODEL_SEED").unwrap_or_else(rand_seed);
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u32;
+    let outcomes: Vec<Result<(), String>> = std::thread::scope(|scope| {
+        let seeds = (0..threads).map(|thread| first.wrapping_add(u64::from(thread)));
+        let running: Vec<_> = seeds.map(|seed| scope.spawn(move || runs(seed, cases.div_ceil(threads)))).collect();
+        running.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let failures: Vec<String> = outcomes.into_iter().filter_map(Result::err).collect();
+    assert!(failures.is_empty(), "{cases} sequences from MODEL_SEED={first}\n{}", failures.join("\n\n"));
 }
 
 fn rand_seed() -> u64 {

@@ -118,6 +118,8 @@ impl World {
             FleetEdit::Remove { delete } => {
                 if let Some(row) = self.tables.clusters.get_mut(&name) {
                     row.taken.removal = Some(fleet::removal(delete));
+                    // What finds no other place there goes with the cluster, as the person said.
+                    self.promises.lower_to_elsewhere(&self.members, cluster);
                 }
             }
             FleetEdit::Declare(cell) => {
