@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crds::application::v1alpha1::Scope;
 use domain::motion::{CellRollout, Rollout, advance};
 use domain::stored_revision::StoredRevision;
+use domain::topology::CellState;
 use store::{CellDecisionRow, PlacementRow, Slot, Wish};
 use vocabulary::{CellName, ContentHash, Verdict};
 
@@ -74,7 +75,7 @@ fn planned(facts: &AppFacts, cell: &CellName, target: i32, holds: Holds) -> Cell
 fn anchors(world: &World, facts: &AppFacts, wanted: &StoredRevision) -> Vec<(CellName, Holds)> {
     let mut anchors = Vec::new();
     for row in facts.rows.iter().filter(|row| row.wish == Wish::Present) {
-        if world.is_abandoned(&row.cluster) || world.is_emptied(&row.cluster) {
+        if !keeps_identities(world, row) {
             continue;
         }
         let Some(component) =
@@ -94,6 +95,13 @@ fn anchors(world: &World, facts: &AppFacts, wanted: &StoredRevision) -> Vec<(Cel
     // Where both hold, the one that holds more counts.
     anchors.sort_by_key(|(_, holds)| *holds == Holds::ClusterObjects);
     anchors
+}
+
+/// Whether what must not move stays in the place of a row: not where a person removes the cluster, or deletes the Cell after
+/// what is divided has left it.
+pub(crate) fn keeps_identities(world: &World, row: &PlacementRow) -> bool {
+    let leaving = world.topology.cells.get(row.cell.as_str()).is_some_and(|cell| cell.state == CellState::Leaving);
+    !leaving && !world.is_abandoned(&row.cluster) && !world.is_emptied(&row.cluster)
 }
 
 /// Whether objects of the kind are more than their template: replacing one elsewhere does not bring its state along.

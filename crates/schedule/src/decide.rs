@@ -43,7 +43,7 @@ pub fn decide(
     now: Timestamp,
     stale_after: SignedDuration,
 ) -> Result<Decisions, StoreError> {
-    let (world, breaker) = World::of(fleet, now, stale_after)?;
+    let (world, breaker) = World::of(fleet, now, stale_after);
     let bookings = world.booking_versions.clone();
     let apps = apps.into_iter().map(AppFacts::of).collect::<Result<Vec<_>, _>>()?;
     let (mut plans, _) = plan_batch(Gathered { world: Read::now(world), apps });

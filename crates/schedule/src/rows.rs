@@ -9,7 +9,7 @@ use domain::stored_revision::StoredRevision;
 use store::{ObjectState, PlacementChange, PlacementId, PlacementRow, Slot, StatusRow, Wish};
 use vocabulary::{ContentHash, Verdict};
 
-use crate::cells::has_identity;
+use crate::cells::{has_identity, keeps_identities};
 use crate::families::{Families, Family};
 use crate::floors::plan_floors;
 use crate::gather::AppFacts;
@@ -191,7 +191,7 @@ impl<'o, 'a> Fates<'_, 'o, 'a> {
                     && (component.scope == Scope::Once || has_identity(&component.kind))
             })
         };
-        !self.world.is_emptied(&row.cluster) && self.wanted().is_none_or(stays)
+        keeps_identities(self.world, row) && self.wanted().is_none_or(stays)
     }
 
     /// A workload beside it was declared together with it and still runs.

@@ -63,7 +63,7 @@ impl World {
             store.failover_breaker()
         )?;
         let rows = FleetRows { clusters, cells, directives, bookings, breaker };
-        let (world, turned) = Self::of(rows, Timestamp::now(), stale_after)?;
+        let (world, turned) = Self::of(rows, Timestamp::now(), stale_after);
         if let Some(row) = turned {
             store.failover_breaker_set(claim, row).await?;
             tracing::info!(open = row.open, "the failover breaker changed");
@@ -77,7 +77,7 @@ impl World {
         rows: FleetRows,
         now: Timestamp,
         stale_after: SignedDuration,
-    ) -> Result<(Self, Option<FailoverBreakerRow>), StoreError> {
+    ) -> (Self, Option<FailoverBreakerRow>) {
         let FleetRows { clusters, cells, directives: orders, bookings, breaker: seen } = rows;
         let removed = |removal| -> Vec<String> {
             let leaving = clusters.iter().filter(|row| row.taken.removal == Some(removal));
@@ -143,7 +143,7 @@ impl World {
             held,
             booking_versions: bookings.versions,
         };
-        Ok((world, turned))
+        (world, turned)
     }
 
     /// A directive that this version cannot read is meant for the application: it stays as it is.
