@@ -16,7 +16,7 @@ use super::world::World;
 #[derive(Debug, Default)]
 pub(super) struct Promises {
     promised: BTreeMap<String, i32>,
-    /// StatefulSets that were there, by cluster, name and UID.
+    /// Every `StatefulSet` that was there, by cluster, name and UID.
     sets: BTreeMap<(usize, String), String>,
 }
 
@@ -77,7 +77,7 @@ impl Promises {
         self.keep_sets(hub, tables, members)
     }
 
-    /// A StatefulSet that is declared goes only with its cluster.
+    /// A `StatefulSet` that is declared goes only with its cluster.
     fn keep_sets(&mut self, hub: &Hub, tables: &Tables, members: &BTreeMap<usize, Member>) -> Result<(), String> {
         let mut sets = BTreeMap::new();
         for (cluster, member) in members {
@@ -212,7 +212,7 @@ pub(super) fn at_rest(world: &World) -> Result<(), String> {
             return broken(format!("{}: {why}", written.key));
         }
     }
-    for app in world.tables.apps.values().filter(|row| row.removal.is_some()) {
+    if let Some(app) = world.tables.apps.values().find(|row| row.removal.is_some()) {
         return broken(format!("{} is removed and still there", app.key));
     }
     match objects(world) {

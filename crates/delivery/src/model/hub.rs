@@ -26,6 +26,7 @@ const KINDS: [(&str, &str); 4] = [
 
 /// An Application as its owner wrote it last.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the spec")]
 pub(super) struct Written {
     pub(super) key: AppKey,
     uid: u32,
@@ -81,7 +82,7 @@ impl Written {
         self.uid == before.uid && (self.is_divided() && before.is_divided() || named)
     }
 
-    /// Whether a StatefulSet of the name is declared.
+    /// Whether a `StatefulSet` of the name is declared.
     pub(super) fn declares_set(&self, name: &str) -> bool {
         let named = |(side, number, _): &(Side, u32, u8)| {
             *side == Side::StatefulSet && name.starts_with(&side_name(*side, *number))
@@ -154,8 +155,7 @@ impl Written {
         let mut components = vec![json!({"name": NAMES[self.component], "scope": scope, "template": {
             "apiVersion": api_version, "kind": kind, "metadata": {"name": NAMES[self.object]}, "spec": spec}})];
         components.extend(self.sides.iter().map(|(side, number, content)| self.side(*side, *number, *content)));
-        let clusters: Vec<String> =
-            (0..4).filter(|n| self.select & (1 << n) != 0).map(|n| super::fleet::name(n)).collect();
+        let clusters: Vec<String> = (0..4).filter(|n| self.select & (1 << n) != 0).map(super::fleet::name).collect();
         let mut placement = json!({});
         if self.select != 15 {
             placement["cells"] = json!({"matchExpressions": [

@@ -46,10 +46,6 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new() -> Self {
-        Self { answers: true, ..Self::default() }
-    }
-
     fn tick(&mut self) -> u64 {
         self.clock += 1;
         self.clock

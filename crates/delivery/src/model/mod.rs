@@ -1,7 +1,7 @@
 //! A model of the whole way from intent to members, run through random edits, faults and restarts.
 //!
 //! Intake's checks, decisions, rendering and delivery's choice of steps are the functions of production. Only the database
-//! ([`tables`]) and the members ([`member`]) are models; [`tables`] is compared with PostgreSQL in [`sql`].
+//! ([`tables`]) and the members ([`member`]) are models.
 
 mod check;
 mod edits;

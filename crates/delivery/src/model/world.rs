@@ -155,7 +155,7 @@ impl World {
         }
         self.tables.clusters.insert(name.clone(), fleet::joined(cluster, self.now));
         self.tables.cells.entry(name).or_insert_with(|| fleet::implicit_cell(cluster));
-        self.members.entry(cluster).or_insert_with(Member::new).answers = true;
+        self.members.entry(cluster).or_default().answers = true;
         self.boards.remove(&cluster);
     }
 
@@ -351,15 +351,13 @@ impl World {
     /// Takes what is there of one object. Returns whether that was news.
     fn observe_one(&mut self, cluster: usize, entry: &Entry) -> bool {
         let (Some(board), key) = (self.boards.get_mut(&cluster), &entry.row.object) else { return false };
-        match self.members[&cluster].objects.get(&id(key)).filter(|stored| is_managed(&stored.value)) {
-            Some(stored) => {
-                let version = stored.value["apiVersion"].as_str().unwrap_or_default();
-                board.upsert(Live::read(version, &key.kind, &stored.value).unwrap());
-            }
-            None => {
-                let uid = board.live(key).map(|live| live.uid.clone()).unwrap_or_default();
-                board.delete(key, &uid);
-            }
+        let there = self.members[&cluster].objects.get(&id(key)).filter(|stored| is_managed(&stored.value));
+        if let Some(stored) = there {
+            let version = stored.value["apiVersion"].as_str().unwrap_or_default();
+            board.upsert(Live::read(version, &key.kind, &stored.value).unwrap());
+        } else {
+            let uid = board.live(key).map(|live| live.uid.clone()).unwrap_or_default();
+            board.delete(key, &uid);
         }
         let Some(change) = board.observe(entry.row.id, self.now) else { return false };
         self.tables.status.insert(entry.row.id, change.now);
