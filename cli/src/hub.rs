@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{ListParams, Patch, PatchParams, ValidationDirective};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::WatchStreamExt;
+use kube::runtime::wait::await_condition;
 use kube::runtime::watcher::{self, watch_object};
 use kube::{Api, Client, Config, Resource};
 use serde::de::DeserializeOwned;
@@ -27,6 +28,9 @@ pub(crate) const MANAGER: &str = "meridian-cli";
 
 /// Longest time for one request. Watches are not requests in this sense.
 const ANSWER: Duration = Duration::from_secs(15);
+
+/// Timeout for the operator to publish the identity of its installation; it leads within a lease's time of its start.
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(20);
 
 /// A connection to the hub.
 #[derive(Clone)]
@@ -101,9 +105,15 @@ impl Hub {
             .ok_or_else(|| Failure::NotFound(format!("{what}: not found; `meridian app list -A` shows all")))
     }
 
-    /// The installation of Meridian that a member joins under a name. Its operator publishes the identity of its database.
+    /// The installation of Meridian that a member joins under a name. Its operator publishes the identity of its database as
+    /// soon as it leads; on a hub that was just installed or built anew that is waited for.
     pub(crate) async fn owner(&self, cluster: &str) -> Result<Owner, Failure> {
         let maps: Api<ConfigMap> = Api::namespaced(self.client(), SYSTEM_NAMESPACE);
+        let is_published =
+            |map: Option<&ConfigMap>| map.and_then(|map| map.data.as_ref()?.get("installation")).is_some();
+        let published = await_condition(maps.clone(), HUB_RECORD, is_published);
+        // Without an operator the member learns the hub alone; joining again tells it the rest.
+        let _ = tokio::time::timeout(PUBLISHED_WITHIN, published).await;
         let published = call("the hub's installation", maps.get_opt(HUB_RECORD)).await?;
         let namespaces: Api<Namespace> = Api::all(self.client());
         let hub = call("namespace kube-system of the hub", namespaces.get("kube-system")).await?;

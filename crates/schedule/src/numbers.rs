@@ -116,7 +116,8 @@ fn emptied<'a>(
     before.iter().filter(move |(cell, held)| held.target > 0 && empty(cell)).map(|(cell, _)| cell.to_string())
 }
 
-/// The placement before: as it was decided, with the pods that were observed.
+/// The placement before: as it was decided, with the pods that were observed. Where nothing was divided until now, what the
+/// workload was told to run in each cell is what it holds: it stays there like any running replica.
 fn previous(world: &World, facts: &AppFacts) -> BTreeMap<CellName, Held> {
     let held = facts.cells.iter().filter(|(cell, _)| is_kept(world, facts, cell));
     let mut previous: BTreeMap<CellName, Held> =
@@ -124,19 +125,25 @@ fn previous(world: &World, facts: &AppFacts) -> BTreeMap<CellName, Held> {
     let families = Families::of(facts);
     let divided = |row: &&PlacementRow| families.of_row(world, facts, row) == Some(DIVIDED);
     for row in facts.rows.iter().filter(|row| is_present(row)).filter(divided) {
-        if let Some(held) = previous.get_mut(row.cell.as_str()) {
-            held.bound += facts.status.get(&row.id).map_or(0, |status| status.replicas);
+        let Some(held) = previous.get_mut(row.cell.as_str()) else { continue };
+        held.bound += facts.status.get(&row.id).map_or(0, |status| status.replicas);
+        let decided = facts.cells.get(row.cell.as_str()).is_some_and(|cell| {
+            cell.target > 0 || facts.revisions.get(&cell.revision).is_none_or(|one| one.blueprint.divided.is_some())
+        });
+        if !decided {
+            held.target += row.target;
         }
     }
     previous
 }
 
 /// Whether a cell that holds the application may go on holding it: not when what runs there is left behind, nor when the
-/// cell is unknown and nothing is placed in it any more.
+/// cell is unknown or its cluster is emptied, and nothing is placed in it any more.
 fn is_kept(world: &World, facts: &AppFacts, cell: &CellName) -> bool {
     match world.topology.cells.get(cell) {
-        Some(known) => !world.is_abandoned(known.cluster.as_str()) && !world.is_gone(known.cluster.as_str()),
-        None => facts.rows_in(cell.as_str()).any(is_present),
+        Some(known) if world.is_abandoned(known.cluster.as_str()) || world.is_gone(known.cluster.as_str()) => false,
+        Some(known) if !world.is_emptied(known.cluster.as_str()) => true,
+        _ => facts.rows_in(cell.as_str()).any(is_present),
     }
 }
 
