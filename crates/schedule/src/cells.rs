@@ -164,6 +164,15 @@ pub(crate) fn is_ready(world: &World, facts: &AppFacts, cells: &BTreeMap<CellNam
             .all(|(cell, plan)| plan.revision == facts.wanted && settled(world, facts, cell) == Verdict::Pass)
 }
 
+/// Replicas decided for all cells, without those that go with a cluster that a person removes.
+pub(crate) fn decided_total(world: &World, cells: &BTreeMap<CellName, CellPlan>) -> i64 {
+    let stays = |cell: &CellName| {
+        let cluster = world.topology.cells.get(cell).map(|facts| facts.cluster.as_str());
+        cluster.is_none_or(|cluster| !world.is_emptied(cluster) && !world.is_abandoned(cluster))
+    };
+    cells.iter().filter(|(cell, _)| stays(cell)).map(|(_, plan)| i64::from(plan.target)).sum()
+}
+
 /// The rows that are stored of the cells.
 pub(crate) fn decision_rows(cells: &BTreeMap<CellName, CellPlan>) -> Vec<CellDecisionRow> {
     let row = |(cell, plan): (&CellName, &CellPlan)| CellDecisionRow {

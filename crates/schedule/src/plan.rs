@@ -10,7 +10,7 @@ use store::{
 };
 use vocabulary::{AppKey, ContentHash};
 
-use crate::cells::{decision_rows, is_ready, plan_cells};
+use crate::cells::{decided_total, decision_rows, is_ready, plan_cells};
 use crate::gather::{AppFacts, Gathered};
 use crate::guard::Deletes;
 use crate::kept_world::Read;
@@ -181,7 +181,7 @@ fn plan_active(world: &World, facts: &AppFacts) -> AppPlan {
         let cluster = object.cluster.as_str();
         !world.is_abandoned(cluster) && !world.is_emptied(cluster)
     });
-    reconcile(world, facts, &objects, &failover, &mut plan);
+    reconcile(world, facts, &objects, &failover, decided_total(world, &cells), &mut plan);
     if is_ready(world, facts, &cells) {
         plan.ready = Some(facts.row.revision.clone());
     }

@@ -10,7 +10,7 @@ use store::{ObjectState, PlacementChange, PlacementId, PlacementRow, Slot, Statu
 use vocabulary::{ContentHash, Verdict};
 
 use crate::cells::{has_identity, keeps_identities};
-use crate::families::{Families, Family};
+use crate::families::{DIVIDED, Families, Family};
 use crate::floors::plan_floors;
 use crate::gather::AppFacts;
 use crate::identity::{declares, is_of_component};
@@ -45,12 +45,13 @@ enum Fate<'o, 'a> {
     Forgotten,
 }
 
-/// Brings rows from what they are to what they are to be.
+/// Brings rows from what they are to what they are to be. `decided` are replicas of the Divided component in all cells.
 pub(crate) fn reconcile(
     world: &World,
     facts: &AppFacts,
     objects: &[Desired<'_>],
     failover: &Failover,
+    decided: i64,
     plan: &mut AppPlan,
 ) {
     let matching = Matching::of(facts, objects);
@@ -93,7 +94,12 @@ pub(crate) fn reconcile(
     let target_after = |id| targets.get(&id).copied().unwrap_or(0);
     let mut floors: BTreeMap<PlacementId, i32> = BTreeMap::new();
     for (family, rows) in &counted {
-        let coming = coming.get(family).copied().unwrap_or(0);
+        let mut coming = coming.get(family).copied().unwrap_or(0);
+        if *family == DIVIDED {
+            // Decided for cells that run another revision still, which does not divide: they come when it is their turn.
+            let told: i64 = rows.iter().map(|row| i64::from(target_after(row.id))).sum();
+            coming += (decided - told - coming).max(0);
+        }
         floors.extend(plan_floors(world, facts, rows, coming, target_after));
     }
     for (row, fate) in &fates {
