@@ -11,6 +11,11 @@ use crate::placement::{Eligibility, InputDigest, Outcome, Spread};
 /// Changes shown at most.
 const CHANGES_SHOWN: usize = 16;
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_zero(number: &i32) -> bool {
+    *number == 0
+}
+
 /// A decision as stored with its application.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -26,6 +31,9 @@ pub struct DecisionRecord {
     pub spread: Option<Result<(), String>>,
     /// Replicas to run in all, overprovision included.
     pub wanted: i32,
+    /// Replicas that stay available while replicas move: those told when the move began, or fewer where fewer are wanted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub promised: i32,
     /// Deletes that wait for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<PendingDeletes>,
@@ -62,6 +70,7 @@ impl DecisionRecord {
                 Spread::Violated(why) => Some(Err(why.clone())),
             },
             wanted: outcome.wanted,
+            promised: 0,
             pending: None,
             frozen: None,
             previewed: BTreeSet::new(),

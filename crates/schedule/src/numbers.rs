@@ -71,6 +71,7 @@ pub(crate) fn numbers(
         let mut record = DecisionRecord::of(&outcome, hash, offer).made_from(inputs(), &standing);
         record.problems.clone_from(&standing.problems);
         record.pending.clone_from(&standing.pending);
+        record.promised = standing.promised;
         record.frozen.clone_from(&failover.frozen);
         let leaving = |cell: &String| {
             targets.get(cell.as_str()).copied().unwrap_or(0) == 0 && facts.rows.iter().any(|row| row.cell == *cell)
@@ -191,6 +192,7 @@ fn undivided(
     record = record.made_from(inputs, &plan.standing.1);
     record.problems.clone_from(&plan.standing.1.problems);
     record.pending.clone_from(&plan.standing.1.pending);
+    record.promised = plan.standing.1.promised;
     // Which cells held it before changes with every look; that alone is no new decision.
     let same = {
         let strip = |record: &DecisionRecord| {

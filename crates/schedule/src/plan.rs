@@ -17,7 +17,7 @@ use crate::kept_world::Read;
 use crate::numbers::numbers;
 use crate::objects::ObjectInputs;
 use crate::reservations::reservations;
-use crate::rows::reconcile;
+use crate::rows::{Decided, reconcile};
 use crate::world::World;
 
 /// What is to be written for one application.
@@ -181,7 +181,10 @@ fn plan_active(world: &World, facts: &AppFacts) -> AppPlan {
         let cluster = object.cluster.as_str();
         !world.is_abandoned(cluster) && !world.is_emptied(cluster)
     });
-    reconcile(world, facts, &objects, &failover, decided_total(world, &cells), &mut plan);
+    let (_, record) = plan.record.as_ref().unwrap_or(&plan.standing);
+    let total = if wanted.blueprint.divided.is_some() { record.wanted } else { 0 };
+    let decided = Decided { cells: &cells, replicas: decided_total(world, &cells), wanted: total };
+    reconcile(world, facts, &objects, &failover, &decided, &mut plan);
     if is_ready(world, facts, &cells) {
         plan.ready = Some(facts.row.revision.clone());
     }

@@ -7,9 +7,9 @@ use crds::application::v1alpha1::Scope;
 use domain::health::Failover;
 use domain::stored_revision::StoredRevision;
 use store::{ObjectState, PlacementChange, PlacementId, PlacementRow, Slot, StatusRow, Wish};
-use vocabulary::{ContentHash, Verdict};
+use vocabulary::{CellName, ContentHash, Verdict};
 
-use crate::cells::{has_identity, keeps_identities};
+use crate::cells::{CellPlan, has_identity, keeps_identities};
 use crate::families::{DIVIDED, Families, Family};
 use crate::floors::plan_floors;
 use crate::gather::AppFacts;
@@ -45,18 +45,28 @@ enum Fate<'o, 'a> {
     Forgotten,
 }
 
-/// Brings rows from what they are to what they are to be. `decided` are replicas of the Divided component in all cells.
+/// What is decided of the Divided component.
+#[derive(Debug)]
+pub(crate) struct Decided<'a> {
+    pub(crate) cells: &'a BTreeMap<CellName, CellPlan>,
+    /// Replicas in all cells.
+    pub(crate) replicas: i64,
+    /// Replicas asked for, of which some may have found no place.
+    pub(crate) wanted: i32,
+}
+
+/// Brings rows from what they are to what they are to be.
 pub(crate) fn reconcile(
     world: &World,
     facts: &AppFacts,
     objects: &[Desired<'_>],
     failover: &Failover,
-    decided: i64,
+    decided: &Decided<'_>,
     plan: &mut AppPlan,
 ) {
     let matching = Matching::of(facts, objects);
     let families = Families::of(facts);
-    let fates = Fates { world, facts, failover, families: &families, matching: &matching };
+    let fates = Fates { world, facts, failover, cells: decided.cells, families: &families, matching: &matching };
     let fates: Vec<(&PlacementRow, Fate<'_, '_>)> = facts.rows.iter().map(|row| (row, fates.of(row))).collect();
     let again = fates.iter().filter_map(|(row, fate)| match fate {
         // What was there is gone, and the same object is wanted again: a new row begins from nothing.
@@ -96,9 +106,10 @@ pub(crate) fn reconcile(
     for (family, rows) in &counted {
         let mut coming = coming.get(family).copied().unwrap_or(0);
         if *family == DIVIDED {
-            // Decided for cells that run another revision still, which does not divide: they come when it is their turn.
+            // Some come later: in cells that run another revision still, which does not divide, or when they find a place.
             let told: i64 = rows.iter().map(|row| i64::from(target_after(row.id))).sum();
-            coming += (decided - told - coming).max(0);
+            let promised = promise(rows, target_after, decided.wanted, plan);
+            coming += (decided.replicas.max(promised) - told - coming).max(0);
         }
         floors.extend(plan_floors(world, facts, rows, coming, target_after));
     }
@@ -117,6 +128,21 @@ pub(crate) fn reconcile(
             None => plan.forget.push(row.id),
         }
     }
+}
+
+/// Replicas that stay available while the rows of the Divided component move: what they were told when the move began, as
+/// far as it is wanted still. Remembered with the decision, because what moves does not tell.
+fn promise(rows: &[&PlacementRow], target_after: impl Fn(PlacementId) -> i32, wanted: i32, plan: &mut AppPlan) -> i64 {
+    let (_, record) = plan.record.as_ref().unwrap_or(&plan.standing);
+    let is_moving = rows.iter().any(|row| row.floor > row.target);
+    let begins = !is_moving && rows.iter().any(|row| target_after(row.id) != row.target);
+    let told: i64 = rows.iter().map(|row| i64::from(row.target)).sum();
+    let promised = if begins { i32::try_from(told).unwrap_or(i32::MAX) } else { record.promised }.min(wanted);
+    if begins && record.promised != promised {
+        let (_, record) = plan.record.get_or_insert_with(|| plan.standing.clone());
+        record.promised = promised;
+    }
+    i64::from(promised)
 }
 
 /// New values of a row; `None` when it is forgotten.
@@ -151,6 +177,7 @@ struct Fates<'f, 'o, 'a> {
     world: &'f World,
     facts: &'f AppFacts,
     failover: &'f Failover,
+    cells: &'f BTreeMap<CellName, CellPlan>,
     families: &'f Families<'f>,
     matching: &'f Matching<'o, 'a>,
 }
@@ -182,11 +209,17 @@ impl<'o, 'a> Fates<'_, 'o, 'a> {
             return Fate::Stays;
         }
         let silent = self.failover.lost.iter().any(|(cluster, _)| cluster.as_str() == row.cluster);
-        if self.families.of_row(self.world, self.facts, row).is_some() {
+        if self.families.of_row(self.world, self.facts, row).is_some() && !self.goes_with_cluster(row) {
             return Fate::Shrinks { silent };
         }
         // Nothing is deleted in a cluster that is silent.
         if silent || self.stays_put(row) || self.is_needed(row) { Fate::Stays } else { Fate::Deleted }
+    }
+
+    /// A person removes the cluster with what runs there, and what the row still runs finds no other place.
+    fn goes_with_cluster(&self, row: &PlacementRow) -> bool {
+        let waiting = self.cells.get(row.cell.as_str()).map_or(0, |cell| cell.target);
+        self.world.is_emptied(&row.cluster) && row.divided && row.rendered() <= waiting
     }
 
     /// What has its own identity, or runs once, is never moved: it stays where it is until a person removes it.

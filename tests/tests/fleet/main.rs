@@ -13,6 +13,7 @@ mod cells;
 mod clusters;
 mod crash;
 mod deletion;
+mod edits;
 mod intent;
 mod kinds;
 mod motion;
@@ -35,6 +36,8 @@ fn main() -> ExitCode {
         placement::two_cells_on_one_cluster_make_two_workloads,
         cells::what_runs_in_a_cell_outlives_a_wrong_edit_and_the_cell_waits_for_it,
         motion::scaling_never_moves_a_cell_the_wrong_way,
+        edits::new_names_and_scopes_lose_no_replica,
+        edits::a_name_that_becomes_free_is_taken,
         motion::a_revision_goes_cell_by_cell,
         motion::a_revision_that_restarts_nothing_goes_everywhere_at_once,
         motion::drain_is_never_below_desired_and_nothing_moves_back,

@@ -260,11 +260,13 @@ fn application(world: &World, written: &Written, app: AppId) -> Result<(), Strin
         }
         let decided = cells.iter().any(|cell| cell.cell == row.cell)
             || cells.iter().any(|cell| cell.cell.starts_with(row.cluster.as_str())) && row.cell == row.cluster;
-        if !decided && !blocked {
+        // What finds no place elsewhere is kept where it was, and the decision says that it is short.
+        let kept = record.short && (row.floor > row.target || !row.divided);
+        if !decided && !blocked && !kept {
             return Err(format!("{} in {} is there without a decision", row.object, row.cluster));
         }
         let refused = world.tables.status.get(&row.id).is_some_and(|status| status.state == ObjectState::Refused);
-        if row.floor > row.target && !blocked {
+        if row.floor > row.target && !blocked && !kept {
             return Err(format!("{} in {} holds a floor of {}", row.object, row.cluster, row.floor));
         }
         if refused {

@@ -1,0 +1,87 @@
+//! Ordinary edits of a running Application: nothing is lost by a new name, another scope or another object.
+
+use acceptance::manifests::{MEMBERS, deployment, namespace, web};
+use acceptance::{Fleet, History};
+use anyhow::ensure;
+use serde_json::{Value, json};
+
+const DEPLOYMENTS: &str = "apps/v1/Deployment";
+
+/// Applies each edit in turn, and checks that the Application stays available and is again as asked.
+async fn edit(fleet: &Fleet, space: &str, least: i64, edits: &[(&str, Value)]) -> anyhow::Result<()> {
+    for (what, manifest) in edits {
+        let history = History::follow(fleet, &MEMBERS, DEPLOYMENTS, space).await?;
+        fleet.apply("hub", manifest)?;
+        let after = fleet.ready(space, "web").await?;
+        history.available_at_least(least).map_err(|error| error.context(format!("{what}: too few were available")))?;
+        let status = after.status.unwrap_or_default();
+        let placed: i32 = status.cells.iter().map(|cell| cell.desired).sum();
+        ensure!(status.cells.is_empty() || placed == 6, "{what}: {placed} of 6 are placed: {status:?}");
+        for member in MEMBERS {
+            let there = fleet.kubectl(member, &["get", "deploy", "-n", space, "-o", "name"])?;
+            ensure!(there.lines().count() == 1, "{what}: {member} has {there}");
+        }
+    }
+    Ok(())
+}
+
+pub(crate) async fn new_names_and_scopes_lose_no_replica(fleet: &mut Fleet) -> anyhow::Result<()> {
+    const SPACE: &str = "edits";
+    namespace(fleet, SPACE)?;
+    let first = web(SPACE, "web", 6);
+    fleet.apply("hub", &first)?;
+    fleet.ready(SPACE, "web").await?;
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut manifest = first.clone();
+        change(&mut manifest["spec"]);
+        manifest
+    };
+    let renamed = changed(&|spec| spec["components"][0]["name"] = json!("srv"));
+    let other = changed(&|spec| spec["components"][0]["template"]["metadata"]["name"] = json!("other"));
+    let per_cell = changed(&|spec| {
+        spec["components"][0]["scope"] = json!("PerCell");
+        spec["components"][0]["template"]["spec"]["replicas"] = json!(2);
+        spec.as_object_mut().map(|spec| spec.remove("replicas"));
+    });
+    edit(
+        fleet,
+        SPACE,
+        6,
+        &[
+            ("another name of the component", renamed),
+            ("the old name again", first.clone()),
+            ("another name of the object", other),
+            ("the old object again", first.clone()),
+            ("a number of its own in each cell", per_cell),
+            ("divided again", first.clone()),
+        ],
+    )
+    .await
+}
+
+pub(crate) async fn a_name_that_becomes_free_is_taken(fleet: &mut Fleet) -> anyhow::Result<()> {
+    const SPACE: &str = "names";
+    namespace(fleet, SPACE)?;
+    fleet.apply("hub", &web(SPACE, "web", 3))?;
+    fleet.ready(SPACE, "web").await?;
+    let mut second = web(SPACE, "second", 3);
+    second["spec"]["components"][0]["template"] = deployment("web", "web:1");
+    fleet.apply("hub", &second)?;
+    let refused = |app: &crds::Application| {
+        acceptance::condition(app, "Ready").is_some_and(|(ready, why)| ready == "False" && why.contains("belongs to"))
+    };
+    fleet.app_until(SPACE, "second", "refused", refused).await?;
+    // It stays so at the next look, too, which an edit brings about.
+    second["spec"]["replicas"] = json!(4);
+    fleet.apply("hub", &second)?;
+    fleet
+        .app_until(SPACE, "second", "refused for its new number", |app| {
+            refused(app) && app.status.as_ref().is_some_and(|status| status.desired == 4)
+        })
+        .await?;
+    fleet.meridian(&["app", "delete", "web", "-n", SPACE, "--yes"])?;
+    let after = fleet.ready(SPACE, "second").await?;
+    let placed: i32 = after.status.iter().flat_map(|status| &status.cells).map(|cell| cell.desired).sum();
+    ensure!(placed == 4, "{placed} of 4 are placed");
+    fleet.meridian(&["app", "delete", "second", "-n", SPACE, "--yes"]).map(drop)
+}
