@@ -26,14 +26,16 @@ const LARGE: [&str; 9] = [
 const PARTIAL: [&str; 2] = ["application_blocked", "application_short"];
 
 /// What reads more of a large table than its answer on purpose, by how it begins.
-const ON_PURPOSE: [&str; 6] = [
+const ON_PURPOSE: [&str; 7] = [
+    // Rows are read by id; that their epoch is still the one that was read is compared then.
+    "UPDATE placement p SET component",
     // At each look at everything: ids and names, and for how long silence is waited for.
     "SELECT id, namespace, name FROM application ORDER BY id",
     "SELECT DISTINCT (intent ->> 'failoverAfter')",
     // A Cell that goes: all that its cluster holds is looked through.
     "UPDATE cell c SET spec = NULL",
     // Sums over the fleet.
-    "SELECT c.name, c.booking_version, r.zone",
+    "WITH sums AS MATERIALIZED",
     "SELECT cluster, count(*)",
     "SELECT cluster, count(DISTINCT app)",
 ];

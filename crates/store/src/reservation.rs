@@ -35,12 +35,16 @@ impl Store {
         // Sums are clamped: one absurd amount must not make all decisions fail.
         let rows = sqlx::query!(
             r#"
-            SELECT c.name, c.booking_version, r.zone AS "zone?",
-              least(sum(r.cpu_milli), 9000000000000000)::bigint AS "cpu_milli?",
-              least(sum(r.memory_mi), 9000000000000000)::bigint AS "memory_mi?",
-              least(sum(r.pods), 9000000000000000)::bigint AS "pods?"
-            FROM cluster c LEFT JOIN reservation r ON r.cluster = c.name
-            GROUP BY c.name, r.zone ORDER BY c.name, r.zone"#
+            WITH sums AS MATERIALIZED (
+              -- Reservations are read once, whatever plan the join gets.
+              SELECT cluster, zone, sum(cpu_milli) AS cpu_milli, sum(memory_mi) AS memory_mi, sum(pods) AS pods
+              FROM reservation GROUP BY cluster, zone
+            )
+            SELECT c.name, c.booking_version, s.zone AS "zone?",
+              least(greatest(s.cpu_milli, 0), 9223372036854775807)::bigint AS "cpu_milli?",
+              least(greatest(s.memory_mi, 0), 9223372036854775807)::bigint AS "memory_mi?",
+              least(greatest(s.pods, 0), 9223372036854775807)::bigint AS "pods?"
+            FROM cluster c LEFT JOIN sums s ON s.cluster = c.name ORDER BY c.name, s.zone"#
         )
         .fetch_all(&self.pool)
         .await?;
