@@ -87,8 +87,12 @@ impl World {
         let gone =
             clusters.iter().filter(|row| is_gone(row, now, stale_after)).map(|row| row.taken.name.clone()).collect();
         let mut silences = silences(&clusters, now, stale_after);
-        let members: BTreeSet<String> =
-            clusters.iter().filter(|row| is_member(row)).map(|row| row.taken.name.clone()).collect();
+        let holds: BTreeSet<&str> = bookings.sums.iter().map(|row| row.cluster.as_str()).collect();
+        let members: BTreeSet<String> = clusters
+            .iter()
+            .filter(|row| is_member(row, holds.contains(row.taken.name.as_str())))
+            .map(|row| row.taken.name.clone())
+            .collect();
         let clusters = clusters
             .into_iter()
             .map(|row| {
@@ -225,9 +229,11 @@ impl World {
     }
 }
 
-/// Whether a cluster counts for the breaker: one that was never met joins, and one that is removed leaves.
-fn is_member(row: &ClusterRow) -> bool {
-    row.taken.removal.is_none() && row.status.as_ref().is_some_and(|status| status.as_of.is_some())
+/// Whether a cluster counts for the breaker: one that was never met and holds nothing joins, and one that is removed leaves.
+/// A cluster whose member was replaced, and does not answer yet, holds what is placed there.
+fn is_member(row: &ClusterRow, holds: bool) -> bool {
+    let met = row.status.as_ref().is_some_and(|status| status.as_of.is_some());
+    row.taken.removal.is_none() && (met || holds)
 }
 
 /// A person says that the member is gone, and it was never met or a judgement that is not old says that it does not answer.
@@ -278,7 +284,7 @@ mod tests {
                 gone: false,
             };
             let status = Some(ClusterStatusRow { as_of, ..ClusterStatusRow::unknown() });
-            assert_eq!(is_member(&ClusterRow { taken, status }), counts, "{case}");
+            assert_eq!(is_member(&ClusterRow { taken, status }, false), counts, "{case}");
         }
     }
 
