@@ -54,6 +54,8 @@ pub(crate) fn next_step(
         (_, None) => Step::Gone,
         (_, Some(live)) if live.deleting => Step::Nothing,
         (Wish::Delete, Some(live)) if !keep => Step::Delete { uid: live.uid.clone() },
+        // It was let go already, by a process that did not live to write that down.
+        (Wish::Delete | Wish::Orphan, Some(live)) if !live.managed => Step::Gone,
         (Wish::Delete | Wish::Orphan, Some(live)) => {
             Step::Release { uid: live.uid.clone(), resource_version: live.resource_version.clone() }
         }
