@@ -257,7 +257,7 @@ impl Drop for Bed {
                 plane.end();
             }
             self.etcds.clear();
-            let _ = self.postgres.primary.stop();
+            let _ = self.postgres.primary.end();
             self.postgres.standbys.clear();
             let _ = std::fs::remove_dir_all(&self.folder);
         }
