@@ -146,7 +146,12 @@ mod tests {
     use super::*;
 
     /// Migrations that were released, with the start of their SHA-384. They never change.
-    const FROZEN: [(i64, &str); 1] = [(1, "b0db0eeb68f6e459e162109a7e5a90271bf4879c78b570cf")];
+    const FROZEN: [(i64, &str); 4] = [
+        (1, "b0db0eeb68f6e459e162109a7e5a90271bf4879c78b570cf"),
+        (2, "ec3b386930270b068ad447d589ad05e5c70d75fe90734824"),
+        (3, "8d058076771db0fdf09c80a111f2fb4dbd29f85a43b29242"),
+        (5, "f652a026848e7841e6b11a503d978c944c4828563d7ef19c"),
+    ];
 
     #[test]
     fn released_migrations_are_not_edited() {
