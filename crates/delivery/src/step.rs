@@ -61,3 +61,83 @@ pub(crate) fn next_step(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+    use store::{PlacementRow, Slot, StatusRow};
+    use vocabulary::{ObjectKey, labels};
+
+    use super::*;
+
+    const FENCE: Fence = Fence { generation: 1, authority: 1, plan: 4 };
+
+    fn entry(wish: Wish, state: ObjectState, applied_epoch: u32) -> Entry {
+        let object = ObjectKey {
+            api_version: "v1".to_owned(),
+            kind: "PersistentVolumeClaim".to_owned(),
+            namespace: "shop".to_owned(),
+            name: "data".to_owned(),
+        };
+        let row = PlacementRow {
+            id: 7,
+            app: 1,
+            component: "data".to_owned(),
+            cell: "east".to_owned(),
+            slot: Slot::Main,
+            cluster: "east".to_owned(),
+            object,
+            rank: 0,
+            divided: false,
+            target: 0,
+            floor: 0,
+            surge: 0,
+            plan_epoch: FENCE.plan,
+            revision: vec![1],
+            wish,
+        };
+        let status = StatusRow { state, applied_epoch, ..StatusRow::unknown(7, Timestamp::UNIX_EPOCH) };
+        Entry { row, status, applied_fields: None, pod: None, app_name: None }
+    }
+
+    fn live(managed: bool, deleting: bool) -> Live {
+        let mut metadata = json!({"namespace": "shop", "name": "data", "uid": "u", "resourceVersion": "9"});
+        if managed {
+            metadata["labels"] = json!({labels::MANAGED: "true"});
+            metadata["annotations"] = json!({labels::FENCE: FENCE.to_string()});
+        }
+        if deleting {
+            metadata["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        }
+        Live::read("v1", "PersistentVolumeClaim", &json!({"metadata": metadata})).unwrap()
+    }
+
+    #[test]
+    fn step_follows_wish_and_live_object() {
+        let delete = || Step::Delete { uid: "u".to_owned() };
+        let release = || Step::Release { uid: "u".to_owned(), resource_version: "9".to_owned() };
+        let (here, let_go, going) = (live(true, false), live(false, false), live(true, true));
+        let applied = ObjectState::Applied;
+        for (case, wish, state, applied_epoch, there, keep, expected) in [
+            ("new", Wish::Present, ObjectState::Failed, 0, None, false, Step::Apply { first: true }),
+            ("refused", Wish::Present, ObjectState::Refused, 4, None, false, Step::Nothing),
+            ("refused before", Wish::Present, ObjectState::Refused, 3, None, false, Step::Apply { first: true }),
+            ("as applied", Wish::Present, applied, 4, Some(&here), false, Step::Nothing),
+            ("new plan", Wish::Present, applied, 3, Some(&here), false, Step::Apply { first: false }),
+            ("marks lost", Wish::Present, applied, 4, Some(&let_go), false, Step::Apply { first: false }),
+            ("being deleted", Wish::Present, applied, 3, Some(&going), false, Step::Nothing),
+            ("to go", Wish::Delete, applied, 4, Some(&here), false, delete()),
+            ("to go, is going", Wish::Delete, applied, 4, Some(&going), false, Step::Nothing),
+            ("to go, is gone", Wish::Delete, applied, 4, None, false, Step::Gone),
+            ("to go, told so", Wish::Delete, ObjectState::Gone, 4, None, false, Step::Nothing),
+            ("never deleted", Wish::Delete, applied, 4, Some(&here), true, release()),
+            ("let go before the record", Wish::Delete, applied, 4, Some(&let_go), true, Step::Gone),
+            ("orphan", Wish::Orphan, applied, 4, Some(&here), false, release()),
+            ("orphan let go before the record", Wish::Orphan, applied, 4, Some(&let_go), false, Step::Gone),
+        ] {
+            let step = next_step(&entry(wish, state, applied_epoch), there, FENCE, None, false, keep);
+            assert_eq!(step, expected, "{case}");
+        }
+    }
+}
