@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Plants one bug after the other into a copy of the sources as last committed and runs a seed in which it matters: the checker must find it.
+# Plants one bug after the other into a copy of the sources as last committed and runs what must find it: the soak with a seed
+# in which the bug matters, the model of random edits, or the model's comparison with PostgreSQL.
 # usage: planted.sh [--check] [PLANT…]; with --check it is only looked whether each still fits the sources.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -20,15 +21,29 @@ declare -A seed=(
   [absent-is-deleted]=2
   [stale-is-zero]=3
 )
+# Test of the model that must fail.
+random=random_edits_lose_double_and_forget_nothing
+mirror=model_rows_equal_those_that_sql_writes
+declare -A model=(
+  [rename-begins-anew]=$random
+  [nameless-count-nothing]=$random
+  [floors-are-dropped]=$random
+  [scopes-are-strangers]=$random
+  [empty-cell-ends-sets]=$random
+  [problems-are-forgotten]=$random
+  [base-is-not-compared]=$mirror
+  [bookings-are-not-compared]=$mirror
+  [old-reservations-stay]=$mirror
+)
 
 cd "$root"
 if [ "${1:-}" = --check ]; then
-  for plant in "${!rule[@]}"; do
+  for plant in "${!rule[@]}" "${!model[@]}"; do
     git apply --check "$plants/$plant.patch" || { echo "meridian: $plant.patch does not fit the sources any more" >&2; exit 1; }
   done
   exit
 fi
-[ $# -gt 0 ] || set -- $(printf '%s\n' "${!rule[@]}" | sort)
+[ $# -gt 0 ] || set -- $(printf '%s\n' "${!rule[@]}" "${!model[@]}" | sort)
 
 # Always the same place: what was built for one plant serves the next.
 copy=$root/target/planted/sources
@@ -44,9 +59,16 @@ for plant; do
   git apply "$plants/$plant.patch"
   log=$root/target/planted/$plant.log
   # A run that fails is what is wanted: what it says is looked at.
-  CARGO_TARGET_DIR=$root/target/planted SEEDS=${seed[$plant]} make soak >"$log" 2>&1 || true
-  if grep -q "VIOLATION ${rule[$plant]}" "$log"; then
-    echo "   found: $(grep -m 1 -o "VIOLATION ${rule[$plant]}.*" "$log" | cut -c 1-300)"
+  if [ -n "${model[$plant]:-}" ]; then
+    CARGO_TARGET_DIR=$root/target/planted SQLX_OFFLINE=true MODEL_SEED=1 MIRROR_SEQUENCES=200 \
+      cargo test --locked -p delivery --lib -- "${model[$plant]}" >"$log" 2>&1 || true
+    found="MODEL_SEED=[0-9]*: "
+  else
+    CARGO_TARGET_DIR=$root/target/planted SEEDS=${seed[$plant]} make soak >"$log" 2>&1 || true
+    found="VIOLATION ${rule[$plant]}"
+  fi
+  if grep -q "$found" "$log"; then
+    echo "   found: $(grep -m 1 -o "$found.*" "$log" | cut -c 1-300)"
   else
     echo "   NOT FOUND; see $log"
     missed+=("$plant")

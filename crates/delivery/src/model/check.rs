@@ -147,7 +147,7 @@ impl Promises {
 }
 
 /// Rows and objects, for a failure.
-pub(super) fn describe(world: &World) -> String {
+pub(super) fn describe(world: &World<'_>) -> String {
     let mut lines = Vec::new();
     for row in world.tables.apps.values() {
         let record = record(world, row.id);
@@ -193,13 +193,13 @@ pub(super) fn describe(world: &World) -> String {
     lines.join("\n")
 }
 
-fn record(world: &World, app: AppId) -> DecisionRecord {
+fn record(world: &World<'_>, app: AppId) -> DecisionRecord {
     let stored = world.tables.apps[&app].decision.clone();
     stored.map_or_else(DecisionRecord::default, |stored| serde_json::from_value(stored).unwrap())
 }
 
 /// Checks what is so when nothing moves any more.
-pub(super) fn at_rest(world: &World) -> Result<(), String> {
+pub(super) fn at_rest(world: &World<'_>) -> Result<(), String> {
     let broken = |why: String| Err(format!("at rest: {why}\n{}", describe(world)));
     for written in world.hub.apps.values() {
         let Some(app) = world.tables.apps.values().find(|row| row.key == written.key) else {
@@ -221,7 +221,7 @@ pub(super) fn at_rest(world: &World) -> Result<(), String> {
     }
 }
 
-fn application(world: &World, written: &Written, app: AppId) -> Result<(), String> {
+fn application(world: &World<'_>, written: &Written, app: AppId) -> Result<(), String> {
     let record = record(world, app);
     let cells = world.tables.cell_decisions.get(&app).cloned().unwrap_or_default();
     let decided: i32 = cells.iter().map(|cell| cell.target).sum();
@@ -288,7 +288,7 @@ fn application(world: &World, written: &Written, app: AppId) -> Result<(), Strin
 }
 
 /// Every object with our marks has a row.
-fn objects(world: &World) -> Result<(), String> {
+fn objects(world: &World<'_>) -> Result<(), String> {
     for (cluster, member) in &world.members {
         let name = fleet::name(*cluster);
         if !world.tables.clusters.contains_key(&name) {

@@ -178,6 +178,9 @@ impl Member {
         self.objects.values().all(|stored| {
             stored.value["metadata"].get("deletionTimestamp").is_none()
                 && stored.value["spec"]["replicas"].as_i64().is_none_or(|wanted| wanted as i32 == stored.running)
+                && stored.value["status"]["observedGeneration"]
+                    .as_i64()
+                    .is_none_or(|observed| stored.value["metadata"]["generation"] == observed)
         })
     }
 }

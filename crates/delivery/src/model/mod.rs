@@ -1,32 +1,39 @@
 //! A model of the whole way from intent to members, run through random edits, faults and restarts.
 //!
 //! Intake's checks, decisions, rendering and delivery's choice of steps are the functions of production. Only the database
-//! ([`tables`]) and the members ([`member`]) are models.
+//! ([`tables`]) and the members ([`member`]) are models, and the former is compared with PostgreSQL ([`mirror`]).
 
+mod alike;
 mod check;
 mod edits;
 mod fleet;
 mod hub;
 mod member;
+mod mirror;
 mod tables;
 mod world;
+
+use std::cell::RefCell;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
 
 use edits::{Edit, edits};
+use mirror::Mirror;
 use world::World;
 
 /// Sequences in an ordinary run; `MODEL_SEQUENCES` asks for another number.
 const SEQUENCES: u32 = 2000;
+/// Sequences that are compared with PostgreSQL in an ordinary run; `MIRROR_SEQUENCES` asks for another number.
+const MIRRORED: u32 = 20;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
 /// Runs one sequence. Says what was broken after which edit.
-fn run(sequence: &[Edit]) -> Result<(), String> {
-    let mut world = World::new();
+fn run(sequence: &[Edit], mirror: Option<&RefCell<Mirror>>) -> Result<(), String> {
+    let mut world = World::new(mirror);
     for (place, edit) in sequence.iter().enumerate() {
         world.edit(edit).map_err(|broken| format!("edit {place} {edit:?}: {broken}"))?;
     }
@@ -34,15 +41,20 @@ fn run(sequence: &[Edit]) -> Result<(), String> {
 }
 
 /// Runs sequences from one seed on its own thread.
-fn runs(seed: u64, cases: u32) -> Result<(), String> {
+fn runs(seed: u64, cases: u32, mirror: Option<&RefCell<Mirror>>) -> Result<(), String> {
     let config = Config {
         cases,
         rng_seed: RngSeed::Fixed(seed),
-        max_shrink_iters: 4000,
+        max_shrink_iters: if mirror.is_some() { 60 } else { 4000 },
         failure_persistence: None,
         ..Config::default()
     };
-    let outcome = TestRunner::new(config).run(&edits(), |sequence| run(&sequence).map_err(TestCaseError::fail));
+    let outcome = TestRunner::new(config).run(&edits(), |sequence| {
+        if let Some(mirror) = mirror {
+            mirror.borrow_mut().clear();
+        }
+        run(&sequence, mirror).map_err(TestCaseError::fail)
+    });
     match outcome {
         Ok(()) => Ok(()),
         Err(TestError::Fail(reason, sequence)) => {
@@ -60,11 +72,20 @@ fn random_edits_lose_double_and_forget_nothing() {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u32;
     let outcomes: Vec<Result<(), String>> = std::thread::scope(|scope| {
         let seeds = (0..threads).map(|thread| first.wrapping_add(u64::from(thread)));
-        let running: Vec<_> = seeds.map(|seed| scope.spawn(move || runs(seed, cases.div_ceil(threads)))).collect();
+        let running: Vec<_> =
+            seeds.map(|seed| scope.spawn(move || runs(seed, cases.div_ceil(threads), None))).collect();
         running.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     let failures: Vec<String> = outcomes.into_iter().filter_map(Result::err).collect();
     assert!(failures.is_empty(), "{cases} sequences from MODEL_SEED={first}\n{}", failures.join("\n\n"));
+}
+
+#[test]
+fn model_rows_equal_those_that_sql_writes() {
+    let cases = number("MIRROR_SEQUENCES").map_or(MIRRORED, |cases| cases as u32);
+    let mirror = RefCell::new(Mirror::start());
+    let outcome = runs(number("MODEL_SEED").unwrap_or_else(rand_seed), cases, Some(&mirror));
+    assert!(outcome.is_ok(), "{}", outcome.unwrap_err());
 }
 
 fn rand_seed() -> u64 {

@@ -10,7 +10,7 @@ use store::{
     AppId, ApplicationRow, ApplicationTaken, Bookings, CellDecisionRow, CellRow, ClusterRow, DecisionBase, DecisionRow,
     DeleteWindow, FailoverBreakerRow, OwnerRow, PlacementId, PlacementRow, Removal, ReservationRow, StatusRow, Wish,
 };
-use vocabulary::{ContentHash, ObjectKey};
+use vocabulary::{AppKey, ContentHash, ObjectKey};
 
 /// Rows of all tables that decisions and delivery use.
 #[derive(Debug, Default)]
@@ -27,11 +27,29 @@ pub(super) struct Tables {
     pub(super) breaker: Option<FailoverBreakerRow>,
     next_app: AppId,
     next_placement: PlacementId,
+    /// Writes to be made again elsewhere; nothing is noted where nobody follows.
+    pub(super) journal: Option<Vec<Wrote>>,
+}
+
+/// A write, as it is asked of the database.
+#[derive(Debug)]
+pub(super) enum Wrote {
+    /// `application_take`.
+    Taken(Box<ApplicationTaken>),
+    /// `application_remove`.
+    Removed(AppKey, Removal, Option<Vec<u8>>),
+    /// `decision_commit`, and how many decisions were written; nothing when the batch was stale.
+    Decided { rows: Vec<DecisionRow>, bookings: BTreeMap<String, i64>, written: Option<usize> },
+    /// `failover_breaker_set`.
+    Breaker(FailoverBreakerRow),
+    /// `application_forget`, and whether it is gone.
+    Forgot(AppKey, bool),
 }
 
 impl Tables {
     /// `application_take`.
     pub(super) fn take_application(&mut self, taken: &ApplicationTaken, revision: Arc<StoredRevision>) {
+        self.note(|| Wrote::Taken(Box::new(taken.clone())));
         let hash = ContentHash::from_bytes(&taken.revision).unwrap();
         let known = self.apps.values().find(|row| row.key == taken.key).map(|row| row.id);
         let id = known.unwrap_or_else(|| {
@@ -60,7 +78,7 @@ impl Tables {
             rebalance_done: before.and_then(|row| row.rebalance_done.clone()),
             input_hash: before.and_then(|row| row.input_hash.clone()),
             decision: before.and_then(|row| row.decision.clone()),
-            decided_at: None,
+            decided_at: before.and_then(|row| row.decided_at),
             decided_generation: before.filter(|_| continues).map_or(0, |row| row.decided_generation),
             decision_version: before.map_or(0, |row| row.decision_version),
         };
@@ -69,11 +87,23 @@ impl Tables {
 
     /// `application_remove`.
     pub(super) fn remove_application(&mut self, id: AppId, removal: Removal, confirmed: Option<Vec<u8>>) {
-        if let Some(row) = self.apps.get_mut(&id) {
-            row.removal = Some(removal);
-            row.removal_since = row.removal_since.or(Some(Timestamp::UNIX_EPOCH));
-            row.delete_confirmed = confirmed;
+        let Some(row) = self.apps.get_mut(&id) else { return };
+        row.removal = Some(removal);
+        row.removal_since = row.removal_since.or(Some(Timestamp::UNIX_EPOCH));
+        row.delete_confirmed.clone_from(&confirmed);
+        let key = row.key.clone();
+        self.note(|| Wrote::Removed(key, removal, confirmed));
+    }
+
+    fn note(&mut self, wrote: impl FnOnce() -> Wrote) {
+        if let Some(journal) = &mut self.journal {
+            journal.push(wrote());
         }
+    }
+
+    fn note_decided(&mut self, decisions: &Decisions, written: Option<usize>) {
+        let (rows, bookings) = (&decisions.rows, &decisions.bookings);
+        self.note(|| Wrote::Decided { rows: rows.clone(), bookings: bookings.clone(), written });
     }
 
     pub(super) fn placements_of(&self, app: AppId) -> impl Iterator<Item = &PlacementRow> {
@@ -170,9 +200,12 @@ impl Tables {
             .iter()
             .filter(|decision| self.apps.get(&decision.app).is_some_and(|row| base(row) == decision.base))
             .collect();
+        let count = valid.len();
         if !self.may_book(&valid, &decisions.bookings) {
+            self.note_decided(decisions, None);
             return Ok(false);
         }
+        self.note_decided(decisions, Some(count));
         for decision in &valid {
             for change in &decision.changes {
                 if self.placements.get(&change.id).is_none_or(|row| row.plan_epoch != change.read_epoch) {
@@ -189,6 +222,7 @@ impl Tables {
         }
         if let Some(breaker) = decisions.breaker {
             self.breaker = Some(breaker);
+            self.note(|| Wrote::Breaker(breaker));
         }
         Ok(!valid.is_empty())
     }
@@ -269,8 +303,10 @@ impl Tables {
 
     /// `application_forget`.
     pub(super) fn forget_application(&mut self, id: AppId) {
-        let over = self.apps.get(&id).is_some_and(|row| row.removal.is_some());
-        if over && self.placements_of(id).next().is_none() {
+        let Some(row) = self.apps.get(&id) else { return };
+        let (key, gone) = (row.key.clone(), row.removal.is_some() && self.placements_of(id).next().is_none());
+        self.note(|| Wrote::Forgot(key, gone));
+        if gone {
             self.apps.remove(&id);
             self.cell_decisions.remove(&id);
             self.reservations.remove(&id);

@@ -1,5 +1,6 @@
 //! Runs hub, database, deciders, deliverers and members of the model, a step at a time.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use domain::intent::Intent;
@@ -17,6 +18,7 @@ use super::edits::{AppEdit, Edit, FleetEdit, MemberEdit, Step, What};
 use super::fleet;
 use super::hub::{Hub, Written};
 use super::member::{ApplyRefused, Member, id, is_managed, text};
+use super::mirror::Mirror;
 use super::tables::Tables;
 use crate::board::{Board, Entry, belongs, object_id};
 use crate::live::Live;
@@ -30,8 +32,7 @@ const ROUNDS: usize = 300;
 const STALE_AFTER: SignedDuration = SignedDuration::from_hours(1_000_000);
 
 /// Everything there is.
-#[derive(Debug)]
-pub(super) struct World {
+pub(super) struct World<'m> {
     pub(super) hub: Hub,
     pub(super) tables: Tables,
     pub(super) members: BTreeMap<usize, Member>,
@@ -42,10 +43,12 @@ pub(super) struct World {
     /// Applications as they were written when everything was at rest.
     rested: BTreeMap<usize, Written>,
     now: Timestamp,
+    /// A database that makes every write again.
+    mirror: Option<&'m RefCell<Mirror>>,
 }
 
-impl World {
-    pub(super) fn new() -> Self {
+impl<'m> World<'m> {
+    pub(super) fn new(mirror: Option<&'m RefCell<Mirror>>) -> Self {
         let mut world = Self {
             hub: Hub::default(),
             tables: Tables::default(),
@@ -55,7 +58,9 @@ impl World {
             promises: Promises::default(),
             rested: BTreeMap::new(),
             now: Timestamp::from_second(1_700_000_000).unwrap(),
+            mirror,
         };
+        world.tables.journal = mirror.map(|_| Vec::new());
         for cluster in 0..CLUSTERS - 1 {
             world.join(cluster);
         }
@@ -171,6 +176,9 @@ impl World {
     }
 
     fn watch(&mut self) -> Result<(), String> {
+        if let Some(mirror) = self.mirror {
+            mirror.borrow_mut().follow(&mut self.tables)?;
+        }
         self.promises.hold(&self.hub, &self.tables, &self.members)
     }
 
@@ -263,6 +271,7 @@ impl World {
         for name in gone {
             self.tables.clusters.remove(&name);
             self.tables.cells.remove(&name);
+            self.tables.booking_versions.remove(&name);
             for rows in self.tables.reservations.values_mut() {
                 rows.retain(|row| row.cluster != name);
             }
