@@ -46,6 +46,8 @@ pub enum CellState {
     Superseded,
     /// Nothing more, and keeps what runs in it: its spec does not fit its cluster.
     Misdeclared,
+    /// Nothing more, and keeps what runs in it: a directive that this version cannot read covers it.
+    Held,
     /// Nothing more, and what runs in it moves away: its Cell is being deleted.
     Leaving,
 }

@@ -52,7 +52,7 @@ impl Directives {
     pub(crate) fn hold_cells(&self, topology: &mut Topology) {
         for cell in topology.cells.values_mut() {
             if self.held_places.iter().any(|place| place.covers(cell)) {
-                cell.state = CellState::Misdeclared;
+                cell.state = CellState::Held;
             }
         }
     }
@@ -79,6 +79,7 @@ fn covered_place(scope: &Value) -> Option<DirectiveTarget> {
 
 #[cfg(test)]
 mod tests {
+    use domain::stored_topology::{StoredCluster, topology_from_rows};
     use jiff::Timestamp;
     use serde_json::json;
 
@@ -120,5 +121,23 @@ mod tests {
             assert_eq!(read.held_apps.into_iter().collect::<Vec<_>>(), apps, "{case}");
             assert_eq!(read.held_places, places, "{case}");
         }
+    }
+
+    #[test]
+    fn cell_under_unreadable_directive_keeps_what_runs() {
+        let cluster = |name: &str| StoredCluster {
+            name: name.to_owned(),
+            labels: json!({}),
+            spec: json!({"region": "r", "zones": ["z"], "uid": "u", "connection": {"server": "https://127.0.0.1:1"}}),
+            leaving: false,
+            health: None,
+            kinds: Value::Null,
+            capacity: Value::Null,
+        };
+        let (mut topology, _) = topology_from_rows(vec![cluster("east"), cluster("west")], Vec::new());
+        let later = row(None, json!({"Cluster": {"cluster": "east"}}), json!({"Surge": {"replicas": 2}}));
+        Directives::read(vec![later]).hold_cells(&mut topology);
+        assert_eq!(topology.cells["east"].state, CellState::Held);
+        assert_eq!(topology.cells["west"].state, CellState::Open);
     }
 }

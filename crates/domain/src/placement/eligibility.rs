@@ -55,6 +55,8 @@ pub enum Rule {
     Superseded,
     /// Its Cell's spec does not fit its cluster.
     Misdeclared,
+    /// A directive that this version cannot read covers it.
+    Held,
     /// It is placed in, and no Cell and no cluster is known that it is.
     Unknown,
     /// Its cluster is not ready, or silent.
@@ -88,6 +90,7 @@ impl Rule {
             Self::Draining => "Draining",
             Self::Superseded => "Superseded",
             Self::Misdeclared => "Misdeclared",
+            Self::Held => "Held",
             Self::Unknown => "Unknown",
             Self::Unhealthy => "Unhealthy",
             Self::Cordoned => "Cordoned",
@@ -147,6 +150,12 @@ fn verdict(request: &Request<'_>, cell: &CellFacts, cluster: &ClusterFacts, dire
         return reject(
             Rule::Misdeclared,
             format!("its Cell does not fit cluster {name}; see `kubectl describe mcell {}`", cell.name),
+        );
+    }
+    if cell.state == CellState::Held {
+        return reject(
+            Rule::Held,
+            "a directive of a newer version covers it; bring every Meridian process to that version".to_owned(),
         );
     }
     if request.spec.cells.as_ref().is_some_and(|selector| !selector.matches(&cell.labels)) {
