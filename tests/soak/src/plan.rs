@@ -41,6 +41,20 @@ pub enum Work {
         /// Tag.
         version: u64,
     },
+    /// Its component is to have another name; what runs stays the same.
+    Rename {
+        /// Name.
+        app: &'static str,
+        /// Number in the component's name.
+        component: u64,
+    },
+    /// It is to run in some clusters only.
+    Select {
+        /// Name.
+        app: &'static str,
+        /// Clusters.
+        clusters: Vec<&'static str>,
+    },
     /// Something is written on it that means nothing.
     Annotate {
         /// Name.
@@ -302,8 +316,14 @@ impl World {
             return Work::Create { app, replicas };
         };
         match draw {
-            0..55 => Work::Scale { app, replicas },
-            55..68 => Work::Revise { app, version: random.within(2, 1_000) },
+            0..40 => Work::Scale { app, replicas },
+            40..48 => Work::Rename { app, component: random.within(0, 3) },
+            48..57 => {
+                let left_out = random.one_of(&CLUSTERS).filter(|_| random.chance(70));
+                let clusters = CLUSTERS.into_iter().filter(|cluster| Some(cluster) != left_out).collect();
+                Work::Select { app, clusters }
+            }
+            57..68 => Work::Revise { app, version: random.within(2, 1_000) },
             68..74 => Work::Annotate { app, value: random.within(0, 1_000) },
             // Enough are left for something to be compared at the end.
             74..82 if self.there.len() > 2 => {
@@ -377,6 +397,8 @@ mod tests {
             "Create",
             "Scale",
             "Revise",
+            "Rename",
+            "Select",
             "Annotate",
             "Delete",
             "Vanish",

@@ -94,9 +94,18 @@ pub async fn run(fleet: &mut Fleet, plan: &Plan, say: &mut dyn FnMut(String)) ->
 struct Running {
     start: Instant,
     gathered: Gathered,
-    /// Applications that are there: replicas and image.
-    apps: BTreeMap<&'static str, (i64, String)>,
+    apps: BTreeMap<&'static str, Manifest>,
     step: usize,
+}
+
+/// What is written of an application.
+#[derive(Debug, Clone)]
+struct Manifest {
+    replicas: i64,
+    image: String,
+    /// Number in the name of its component.
+    component: u64,
+    clusters: Vec<&'static str>,
 }
 
 impl Running {
@@ -123,6 +132,8 @@ impl Running {
             }
             Work::Scale { app, .. }
             | Work::Revise { app, .. }
+            | Work::Rename { app, .. }
+            | Work::Select { app, .. }
             | Work::Annotate { app, .. }
             | Work::Delete { app }
             | Work::Vanish { app } => {
@@ -133,12 +144,18 @@ impl Running {
             }
         }
         match work {
-            Work::Create { app, replicas } => self.apply(fleet, app, *replicas, "web:1".to_owned()),
-            Work::Scale { app, replicas } => {
-                let image = self.apps[app].1.clone();
-                self.apply(fleet, app, *replicas, image)
+            Work::Create { app, replicas } => {
+                let image = "web:1".to_owned();
+                self.apply(
+                    fleet,
+                    app,
+                    Manifest { replicas: *replicas, image, component: 0, clusters: CLUSTERS.to_vec() },
+                )
             }
-            Work::Revise { app, version } => self.apply(fleet, app, self.apps[app].0, format!("web:{version}")),
+            Work::Scale { app, replicas } => self.edit(fleet, app, |written| written.replicas = *replicas),
+            Work::Revise { app, version } => self.edit(fleet, app, |written| written.image = format!("web:{version}")),
+            Work::Rename { app, component } => self.edit(fleet, app, |written| written.component = *component),
+            Work::Select { app, clusters } => self.edit(fleet, app, |written| written.clusters.clone_from(clusters)),
             Work::Annotate { app, value } => hub(&["annotate", "mapp", app, "--overwrite", &format!("note={value}")]),
             Work::Delete { app } => {
                 self.ask(app, Wish::Gone);
@@ -162,25 +179,37 @@ impl Running {
         }
     }
 
-    fn apply(&mut self, fleet: &Fleet, app: &'static str, replicas: i64, image: String) -> anyhow::Result<()> {
-        self.ask(app, Wish::Run { replicas, image: image.clone() });
-        let manifest = manifest(app, replicas, &image);
-        self.apps.insert(app, (replicas, image));
+    fn edit(&mut self, fleet: &Fleet, app: &'static str, edit: impl FnOnce(&mut Manifest)) -> anyhow::Result<()> {
+        let mut written = self.apps[app].clone();
+        edit(&mut written);
+        self.apply(fleet, app, written)
+    }
+
+    fn apply(&mut self, fleet: &Fleet, app: &'static str, written: Manifest) -> anyhow::Result<()> {
+        self.ask(app, Wish::Run { replicas: written.replicas, image: written.image.clone() });
+        let manifest = manifest(app, &written);
+        self.apps.insert(app, written);
         fleet.apply("hub", &manifest)
     }
 }
 
 /// An application by its name.
-fn manifest(app: &str, replicas: i64, image: &str) -> Value {
+fn manifest(app: &str, written: &Manifest) -> Value {
+    let image = &written.image;
     let mut manifest = web(NAMESPACE, app, 0);
     let spec = &mut manifest["spec"];
-    spec["replicas"] = json!(replicas);
+    spec["replicas"] = json!(written.replicas);
+    spec["components"][0]["name"] = json!(format!("web{}", written.component));
     let workload = &mut spec["components"][0]["template"]["spec"];
     workload["template"]["spec"]["containers"][0]["image"] = json!(image);
     // Else the member's own rolling update gives up a quarter, and nobody could tell that from a fault of ours.
     workload["strategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}});
     if app != "spread" {
         spec["placement"] = json!({});
+    }
+    if written.clusters.len() < CLUSTERS.len() {
+        spec["placement"]["cells"] = json!({"matchExpressions": [
+            {"key": "fleet.meridian.io/cluster", "operator": "In", "values": written.clusters}]});
     }
     if app == "moves" {
         spec["failover"] = json!({"mode": "Reschedule", "after": "2s", "duplicates": "Tolerate"});

@@ -1,4 +1,4 @@
-//! The model's writes, made again on PostgreSQL by `store`'s own functions, and the rows of both compared after each.
+//! The model's writes, made again on Postgres by `store`'s own functions, and the rows of both compared after each.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -43,7 +43,7 @@ impl Mirror {
             let bed = Bed::builder().start().await.unwrap();
             let store = Store::open(&bed.postgres.url(), 2).unwrap();
             store.migrate().await.unwrap();
-            let times = LeaseTimes { lasts: Duration::from_secs(60), ..LeaseTimes::default() };
+            let times = LeaseTimes { lasts: Duration::from_mins(1), ..LeaseTimes::default() };
             let keeper = Keeper::start(&bed.postgres.url(), "mirror".to_owned(), times).unwrap();
             let mut terms = keeper.want("leader");
             let claim = terms.wait_for(Option::is_some).await.unwrap().as_ref().unwrap().claim.clone();

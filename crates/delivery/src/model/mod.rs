@@ -1,7 +1,7 @@
 //! A model of the whole way from intent to members, run through random edits, faults and restarts.
 //!
 //! Intake's checks, decisions, rendering and delivery's choice of steps are the functions of production. Only the database
-//! ([`tables`]) and the members ([`member`]) are models, and the former is compared with PostgreSQL ([`mirror`]).
+//! ([`tables`]) and the members ([`member`]) are models, and the former is compared with Postgres ([`mirror`]).
 
 mod alike;
 mod check;
@@ -24,7 +24,7 @@ use world::World;
 
 /// Sequences in an ordinary run; `MODEL_SEQUENCES` asks for another number.
 const SEQUENCES: u32 = 2000;
-/// Sequences that are compared with PostgreSQL in an ordinary run; `MIRROR_SEQUENCES` asks for another number.
+/// Sequences that are compared with Postgres in an ordinary run; `MIRROR_SEQUENCES` asks for another number.
 const MIRRORED: u32 = 20;
 
 fn number(variable: &str) -> Option<u64> {
