@@ -179,7 +179,7 @@ fn changes() -> PatchParams {
 pub(crate) async fn call<T>(what: &str, request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Failure> {
     match tokio::time::timeout(ANSWER, request).await {
         Ok(answer) => answer.map_err(|error| Failure::hub(what, &error)),
-        Err(_) => Err(Failure::Failed(format!(
+        Err(_) => Err(Failure::Unreachable(format!(
             "{what}: the hub did not answer within {} s; check --hub-kubeconfig and --hub-context",
             ANSWER.as_secs()
         ))),

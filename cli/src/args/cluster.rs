@@ -1,13 +1,12 @@
 //! What can be typed after `meridian cluster`.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use crds::cluster::v1alpha1::Profile;
 use vocabulary::ClusterName;
 
-use super::{ConsentFlags, OutputFlag, time};
+use super::{ConsentFlags, OutputFlag, UnchangedFlag, WaitFlags, WaitIfAskedFlags};
 
 /// `meridian cluster …`
 #[derive(Debug, Subcommand)]
@@ -34,6 +33,8 @@ pub(crate) enum ClusterCommand {
         #[arg(value_name = "CLUSTER")]
         name: ClusterName,
         #[command(flatten)]
+        unchanged: UnchangedFlag,
+        #[command(flatten)]
         output: OutputFlag,
     },
     /// Allow new replicas again; ends a drain too. Nothing moves back by itself
@@ -41,6 +42,8 @@ pub(crate) enum ClusterCommand {
         /// Name of the cluster
         #[arg(value_name = "CLUSTER")]
         name: ClusterName,
+        #[command(flatten)]
+        unchanged: UnchangedFlag,
         #[command(flatten)]
         output: OutputFlag,
     },
@@ -60,9 +63,8 @@ pub(crate) enum ClusterCommand {
         name: ClusterName,
         #[command(flatten)]
         member: MemberFlags,
-        /// Longest time to wait until the hub has taken it
-        #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
-        wait: Duration,
+        #[command(flatten)]
+        wait: WaitFlags,
         #[command(flatten)]
         output: OutputFlag,
     },
@@ -136,9 +138,8 @@ pub(crate) struct JoinArgs {
     /// URL under which the hub reaches the member [default: as it joined before, else the kubeconfig's]
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
-    /// Longest time to wait until the cluster is ready; 0s does not wait
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
-    pub(crate) wait: Duration,
+    #[command(flatten)]
+    pub(crate) wait: WaitFlags,
     /// Check everything and say what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -160,9 +161,8 @@ pub(crate) struct ReplaceArgs {
     /// Do not ask
     #[arg(short, long)]
     pub(crate) yes: bool,
-    /// Longest time to wait until the cluster is ready; 0s does not wait
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
-    pub(crate) wait: Duration,
+    #[command(flatten)]
+    pub(crate) wait: WaitFlags,
     /// Check everything and say what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -176,14 +176,12 @@ pub(crate) struct DrainArgs {
     /// Name of the cluster
     #[arg(value_name = "CLUSTER")]
     pub(crate) name: ClusterName,
-    /// Wait until no Application shows replicas there
-    #[arg(long, conflicts_with = "dry_run")]
-    pub(crate) wait: bool,
-    /// Longest time to wait
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time, requires = "wait")]
-    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) wait: WaitIfAskedFlags,
     #[command(flatten)]
     pub(crate) consent: ConsentFlags,
+    #[command(flatten)]
+    pub(crate) unchanged: UnchangedFlag,
     #[command(flatten)]
     pub(crate) output: OutputFlag,
 }
@@ -208,9 +206,8 @@ pub(crate) struct RemoveArgs {
     pub(crate) context: Option<String>,
     #[command(flatten)]
     pub(crate) consent: ConsentFlags,
-    /// Longest time to wait until the cluster is gone; 0s does not wait
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time)]
-    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) wait: WaitFlags,
     #[command(flatten)]
     pub(crate) output: OutputFlag,
 }

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::OutputFlag;
+use super::{OutputFlag, UnchangedFlag};
 
 /// `meridian intake …`
 #[derive(Debug, Subcommand)]
@@ -29,6 +29,8 @@ pub(crate) struct AcceptArgs {
     /// Do not ask
     #[arg(short, long)]
     pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) unchanged: UnchangedFlag,
     #[command(flatten)]
     pub(crate) output: OutputFlag,
 }

@@ -8,10 +8,10 @@ mod plan;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub(crate) use app::{AppCommand, DeleteArgs, ImportArgs, ManifestForm};
+pub(crate) use app::{AppCommand, ConfirmArgs, DeleteArgs, ImportArgs, ManifestForm};
 pub(crate) use cluster::{
     ClusterCommand, DrainArgs, JoinArgs, MemberFlags, PermissionsArgs, ProfileArg, RemoveArgs, ReplaceArgs,
     UninstallArgs,
@@ -19,12 +19,12 @@ pub(crate) use cluster::{
 pub(crate) use intake::{AcceptArgs, IntakeCommand};
 pub(crate) use plan::{ExplainCommand, RebalanceArgs, WhatIfArgs};
 
-use crate::failure::EXIT_CODES;
+use crate::failure::{Failure, after_help};
 use crate::output::Format;
 
 /// Meridian: many Kubernetes clusters behind one API.
 #[derive(Debug, Parser)]
-#[command(name = "meridian", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+#[command(name = "meridian", version, after_help = after_help(), disable_help_subcommand = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -63,6 +63,67 @@ pub(crate) struct ConsentFlags {
     /// Do not ask
     #[arg(short, long)]
     pub(crate) yes: bool,
+}
+
+/// Whether to wait, for commands that wait unless told otherwise.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct WaitFlags {
+    /// Wait until it is reached; --wait=false does not
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, action = ArgAction::Set,
+          default_value_t = true, default_missing_value = "true")]
+    wait: bool,
+    /// Longest time to wait
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time)]
+    timeout: Duration,
+}
+
+impl WaitFlags {
+    /// Longest time to wait; nothing when there is no waiting.
+    pub(crate) fn limit(self) -> Option<Duration> {
+        self.wait.then_some(self.timeout)
+    }
+}
+
+/// Whether to wait, for commands that wait only when told.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct WaitIfAskedFlags {
+    /// Wait until it is reached
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, action = ArgAction::Set,
+          default_value_t = false, default_missing_value = "true")]
+    wait: bool,
+    /// Longest time to wait
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time, requires = "wait")]
+    timeout: Duration,
+}
+
+impl WaitIfAskedFlags {
+    /// Longest time to wait; nothing when there is no waiting.
+    pub(crate) fn limit(self) -> Option<Duration> {
+        self.wait.then_some(self.timeout)
+    }
+}
+
+/// Whether a command that finds nothing to do fails.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct UnchangedFlag {
+    /// End with 3 when nothing had to be changed
+    #[arg(long)]
+    error_unchanged: bool,
+}
+
+impl UnchangedFlag {
+    /// How a command ends that found nothing to do.
+    pub(crate) fn end(self, why: impl Into<String>) -> Result<(), Failure> {
+        if self.error_unchanged { Err(Failure::Unchanged(why.into())) } else { Ok(()) }
+    }
+}
+
+/// Whether a command ends where only a person's confirmation lets it go on.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct PauseFlag {
+    /// End with 4 while a person has to confirm deletes
+    #[arg(long)]
+    pub(crate) exit_on_pause: bool,
 }
 
 /// One Application of a namespace.
@@ -111,6 +172,9 @@ pub(crate) enum Command {
 fn time(text: &str) -> Result<Duration, String> {
     let remedy = || format!("{text:?} is not a time; write for example 60s, 5m or 1h30m");
     let span: jiff::SignedDuration = text.parse().map_err(|_| remedy())?;
+    if span.is_zero() {
+        return Err("this is no time to wait; write --wait=false to not wait".to_owned());
+    }
     Duration::try_from(span).map_err(|_| remedy())
 }
 
@@ -125,6 +189,36 @@ mod tests {
     }
 
     #[test]
+    fn every_command_that_waits_waits_in_the_same_way() {
+        let mut waiting = Vec::new();
+        let mut left = vec![(String::new(), Cli::command())];
+        while let Some((path, command)) = left.pop() {
+            left.extend(command.get_subcommands().map(|sub| (format!("{path} {}", sub.get_name()), sub.clone())));
+            let wait = command.get_arguments().find(|arg| arg.get_id() == "wait");
+            let timeout = command.get_arguments().find(|arg| arg.get_id() == "timeout");
+            assert_eq!(wait.is_some(), timeout.is_some(), "{path}: --wait and --timeout belong together");
+            if let (Some(wait), Some(timeout)) = (wait, timeout) {
+                assert_eq!(timeout.get_default_values(), ["5m"], "{path}");
+                assert_eq!(wait.get_num_args().map(|range| range.min_values()), Some(0), "{path}: --wait alone waits");
+                waiting.push(format!("{path} {}", wait.get_default_values()[0].to_string_lossy()).trim().to_owned());
+            }
+        }
+        waiting.sort();
+        assert_eq!(
+            waiting,
+            [
+                "app delete true",
+                "app status false",
+                "cluster drain false",
+                "cluster join true",
+                "cluster remove true",
+                "cluster replace true",
+                "cluster update-credential true",
+            ]
+        );
+    }
+
+    #[test]
     fn wrong_usage_is_told_before_anything_happens() {
         for line in [
             "meridian",
@@ -134,7 +228,9 @@ mod tests {
             "meridian cluster drain north --timeout 5m",
             "meridian cluster drain north --wait --timeout soon",
             "meridian cluster drain north --wait --timeout -5s",
-            "meridian cluster drain north --wait --dry-run",
+            "meridian cluster drain north --wait=soon",
+            "meridian cluster join north --kubeconfig f --wait 60s",
+            "meridian cluster remove north --timeout 0s",
             "meridian cluster remove north --gone --delete-workloads",
             "meridian app list -n shop -A",
             "meridian what-if",
@@ -159,7 +255,12 @@ mod tests {
             "meridian cluster join north --kubeconfig f --region n --zone n1,n2 --zone n3 --profile observe,deploy",
             "meridian cluster ls --hub-context hub -o wide",
             "meridian --hub-kubeconfig f app status catalog -n shop --wait --timeout 1h30m",
-            "meridian cluster rm north --gone --yes --timeout 0s",
+            "meridian cluster rm north --gone --yes --wait=false",
+            "meridian cluster join north --kubeconfig f --timeout 30s",
+            "meridian cluster replace north --kubeconfig f --wait --timeout 30s",
+            "meridian cluster update-credential north --kubeconfig f --wait=false",
+            "meridian app delete shop --wait=false --exit-on-pause",
+            "meridian cluster cordon north --error-unchanged",
             "meridian cluster rm north --dry-run -o yaml",
             "meridian cluster drain north --dry-run",
             "meridian cluster drain north --yes --wait --timeout 5m -o json",

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{AppArg, OutputFlag};
+use super::{AppArg, OutputFlag, UnchangedFlag};
 
 /// `meridian explain …`
 #[derive(Debug, Subcommand)]
@@ -66,6 +66,8 @@ pub(crate) struct RebalanceArgs {
     /// Do not ask
     #[arg(short, long)]
     pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) unchanged: UnchangedFlag,
     #[command(flatten)]
     pub(crate) output: OutputFlag,
 }

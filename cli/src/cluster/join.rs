@@ -73,9 +73,7 @@ pub(crate) async fn meet(flags: &MemberFlags, progress: Progress) -> Result<Met,
     let access = admin::load(&flags.kubeconfig, flags.context.as_deref())
         .await
         .map_err(|error| Failure::Usage(chain(&error)))?;
-    let refused = |error: install::InstallError| {
-        Failure::Refused(format!("{} does not let us in: {}", access.server, chain(&error)))
-    };
+    let refused = |error: install::InstallError| Failure::member(&access.server, &error);
     let version = install::server_version(&access.client).await.map_err(refused)?;
     let uid = install::kube_system_uid(&access.client).await.map_err(refused)?;
     progress.done(format!("reached {} (Kubernetes {})", access.server, version.git_version));
@@ -118,7 +116,7 @@ pub(super) async fn join(args: JoinArgs, hub: &Hub, progress: Progress) -> Resul
     });
     let entry =
         Entry { name: &args.name, met: &met, installation: declared.installation, spec, annotations: json!({}) };
-    entry.enter(hub, args.wait, args.dry_run, args.output.output, progress).await
+    entry.enter(hub, args.wait.limit(), args.dry_run, args.output.output, progress).await
 }
 
 /// `meridian cluster replace`
@@ -143,14 +141,14 @@ pub(super) async fn replace(args: ReplaceArgs, hub: &Hub, progress: Progress) ->
     });
     let annotations = json!({ labels::REPLACE: met.uid });
     let entry = Entry { name: &args.name, met: &met, installation: Installation::new(&profiles), spec, annotations };
-    entry.enter(hub, args.wait, args.dry_run, args.output.output, progress).await
+    entry.enter(hub, args.wait.limit(), args.dry_run, args.output.output, progress).await
 }
 
 /// `meridian cluster update-credential`
 pub(super) async fn update_credential(
     name: &ClusterName,
     member: &MemberFlags,
-    wait: Duration,
+    wait: Option<Duration>,
     format: Format,
     hub: &Hub,
     progress: Progress,
@@ -218,7 +216,7 @@ impl Entry<'_> {
     async fn enter(
         self,
         hub: &Hub,
-        wait: Duration,
+        wait: Option<Duration>,
         dry_run: bool,
         format: Format,
         progress: Progress,
@@ -233,7 +231,7 @@ impl Entry<'_> {
         let params = PatchParams { dry_run, ..PatchParams::apply(MANAGER).force() };
         let params = PatchParams { field_validation: Some(kube::api::ValidationDirective::Strict), ..params };
         let api = hub.clusters();
-        let refused = |error: install::InstallError| Failure::Refused(format!("cluster {name}: {}", chain(&error)));
+        let refused = |error: install::InstallError| Failure::member(&format!("cluster {name}"), &error);
         let owner = hub.owner(name.as_str()).await?;
         install::refuse_other_owner(&met.access.client, &owner).await.map_err(refused)?;
         if dry_run {
@@ -278,8 +276,8 @@ async fn hand_over(
         Failure::Failed(format!("cluster {name}: {what}: {}", chain(error)))
     };
     let issued_at = Timestamp::now();
-    let issued =
-        install::issue_token(&access.client, TOKEN_LIFE).await.map_err(|error| failed("its credential", &error))?;
+    let issued = install::issue_token(&access.client, TOKEN_LIFE).await;
+    let issued = issued.map_err(|error| Failure::member(&format!("cluster {name}: its credential"), &error))?;
     let config = MemberConfig {
         name: name.clone(),
         server: access.server.clone(),
@@ -332,17 +330,17 @@ async fn may_deliver(member: &Member) {
 async fn wait_ready(
     name: &ClusterName,
     hub: &Hub,
-    wait: Duration,
+    wait: Option<Duration>,
     generation: Option<i64>,
     delivers: bool,
     progress: Progress,
 ) -> Result<(), Failure> {
-    if wait.is_zero() {
+    let Some(limit) = wait else {
         progress.hint(format!("`meridian cluster describe {name}` shows when it is ready"));
         return Ok(());
-    }
+    };
     let mut told = String::new();
-    let seen = watch_until(hub.clusters(), &format!("cluster {name}"), name.as_str(), wait, |cluster| {
+    let seen = watch_until(hub.clusters(), &format!("cluster {name}"), name.as_str(), limit, |cluster| {
         let Some(cluster) = cluster else { return Ok(None) };
         let Some(status) = cluster.status.filter(|status| status.observed_generation >= generation) else {
             return Ok(None);
@@ -366,7 +364,7 @@ async fn wait_ready(
         }
         None => Err(Failure::TimedOut(format!(
             "cluster {name} is not ready after {} s{}{told}; what was started goes on: `meridian cluster describe {name}`",
-            wait.as_secs(),
+            limit.as_secs(),
             if told.is_empty() { "; does the operator run?" } else { ": " },
         ))),
     }

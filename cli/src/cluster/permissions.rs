@@ -8,7 +8,7 @@ use members::ServedKind;
 use members::install::{self, Profile, Right};
 use serde::Serialize;
 use serde_json::Value;
-use vocabulary::{AppKey, chain};
+use vocabulary::AppKey;
 
 use super::join::{self, Met};
 use crate::args::PermissionsArgs;
@@ -85,7 +85,7 @@ async fn against_member(args: &PermissionsArgs, hub: &Hub, progress: Progress) -
         .collect();
     let missing = install::our_rights(&met.access.client, &asked)
         .await
-        .map_err(|error| Failure::Refused(format!("cluster {name}: {}", chain(&error))))?;
+        .map_err(|error| Failure::member(&format!("cluster {name}"), &error))?;
     for (line, missing) in lines.iter_mut().zip(missing) {
         line.missing = missing.verbs;
     }
@@ -135,9 +135,8 @@ async fn kind_lines(args: &PermissionsArgs, hub: &Hub, met: &Met) -> Result<Vec<
     if kinds.is_empty() {
         return Ok(Vec::new());
     }
-    let served = members::served_kinds(&met.access.client)
-        .await
-        .map_err(|error| Failure::Refused(format!("{}: {}", met.access.server, chain(&error))))?;
+    let served =
+        members::served_kinds(&met.access.client).await.map_err(|error| Failure::member(&met.access.server, &error))?;
     kinds.iter().map(|kind| kind_line(kind, &served)).collect()
 }
 

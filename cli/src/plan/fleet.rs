@@ -59,7 +59,7 @@ impl Fleet {
     pub(crate) fn decides_for(&self, app: &Application, cluster: &str) -> Result<(), Failure> {
         let key = key(app);
         let blueprint =
-            render::blueprint(&key, &app.spec).map_err(|_| Failure::Failed(format!("{key} is not valid")))?;
+            render::blueprint(&key, &app.spec).map_err(|_| Failure::Usage(format!("{key} is not valid")))?;
         let spec = self.policy(app)?;
         let replicas = app.spec.replicas.unwrap_or_default();
         let pod = blueprint.divided.map(|index| blueprint.components[index].pod).unwrap_or_default();

@@ -6,11 +6,11 @@ use anyhow::{Context, ensure};
 use serde_json::json;
 use testbed::{AuditEvent, KwokCluster, eventually};
 
-/// What a command that must be refused said.
-fn refused(fleet: &Fleet, arguments: &[&str]) -> anyhow::Result<String> {
+/// What a command said that must end with an exit code.
+fn ends_with(code: i32, fleet: &Fleet, arguments: &[&str]) -> anyhow::Result<String> {
     let output = fleet.try_meridian(arguments)?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.code() == Some(5), "{}: {}: {said}", arguments.join(" "), output.status);
+    ensure!(output.status.code() == Some(code), "{}: {}: {said}", arguments.join(" "), output.status);
     Ok(said)
 }
 
@@ -18,10 +18,10 @@ pub(crate) async fn one_cluster_has_one_name_and_one_name_is_one_cluster(fleet: 
     let kubeconfig =
         |member: &str| Ok::<_, anyhow::Error>(fleet.bed.member(member)?.kubeconfig().display().to_string());
     let (north, south) = (kubeconfig("north-a")?, kubeconfig("south-a")?);
-    let said =
-        refused(fleet, &["cluster", "join", "second", "--kubeconfig", &north, "--region", "north", "--zone", "n1"])?;
+    let twice = ["cluster", "join", "second", "--kubeconfig", &north, "--region", "north", "--zone", "n1"];
+    let said = ends_with(5, fleet, &twice)?;
     ensure!(said.contains("joined as north-a already") && said.contains("cluster remove north-a"), "{said}");
-    let said = refused(fleet, &["cluster", "update-credential", "north-a", "--kubeconfig", &south])?;
+    let said = ends_with(5, fleet, &["cluster", "update-credential", "north-a", "--kubeconfig", &south])?;
     ensure!(said.contains("not the cluster that joined as north-a"), "{said}");
 
     // The hub itself refuses too, whoever writes there.
@@ -58,7 +58,8 @@ pub(crate) async fn joining_again_updates_and_an_unreachable_member_is_refused(
     let file = fleet.bed.folder().join("nobody.kubeconfig");
     std::fs::write(&file, text)?;
     let file = file.display().to_string();
-    let said = refused(fleet, &["cluster", "join", "nobody", "--kubeconfig", &file, "--region", "x", "--zone", "x"])?;
+    let said =
+        ends_with(9, fleet, &["cluster", "join", "nobody", "--kubeconfig", &file, "--region", "x", "--zone", "x"])?;
     ensure!(said.contains(&nobody.to_string()), "{said}");
     ensure!(fleet.try_kubectl("hub", &["get", "mcl", "nobody"])?.status.code() != Some(0), "nothing entered the fleet");
     Ok(())

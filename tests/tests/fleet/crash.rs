@@ -256,7 +256,7 @@ async fn cordon(victim: &mut Victim<'_>) -> anyhow::Result<()> {
 
 async fn credential(victim: &mut Victim<'_>, cluster: &str) -> anyhow::Result<()> {
     let kubeconfig = victim.fleet.bed.member(cluster)?.kubeconfig().display().to_string();
-    let update = ["cluster", "update-credential", cluster, "--kubeconfig", &kubeconfig, "--wait", "0s"];
+    let update = ["cluster", "update-credential", cluster, "--kubeconfig", &kubeconfig, "--wait=false"];
     victim.fleet.meridian(&update)?;
     victim
         .until("the Secret is sealed and gone", async |fleet| {
@@ -267,7 +267,7 @@ async fn credential(victim: &mut Victim<'_>, cluster: &str) -> anyhow::Result<()
 }
 
 async fn rejoin(victim: &mut Victim<'_>) -> anyhow::Result<()> {
-    victim.fleet.meridian(&["cluster", "remove", "south-a", "--yes", "--timeout", "0s"])?;
+    victim.fleet.meridian(&["cluster", "remove", "south-a", "--yes", "--wait=false"])?;
     victim.until("the cluster is gone", async |fleet| Ok(fleet.get("hub", "mcl", "", "south-a")?.is_none())).await?;
     let south = victim.fleet.plan.members.iter().find(|member| member.name == "south-a").cloned();
     victim.fleet.join(&south.context("the usual member")?)
