@@ -11,7 +11,7 @@ use super::{confirm, look};
 use crate::args::DeleteArgs;
 use crate::failure::Failure;
 use crate::hub::{Hub, call, watch_until};
-use crate::output::{Format, Table};
+use crate::output::{Format, Table, title};
 use crate::progress::Progress;
 use crate::shell::{emit, outcome};
 
@@ -68,7 +68,7 @@ impl Report {
             }
             return emit(&table.render());
         }
-        outcome(format, &format!("application/{}", self.name), self)
+        outcome(format, &title::<Application>(&self.name), self)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::args::AppArg;
 use crate::failure::Failure;
 use crate::hub::Hub;
 use crate::output::{self, Format, Table, age, or_dash, structured};
+use crate::progress::Progress;
 use crate::shell::emit;
 
 /// `meridian app list`
@@ -16,6 +17,7 @@ pub(super) async fn list(
     selector: Option<&str>,
     format: Format,
     hub: &Hub,
+    progress: Progress,
 ) -> Result<(), Failure> {
     let apps = hub.all_apps(namespace, selector).await?;
     if let Some(text) = structured(format, &output::list_of(&apps)?)? {
@@ -23,14 +25,16 @@ pub(super) async fn list(
     }
     if apps.is_empty() {
         let place = namespace.map_or("any namespace".to_owned(), |namespace| format!("namespace {namespace}"));
-        return emit(&format!("there is no application in {place}\n"));
+        progress.hint(format!("there is no application in {place}"));
+        return Ok(());
     }
     emit(&table(&apps, namespace.is_none(), format, Timestamp::now()))
 }
 
 fn table(apps: &[Application], namespaces: bool, format: Format, now: Timestamp) -> String {
     if format == Format::Name {
-        return apps.iter().map(|app| format!("application/{}\n", or_dash(app.metadata.name.as_deref()))).collect();
+        let name = |app: &Application| output::title::<Application>(app.metadata.name.as_deref().unwrap_or_default());
+        return apps.iter().map(|app| name(app) + "\n").collect();
     }
     let mut header = vec!["NAME", "READY", "DESIRED", "PLACED", "AVAILABLE", "UPDATED", "ZONES", "REVISION", "AGE"];
     if namespaces {

@@ -21,7 +21,7 @@ pub(crate) async fn run(
     match command {
         AppCommand::List { namespace, all_namespaces, selector, output } => {
             let namespace = (!all_namespaces).then(|| hub.namespace(namespace.as_deref()));
-            look::list(namespace.as_deref(), selector.as_deref(), output.output, &hub).await
+            look::list(namespace.as_deref(), selector.as_deref(), output.output, &hub, progress).await
         }
         AppCommand::Describe { app, output } => look::describe(&app, output.output, &hub).await,
         AppCommand::History { app, output } => look::history(&app, output.output, &hub).await,

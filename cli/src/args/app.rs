@@ -3,7 +3,9 @@
 use clap::{Args, Subcommand, ValueEnum};
 use vocabulary::ClusterName;
 
-use super::{AppArg, ConsentFlags, MemberFlags, OutputFlag, PauseFlag, UnchangedFlag, WaitFlags, WaitIfAskedFlags};
+use super::{
+    AppArg, ConsentFlags, MemberFlags, OutputFlag, PauseFlag, ReportFlag, UnchangedFlag, WaitFlags, WaitIfAskedFlags,
+};
 
 /// `meridian app …`
 #[derive(Debug, Subcommand)]
@@ -28,7 +30,7 @@ pub(crate) enum AppCommand {
         #[command(flatten)]
         app: AppArg,
         #[command(flatten)]
-        output: OutputFlag,
+        output: ReportFlag,
     },
     /// Numbers per cell. Ends with 0 when ready, 6 when not yet, 5 when a person has to mend it
     Status {
@@ -39,14 +41,14 @@ pub(crate) enum AppCommand {
         #[command(flatten)]
         pause: PauseFlag,
         #[command(flatten)]
-        output: OutputFlag,
+        output: ReportFlag,
     },
     /// Revisions, and which of them may be rolled back to
     History {
         #[command(flatten)]
         app: AppArg,
         #[command(flatten)]
-        output: OutputFlag,
+        output: ReportFlag,
     },
     /// Delete an Application and, unless its deletion policy says Orphan, what it delivered
     Delete(DeleteArgs),
@@ -72,7 +74,7 @@ pub(crate) struct ConfirmArgs {
     #[command(flatten)]
     pub(crate) unchanged: UnchangedFlag,
     #[command(flatten)]
-    pub(crate) output: OutputFlag,
+    pub(crate) output: ReportFlag,
 }
 
 /// `meridian app delete`

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use crds::cluster::v1alpha1::Profile;
 use vocabulary::ClusterName;
 
-use super::{ConsentFlags, OutputFlag, UnchangedFlag, WaitFlags, WaitIfAskedFlags};
+use super::{ConsentFlags, OutputFlag, ReportFlag, UnchangedFlag, WaitFlags, WaitIfAskedFlags};
 
 /// `meridian cluster …`
 #[derive(Debug, Subcommand)]
@@ -25,7 +25,7 @@ pub(crate) enum ClusterCommand {
         #[arg(value_name = "CLUSTER")]
         name: ClusterName,
         #[command(flatten)]
-        output: OutputFlag,
+        output: ReportFlag,
     },
     /// No new replicas; what runs stays
     Cordon {
@@ -97,7 +97,7 @@ pub(crate) struct PermissionsArgs {
     #[arg(short, long, requires = "app")]
     pub(crate) namespace: Option<String>,
     #[command(flatten)]
-    pub(crate) output: OutputFlag,
+    pub(crate) output: ReportFlag,
 }
 
 impl PermissionsArgs {

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{OutputFlag, UnchangedFlag};
+use super::{ReportFlag, UnchangedFlag};
 
 /// `meridian intake …`
 #[derive(Debug, Subcommand)]
@@ -32,5 +32,5 @@ pub(crate) struct AcceptArgs {
     #[command(flatten)]
     pub(crate) unchanged: UnchangedFlag,
     #[command(flatten)]
-    pub(crate) output: OutputFlag,
+    pub(crate) output: ReportFlag,
 }

@@ -8,7 +8,8 @@ mod plan;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub(crate) use app::{AppCommand, ConfirmArgs, DeleteArgs, ImportArgs, ManifestForm};
@@ -52,6 +53,21 @@ pub(crate) struct OutputFlag {
     /// Form of the output
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
+}
+
+/// The form of output that lists or changes no object, and so has no names to print.
+#[derive(Debug, Args)]
+pub(crate) struct ReportFlag {
+    /// Form of the output
+    #[arg(short, long, value_parser = report_format(), value_name = "OUTPUT", default_value = "table")]
+    pub(crate) output: Format,
+}
+
+/// Parses every form but `name`.
+fn report_format() -> impl TypedValueParser<Value = Format> {
+    let forms = Format::value_variants().iter().filter(|form| **form != Format::Name);
+    PossibleValuesParser::new(forms.filter_map(ValueEnum::to_possible_value))
+        .try_map(|text| Format::from_str(&text, false))
 }
 
 /// Whether to go on.
@@ -164,7 +180,7 @@ pub(crate) enum Command {
     /// Print the version
     Version {
         #[command(flatten)]
-        output: OutputFlag,
+        output: ReportFlag,
     },
 }
 
@@ -242,6 +258,8 @@ mod tests {
             "meridian cluster permissions north --kubeconfig f --profile deploy",
             "meridian app import shop --cluster north deploy/web",
             "meridian app import shop --cluster north --kubeconfig f",
+            "meridian explain placement catalog -o name",
+            "meridian app status catalog -o name",
             "meridian intake accept",
             "meridian intake accept shop --all",
         ] {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{AppArg, OutputFlag, UnchangedFlag};
+use super::{AppArg, ReportFlag, UnchangedFlag};
 
 /// `meridian explain …`
 #[derive(Debug, Subcommand)]
@@ -16,7 +16,7 @@ pub(crate) enum ExplainCommand {
         #[command(flatten)]
         from: FromFlag,
         #[command(flatten)]
-        output: OutputFlag,
+        output: ReportFlag,
     },
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct WhatIfArgs {
     #[command(flatten)]
     pub(crate) from: FromFlag,
     #[command(flatten)]
-    pub(crate) output: OutputFlag,
+    pub(crate) output: ReportFlag,
 }
 
 /// `meridian rebalance`
@@ -69,5 +69,5 @@ pub(crate) struct RebalanceArgs {
     #[command(flatten)]
     pub(crate) unchanged: UnchangedFlag,
     #[command(flatten)]
-    pub(crate) output: OutputFlag,
+    pub(crate) output: ReportFlag,
 }

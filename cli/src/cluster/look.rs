@@ -8,25 +8,26 @@ use vocabulary::ClusterName;
 use crate::failure::Failure;
 use crate::hub::Hub;
 use crate::output::{self, Format, Table, age, or_dash, structured};
+use crate::progress::Progress;
 use crate::shell::{emit, outcome};
 
 /// `meridian cluster list`
-pub(super) async fn list(format: Format, hub: &Hub) -> Result<(), Failure> {
+pub(super) async fn list(format: Format, hub: &Hub, progress: Progress) -> Result<(), Failure> {
     let clusters = hub.all_clusters().await?;
     if let Some(text) = structured(format, &output::list_of(&clusters)?)? {
         return emit(&text);
     }
     if clusters.is_empty() {
-        return emit(
-            "no cluster has joined; `meridian cluster join NAME --kubeconfig FILE --region R --zone Z` adds one\n",
-        );
+        progress
+            .hint("no cluster has joined; `meridian cluster join NAME --kubeconfig FILE --region R --zone Z` adds one");
+        return Ok(());
     }
     emit(&table(&clusters, format, Timestamp::now()))
 }
 
 fn table(clusters: &[Cluster], format: Format, now: Timestamp) -> String {
     if format == Format::Name {
-        return clusters.iter().map(|cluster| format!("cluster/{}\n", name(cluster))).collect();
+        return clusters.iter().map(|cluster| output::title::<Cluster>(name(cluster)) + "\n").collect();
     }
     let wide = format == Format::Wide;
     let mut header = vec!["NAME", "READY", "REGION", "ZONES", "VERSION", "APPS", "STATE", "HEARTBEAT", "AGE"];
@@ -83,7 +84,7 @@ pub(super) async fn describe(name: &ClusterName, format: Format, hub: &Hub) -> R
 
 /// What a command leaves of a cluster: for programs the object as it is now.
 pub(super) fn outcome_of(cluster: &Cluster, format: Format) -> Result<(), Failure> {
-    outcome(format, &format!("cluster/{}", name(cluster)), &output::object(cluster)?)
+    outcome(format, &output::title::<Cluster>(name(cluster)), &output::object(cluster)?)
 }
 
 fn description(cluster: &Cluster, now: Timestamp) -> String {

@@ -26,7 +26,7 @@ pub(crate) async fn run(
         ClusterCommand::UpdateCredential { name, member, wait, output } => {
             join::update_credential(&name, &member, wait.limit(), output.output, &hub().await?, progress).await
         }
-        ClusterCommand::List { output } => look::list(output.output, &hub().await?).await,
+        ClusterCommand::List { output } => look::list(output.output, &hub().await?, progress).await,
         ClusterCommand::Describe { name, output } => look::describe(&name, output.output, &hub().await?).await,
         ClusterCommand::Cordon { name, unchanged, output } => {
             standing::cordon(&name, unchanged, output.output, &hub().await?, progress).await
