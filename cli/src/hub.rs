@@ -92,7 +92,7 @@ impl Hub {
         let what = format!("cluster {name}");
         call(&what, self.clusters().get_opt(name)).await?.ok_or_else(|| {
             Failure::NotFound(format!(
-                "{what}: not found; `meridian cluster list` shows the names, `meridian cluster join` adds one"
+                "{what}: not found; `meridian cluster list` shows the names, `meridian cluster join {name} --kubeconfig FILE --region REGION --zone ZONE` adds one"
             ))
         })
     }

@@ -10,6 +10,8 @@ mod intake;
 mod mask;
 mod output;
 mod plan;
+#[cfg(test)]
+mod printed;
 mod progress;
 mod shell;
 

@@ -1,5 +1,6 @@
 //! What can be typed after `meridian cluster`.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -116,6 +117,27 @@ pub(crate) struct MemberFlags {
     /// Context of the member in that kubeconfig [default: its current context]
     #[arg(long, value_name = "NAME")]
     pub(crate) context: Option<String>,
+}
+
+/// The flags as they are typed, for commands that are printed.
+impl fmt::Display for MemberFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "--kubeconfig {}", quoted(&self.kubeconfig.display().to_string()))?;
+        match &self.context {
+            Some(context) => write!(f, " --context {}", quoted(context)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A word as a POSIX shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 /// `meridian cluster join`
@@ -243,6 +265,23 @@ impl From<ProfileArg> for Profile {
         match profile {
             ProfileArg::Observe => Self::Observe,
             ProfileArg::Deploy => Self::Deploy,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn printed_flags_are_one_shell_word_each() {
+        for (kubeconfig, context, expected) in [
+            ("/home/me/north.yaml", None, "--kubeconfig /home/me/north.yaml"),
+            ("my files/n", Some("admin@north"), "--kubeconfig 'my files/n' --context admin@north"),
+            ("n", Some("o'clock"), r"--kubeconfig n --context 'o'\''clock'"),
+        ] {
+            let flags = MemberFlags { kubeconfig: kubeconfig.into(), context: context.map(str::to_owned) };
+            assert_eq!(flags.to_string(), expected);
         }
     }
 }

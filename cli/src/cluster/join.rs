@@ -88,8 +88,11 @@ pub(super) async fn join(args: JoinArgs, hub: &Hub, progress: Progress) -> Resul
     let existing = find(&args.name, &clusters);
     if let Some(other) = existing.filter(|known| known.spec.uid != met.uid) {
         return Err(Failure::Refused(format!(
-            "cluster {}: the name belongs to the cluster with kube-system UID {}, this one has {}; if it takes the other's place, run `meridian cluster replace {}`",
-            args.name, other.spec.uid, met.uid, args.name
+            "cluster {}: the name belongs to the cluster with kube-system UID {}, this one has {}; if it takes the other's place, run `meridian cluster replace {0} {member}`",
+            args.name,
+            other.spec.uid,
+            met.uid,
+            member = args.member
         )));
     }
     let asked = Asked {
@@ -125,7 +128,11 @@ pub(super) async fn replace(args: ReplaceArgs, hub: &Hub, progress: Progress) ->
     let clusters = hub.all_clusters().await?;
     not_twice(&args.name, &met.uid, &clusters)?;
     let existing = find(&args.name, &clusters).ok_or_else(|| {
-        Failure::NotFound(format!("cluster {}: not found; `meridian cluster join` adds one", args.name))
+        Failure::NotFound(format!(
+            "cluster {}: not found; `meridian cluster join {0} {member} --region REGION --zone ZONE` adds one",
+            args.name,
+            member = args.member
+        ))
     })?;
     if !args.dry_run && existing.spec.uid != met.uid {
         let question = format!(

@@ -163,14 +163,14 @@ pub(super) async fn remove(args: RemoveArgs, hub: &Hub, progress: Progress) -> R
     }
     match (&met, gone) {
         (Some(met), Some(())) => uninstall::take_away(&met.access, progress).await?,
-        (_, None) if farewell != Farewell::Forget => progress.hint(format!(
-            "our rights and credential there serve until the cluster is gone from the fleet; `{}` takes them away then",
-            uninstall::COMMAND
-        )),
-        (None, Some(())) if farewell != Farewell::Forget => progress.hint(format!(
-            "our rights and credential are still in the member; `{}` takes them away",
-            uninstall::COMMAND
-        )),
+        (_, None) if farewell != Farewell::Forget => progress.hint(
+            "our rights and credential there serve until the cluster is gone from the fleet; \
+             `meridian cluster uninstall --kubeconfig FILE` takes them away then",
+        ),
+        (None, Some(())) if farewell != Farewell::Forget => progress.hint(
+            "our rights and credential are still in the member; `meridian cluster uninstall --kubeconfig FILE` takes \
+             them away",
+        ),
         _ => {}
     }
     report.show(format)?;

@@ -9,9 +9,6 @@ use crate::failure::Failure;
 use crate::hub::Hub;
 use crate::progress::Progress;
 
-/// What a person runs where it was not taken away with the cluster.
-pub(super) const COMMAND: &str = "meridian cluster uninstall --kubeconfig FILE";
-
 /// `meridian cluster uninstall`
 pub(super) async fn run(
     args: UninstallArgs,
@@ -22,7 +19,8 @@ pub(super) async fn run(
     match joined_as(hub, &met.uid).await {
         Ok(Some(name)) => {
             return Err(Failure::Refused(format!(
-                "this cluster is joined as {name}; run `meridian cluster remove {name} --kubeconfig FILE`, which lets go what runs there first"
+                "this cluster is joined as {name}; run `meridian cluster remove {name} {member}`, which lets go what runs there first",
+                member = args.member
             )));
         }
         Ok(None) => {}
@@ -47,9 +45,12 @@ async fn joined_as(hub: impl AsyncFnOnce() -> Result<Hub, Failure>, uid: &str) -
 
 /// Removes roles, account and policies. Tokens of the account end with it.
 pub(super) async fn take_away(access: &AdminAccess, progress: Progress) -> Result<(), Failure> {
-    let report = install::uninstall(&access.client)
-        .await
-        .map_err(|error| Failure::member(&format!("{} (`{COMMAND}` may be repeated)", access.server), &error))?;
+    let report = install::uninstall(&access.client).await.map_err(|error| {
+        Failure::member(
+            &format!("{} (`meridian cluster uninstall --kubeconfig FILE` may be repeated)", access.server),
+            &error,
+        )
+    })?;
     let removed = report.objects.iter().filter(|(_, change)| *change == Change::Removed).count();
     progress.done(format!(
         "took away what join installed in {} ({removed} objects); our credential there has ended",

@@ -249,7 +249,10 @@ fn declared_cell(
     let Some(cluster) = clusters.get(cell.spec.cluster.as_str()) else {
         return Err(refuse(
             "ClusterNotFound",
-            format!("spec.cluster {} is not joined; join it with `meridian cluster join {0}`", cell.spec.cluster),
+            format!(
+                "spec.cluster {} is not joined; join it with `meridian cluster join {0} --kubeconfig FILE --region REGION --zone ZONE`",
+                cell.spec.cluster
+            ),
         ));
     };
     let (zones, problem) = match (&cell.spec.zone, cluster.zones.as_slice()) {

@@ -28,7 +28,7 @@ pub enum MemberError {
     },
     /// The token is expired, revoked or foreign.
     #[error(
-        "cluster {cluster} does not accept our credential: {message}; run `meridian cluster update-credential {cluster}`"
+        "cluster {cluster} does not accept our credential: {message}; run `meridian cluster update-credential {cluster} --kubeconfig FILE`"
     )]
     Unauthorized {
         /// The member.

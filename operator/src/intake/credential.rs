@@ -34,7 +34,7 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
             return drop_unused(
                 intake,
                 &secret,
-                &format!("it {why}; run `meridian cluster update-credential {cluster}`"),
+                &format!("it {why}; run `meridian cluster update-credential {cluster} --kubeconfig FILE`"),
             )
             .await;
         }
