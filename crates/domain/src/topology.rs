@@ -174,11 +174,6 @@ impl Topology {
         topology.cells.extend(implicit.into_iter().map(|cell| (cell.name.clone(), cell)));
         (topology, problems)
     }
-
-    /// The cluster that hosts a cell.
-    pub fn cluster_of(&self, cell: &CellName) -> Option<&ClusterFacts> {
-        self.clusters.get(&self.cells.get(cell)?.cluster)
-    }
 }
 
 fn cluster_facts(cluster: &ClusterInput<'_>) -> ClusterFacts {
