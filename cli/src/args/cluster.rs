@@ -3,8 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
-use crds::cluster::v1alpha1::Profile;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, Subcommand};
+use members::install::Profile;
 use vocabulary::ClusterName;
 
 use super::{ConsentFlags, OutputFlag, ReportFlag, UnchangedFlag, WaitFlags, WaitIfAskedFlags};
@@ -86,8 +87,8 @@ pub(crate) struct PermissionsArgs {
     #[arg(long, value_name = "NAME", requires = "name")]
     pub(crate) context: Option<String>,
     /// Profiles whose roles alone are printed [default: everything that join installs]
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "PROFILE")]
-    pub(crate) profile: Vec<ProfileArg>,
+    #[arg(long, value_parser = profile(), value_delimiter = ',', value_name = "PROFILE")]
+    pub(crate) profile: Vec<Profile>,
     /// A kind that is to be delivered too, such as apps/v1/Deployment; repeat for more
     #[arg(long, value_name = "GROUP/VERSION/KIND", requires = "name")]
     pub(crate) kind: Vec<String>,
@@ -155,8 +156,8 @@ pub(crate) struct JoinArgs {
     #[arg(long = "zone", value_name = "ZONE", value_delimiter = ',')]
     pub(crate) zones: Vec<String>,
     /// What Meridian may do there [default: as it joined before, else observe,deploy]
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "PROFILE")]
-    pub(crate) profile: Vec<ProfileArg>,
+    #[arg(long, value_parser = profile(), value_delimiter = ',', value_name = "PROFILE")]
+    pub(crate) profile: Vec<Profile>,
     /// URL under which the hub reaches the member [default: as it joined before, else the kubeconfig's]
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
@@ -251,22 +252,14 @@ pub(crate) struct UninstallArgs {
     pub(crate) yes: bool,
 }
 
-/// A profile, as typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ProfileArg {
-    /// Read nodes, namespaces and pods
-    Observe,
-    /// Write the workload kinds Meridian delivers
-    Deploy,
-}
-
-impl From<ProfileArg> for Profile {
-    fn from(profile: ProfileArg) -> Self {
-        match profile {
-            ProfileArg::Observe => Self::Observe,
-            ProfileArg::Deploy => Self::Deploy,
-        }
-    }
+/// Parses the name of a profile.
+fn profile() -> impl TypedValueParser<Value = Profile> {
+    let help = |profile| match profile {
+        Profile::Observe => "Read nodes, namespaces and pods",
+        Profile::Deploy => "Write the workload kinds Meridian delivers",
+    };
+    let profiles = Profile::ALL.map(|profile| PossibleValue::new(profile.as_str()).help(help(profile)));
+    PossibleValuesParser::new(profiles).try_map(|text| text.parse())
 }
 
 #[cfg(test)]

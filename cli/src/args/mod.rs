@@ -14,8 +14,7 @@ use clap_complete::Shell;
 
 pub(crate) use app::{AppCommand, ConfirmArgs, DeleteArgs, ImportArgs, ManifestForm};
 pub(crate) use cluster::{
-    ClusterCommand, DrainArgs, JoinArgs, MemberFlags, PermissionsArgs, ProfileArg, RemoveArgs, ReplaceArgs,
-    UninstallArgs,
+    ClusterCommand, DrainArgs, JoinArgs, MemberFlags, PermissionsArgs, RemoveArgs, ReplaceArgs, UninstallArgs,
 };
 pub(crate) use intake::{AcceptArgs, IntakeCommand};
 pub(crate) use plan::{ExplainCommand, RebalanceArgs, WhatIfArgs};

@@ -19,7 +19,7 @@ use vocabulary::{ClusterName, SYSTEM_NAMESPACE, chain, labels};
 
 use super::declared::{self, Asked, declare};
 use super::look::outcome_of;
-use crate::args::{JoinArgs, MemberFlags, ProfileArg, ReplaceArgs};
+use crate::args::{JoinArgs, MemberFlags, ReplaceArgs};
 use crate::failure::Failure;
 use crate::hub::{Hub, MANAGER, call, watch_until};
 use crate::output::Format;
@@ -32,15 +32,7 @@ const ROLE_FILLED: Duration = Duration::from_mins(1);
 /// Between two looks at it: RBAC aggregation sends no event to us.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// The profile as the member's side knows it.
-pub(super) fn profile(profile: ProfileArg) -> Profile {
-    match profile {
-        ProfileArg::Observe => Profile::Observe,
-        ProfileArg::Deploy => Profile::Deploy,
-    }
-}
-
-/// The profile as the hub's object names it.
+/// The profile that the hub's object names. The kinds of the hub and what is installed in members know nothing of each other.
 pub(super) fn profile_of(profile: crds::cluster::v1alpha1::Profile) -> Profile {
     match profile {
         crds::cluster::v1alpha1::Profile::Observe => Profile::Observe,
@@ -95,12 +87,7 @@ pub(super) async fn join(args: JoinArgs, hub: &Hub, progress: Progress) -> Resul
             member = args.member
         )));
     }
-    let asked = Asked {
-        region: args.region,
-        zones: args.zones,
-        profiles: args.profile.into_iter().map(profile).collect(),
-        server: args.server,
-    };
+    let asked = Asked { region: args.region, zones: args.zones, profiles: args.profile, server: args.server };
     let declared = declare(asked, existing.map(|known| &known.spec), &met.access.server)?;
     for change in &declared.changes {
         progress.doing(format!("cluster {}: {change}", args.name));

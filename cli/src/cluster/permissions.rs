@@ -31,11 +31,10 @@ pub(super) async fn run(
 }
 
 fn print_profiles(args: &PermissionsArgs) -> Result<(), Failure> {
-    let asked: Vec<Profile> = args.profile.iter().copied().map(join::profile).collect();
-    if asked.is_empty() && args.output.output != Format::Json {
+    if args.profile.is_empty() && args.output.output != Format::Json {
         return emit(&install::manifests_yaml(&Profile::ALL));
     }
-    let profiles = if asked.is_empty() { Profile::ALL.to_vec() } else { asked };
+    let profiles = if args.profile.is_empty() { Profile::ALL.to_vec() } else { args.profile.clone() };
     if args.output.output == Format::Json {
         let rights: Vec<Value> = profiles
             .iter()
@@ -162,8 +161,8 @@ fn kind_line(text: &str, served: &[ServedKind]) -> Result<Line, Failure> {
         }
         Some(found) => line(format!("kind {text}"), install::to_deliver(found), true),
         None => {
-            let resource = format!("{}s", kind.to_lowercase());
-            let right = Right { group: group.to_owned(), resource, verbs: Vec::new() };
+            // What the cluster does not serve has no name in paths.
+            let right = Right { group: group.to_owned(), resource: String::new(), verbs: Vec::new() };
             line(format!("kind {text}"), right, false)
         }
     })
@@ -199,7 +198,8 @@ fn show(report: &Report, format: Format, progress: Progress) -> Result<(), Failu
             (true, missing) => missing.join(","),
         };
         let group = output::or_dash(Some(&line.group));
-        table.row([line.needed_by.clone(), group, line.resource.clone(), line.verbs.join(","), missing]);
+        let resource = output::or_dash(Some(&line.resource));
+        table.row([line.needed_by.clone(), group, resource, line.verbs.join(","), missing]);
     }
     let mut text = table.render();
     if let Some(role) = &report.grant {
