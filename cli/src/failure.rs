@@ -18,6 +18,8 @@ use std::process::ExitCode;
 use members::install::InstallError;
 use vocabulary::chain;
 
+use crate::messages::cause_first;
+
 /// Exit codes and their meanings, in order. Pipelines branch on these numbers.
 const EXIT_CODES: [(u8, &str); 10] = [
     (0, "done, or the goal is reached"),
@@ -115,7 +117,9 @@ impl Failure {
                     "{what}: the hub does not know this kind; is this the hub, and are Meridian's CRDs installed there?"
                 ))
             }
-            kube::Error::Api(status) => Self::of_answer(status.code, format!("{what}: {}", status.message)),
+            kube::Error::Api(status) => {
+                Self::of_answer(status.code, format!("{what}: {}", cause_first(&status.message)))
+            }
             kube::Error::Service(_) | kube::Error::HyperError(_) => Self::Unreachable(format!(
                 "{what}: the hub does not answer: {}; check --hub-kubeconfig and --hub-context",
                 chain(error)
@@ -126,12 +130,18 @@ impl Failure {
 
     /// From what a member answers to the person's own credential. `what` names what was tried.
     pub(crate) fn member(what: &str, error: &InstallError) -> Self {
+        if let InstallError::Api { what: doing, source } = error
+            && let kube::Error::Api(status) = &**source
+        {
+            // The client's own text repeats the answer as a struct.
+            let message = cause_first(&status.message);
+            return Self::of_answer(status.code, format!("{what}: {doing}: {message}"));
+        }
         let message = format!("{what}: {}", chain(error));
         match error {
             InstallError::TooOld { .. } | InstallError::OtherInstallation { .. } => Self::Refused(message),
             InstallError::Answer { .. } | InstallError::PolicyNotInForce { .. } => Self::Failed(message),
             InstallError::Api { source, .. } => match &**source {
-                kube::Error::Api(status) => Self::of_answer(status.code, message),
                 kube::Error::Service(_) | kube::Error::HyperError(_) => Self::Unreachable(message),
                 _ => Self::Failed(message),
             },
@@ -191,6 +201,7 @@ mod tests {
         ] {
             let failure = Failure::member("https://north:6443", &error);
             assert_eq!(failure.code(), code, "{case}: {failure}");
+            assert!(!failure.to_string().contains("Status {"), "{case}: {failure}");
         }
         assert_eq!(Failure::hub("clusters", &silent()).code(), 9);
     }

@@ -8,6 +8,7 @@ mod failure;
 mod hub;
 mod intake;
 mod mask;
+mod messages;
 mod output;
 mod plan;
 #[cfg(test)]

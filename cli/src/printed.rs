@@ -54,31 +54,34 @@ fn filled_in(command: &str) -> String {
     text.split(' ').map(|word| if is_for_people(&word) { "x" } else { word }).collect::<Vec<_>>().join(" ")
 }
 
-/// Namespace given for the one Application that a command is about; nothing when it is about no single one.
-fn namespace(command: Command) -> Option<Option<String>> {
-    match command {
+/// Whether a command is about one Application and leaves its namespace to the context of the reader.
+fn lacks_namespace(command: Command) -> bool {
+    let namespace = match command {
         Command::App(
             AppCommand::Describe { app, .. } | AppCommand::Status { app, .. } | AppCommand::History { app, .. },
         )
-        | Command::Explain(ExplainCommand::Placement { app, .. }) => Some(app.namespace),
-        Command::App(AppCommand::Delete(args)) => Some(args.app.namespace),
-        Command::App(AppCommand::ConfirmDelete(args)) => Some(args.app.namespace),
-        Command::App(AppCommand::Import(args)) => Some(args.namespace),
-        Command::Rebalance(args) => Some(args.app.namespace),
-        Command::Intake(IntakeCommand::Accept(args)) => args.app.map(|_| args.namespace),
-        Command::WhatIf(args) => args.app.map(|_| args.namespace),
+        | Command::Explain(ExplainCommand::Placement { app, .. }) => app.namespace,
+        Command::App(AppCommand::Delete(args)) => args.app.namespace,
+        Command::App(AppCommand::ConfirmDelete(args)) => args.app.namespace,
+        Command::App(AppCommand::Import(args)) => args.namespace,
+        Command::Rebalance(args) => args.app.namespace,
+        Command::Intake(IntakeCommand::Accept(args)) if args.app.is_some() => args.namespace,
+        Command::WhatIf(args) if args.app.is_some() => args.namespace,
         Command::App(AppCommand::List { .. })
+        | Command::Intake(_)
+        | Command::WhatIf(_)
         | Command::Cluster(_)
         | Command::Completion { .. }
-        | Command::Version { .. } => None,
-    }
+        | Command::Version { .. } => return false,
+    };
+    namespace.is_none()
 }
 
 /// Why a command does not run as it is printed.
 fn fault(command: &str) -> Option<String> {
     match Cli::try_parse_from(filled_in(command).split(' ')) {
         Err(error) => Some(error.to_string()),
-        Ok(cli) => (namespace(cli.command) == Some(None)).then(|| "the namespace is missing".to_owned()),
+        Ok(cli) => lacks_namespace(cli.command).then(|| "the namespace is missing".to_owned()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Shows Applications.
 
+use crds::application::v1alpha1::ObjectStatus;
 use crds::{Application, condition};
 use jiff::Timestamp;
 
@@ -7,6 +8,7 @@ use super::status;
 use crate::args::AppArg;
 use crate::failure::Failure;
 use crate::hub::Hub;
+use crate::messages::{Said, grouped};
 use crate::output::{self, Format, Table, age, or_dash, structured};
 use crate::progress::Progress;
 use crate::shell::emit;
@@ -101,21 +103,31 @@ fn description(app: &Application, now: Timestamp) -> String {
     text.push_str("\nConditions:\n");
     text.push_str(&output::indent(&output::conditions(&status.conditions, now).render()));
     if !status.objects.is_empty() {
-        let mut objects = Table::new(["CLUSTER", "COMPONENT", "KIND", "NAME", "STATE", "MESSAGE"]);
-        for object in &status.objects {
-            objects.row([
-                object.cluster.clone(),
-                object.component.clone(),
-                object.kind.clone(),
-                object.name.clone(),
-                object.state.clone(),
-                object.message.clone(),
-            ]);
-        }
         text.push_str("\nObjects that are not as they should be:\n");
-        text.push_str(&output::indent(&objects.render()));
+        text.push_str(&output::indent(&troubled(&status.objects)));
     }
     text
+}
+
+/// Objects in a table, what many clusters say of theirs once.
+fn troubled(objects: &[ObjectStatus]) -> String {
+    let said: Vec<Said<'_>> = objects
+        .iter()
+        .map(|object| Said { place: &object.cluster, cluster: &object.cluster, message: &object.message })
+        .collect();
+    let messages = grouped(&said);
+    let mut table = Table::new(["CLUSTER", "COMPONENT", "KIND", "NAME", "STATE", "MESSAGE"]);
+    for (object, message) in objects.iter().zip(messages.column) {
+        table.row([
+            object.cluster.clone(),
+            object.component.clone(),
+            object.kind.clone(),
+            object.name.clone(),
+            object.state.clone(),
+            message,
+        ]);
+    }
+    table.render() + &messages.below
 }
 
 /// `meridian app history`

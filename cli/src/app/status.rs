@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::args::{AppArg, PauseFlag};
 use crate::failure::Failure;
 use crate::hub::{Hub, watch_until};
+use crate::messages::{Said, grouped};
 use crate::output::{self, Format, Table, age, or_dash, structured};
 use crate::progress::Progress;
 use crate::shell::emit;
@@ -81,9 +82,8 @@ impl Standing {
         let message = format!("{what} is not ready{in_time}: {}", self.message);
         match self.stage {
             Stage::Ready => Ok(()),
-            Stage::Working => Err(Failure::TimedOut(message)),
             Stage::Paused if pause.exit_on_pause => Err(Failure::Waits(message)),
-            Stage::Paused => Err(Failure::TimedOut(message)),
+            Stage::Working | Stage::Paused => Err(Failure::TimedOut(message)),
             Stage::Stalled => Err(Failure::NotReady(message)),
         }
     }
@@ -133,7 +133,17 @@ pub(super) fn table(status: &ApplicationStatus, now: Timestamp) -> String {
         "AS OF",
         "MESSAGE",
     ]);
-    for cell in &status.cells {
+    let said: Vec<Said<'_>> = status
+        .cells
+        .iter()
+        .map(|cell| Said {
+            place: &cell.cell,
+            cluster: &cell.cluster,
+            message: cell.message.as_deref().unwrap_or_default(),
+        })
+        .collect();
+    let messages = grouped(&said);
+    for (cell, message) in status.cells.iter().zip(messages.column) {
         table.row([
             cell.cell.clone(),
             cell.cluster.clone(),
@@ -145,7 +155,7 @@ pub(super) fn table(status: &ApplicationStatus, now: Timestamp) -> String {
             cell.updated.to_string(),
             cell.revision.clone(),
             known(cell, now),
-            or_dash(cell.message.as_deref()),
+            message,
         ]);
     }
     table.row([
@@ -165,7 +175,7 @@ pub(super) fn table(status: &ApplicationStatus, now: Timestamp) -> String {
             String::new()
         },
     ]);
-    table.render()
+    table.render() + &messages.below
 }
 
 fn known(cell: &CellReplicas, now: Timestamp) -> String {

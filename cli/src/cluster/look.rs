@@ -7,6 +7,7 @@ use vocabulary::ClusterName;
 
 use crate::failure::Failure;
 use crate::hub::Hub;
+use crate::messages::{Said, grouped};
 use crate::output::{self, Format, Table, age, or_dash, structured};
 use crate::progress::Progress;
 use crate::shell::{emit, outcome};
@@ -35,7 +36,12 @@ fn table(clusters: &[Cluster], format: Format, now: Timestamp) -> String {
         header.extend(["SERVER", "MESSAGE"]);
     }
     let mut table = Table::new(header);
-    for cluster in clusters {
+    let said: Vec<Said<'_>> = clusters
+        .iter()
+        .map(|cluster| Said { place: name(cluster), cluster: name(cluster), message: readiness(cluster) })
+        .collect();
+    let messages = grouped(&said);
+    for (cluster, message) in clusters.iter().zip(messages.column) {
         let status = cluster.status.clone().unwrap_or_default();
         let ready = output::condition(&status.conditions, condition::READY);
         let mut row = vec![
@@ -51,11 +57,17 @@ fn table(clusters: &[Cluster], format: Format, now: Timestamp) -> String {
         ];
         if wide {
             row.push(cluster.spec.connection.server.clone());
-            row.push(or_dash(ready.map(|ready| ready.message.as_str())));
+            row.push(message);
         }
         table.row(row);
     }
-    table.render()
+    if wide { table.render() + &messages.below } else { table.render() }
+}
+
+/// Why the cluster is or is not ready; nothing where nothing is known.
+fn readiness(cluster: &Cluster) -> &str {
+    let conditions = cluster.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    output::condition(conditions, condition::READY).map_or("", |ready| &ready.message)
 }
 
 fn name(cluster: &Cluster) -> &str {
