@@ -124,6 +124,7 @@ impl Failure {
                 "{what}: the hub does not answer: {}; check --hub-kubeconfig and --hub-context",
                 chain(error)
             )),
+            kube::Error::Auth(_) => Self::NotAllowed(format!("{what}: no credential for the hub: {}", chain(error))),
             other => Self::Failed(format!("{what}: {}", chain(other))),
         }
     }
