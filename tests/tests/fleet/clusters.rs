@@ -200,7 +200,7 @@ pub(crate) async fn a_removed_cluster_takes_its_workloads_along_when_asked(fleet
     let history =
         acceptance::History::follow(fleet, &acceptance::manifests::MEMBERS, "apps/v1/Deployment", "leaving").await?;
     fleet.meridian(&["cluster", "remove", "north-b", "--delete-workloads", "--yes", "--timeout", "60s"])?;
-    let after = fleet
+    fleet
         .app_until("leaving", "web", "moved", |app| {
             desired(app) == "north-a=3 south-a=3" && condition(app, "Ready").is_some_and(|(ready, _)| ready == "True")
         })
@@ -210,7 +210,8 @@ pub(crate) async fn a_removed_cluster_takes_its_workloads_along_when_asked(fleet
     // It may come back, as a stranger: nothing moves to it by itself.
     let member = fleet.plan.members[1].clone();
     fleet.join(&member)?;
-    fleet.app_until("leaving", "web", "told of a rebalance", |app| condition(app, "RebalanceNeeded").is_some()).await?;
-    ensure!(desired(&after) == "north-a=3 south-a=3");
+    let told = |app: &crds::Application| condition(app, "RebalanceNeeded").is_some();
+    let after = fleet.app_until("leaving", "web", "told of a rebalance", told).await?;
+    ensure!(desired(&after) == "north-a=3 south-a=3", "{}", desired(&after));
     Ok(())
 }

@@ -166,7 +166,8 @@ async fn life(victim: &mut Victim<'_>, name: &str) -> anyhow::Result<State> {
         .until(&format!("{name} is gone"), async |fleet| Ok(fleet.get("hub", "mapp", name, "web")?.is_none()))
         .await?;
     let left = state(victim.fleet, name)?;
-    ensure!(left.keys().all(|object| object.contains("PersistentVolumeClaim")), "only claims stay: {left:?}");
+    let claims = left.keys().filter(|object| object.contains("PersistentVolumeClaim")).count();
+    ensure!(claims == MEMBERS.len() && left.len() == claims, "every claim stays, and nothing else: {left:?}");
     let rows = victim.fleet.bed.postgres.query(&format!(
         "select count(*) from application a left join placement p on p.app = a.id where a.namespace = '{name}'"
     ))?;

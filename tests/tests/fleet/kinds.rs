@@ -85,7 +85,7 @@ pub(crate) async fn every_kind_of_component_behaves_as_written(fleet: &mut Fleet
     Ok(())
 }
 
-/// Bodies with the Secret cannot be read from the database; the ConfigMap beside it in another Application can.
+/// Bodies with the Secret cannot be read from the database; the `ConfigMap` in another Application can.
 fn the_secret_is_sealed(fleet: &Fleet) -> anyhow::Result<()> {
     let bodies = |name: &str| -> anyhow::Result<Vec<Vec<u8>>> {
         let rows = fleet.bed.postgres.query(&format!(
