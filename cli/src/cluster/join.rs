@@ -158,7 +158,7 @@ pub(super) async fn update_credential(
             declared.server, met.access.server
         ));
     }
-    hand_over(name, &met.access, declared, delivers, hub, progress).await?;
+    hand_over(name, &met, declared, delivers, hub, progress).await?;
     let waited = wait_ready(name, hub, wait, cluster.metadata.generation, delivers, progress).await;
     outcome_of(&hub.cluster(name.as_str()).await?, format)?;
     waited
@@ -250,7 +250,7 @@ impl Entry<'_> {
             call(&format!("cluster {name}"), api.patch(name.as_str(), &params, &Patch::Apply(&object))).await?;
         progress.done(format!("entered cluster {name} into the fleet"));
         let delivers = self.installation.profiles().contains(&Profile::Deploy);
-        hand_over(name, &met.access, &entered.spec.connection, delivers, hub, progress).await?;
+        hand_over(name, met, &entered.spec.connection, delivers, hub, progress).await?;
         let waited = wait_ready(name, hub, wait, entered.metadata.generation, delivers, progress).await;
         outcome_of(&hub.cluster(name.as_str()).await?, format)?;
         waited
@@ -260,12 +260,13 @@ impl Entry<'_> {
 /// Requests a credential in the member, sees that it works, and hands it to the hub as a Secret.
 async fn hand_over(
     name: &ClusterName,
-    access: &AdminAccess,
+    met: &Met,
     connection: &Connection,
     delivers: bool,
     hub: &Hub,
     progress: Progress,
 ) -> Result<(), Failure> {
+    let access = &met.access;
     let failed = |what: &str, error: &dyn std::error::Error| {
         Failure::Failed(format!("cluster {name}: {what}: {}", chain(error)))
     };
@@ -300,6 +301,8 @@ async fn hand_over(
             "token": issued.token.expose_secret(), "issuedAt": issued_at.to_string(), "expiresAt": issued.expires_at.to_string(),
             // The credential is sealed for this connection and opens for no other.
             "connection": json!(connection).to_string(),
+            // It is kept when the hub has this member under the name, and not the one that had it before.
+            "memberUid": met.uid,
         },
     });
     let secrets: Api<Secret> = Api::namespaced(hub.client(), SYSTEM_NAMESPACE);
