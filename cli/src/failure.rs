@@ -1,45 +1,87 @@
 //! How a command ends when it does not succeed, and the exit code that says so.
+//!
+//! | code | variant of [`Failure`] |
+//! |---|---|
+//! | 0 | none: the command succeeded |
+//! | 1 | [`Failure::Failed`] |
+//! | 2 | [`Failure::Usage`], [`Failure::NotFound`] |
+//! | 3 | [`Failure::Unchanged`] |
+//! | 4 | [`Failure::Waits`] |
+//! | 5 | [`Failure::Refused`], [`Failure::NotReady`] |
+//! | 6 | [`Failure::TimedOut`] |
+//! | 7 | [`Failure::Superseded`] |
+//! | 8 | [`Failure::NotAllowed`] |
+//! | 9 | [`Failure::Unreachable`] |
 
 use std::process::ExitCode;
 
+use members::install::InstallError;
 use vocabulary::chain;
 
-/// Printed in `--help`: pipelines branch on these numbers.
-pub(crate) const EXIT_CODES: &str = "\
-Exit codes:
-  0  done, or the goal is reached
-  1  failed
-  2  wrong usage, or input that is not valid
-  3  the time given with --timeout or --wait is over; what was started goes on
-  4  a person has to confirm first; the command that does it is printed
-  5  not found, not allowed, or refused
+use crate::messages::cause_first;
 
+/// Exit codes and their meanings, in order. Pipelines branch on these numbers.
+const EXIT_CODES: [(u8, &str); 10] = [
+    (0, "done, or the goal is reached"),
+    (1, "an unexpected error"),
+    (2, "wrong usage, input that is not valid, or an object that does not exist"),
+    (3, "nothing had to be changed; only with --error-unchanged"),
+    (4, "a person has to confirm first; only with --exit-on-pause"),
+    (5, "refused by a rule, or not ready until a person mends it"),
+    (6, "not reached yet, or not in the time of --timeout; what was started goes on"),
+    (7, "not confirmed, or somebody else changed it meanwhile"),
+    (8, "not allowed; the message names the missing right"),
+    (9, "the hub or the member does not answer"),
+];
+
+const ENVIRONMENT: &str = "\
 Environment:
   KUBECONFIG                kubeconfig of the hub, unless --hub-kubeconfig is given
   MERIDIAN_HUB_KUBECONFIG   the same, for meridian alone
   NO_COLOR                  no colours, like --no-color";
 
+/// Text after the help of the program: exit codes and environment.
+pub(crate) fn after_help() -> String {
+    let lines = EXIT_CODES.iter().map(|(code, meaning)| format!("  {code}  {meaning}\n"));
+    format!("Exit codes:\n{}\n{ENVIRONMENT}", lines.collect::<String>())
+}
+
 /// Why a command did not reach its goal. Messages name the field and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// An error of the machinery, or a goal that turned out to be unreachable.
+    /// An error nobody expected.
     #[error("{0}")]
     Failed(String),
     /// The command line or an input file is wrong.
     #[error("{0}")]
     Usage(String),
-    /// We stopped waiting; nothing was cancelled.
-    #[error("{0}")]
-    TimedOut(String),
-    /// Nothing more happens until a person confirms; names the command.
-    #[error("{0}")]
-    Waits(String),
     /// No such object.
     #[error("{0}")]
     NotFound(String),
-    /// The hub, the member or a rule of ours says no.
+    /// Everything was as asked for already, and the caller wants that told.
+    #[error("{0}")]
+    Unchanged(String),
+    /// Nothing more happens until a person confirms; names the command.
+    #[error("{0}")]
+    Waits(String),
+    /// A rule of ours says no; the same command is refused again.
     #[error("{0}")]
     Refused(String),
+    /// The goal is not reached, and only a person can change that.
+    #[error("{0}")]
+    NotReady(String),
+    /// The command stopped waiting, or was not told to wait; nothing was cancelled.
+    #[error("{0}")]
+    TimedOut(String),
+    /// A person said no, or somebody else changed or deleted the object meanwhile.
+    #[error("{0}")]
+    Superseded(String),
+    /// The caller's credential lacks a right, or is not known.
+    #[error("{0}")]
+    NotAllowed(String),
+    /// An API server does not answer.
+    #[error("{0}")]
+    Unreachable(String),
 }
 
 impl Failure {
@@ -51,37 +93,71 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Self::Failed(_) => 1,
-            Self::Usage(_) => 2,
-            Self::TimedOut(_) => 3,
+            Self::Usage(_) | Self::NotFound(_) => 2,
+            Self::Unchanged(_) => 3,
             Self::Waits(_) => 4,
-            Self::NotFound(_) | Self::Refused(_) => 5,
+            Self::Refused(_) | Self::NotReady(_) => 5,
+            Self::TimedOut(_) => 6,
+            Self::Superseded(_) => 7,
+            Self::NotAllowed(_) => 8,
+            Self::Unreachable(_) => 9,
         }
     }
 
     /// From an answer of the hub. `what` names what was tried, such as `cluster north`.
     pub(crate) fn hub(what: &str, error: &kube::Error) -> Self {
         match error {
-            kube::Error::Api(status) => {
-                let message = format!("{what}: {}", status.message);
-                match status.code {
-                    400 | 422 => Self::Usage(message),
-                    404 if ["could not find the requested resource", "404 page not found"]
+            kube::Error::Api(status)
+                if status.code == 404
+                    && ["could not find the requested resource", "404 page not found"]
                         .iter()
                         .any(|text| status.message.contains(text)) =>
-                    {
-                        Self::Failed(format!(
-                            "{what}: the hub does not know this kind; is this the hub, and are Meridian's CRDs installed there?"
-                        ))
-                    }
-                    401 | 403 | 409 => Self::Refused(message),
-                    404 => Self::NotFound(message),
-                    _ => Self::Failed(message),
-                }
+            {
+                Self::Failed(format!(
+                    "{what}: the hub does not know this kind; is this the hub, and are Meridian's CRDs installed there?"
+                ))
             }
-            other => Self::Failed(format!(
+            kube::Error::Api(status) => {
+                Self::of_answer(status.code, format!("{what}: {}", cause_first(&status.message)))
+            }
+            kube::Error::Service(_) | kube::Error::HyperError(_) => Self::Unreachable(format!(
                 "{what}: the hub does not answer: {}; check --hub-kubeconfig and --hub-context",
-                chain(other)
+                chain(error)
             )),
+            kube::Error::Auth(_) => Self::NotAllowed(format!("{what}: no credential for the hub: {}", chain(error))),
+            other => Self::Failed(format!("{what}: {}", chain(other))),
+        }
+    }
+
+    /// From what a member answers to the person's own credential. `what` names what was tried.
+    pub(crate) fn member(what: &str, error: &InstallError) -> Self {
+        if let InstallError::Api { what: doing, source } = error
+            && let kube::Error::Api(status) = &**source
+        {
+            // The client's own text repeats the answer as a struct.
+            let message = cause_first(&status.message);
+            return Self::of_answer(status.code, format!("{what}: {doing}: {message}"));
+        }
+        let message = format!("{what}: {}", chain(error));
+        match error {
+            InstallError::TooOld { .. } | InstallError::OtherInstallation { .. } => Self::Refused(message),
+            InstallError::Answer { .. } | InstallError::PolicyNotInForce { .. } => Self::Failed(message),
+            InstallError::Api { source, .. } => match &**source {
+                kube::Error::Service(_) | kube::Error::HyperError(_) => Self::Unreachable(message),
+                _ => Self::Failed(message),
+            },
+        }
+    }
+
+    /// By the HTTP status of an API server's answer.
+    fn of_answer(code: u16, message: String) -> Self {
+        match code {
+            400 | 422 => Self::Usage(message),
+            401 | 403 => Self::NotAllowed(message),
+            404 => Self::NotFound(message),
+            409 => Self::Superseded(message),
+            502..=504 => Self::Unreachable(message),
+            _ => Self::Failed(message),
         }
     }
 }
@@ -96,33 +172,60 @@ mod tests {
     }
 
     #[test]
-    fn the_hubs_answers_have_exit_codes_of_their_own() {
-        for (status, message, code) in [
-            (400, "unknown field \"spec.replica\"", 2),
-            (422, "spec.replicas: must be at least 0", 2),
-            (403, "clusters is forbidden", 5),
-            (404, "clusters \"x\" not found", 5),
-            (404, "the server could not find the requested resource", 1),
-            (409, "conflict", 5),
-            (500, "etcdserver: no leader", 1),
+    fn answers_of_api_servers_have_their_exit_code() {
+        for (case, status, message, code) in [
+            ("bad request", 400, "unknown field \"spec.replica\"", 2),
+            ("invalid", 422, "spec.replicas: must be at least 0", 2),
+            ("no credential", 401, "Unauthorized", 8),
+            ("no right", 403, "cannot patch resource \"clusters\"", 8),
+            ("no object", 404, "clusters \"x\" not found", 2),
+            ("no kind", 404, "the server could not find the requested resource", 1),
+            ("conflict", 409, "the object has been modified", 7),
+            ("an error of the server", 500, "etcdserver: no leader", 1),
+            ("a proxy without its server", 503, "upstream connect error", 9),
         ] {
             let failure = Failure::hub("cluster x", &api(status, message));
-            assert_eq!(failure.code(), code, "{failure}");
-            assert!(failure.to_string().starts_with("cluster x: "), "{failure}");
+            assert_eq!(failure.code(), code, "{case}: {failure}");
+            assert!(failure.to_string().starts_with("cluster x: "), "{case}: {failure}");
         }
     }
 
     #[test]
-    fn every_exit_code_is_documented() {
-        for failure in [
-            Failure::Failed(String::new()),
-            Failure::Usage(String::new()),
-            Failure::TimedOut(String::new()),
-            Failure::Waits(String::new()),
-            Failure::NotFound(String::new()),
-            Failure::Refused(String::new()),
+    fn a_member_that_refuses_and_one_that_is_silent_differ() {
+        let silent = || kube::Error::Service("connection refused".into());
+        let of = |source| InstallError::Api { what: "read Namespace kube-system".to_owned(), source: Box::new(source) };
+        for (case, error, code) in [
+            ("no right", of(api(403, "cannot get resource \"namespaces\"")), 8),
+            ("silent", of(silent()), 9),
+            ("too old", InstallError::TooOld { found: "v1.29.0".to_owned() }, 5),
+            ("odd answer", InstallError::Answer { what: "x".to_owned(), message: "y".to_owned() }, 1),
         ] {
-            assert!(EXIT_CODES.contains(&format!("\n  {}  ", failure.code())), "{failure:?}");
+            let failure = Failure::member("https://north:6443", &error);
+            assert_eq!(failure.code(), code, "{case}: {failure}");
+            assert!(!failure.to_string().contains("Status {"), "{case}: {failure}");
+        }
+        assert_eq!(Failure::hub("clusters", &silent()).code(), 9);
+    }
+
+    #[test]
+    fn every_failure_has_its_code_in_the_help() {
+        let text = String::new;
+        let help = after_help();
+        for (failure, code) in [
+            (Failure::Failed(text()), 1),
+            (Failure::Usage(text()), 2),
+            (Failure::NotFound(text()), 2),
+            (Failure::Unchanged(text()), 3),
+            (Failure::Waits(text()), 4),
+            (Failure::Refused(text()), 5),
+            (Failure::NotReady(text()), 5),
+            (Failure::TimedOut(text()), 6),
+            (Failure::Superseded(text()), 7),
+            (Failure::NotAllowed(text()), 8),
+            (Failure::Unreachable(text()), 9),
+        ] {
+            assert_eq!(failure.code(), code, "{failure:?}");
+            assert!(help.contains(&format!("\n  {code}  ")), "{failure:?}: {help}");
         }
     }
 }

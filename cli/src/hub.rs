@@ -92,7 +92,7 @@ impl Hub {
         let what = format!("cluster {name}");
         call(&what, self.clusters().get_opt(name)).await?.ok_or_else(|| {
             Failure::NotFound(format!(
-                "{what}: not found; `meridian cluster list` shows the names, `meridian cluster join` adds one"
+                "{what}: not found; `meridian cluster list` shows the names, `meridian cluster join {name} --kubeconfig FILE --region REGION --zone ZONE` adds one"
             ))
         })
     }
@@ -179,7 +179,7 @@ fn changes() -> PatchParams {
 pub(crate) async fn call<T>(what: &str, request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Failure> {
     match tokio::time::timeout(ANSWER, request).await {
         Ok(answer) => answer.map_err(|error| Failure::hub(what, &error)),
-        Err(_) => Err(Failure::Failed(format!(
+        Err(_) => Err(Failure::Unreachable(format!(
             "{what}: the hub did not answer within {} s; check --hub-kubeconfig and --hub-context",
             ANSWER.as_secs()
         ))),

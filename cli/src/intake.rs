@@ -68,20 +68,16 @@ fn change(app: &Application) -> Result<Option<Change>, Failure> {
 async fn accept(args: &AcceptArgs, hub: &Hub, progress: Progress) -> Result<(), Failure> {
     let changes = if let Some(name) = &args.app {
         let namespace = hub.namespace(args.namespace.as_deref());
-        let found = change(&hub.app(&namespace, name).await?)?.ok_or_else(|| {
-            Failure::Refused(format!(
-                "application {namespace}/{name} is not waiting to be accepted: its condition Ready does not say {SOURCE_LOST}"
-            ))
-        })?;
-        vec![found]
+        Vec::from_iter(change(&hub.app(&namespace, name).await?)?)
     } else {
         let apps = hub.all_apps(None, None).await?;
         apps.iter().filter_map(|app| change(app).transpose()).collect::<Result<Vec<_>, _>>()?
     };
     emit(&structured(args.output.output, &changes)?.unwrap_or_else(|| table(&changes)))?;
     if changes.is_empty() {
-        progress.done("no application waits to be accepted");
-        return Ok(());
+        let none = format!("no application waits to be accepted: no condition Ready says {SOURCE_LOST}");
+        progress.done(&none);
+        return args.unchanged.end("nothing was changed");
     }
     if args.dry_run {
         progress.hint("nothing was changed; run it without --dry-run to accept what is shown");

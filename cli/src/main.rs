@@ -8,8 +8,11 @@ mod failure;
 mod hub;
 mod intake;
 mod mask;
+mod messages;
 mod output;
 mod plan;
+#[cfg(test)]
+mod printed;
 mod progress;
 mod shell;
 

@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use comfy_table::{CellAlignment, ContentArrangement, Table as Grid, presets};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::Resource;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -22,7 +23,7 @@ pub(crate) enum Format {
     Json,
     /// YAML.
     Yaml,
-    /// `kind/name`, one a line.
+    /// `kind.group/name`, one a line.
     Name,
 }
 
@@ -123,6 +124,11 @@ pub(crate) fn list_of<T: Serialize>(items: &[T]) -> Result<Value, Failure> {
     Ok(serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": items }))
 }
 
+/// Kind and name of an object, as `kubectl` prints and takes them: `cluster.fleet.meridian.io/north`.
+pub(crate) fn title<K: Resource<DynamicType = ()>>(name: &str) -> String {
+    format!("{}.{}/{name}", K::kind(&()).to_lowercase(), K::group(&()))
+}
+
 /// An object without the bookkeeping of field managers.
 pub(crate) fn object<T: Serialize>(object: &T) -> Result<Value, Failure> {
     let mut value = serde_json::to_value(object).map_err(|error| Failure::Failed(error.to_string()))?;
@@ -204,6 +210,12 @@ mod tests {
             n         Unknown      3   no answer for 20s
         "]]
         .assert_eq(&table.render());
+    }
+
+    #[test]
+    fn names_carry_their_group_as_kubectl_prints_it() {
+        assert_eq!(title::<crds::Application>("web"), "application.fleet.meridian.io/web");
+        assert_eq!(title::<crds::Cluster>("north"), "cluster.fleet.meridian.io/north");
     }
 
     #[test]

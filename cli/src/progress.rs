@@ -74,7 +74,7 @@ impl Progress {
         if answer.eq_ignore_ascii_case("y") || answer.eq_ignore_ascii_case("yes") {
             return Ok(());
         }
-        Err(Failure::Refused("not confirmed; nothing was changed".to_owned()))
+        Err(Failure::Superseded("not confirmed; nothing was changed".to_owned()))
     }
 
     fn line(self, mark: &str, color: &str, text: &str) {

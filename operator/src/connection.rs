@@ -58,7 +58,9 @@ fn told(name: &ClusterName, part: ConfigPart, message: &str) -> String {
             ("spec.connection.proxyUrl", "write http://[user:password@]host:port or socks5://[user:password@]host:port")
         }
         ConfigPart::Token => {
-            return format!("the credential: {message}; run `meridian cluster update-credential {name}`");
+            return format!(
+                "the credential: {message}; run `meridian cluster update-credential {name} --kubeconfig FILE`"
+            );
         }
     };
     format!("{field}: {message}; {remedy}")

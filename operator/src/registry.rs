@@ -99,7 +99,7 @@ impl Feeder {
                     self.registry.remove(&name);
                     known.remove(&name);
                     let why = format!(
-                        "its credential was handed over for another connection than spec.connection declares ({}); put that back, or run `meridian cluster update-credential {name}` to hand over one for it",
+                        "its credential was handed over for another connection than spec.connection declares ({}); put that back, or run `meridian cluster update-credential {name} --kubeconfig FILE` to hand over one for it",
                         connection.server
                     );
                     unusable.insert(name, Unusable::OtherConnection(why));
@@ -107,7 +107,7 @@ impl Feeder {
                 }
                 Some(Err(error)) => {
                     let why = format!(
-                        "its credential cannot be used: {}; start Meridian with the envelope key it was sealed under, or run `meridian cluster update-credential {name}`",
+                        "its credential cannot be used: {}; start Meridian with the envelope key it was sealed under, or run `meridian cluster update-credential {name} --kubeconfig FILE`",
                         vocabulary::chain(&error)
                     );
                     unusable.insert(name, Unusable::Credential(why));

@@ -107,6 +107,7 @@ impl History {
         for version in self.versions() {
             told.entry((version.cluster, version.name)).or_default().push(version.told);
         }
+        ensure!(!told.is_empty(), "no object was seen");
         for ((cluster, name), mut numbers) in told {
             numbers.dedup();
             ensure!(

@@ -6,8 +6,10 @@ mod history;
 pub mod manifests;
 mod operator;
 pub mod scenario;
+mod stored;
 
 pub use dependencies::forbidden;
 pub use fleet::{Fleet, FleetPlan, SOON, Way, condition, desired};
 pub use history::{History, Version};
 pub use operator::{Operator, Times};
+pub use stored::is_readable;

@@ -6,7 +6,12 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 missing=()
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
 command -v psql >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/psql' >/dev/null || missing+=(postgresql-client)
-command -v cc >/dev/null || missing+=(gcc)
+# Debian only recommends the C library's headers beside gcc, and nothing is installed because it is recommended.
+if ! command -v cc >/dev/null; then
+  missing+=(gcc libc6-dev)
+elif ! printf '#include <stdio.h>\n' | cc -E - >/dev/null 2>&1; then
+  missing+=(libc6-dev)
+fi
 command -v setsid >/dev/null && command -v setpriv >/dev/null || missing+=(util-linux)
 if [ ${#missing[@]} -gt 0 ]; then
   if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then

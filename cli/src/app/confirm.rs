@@ -3,10 +3,10 @@
 use crds::application::v1alpha1::PendingDeletes;
 use vocabulary::labels;
 
-use crate::args::AppArg;
+use crate::args::ConfirmArgs;
 use crate::failure::Failure;
 use crate::hub::Hub;
-use crate::output::{Format, structured};
+use crate::output::structured;
 use crate::progress::Progress;
 use crate::shell::emit;
 
@@ -24,10 +24,10 @@ enum Course<'a> {
 fn course<'a>(pending: Option<&'a PendingDeletes>, plan: Option<&str>, what: &str) -> Result<Course<'a>, Failure> {
     match (pending, plan) {
         (None, None) => Ok(Course::Nothing),
-        (None, Some(_)) => Err(Failure::Refused(format!("{what}: no delete waits for a confirmation"))),
+        (None, Some(_)) => Err(Failure::Superseded(format!("{what}: no delete waits for a confirmation any more"))),
         (Some(pending), None) => Ok(Course::Show(pending)),
         (Some(pending), Some(plan)) if pending.plan == plan => Ok(Course::Confirm(pending)),
-        (Some(pending), Some(plan)) => Err(Failure::Refused(format!(
+        (Some(pending), Some(plan)) => Err(Failure::Superseded(format!(
             "{what}: plan {plan} is not what waits now; it is {}. Look at it and confirm that one",
             pending.plan
         ))),
@@ -35,31 +35,29 @@ fn course<'a>(pending: Option<&'a PendingDeletes>, plan: Option<&str>, what: &st
 }
 
 /// `meridian app confirm-delete`
-pub(super) async fn run(
-    app: &AppArg,
-    plan: Option<&str>,
-    yes: bool,
-    format: Format,
-    hub: &Hub,
-    progress: Progress,
-) -> Result<(), Failure> {
+pub(super) async fn run(args: &ConfirmArgs, hub: &Hub, progress: Progress) -> Result<(), Failure> {
+    let app = &args.app;
     let namespace = hub.namespace(app.namespace.as_deref());
     let status = hub.app(&namespace, &app.name).await?.status.unwrap_or_default();
     let what = format!("application {namespace}/{}", app.name);
-    if let Some(text) = structured(format, &status.pending_deletes)? {
+    if let Some(text) = structured(args.output.output, &status.pending_deletes)? {
         emit(&text)?;
     } else if let Some(pending) = &status.pending_deletes {
         emit(&table(pending))?;
     }
-    match course(status.pending_deletes.as_ref(), plan, &what)? {
+    match course(status.pending_deletes.as_ref(), args.plan.as_deref(), &what)? {
         Course::Nothing => {
             progress.done(format!("{what}: no delete waits for a confirmation"));
+            args.unchanged.end(format!("{what}: nothing was changed"))
+        }
+        Course::Show(pending) if args.pause.exit_on_pause => Err(Failure::Waits(waits(&namespace, &app.name, pending))),
+        Course::Show(pending) => {
+            progress.hint(waits(&namespace, &app.name, pending));
             Ok(())
         }
-        Course::Show(pending) => Err(waits(&namespace, &app.name, pending)),
         Course::Confirm(pending) => {
             let objects = counted(pending);
-            progress.consent(yes, &format!("Delete {objects} of {what} in the members?"))?;
+            progress.consent(args.yes, &format!("Delete {objects} of {what} in the members?"))?;
             hub.annotate_app(&namespace, &app.name, labels::CONFIRM_DELETE, &pending.plan).await?;
             progress.done(format!("confirmed plan {}: {objects} are deleted", pending.plan));
             progress.hint(format!("`meridian app status {} -n {namespace}` follows it", app.name));
@@ -86,13 +84,13 @@ pub(super) fn table(pending: &PendingDeletes) -> String {
     text
 }
 
-/// How a command ends while deletes wait.
-pub(super) fn waits(namespace: &str, name: &str, pending: &PendingDeletes) -> Failure {
-    Failure::Waits(format!(
+/// That deletes wait, and the command that lets them go on.
+pub(super) fn waits(namespace: &str, name: &str, pending: &PendingDeletes) -> String {
+    format!(
         "application {namespace}/{name}: {} wait for a confirmation; `meridian app confirm-delete {name} -n {namespace} --plan {}` deletes them",
         counted(pending),
         pending.plan
-    ))
+    )
 }
 
 #[cfg(test)]
@@ -112,7 +110,7 @@ mod tests {
         assert_eq!(course(Some(&pending), Some("a1"), "x").unwrap(), Course::Confirm(&pending));
         let stale = course(Some(&pending), Some("b2"), "x").unwrap_err().to_string();
         assert!(stale.contains("b2 is not what waits now; it is a1"), "{stale}");
-        assert!(matches!(course(None, Some("a1"), "x"), Err(Failure::Refused(_))));
+        assert!(matches!(course(None, Some("a1"), "x"), Err(Failure::Superseded(_))));
         let shown = table(&pending);
         assert!(shown.contains("north: ConfigMap web") && shown.contains("and 2 more"), "{shown}");
     }

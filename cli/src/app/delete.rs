@@ -11,7 +11,7 @@ use super::{confirm, look};
 use crate::args::DeleteArgs;
 use crate::failure::Failure;
 use crate::hub::{Hub, call, watch_until};
-use crate::output::{Format, Table};
+use crate::output::{Format, Table, title};
 use crate::progress::Progress;
 use crate::shell::{emit, outcome};
 
@@ -68,7 +68,7 @@ impl Report {
             }
             return emit(&table.render());
         }
-        outcome(format, &format!("application/{}", self.name), self)
+        outcome(format, &title::<Application>(&self.name), self)
     }
 }
 
@@ -93,30 +93,39 @@ pub(super) async fn run(args: &DeleteArgs, hub: &Hub, progress: Progress) -> Res
         let question = format!("{what} runs {placed} replicas; {effect}. Type its name to go on:");
         let answer = Progress::ask(&question).map_err(|error| Failure::Failed(error.to_string()))?;
         if answer != name {
-            return Err(Failure::Refused("not confirmed; nothing was changed".to_owned()));
+            return Err(Failure::Superseded("not confirmed; nothing was changed".to_owned()));
         }
     }
     let api = hub.apps(&namespace);
     call(&what, api.delete(name, &DeleteParams::default())).await?;
     progress.done(format!("{what} is being removed; {effect}"));
     report.state = "Deleting";
-    if args.timeout.is_zero() {
-        return report.show(format);
-    }
-    match watch_until(hub.apps(&namespace), &what, name, args.timeout, |app| Ok(end_of(app))).await? {
-        Some(End::Gone) => {
-            progress.done(format!("{what} is gone"));
-            report.state = "Gone";
-            report.show(format)
+    let Some(limit) = args.wait.limit() else { return report.show(format) };
+    let mut waits = None;
+    let ended = watch_until(hub.apps(&namespace), &what, name, limit, |app| {
+        let standing = standing_of(app);
+        if let Standing::Waits(pending) = &standing {
+            let told = confirm::waits(&namespace, name, pending);
+            if waits.as_ref() != Some(&told) && !args.pause.exit_on_pause {
+                progress.hint(&told);
+            }
+            waits = Some(told);
         }
-        Some(End::Waits(pending)) => {
-            let waits = confirm::waits(&namespace, name, &pending);
+        Ok(standing.end(args.pause.exit_on_pause))
+    });
+    match ended.await? {
+        Some(Standing::Waits(pending)) => {
             if matches!(format, Format::Table | Format::Wide) {
                 emit(&confirm::table(&pending))?;
             }
             (report.state, report.pending_deletes) = ("Waits", Some(pending));
             report.show(format)?;
-            Err(waits)
+            Err(Failure::Waits(waits.unwrap_or_default()))
+        }
+        Some(_) => {
+            progress.done(format!("{what} is gone"));
+            report.state = "Gone";
+            report.show(format)
         }
         None => {
             report.show(format)?;
@@ -127,19 +136,32 @@ pub(super) async fn run(args: &DeleteArgs, hub: &Hub, progress: Progress) -> Res
     }
 }
 
-/// How waiting for a deletion ends.
+/// How a deletion stands.
 #[derive(Debug, PartialEq)]
-enum End {
-    Gone,
+enum Standing {
+    GoesOn,
     /// It goes on only when a person confirms.
     Waits(Box<PendingDeletes>),
+    Gone,
 }
 
-fn end_of(app: Option<Application>) -> Option<End> {
-    let Some(app) = app else { return Some(End::Gone) };
+impl Standing {
+    /// What ends the waiting: a deletion that a person may confirm meanwhile does so only where that is asked for.
+    fn end(self, exit_on_pause: bool) -> Option<Self> {
+        match self {
+            Self::GoesOn => None,
+            Self::Waits(_) => exit_on_pause.then_some(self),
+            Self::Gone => Some(self),
+        }
+    }
+}
+
+fn standing_of(app: Option<Application>) -> Standing {
+    let Some(app) = app else { return Standing::Gone };
     // What waited before the deletion began is decided anew with it.
     let decided = app.metadata.deletion_timestamp.is_some();
-    app.status.filter(|_| decided)?.pending_deletes.map(|pending| End::Waits(Box::new(pending)))
+    let pending = app.status.filter(|_| decided).and_then(|status| status.pending_deletes);
+    pending.map_or(Standing::GoesOn, |pending| Standing::Waits(Box::new(pending)))
 }
 
 #[cfg(test)]
@@ -167,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deletion_that_waits_is_not_waited_for() {
+    fn a_pause_ends_the_waiting_only_where_asked() {
         let app = |deleted: bool, pending: bool| -> Application {
             let mut value = serde_json::json!({
                 "apiVersion": "fleet.meridian.io/v1alpha1", "kind": "Application",
@@ -182,9 +204,16 @@ mod tests {
             }
             serde_json::from_value(value).unwrap()
         };
-        assert_eq!(end_of(None), Some(End::Gone));
-        assert_eq!(end_of(Some(app(true, false))), None);
-        assert_eq!(end_of(Some(app(false, true))), None);
-        assert!(matches!(end_of(Some(app(true, true))), Some(End::Waits(pending)) if pending.plan == "a1"));
+        for (case, seen, on_pause, ends) in [
+            ("gone", None, false, true),
+            ("goes on", Some(app(true, false)), true, false),
+            ("waits since before the deletion", Some(app(false, true)), true, false),
+            ("waits", Some(app(true, true)), false, false),
+            ("waits, and a pause ends it", Some(app(true, true)), true, true),
+        ] {
+            assert_eq!(standing_of(seen).end(on_pause).is_some(), ends, "{case}");
+        }
+        let waiting = standing_of(Some(app(true, true))).end(true);
+        assert!(matches!(&waiting, Some(Standing::Waits(pending)) if pending.plan == "a1"), "{waiting:?}");
     }
 }

@@ -1,5 +1,6 @@
 //! Shows Applications.
 
+use crds::application::v1alpha1::ObjectStatus;
 use crds::{Application, condition};
 use jiff::Timestamp;
 
@@ -7,7 +8,9 @@ use super::status;
 use crate::args::AppArg;
 use crate::failure::Failure;
 use crate::hub::Hub;
+use crate::messages::{Said, grouped};
 use crate::output::{self, Format, Table, age, or_dash, structured};
+use crate::progress::Progress;
 use crate::shell::emit;
 
 /// `meridian app list`
@@ -16,6 +19,7 @@ pub(super) async fn list(
     selector: Option<&str>,
     format: Format,
     hub: &Hub,
+    progress: Progress,
 ) -> Result<(), Failure> {
     let apps = hub.all_apps(namespace, selector).await?;
     if let Some(text) = structured(format, &output::list_of(&apps)?)? {
@@ -23,14 +27,16 @@ pub(super) async fn list(
     }
     if apps.is_empty() {
         let place = namespace.map_or("any namespace".to_owned(), |namespace| format!("namespace {namespace}"));
-        return emit(&format!("there is no application in {place}\n"));
+        progress.hint(format!("there is no application in {place}"));
+        return Ok(());
     }
     emit(&table(&apps, namespace.is_none(), format, Timestamp::now()))
 }
 
 fn table(apps: &[Application], namespaces: bool, format: Format, now: Timestamp) -> String {
     if format == Format::Name {
-        return apps.iter().map(|app| format!("application/{}\n", or_dash(app.metadata.name.as_deref()))).collect();
+        let name = |app: &Application| output::title::<Application>(app.metadata.name.as_deref().unwrap_or_default());
+        return apps.iter().map(|app| name(app) + "\n").collect();
     }
     let mut header = vec!["NAME", "READY", "DESIRED", "PLACED", "AVAILABLE", "UPDATED", "ZONES", "REVISION", "AGE"];
     if namespaces {
@@ -97,21 +103,31 @@ fn description(app: &Application, now: Timestamp) -> String {
     text.push_str("\nConditions:\n");
     text.push_str(&output::indent(&output::conditions(&status.conditions, now).render()));
     if !status.objects.is_empty() {
-        let mut objects = Table::new(["CLUSTER", "COMPONENT", "KIND", "NAME", "STATE", "MESSAGE"]);
-        for object in &status.objects {
-            objects.row([
-                object.cluster.clone(),
-                object.component.clone(),
-                object.kind.clone(),
-                object.name.clone(),
-                object.state.clone(),
-                object.message.clone(),
-            ]);
-        }
         text.push_str("\nObjects that are not as they should be:\n");
-        text.push_str(&output::indent(&objects.render()));
+        text.push_str(&output::indent(&troubled(&status.objects)));
     }
     text
+}
+
+/// Objects in a table, what many clusters say of theirs once.
+fn troubled(objects: &[ObjectStatus]) -> String {
+    let said: Vec<Said<'_>> = objects
+        .iter()
+        .map(|object| Said { place: &object.cluster, cluster: &object.cluster, message: &object.message })
+        .collect();
+    let messages = grouped(&said);
+    let mut table = Table::new(["CLUSTER", "COMPONENT", "KIND", "NAME", "STATE", "MESSAGE"]);
+    for (object, message) in objects.iter().zip(messages.column) {
+        table.row([
+            object.cluster.clone(),
+            object.component.clone(),
+            object.kind.clone(),
+            object.name.clone(),
+            object.state.clone(),
+            message,
+        ]);
+    }
+    table.render() + &messages.below
 }
 
 /// `meridian app history`

@@ -21,16 +21,14 @@ pub(crate) async fn run(
     match command {
         AppCommand::List { namespace, all_namespaces, selector, output } => {
             let namespace = (!all_namespaces).then(|| hub.namespace(namespace.as_deref()));
-            look::list(namespace.as_deref(), selector.as_deref(), output.output, &hub).await
+            look::list(namespace.as_deref(), selector.as_deref(), output.output, &hub, progress).await
         }
         AppCommand::Describe { app, output } => look::describe(&app, output.output, &hub).await,
         AppCommand::History { app, output } => look::history(&app, output.output, &hub).await,
-        AppCommand::Status { app, wait, timeout, output } => {
-            status::run(&app, wait.then_some(timeout), output.output, &hub, progress).await
+        AppCommand::Status { app, wait, pause, output } => {
+            status::run(&app, wait.limit(), pause, output.output, &hub, progress).await
         }
-        AppCommand::ConfirmDelete { app, plan, yes, output } => {
-            confirm::run(&app, plan.as_deref(), yes, output.output, &hub, progress).await
-        }
+        AppCommand::ConfirmDelete(args) => confirm::run(&args, &hub, progress).await,
         AppCommand::Import(args) => import::run(&args, hub, progress).await,
         AppCommand::Delete(args) => delete::run(&args, &hub, progress).await,
     }

@@ -6,9 +6,10 @@ use crds::application::v1alpha1::{ApplicationStatus, CellReplicas};
 use crds::{Application, Cluster, condition};
 use jiff::Timestamp;
 
-use crate::args::AppArg;
+use crate::args::{AppArg, PauseFlag};
 use crate::failure::Failure;
 use crate::hub::{Hub, watch_until};
+use crate::messages::{Said, grouped};
 use crate::output::{self, Format, Table, age, or_dash, structured};
 use crate::progress::Progress;
 use crate::shell::emit;
@@ -16,6 +17,7 @@ use crate::shell::emit;
 pub(super) async fn run(
     app: &AppArg,
     wait: Option<Duration>,
+    pause: PauseFlag,
     format: Format,
     hub: &Hub,
     progress: Progress,
@@ -23,28 +25,25 @@ pub(super) async fn run(
     let namespace = hub.namespace(app.namespace.as_deref());
     let mut object = hub.app(&namespace, &app.name).await?;
     let what = format!("application {namespace}/{}", app.name);
-    let mut in_time = true;
     if let Some(limit) = wait {
         let mut told = String::new();
-        let ready = watch_until(hub.apps(&namespace), &what, &app.name, limit, |seen| {
-            let Some(seen) = seen else { return Err(Failure::NotFound(format!("{what} is gone"))) };
-            let (ready, message) = standing(&seen);
-            if ready {
+        let seen = watch_until(hub.apps(&namespace), &what, &app.name, limit, |seen| {
+            let Some(seen) = seen else { return Err(Failure::Superseded(format!("{what} is gone"))) };
+            let standing = standing(&seen);
+            if standing.ends_waiting(pause) {
                 return Ok(Some(seen));
             }
-            if message != told {
-                progress.doing(&message);
-                told = message;
+            if standing.message != told {
+                progress.doing(&standing.message);
+                told = standing.message;
             }
             Ok(None)
         })
         .await?;
-        if let Some(seen) = ready {
-            object = seen
-        } else {
-            in_time = false;
-            object = hub.app(&namespace, &app.name).await?;
-        }
+        object = match seen {
+            Some(seen) => seen,
+            None => hub.app(&namespace, &app.name).await?,
+        };
     }
     let status = dated(object.status.clone().unwrap_or_default(), &hub.all_clusters().await?);
     let text = structured(
@@ -52,23 +51,61 @@ pub(super) async fn run(
         &serde_json::json!({ "metadata": { "name": app.name, "namespace": namespace }, "status": status }),
     )?;
     emit(&text.unwrap_or_else(|| table(&status, Timestamp::now())))?;
-    match standing(&object) {
-        (true, _) => Ok(()),
-        (false, message) if !in_time => Err(Failure::TimedOut(format!("{what} is not ready in time: {message}"))),
-        (false, message) => Err(Failure::Failed(format!("{what} is not ready: {message}"))),
+    standing(&object).verdict(&what, wait.is_some(), pause)
+}
+
+/// How far an Application is, by what its status says of the spec as it is now.
+struct Standing {
+    stage: Stage,
+    /// Reason and message of its readiness.
+    message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Ready,
+    Working,
+    /// Deletes wait until a person confirms them.
+    Paused,
+    /// Only a person can mend it.
+    Stalled,
+}
+
+impl Standing {
+    /// What a person mends may be mended while we wait, so only a pause can end it early, and only where asked for.
+    fn ends_waiting(&self, pause: PauseFlag) -> bool {
+        self.stage == Stage::Ready || self.stage == Stage::Paused && pause.exit_on_pause
+    }
+
+    fn verdict(self, what: &str, waited: bool, pause: PauseFlag) -> Result<(), Failure> {
+        let in_time = if waited { " in time" } else { "" };
+        let message = format!("{what} is not ready{in_time}: {}", self.message);
+        match self.stage {
+            Stage::Ready => Ok(()),
+            Stage::Paused if pause.exit_on_pause => Err(Failure::Waits(message)),
+            Stage::Working | Stage::Paused => Err(Failure::TimedOut(message)),
+            Stage::Stalled => Err(Failure::NotReady(message)),
+        }
     }
 }
 
-/// Whether it is ready by what its status says of the spec as it is now, and why not.
-pub(super) fn standing(object: &Application) -> (bool, String) {
+fn standing(object: &Application) -> Standing {
     let status = object.status.clone().unwrap_or_default();
+    let working = |message: &str| Standing { stage: Stage::Working, message: message.to_owned() };
     if status.observed_generation != object.metadata.generation {
-        return (false, "the change was not taken in yet".to_owned());
+        return working("the change was not taken in yet");
     }
-    match output::condition(&status.conditions, condition::READY) {
-        Some(ready) => (ready.status == "True", format!("{}: {}", ready.reason, ready.message)),
-        None => (false, "nothing is known yet".to_owned()),
-    }
+    let Some(ready) = output::condition(&status.conditions, condition::READY) else {
+        return working("nothing is known yet");
+    };
+    let stalled = || output::condition(&status.conditions, condition::STALLED).is_some_and(|it| it.status == "True");
+    let stage = match &*ready.status {
+        "True" => Stage::Ready,
+        _ if status.pending_deletes.is_some() => Stage::Paused,
+        _ if stalled() => Stage::Stalled,
+        _ => Stage::Working,
+    };
+    Standing { stage, message: format!("{}: {}", ready.reason, ready.message) }
 }
 
 /// Numbers that did not change are as fresh as the last sign of life of their cluster: a watch would have told.
@@ -96,7 +133,17 @@ pub(super) fn table(status: &ApplicationStatus, now: Timestamp) -> String {
         "AS OF",
         "MESSAGE",
     ]);
-    for cell in &status.cells {
+    let said: Vec<Said<'_>> = status
+        .cells
+        .iter()
+        .map(|cell| Said {
+            place: &cell.cell,
+            cluster: &cell.cluster,
+            message: cell.message.as_deref().unwrap_or_default(),
+        })
+        .collect();
+    let messages = grouped(&said);
+    for (cell, message) in status.cells.iter().zip(messages.column) {
         table.row([
             cell.cell.clone(),
             cell.cluster.clone(),
@@ -108,7 +155,7 @@ pub(super) fn table(status: &ApplicationStatus, now: Timestamp) -> String {
             cell.updated.to_string(),
             cell.revision.clone(),
             known(cell, now),
-            or_dash(cell.message.as_deref()),
+            message,
         ]);
     }
     table.row([
@@ -128,10 +175,52 @@ pub(super) fn table(status: &ApplicationStatus, now: Timestamp) -> String {
             String::new()
         },
     ]);
-    table.render()
+    table.render() + &messages.below
 }
 
 fn known(cell: &CellReplicas, now: Timestamp) -> String {
     let age = age(cell.as_of.as_ref(), now);
     if cell.stale { format!("{age} STALE") } else { age }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn app(ready: &str, stalled: &str, pending: bool, observed: i64) -> Application {
+        let condition = |type_: &str, status: &str| {
+            json!({ "type": type_, "status": status, "reason": "R", "message": "m",
+                    "lastTransitionTime": "2026-11-02T03:04:05Z" })
+        };
+        let mut value = json!({
+            "apiVersion": "fleet.meridian.io/v1alpha1", "kind": "Application",
+            "metadata": { "name": "web", "generation": 2 }, "spec": { "components": [] },
+            "status": { "observedGeneration": observed,
+                        "conditions": [condition("Ready", ready), condition("Stalled", stalled)] },
+        });
+        if pending {
+            value["status"]["pendingDeletes"] = json!({ "plan": "a1", "objects": [], "count": 12, "reason": "many" });
+        }
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn status_ends_with_what_can_still_happen() {
+        for (case, object, on_pause, ends, expected) in [
+            ("ready", app("True", "False", false, 2), false, true, None),
+            ("a change on its way", app("True", "False", false, 1), false, false, Some("TimedOut")),
+            ("works", app("Unknown", "False", false, 2), false, false, Some("TimedOut")),
+            ("needs a person", app("False", "True", false, 2), true, false, Some("NotReady")),
+            ("pauses", app("False", "True", true, 2), false, false, Some("TimedOut")),
+            ("pauses, and that ends it", app("False", "True", true, 2), true, true, Some("Waits")),
+        ] {
+            let pause = PauseFlag { exit_on_pause: on_pause };
+            assert_eq!(standing(&object).ends_waiting(pause), ends, "{case}");
+            let failure = standing(&object).verdict("application shop/web", ends, pause).err();
+            let name = failure.map(|failure| format!("{failure:?}").split('(').next().unwrap_or_default().to_owned());
+            assert_eq!(name.as_deref(), expected, "{case}");
+        }
+    }
 }

@@ -1,11 +1,11 @@
 //! What can be typed after `meridian app`.
 
-use std::time::Duration;
-
 use clap::{Args, Subcommand, ValueEnum};
 use vocabulary::ClusterName;
 
-use super::{AppArg, ConsentFlags, MemberFlags, OutputFlag, time};
+use super::{
+    AppArg, ConsentFlags, MemberFlags, OutputFlag, PauseFlag, ReportFlag, UnchangedFlag, WaitFlags, WaitIfAskedFlags,
+};
 
 /// `meridian app …`
 #[derive(Debug, Subcommand)]
@@ -30,45 +30,51 @@ pub(crate) enum AppCommand {
         #[command(flatten)]
         app: AppArg,
         #[command(flatten)]
-        output: OutputFlag,
+        output: ReportFlag,
     },
-    /// Numbers per cell. Ends with 0 when ready, 1 when not
+    /// Numbers per cell. Ends with 0 when ready, 6 when not yet, 5 when a person has to mend it
     Status {
         #[command(flatten)]
         app: AppArg,
-        /// Wait until ready
-        #[arg(short, long)]
-        wait: bool,
-        /// Longest time to wait
-        #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time, requires = "wait")]
-        timeout: Duration,
         #[command(flatten)]
-        output: OutputFlag,
+        wait: WaitIfAskedFlags,
+        #[command(flatten)]
+        pause: PauseFlag,
+        #[command(flatten)]
+        output: ReportFlag,
     },
     /// Revisions, and which of them may be rolled back to
     History {
         #[command(flatten)]
         app: AppArg,
         #[command(flatten)]
-        output: OutputFlag,
+        output: ReportFlag,
     },
     /// Delete an Application and, unless its deletion policy says Orphan, what it delivered
     Delete(DeleteArgs),
-    /// Allow deletes that wait because they are many. Ends with 4 when only asked what waits
-    ConfirmDelete {
-        #[command(flatten)]
-        app: AppArg,
-        /// Hash of the plan, as shown without it
-        #[arg(long, value_name = "HASH")]
-        plan: Option<String>,
-        /// Do not ask
-        #[arg(short, long)]
-        yes: bool,
-        #[command(flatten)]
-        output: OutputFlag,
-    },
+    /// Allow deletes that wait because they are many; without --plan, show them
+    ConfirmDelete(ConfirmArgs),
     /// Make an Application from what runs in a member; nothing moves and nothing restarts
     Import(ImportArgs),
+}
+
+/// `meridian app confirm-delete`
+#[derive(Debug, Args)]
+pub(crate) struct ConfirmArgs {
+    #[command(flatten)]
+    pub(crate) app: AppArg,
+    /// Hash of the plan, as shown without it
+    #[arg(long, value_name = "HASH")]
+    pub(crate) plan: Option<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) pause: PauseFlag,
+    #[command(flatten)]
+    pub(crate) unchanged: UnchangedFlag,
+    #[command(flatten)]
+    pub(crate) output: ReportFlag,
 }
 
 /// `meridian app delete`
@@ -78,9 +84,10 @@ pub(crate) struct DeleteArgs {
     pub(crate) app: AppArg,
     #[command(flatten)]
     pub(crate) consent: ConsentFlags,
-    /// Longest time to wait until it is gone; 0s does not wait
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time)]
-    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) wait: WaitFlags,
+    #[command(flatten)]
+    pub(crate) pause: PauseFlag,
     #[command(flatten)]
     pub(crate) output: OutputFlag,
 }

@@ -1,13 +1,14 @@
 //! What can be typed after `meridian cluster`.
 
+use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
-use crds::cluster::v1alpha1::Profile;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, Subcommand};
+use members::install::Profile;
 use vocabulary::ClusterName;
 
-use super::{ConsentFlags, OutputFlag, time};
+use super::{ConsentFlags, OutputFlag, ReportFlag, UnchangedFlag, WaitFlags, WaitIfAskedFlags};
 
 /// `meridian cluster …`
 #[derive(Debug, Subcommand)]
@@ -26,13 +27,15 @@ pub(crate) enum ClusterCommand {
         #[arg(value_name = "CLUSTER")]
         name: ClusterName,
         #[command(flatten)]
-        output: OutputFlag,
+        output: ReportFlag,
     },
     /// No new replicas; what runs stays
     Cordon {
         /// Name of the cluster
         #[arg(value_name = "CLUSTER")]
         name: ClusterName,
+        #[command(flatten)]
+        unchanged: UnchangedFlag,
         #[command(flatten)]
         output: OutputFlag,
     },
@@ -41,6 +44,8 @@ pub(crate) enum ClusterCommand {
         /// Name of the cluster
         #[arg(value_name = "CLUSTER")]
         name: ClusterName,
+        #[command(flatten)]
+        unchanged: UnchangedFlag,
         #[command(flatten)]
         output: OutputFlag,
     },
@@ -60,9 +65,8 @@ pub(crate) enum ClusterCommand {
         name: ClusterName,
         #[command(flatten)]
         member: MemberFlags,
-        /// Longest time to wait until the hub has taken it
-        #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
-        wait: Duration,
+        #[command(flatten)]
+        wait: WaitFlags,
         #[command(flatten)]
         output: OutputFlag,
     },
@@ -83,8 +87,8 @@ pub(crate) struct PermissionsArgs {
     #[arg(long, value_name = "NAME", requires = "name")]
     pub(crate) context: Option<String>,
     /// Profiles whose roles alone are printed [default: everything that join installs]
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "PROFILE")]
-    pub(crate) profile: Vec<ProfileArg>,
+    #[arg(long, value_parser = profile(), value_delimiter = ',', value_name = "PROFILE")]
+    pub(crate) profile: Vec<Profile>,
     /// A kind that is to be delivered too, such as apps/v1/Deployment; repeat for more
     #[arg(long, value_name = "GROUP/VERSION/KIND", requires = "name")]
     pub(crate) kind: Vec<String>,
@@ -95,7 +99,7 @@ pub(crate) struct PermissionsArgs {
     #[arg(short, long, requires = "app")]
     pub(crate) namespace: Option<String>,
     #[command(flatten)]
-    pub(crate) output: OutputFlag,
+    pub(crate) output: ReportFlag,
 }
 
 impl PermissionsArgs {
@@ -116,6 +120,27 @@ pub(crate) struct MemberFlags {
     pub(crate) context: Option<String>,
 }
 
+/// The flags as they are typed, for commands that are printed.
+impl fmt::Display for MemberFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "--kubeconfig {}", quoted(&self.kubeconfig.display().to_string()))?;
+        match &self.context {
+            Some(context) => write!(f, " --context {}", quoted(context)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A word as a POSIX shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 /// `meridian cluster join`
 #[derive(Debug, Args)]
 pub(crate) struct JoinArgs {
@@ -131,14 +156,13 @@ pub(crate) struct JoinArgs {
     #[arg(long = "zone", value_name = "ZONE", value_delimiter = ',')]
     pub(crate) zones: Vec<String>,
     /// What Meridian may do there [default: as it joined before, else observe,deploy]
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "PROFILE")]
-    pub(crate) profile: Vec<ProfileArg>,
+    #[arg(long, value_parser = profile(), value_delimiter = ',', value_name = "PROFILE")]
+    pub(crate) profile: Vec<Profile>,
     /// URL under which the hub reaches the member [default: as it joined before, else the kubeconfig's]
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
-    /// Longest time to wait until the cluster is ready; 0s does not wait
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
-    pub(crate) wait: Duration,
+    #[command(flatten)]
+    pub(crate) wait: WaitFlags,
     /// Check everything and say what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -160,9 +184,8 @@ pub(crate) struct ReplaceArgs {
     /// Do not ask
     #[arg(short, long)]
     pub(crate) yes: bool,
-    /// Longest time to wait until the cluster is ready; 0s does not wait
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
-    pub(crate) wait: Duration,
+    #[command(flatten)]
+    pub(crate) wait: WaitFlags,
     /// Check everything and say what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -176,14 +199,12 @@ pub(crate) struct DrainArgs {
     /// Name of the cluster
     #[arg(value_name = "CLUSTER")]
     pub(crate) name: ClusterName,
-    /// Wait until no Application shows replicas there
-    #[arg(long, conflicts_with = "dry_run")]
-    pub(crate) wait: bool,
-    /// Longest time to wait
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time, requires = "wait")]
-    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) wait: WaitIfAskedFlags,
     #[command(flatten)]
     pub(crate) consent: ConsentFlags,
+    #[command(flatten)]
+    pub(crate) unchanged: UnchangedFlag,
     #[command(flatten)]
     pub(crate) output: OutputFlag,
 }
@@ -208,9 +229,8 @@ pub(crate) struct RemoveArgs {
     pub(crate) context: Option<String>,
     #[command(flatten)]
     pub(crate) consent: ConsentFlags,
-    /// Longest time to wait until the cluster is gone; 0s does not wait
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time)]
-    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) wait: WaitFlags,
     #[command(flatten)]
     pub(crate) output: OutputFlag,
 }
@@ -232,20 +252,29 @@ pub(crate) struct UninstallArgs {
     pub(crate) yes: bool,
 }
 
-/// A profile, as typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ProfileArg {
-    /// Read nodes, namespaces and pods
-    Observe,
-    /// Write the workload kinds Meridian delivers
-    Deploy,
+/// Parses the name of a profile.
+fn profile() -> impl TypedValueParser<Value = Profile> {
+    let help = |profile| match profile {
+        Profile::Observe => "Read nodes, namespaces and pods",
+        Profile::Deploy => "Write the workload kinds Meridian delivers",
+    };
+    let profiles = Profile::ALL.map(|profile| PossibleValue::new(profile.as_str()).help(help(profile)));
+    PossibleValuesParser::new(profiles).try_map(|text| text.parse())
 }
 
-impl From<ProfileArg> for Profile {
-    fn from(profile: ProfileArg) -> Self {
-        match profile {
-            ProfileArg::Observe => Self::Observe,
-            ProfileArg::Deploy => Self::Deploy,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn printed_flags_are_one_shell_word_each() {
+        for (kubeconfig, context, expected) in [
+            ("/home/me/north.yaml", None, "--kubeconfig /home/me/north.yaml"),
+            ("my files/n", Some("admin@north"), "--kubeconfig 'my files/n' --context admin@north"),
+            ("n", Some("o'clock"), r"--kubeconfig n --context 'o'\''clock'"),
+        ] {
+            let flags = MemberFlags { kubeconfig: kubeconfig.into(), context: context.map(str::to_owned) };
+            assert_eq!(flags.to_string(), expected);
         }
     }
 }

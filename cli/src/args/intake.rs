@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::OutputFlag;
+use super::{ReportFlag, UnchangedFlag};
 
 /// `meridian intake …`
 #[derive(Debug, Subcommand)]
@@ -30,5 +30,7 @@ pub(crate) struct AcceptArgs {
     #[arg(short, long)]
     pub(crate) yes: bool,
     #[command(flatten)]
-    pub(crate) output: OutputFlag,
+    pub(crate) unchanged: UnchangedFlag,
+    #[command(flatten)]
+    pub(crate) output: ReportFlag,
 }

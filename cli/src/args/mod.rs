@@ -2,29 +2,30 @@
 
 mod app;
 mod cluster;
+mod flags;
 mod intake;
 mod plan;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub(crate) use app::{AppCommand, DeleteArgs, ImportArgs, ManifestForm};
+pub(crate) use app::{AppCommand, ConfirmArgs, DeleteArgs, ImportArgs, ManifestForm};
 pub(crate) use cluster::{
-    ClusterCommand, DrainArgs, JoinArgs, MemberFlags, PermissionsArgs, ProfileArg, RemoveArgs, ReplaceArgs,
-    UninstallArgs,
+    ClusterCommand, DrainArgs, JoinArgs, MemberFlags, PermissionsArgs, RemoveArgs, ReplaceArgs, UninstallArgs,
+};
+pub(crate) use flags::{
+    AppArg, ConsentFlags, OutputFlag, PauseFlag, ReportFlag, UnchangedFlag, WaitFlags, WaitIfAskedFlags,
 };
 pub(crate) use intake::{AcceptArgs, IntakeCommand};
 pub(crate) use plan::{ExplainCommand, RebalanceArgs, WhatIfArgs};
 
-use crate::failure::EXIT_CODES;
-use crate::output::Format;
+use crate::failure::after_help;
 
 /// Meridian: many Kubernetes clusters behind one API.
 #[derive(Debug, Parser)]
-#[command(name = "meridian", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+#[command(name = "meridian", version, after_help = after_help(), disable_help_subcommand = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -44,36 +45,6 @@ pub(crate) struct Global {
     /// No colours, also where the terminal could show them
     #[arg(long, global = true)]
     pub(crate) no_color: bool,
-}
-
-/// The form of the output.
-#[derive(Debug, Args)]
-pub(crate) struct OutputFlag {
-    /// Form of the output
-    #[arg(short, long, value_enum, default_value_t)]
-    pub(crate) output: Format,
-}
-
-/// Whether to go on.
-#[derive(Debug, Clone, Copy, Args)]
-pub(crate) struct ConsentFlags {
-    /// Show what would move or go, and change nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Do not ask
-    #[arg(short, long)]
-    pub(crate) yes: bool,
-}
-
-/// One Application of a namespace.
-#[derive(Debug, Args)]
-pub(crate) struct AppArg {
-    /// Name of the Application
-    #[arg(value_name = "APP")]
-    pub(crate) name: String,
-    /// Namespace of the Application [default: that of the hub context]
-    #[arg(short, long)]
-    pub(crate) namespace: Option<String>,
 }
 
 /// What can be done.
@@ -103,15 +74,8 @@ pub(crate) enum Command {
     /// Print the version
     Version {
         #[command(flatten)]
-        output: OutputFlag,
+        output: ReportFlag,
     },
-}
-
-/// A span such as `60s`, `5m` or `1h30m`.
-fn time(text: &str) -> Result<Duration, String> {
-    let remedy = || format!("{text:?} is not a time; write for example 60s, 5m or 1h30m");
-    let span: jiff::SignedDuration = text.parse().map_err(|_| remedy())?;
-    Duration::try_from(span).map_err(|_| remedy())
 }
 
 #[cfg(test)]
@@ -125,6 +89,36 @@ mod tests {
     }
 
     #[test]
+    fn every_command_that_waits_waits_in_the_same_way() {
+        let mut waiting = Vec::new();
+        let mut left = vec![(String::new(), Cli::command())];
+        while let Some((path, command)) = left.pop() {
+            left.extend(command.get_subcommands().map(|sub| (format!("{path} {}", sub.get_name()), sub.clone())));
+            let wait = command.get_arguments().find(|arg| arg.get_id() == "wait");
+            let timeout = command.get_arguments().find(|arg| arg.get_id() == "timeout");
+            assert_eq!(wait.is_some(), timeout.is_some(), "{path}: --wait and --timeout belong together");
+            if let (Some(wait), Some(timeout)) = (wait, timeout) {
+                assert_eq!(timeout.get_default_values(), ["5m"], "{path}");
+                assert_eq!(wait.get_num_args().map(|range| range.min_values()), Some(0), "{path}: --wait alone waits");
+                waiting.push(format!("{path} {}", wait.get_default_values()[0].to_string_lossy()).trim().to_owned());
+            }
+        }
+        waiting.sort();
+        assert_eq!(
+            waiting,
+            [
+                "app delete true",
+                "app status false",
+                "cluster drain false",
+                "cluster join true",
+                "cluster remove true",
+                "cluster replace true",
+                "cluster update-credential true",
+            ]
+        );
+    }
+
+    #[test]
     fn wrong_usage_is_told_before_anything_happens() {
         for line in [
             "meridian",
@@ -134,7 +128,9 @@ mod tests {
             "meridian cluster drain north --timeout 5m",
             "meridian cluster drain north --wait --timeout soon",
             "meridian cluster drain north --wait --timeout -5s",
-            "meridian cluster drain north --wait --dry-run",
+            "meridian cluster drain north --wait=soon",
+            "meridian cluster join north --kubeconfig f --wait 60s",
+            "meridian cluster remove north --timeout 0s",
             "meridian cluster remove north --gone --delete-workloads",
             "meridian app list -n shop -A",
             "meridian what-if",
@@ -146,6 +142,8 @@ mod tests {
             "meridian cluster permissions north --kubeconfig f --profile deploy",
             "meridian app import shop --cluster north deploy/web",
             "meridian app import shop --cluster north --kubeconfig f",
+            "meridian explain placement catalog -o name",
+            "meridian app status catalog -o name",
             "meridian intake accept",
             "meridian intake accept shop --all",
         ] {
@@ -159,7 +157,12 @@ mod tests {
             "meridian cluster join north --kubeconfig f --region n --zone n1,n2 --zone n3 --profile observe,deploy",
             "meridian cluster ls --hub-context hub -o wide",
             "meridian --hub-kubeconfig f app status catalog -n shop --wait --timeout 1h30m",
-            "meridian cluster rm north --gone --yes --timeout 0s",
+            "meridian cluster rm north --gone --yes --wait=false",
+            "meridian cluster join north --kubeconfig f --timeout 30s",
+            "meridian cluster replace north --kubeconfig f --wait --timeout 30s",
+            "meridian cluster update-credential north --kubeconfig f --wait=false",
+            "meridian app delete shop --wait=false --exit-on-pause",
+            "meridian cluster cordon north --error-unchanged",
             "meridian cluster rm north --dry-run -o yaml",
             "meridian cluster drain north --dry-run",
             "meridian cluster drain north --yes --wait --timeout 5m -o json",

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{AppArg, OutputFlag};
+use super::{AppArg, ReportFlag, UnchangedFlag};
 
 /// `meridian explain …`
 #[derive(Debug, Subcommand)]
@@ -16,7 +16,7 @@ pub(crate) enum ExplainCommand {
         #[command(flatten)]
         from: FromFlag,
         #[command(flatten)]
-        output: OutputFlag,
+        output: ReportFlag,
     },
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct WhatIfArgs {
     #[command(flatten)]
     pub(crate) from: FromFlag,
     #[command(flatten)]
-    pub(crate) output: OutputFlag,
+    pub(crate) output: ReportFlag,
 }
 
 /// `meridian rebalance`
@@ -67,5 +67,7 @@ pub(crate) struct RebalanceArgs {
     #[arg(short, long)]
     pub(crate) yes: bool,
     #[command(flatten)]
-    pub(crate) output: OutputFlag,
+    pub(crate) unchanged: UnchangedFlag,
+    #[command(flatten)]
+    pub(crate) output: ReportFlag,
 }

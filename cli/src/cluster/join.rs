@@ -19,7 +19,7 @@ use vocabulary::{ClusterName, SYSTEM_NAMESPACE, chain, labels};
 
 use super::declared::{self, Asked, declare};
 use super::look::outcome_of;
-use crate::args::{JoinArgs, MemberFlags, ProfileArg, ReplaceArgs};
+use crate::args::{JoinArgs, MemberFlags, ReplaceArgs};
 use crate::failure::Failure;
 use crate::hub::{Hub, MANAGER, call, watch_until};
 use crate::output::Format;
@@ -32,15 +32,7 @@ const ROLE_FILLED: Duration = Duration::from_mins(1);
 /// Between two looks at it: RBAC aggregation sends no event to us.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// The profile as the member's side knows it.
-pub(super) fn profile(profile: ProfileArg) -> Profile {
-    match profile {
-        ProfileArg::Observe => Profile::Observe,
-        ProfileArg::Deploy => Profile::Deploy,
-    }
-}
-
-/// The profile as the hub's object names it.
+/// The profile that the hub's object names. The kinds of the hub and what is installed in members know nothing of each other.
 pub(super) fn profile_of(profile: crds::cluster::v1alpha1::Profile) -> Profile {
     match profile {
         crds::cluster::v1alpha1::Profile::Observe => Profile::Observe,
@@ -73,9 +65,7 @@ pub(crate) async fn meet(flags: &MemberFlags, progress: Progress) -> Result<Met,
     let access = admin::load(&flags.kubeconfig, flags.context.as_deref())
         .await
         .map_err(|error| Failure::Usage(chain(&error)))?;
-    let refused = |error: install::InstallError| {
-        Failure::Refused(format!("{} does not let us in: {}", access.server, chain(&error)))
-    };
+    let refused = |error: install::InstallError| Failure::member(&access.server, &error);
     let version = install::server_version(&access.client).await.map_err(refused)?;
     let uid = install::kube_system_uid(&access.client).await.map_err(refused)?;
     progress.done(format!("reached {} (Kubernetes {})", access.server, version.git_version));
@@ -90,16 +80,14 @@ pub(super) async fn join(args: JoinArgs, hub: &Hub, progress: Progress) -> Resul
     let existing = find(&args.name, &clusters);
     if let Some(other) = existing.filter(|known| known.spec.uid != met.uid) {
         return Err(Failure::Refused(format!(
-            "cluster {}: the name belongs to the cluster with kube-system UID {}, this one has {}; if it takes the other's place, run `meridian cluster replace {}`",
-            args.name, other.spec.uid, met.uid, args.name
+            "cluster {}: the name belongs to the cluster with kube-system UID {}, this one has {}; if it takes the other's place, run `meridian cluster replace {0} {member}`",
+            args.name,
+            other.spec.uid,
+            met.uid,
+            member = args.member
         )));
     }
-    let asked = Asked {
-        region: args.region,
-        zones: args.zones,
-        profiles: args.profile.into_iter().map(profile).collect(),
-        server: args.server,
-    };
+    let asked = Asked { region: args.region, zones: args.zones, profiles: args.profile, server: args.server };
     let declared = declare(asked, existing.map(|known| &known.spec), &met.access.server)?;
     for change in &declared.changes {
         progress.doing(format!("cluster {}: {change}", args.name));
@@ -118,7 +106,7 @@ pub(super) async fn join(args: JoinArgs, hub: &Hub, progress: Progress) -> Resul
     });
     let entry =
         Entry { name: &args.name, met: &met, installation: declared.installation, spec, annotations: json!({}) };
-    entry.enter(hub, args.wait, args.dry_run, args.output.output, progress).await
+    entry.enter(hub, args.wait.limit(), args.dry_run, args.output.output, progress).await
 }
 
 /// `meridian cluster replace`
@@ -127,7 +115,11 @@ pub(super) async fn replace(args: ReplaceArgs, hub: &Hub, progress: Progress) ->
     let clusters = hub.all_clusters().await?;
     not_twice(&args.name, &met.uid, &clusters)?;
     let existing = find(&args.name, &clusters).ok_or_else(|| {
-        Failure::NotFound(format!("cluster {}: not found; `meridian cluster join` adds one", args.name))
+        Failure::NotFound(format!(
+            "cluster {}: not found; `meridian cluster join {0} {member} --region REGION --zone ZONE` adds one",
+            args.name,
+            member = args.member
+        ))
     })?;
     if !args.dry_run && existing.spec.uid != met.uid {
         let question = format!(
@@ -143,14 +135,14 @@ pub(super) async fn replace(args: ReplaceArgs, hub: &Hub, progress: Progress) ->
     });
     let annotations = json!({ labels::REPLACE: met.uid });
     let entry = Entry { name: &args.name, met: &met, installation: Installation::new(&profiles), spec, annotations };
-    entry.enter(hub, args.wait, args.dry_run, args.output.output, progress).await
+    entry.enter(hub, args.wait.limit(), args.dry_run, args.output.output, progress).await
 }
 
 /// `meridian cluster update-credential`
 pub(super) async fn update_credential(
     name: &ClusterName,
     member: &MemberFlags,
-    wait: Duration,
+    wait: Option<Duration>,
     format: Format,
     hub: &Hub,
     progress: Progress,
@@ -166,7 +158,7 @@ pub(super) async fn update_credential(
             declared.server, met.access.server
         ));
     }
-    hand_over(name, &met.access, declared, delivers, hub, progress).await?;
+    hand_over(name, &met, declared, delivers, hub, progress).await?;
     let waited = wait_ready(name, hub, wait, cluster.metadata.generation, delivers, progress).await;
     outcome_of(&hub.cluster(name.as_str()).await?, format)?;
     waited
@@ -218,7 +210,7 @@ impl Entry<'_> {
     async fn enter(
         self,
         hub: &Hub,
-        wait: Duration,
+        wait: Option<Duration>,
         dry_run: bool,
         format: Format,
         progress: Progress,
@@ -233,7 +225,7 @@ impl Entry<'_> {
         let params = PatchParams { dry_run, ..PatchParams::apply(MANAGER).force() };
         let params = PatchParams { field_validation: Some(kube::api::ValidationDirective::Strict), ..params };
         let api = hub.clusters();
-        let refused = |error: install::InstallError| Failure::Refused(format!("cluster {name}: {}", chain(&error)));
+        let refused = |error: install::InstallError| Failure::member(&format!("cluster {name}"), &error);
         let owner = hub.owner(name.as_str()).await?;
         install::refuse_other_owner(&met.access.client, &owner).await.map_err(refused)?;
         if dry_run {
@@ -258,7 +250,7 @@ impl Entry<'_> {
             call(&format!("cluster {name}"), api.patch(name.as_str(), &params, &Patch::Apply(&object))).await?;
         progress.done(format!("entered cluster {name} into the fleet"));
         let delivers = self.installation.profiles().contains(&Profile::Deploy);
-        hand_over(name, &met.access, &entered.spec.connection, delivers, hub, progress).await?;
+        hand_over(name, met, &entered.spec.connection, delivers, hub, progress).await?;
         let waited = wait_ready(name, hub, wait, entered.metadata.generation, delivers, progress).await;
         outcome_of(&hub.cluster(name.as_str()).await?, format)?;
         waited
@@ -268,18 +260,19 @@ impl Entry<'_> {
 /// Requests a credential in the member, sees that it works, and hands it to the hub as a Secret.
 async fn hand_over(
     name: &ClusterName,
-    access: &AdminAccess,
+    met: &Met,
     connection: &Connection,
     delivers: bool,
     hub: &Hub,
     progress: Progress,
 ) -> Result<(), Failure> {
+    let access = &met.access;
     let failed = |what: &str, error: &dyn std::error::Error| {
         Failure::Failed(format!("cluster {name}: {what}: {}", chain(error)))
     };
     let issued_at = Timestamp::now();
-    let issued =
-        install::issue_token(&access.client, TOKEN_LIFE).await.map_err(|error| failed("its credential", &error))?;
+    let issued = install::issue_token(&access.client, TOKEN_LIFE).await;
+    let issued = issued.map_err(|error| Failure::member(&format!("cluster {name}: its credential"), &error))?;
     let config = MemberConfig {
         name: name.clone(),
         server: access.server.clone(),
@@ -308,6 +301,8 @@ async fn hand_over(
             "token": issued.token.expose_secret(), "issuedAt": issued_at.to_string(), "expiresAt": issued.expires_at.to_string(),
             // The credential is sealed for this connection and opens for no other.
             "connection": json!(connection).to_string(),
+            // It is kept when the hub has this member under the name, and not the one that had it before.
+            "memberUid": met.uid,
         },
     });
     let secrets: Api<Secret> = Api::namespaced(hub.client(), SYSTEM_NAMESPACE);
@@ -332,17 +327,17 @@ async fn may_deliver(member: &Member) {
 async fn wait_ready(
     name: &ClusterName,
     hub: &Hub,
-    wait: Duration,
+    wait: Option<Duration>,
     generation: Option<i64>,
     delivers: bool,
     progress: Progress,
 ) -> Result<(), Failure> {
-    if wait.is_zero() {
+    let Some(limit) = wait else {
         progress.hint(format!("`meridian cluster describe {name}` shows when it is ready"));
         return Ok(());
-    }
+    };
     let mut told = String::new();
-    let seen = watch_until(hub.clusters(), &format!("cluster {name}"), name.as_str(), wait, |cluster| {
+    let seen = watch_until(hub.clusters(), &format!("cluster {name}"), name.as_str(), limit, |cluster| {
         let Some(cluster) = cluster else { return Ok(None) };
         let Some(status) = cluster.status.filter(|status| status.observed_generation >= generation) else {
             return Ok(None);
@@ -366,7 +361,7 @@ async fn wait_ready(
         }
         None => Err(Failure::TimedOut(format!(
             "cluster {name} is not ready after {} s{}{told}; what was started goes on: `meridian cluster describe {name}`",
-            wait.as_secs(),
+            limit.as_secs(),
             if told.is_empty() { "; does the operator run?" } else { ": " },
         ))),
     }

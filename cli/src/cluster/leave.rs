@@ -24,7 +24,7 @@ pub(super) fn confirm(yes: bool, question: &str, name: &str, progress: Progress)
         return Err(Failure::Usage("this needs a confirmation and nobody can be asked here; add --yes".to_owned()));
     }
     let answer = Progress::ask(question).map_err(|error| Failure::Failed(error.to_string()))?;
-    if answer == name { Ok(()) } else { Err(Failure::Refused("not confirmed; nothing was changed".to_owned())) }
+    if answer == name { Ok(()) } else { Err(Failure::Superseded("not confirmed; nothing was changed".to_owned())) }
 }
 
 /// What becomes of what runs in a cluster that leaves.
@@ -146,16 +146,16 @@ pub(super) async fn remove(args: RemoveArgs, hub: &Hub, progress: Progress) -> R
             progress.hint(if_gone(&args.name));
         }
     };
-    let gone = if args.timeout.is_zero() {
-        follow(&cluster);
-        None
-    } else {
-        watch_until(hub.clusters(), &format!("cluster {name}"), name, args.timeout, |cluster| {
+    let gone = if let Some(limit) = args.wait.limit() {
+        watch_until(hub.clusters(), &format!("cluster {name}"), name, limit, |cluster| {
             let Some(cluster) = cluster else { return Ok(Some(())) };
             follow(&cluster);
             Ok(None)
         })
         .await?
+    } else {
+        follow(&cluster);
+        None
     };
     if gone.is_some() {
         (report.state, report.apps) = ("Gone", 0);
@@ -163,18 +163,18 @@ pub(super) async fn remove(args: RemoveArgs, hub: &Hub, progress: Progress) -> R
     }
     match (&met, gone) {
         (Some(met), Some(())) => uninstall::take_away(&met.access, progress).await?,
-        (_, None) if farewell != Farewell::Forget => progress.hint(format!(
-            "our rights and credential there serve until the cluster is gone from the fleet; `{}` takes them away then",
-            uninstall::COMMAND
-        )),
-        (None, Some(())) if farewell != Farewell::Forget => progress.hint(format!(
-            "our rights and credential are still in the member; `{}` takes them away",
-            uninstall::COMMAND
-        )),
+        (_, None) if farewell != Farewell::Forget => progress.hint(
+            "our rights and credential there serve until the cluster is gone from the fleet; \
+             `meridian cluster uninstall --kubeconfig FILE` takes them away then",
+        ),
+        (None, Some(())) if farewell != Farewell::Forget => progress.hint(
+            "our rights and credential are still in the member; `meridian cluster uninstall --kubeconfig FILE` takes \
+             them away",
+        ),
         _ => {}
     }
     report.show(format)?;
-    if gone.is_some() || args.timeout.is_zero() {
+    if gone.is_some() || args.wait.limit().is_none() {
         return Ok(());
     }
     let why = if silent { format!("; {}", if_gone(&args.name)) } else { String::new() };

@@ -7,26 +7,28 @@ use vocabulary::ClusterName;
 
 use crate::failure::Failure;
 use crate::hub::Hub;
+use crate::messages::{Said, grouped};
 use crate::output::{self, Format, Table, age, or_dash, structured};
+use crate::progress::Progress;
 use crate::shell::{emit, outcome};
 
 /// `meridian cluster list`
-pub(super) async fn list(format: Format, hub: &Hub) -> Result<(), Failure> {
+pub(super) async fn list(format: Format, hub: &Hub, progress: Progress) -> Result<(), Failure> {
     let clusters = hub.all_clusters().await?;
     if let Some(text) = structured(format, &output::list_of(&clusters)?)? {
         return emit(&text);
     }
     if clusters.is_empty() {
-        return emit(
-            "no cluster has joined; `meridian cluster join NAME --kubeconfig FILE --region R --zone Z` adds one\n",
-        );
+        progress
+            .hint("no cluster has joined; `meridian cluster join NAME --kubeconfig FILE --region R --zone Z` adds one");
+        return Ok(());
     }
     emit(&table(&clusters, format, Timestamp::now()))
 }
 
 fn table(clusters: &[Cluster], format: Format, now: Timestamp) -> String {
     if format == Format::Name {
-        return clusters.iter().map(|cluster| format!("cluster/{}\n", name(cluster))).collect();
+        return clusters.iter().map(|cluster| output::title::<Cluster>(name(cluster)) + "\n").collect();
     }
     let wide = format == Format::Wide;
     let mut header = vec!["NAME", "READY", "REGION", "ZONES", "VERSION", "APPS", "STATE", "HEARTBEAT", "AGE"];
@@ -34,7 +36,12 @@ fn table(clusters: &[Cluster], format: Format, now: Timestamp) -> String {
         header.extend(["SERVER", "MESSAGE"]);
     }
     let mut table = Table::new(header);
-    for cluster in clusters {
+    let said: Vec<Said<'_>> = clusters
+        .iter()
+        .map(|cluster| Said { place: name(cluster), cluster: name(cluster), message: readiness(cluster) })
+        .collect();
+    let messages = grouped(&said);
+    for (cluster, message) in clusters.iter().zip(messages.column) {
         let status = cluster.status.clone().unwrap_or_default();
         let ready = output::condition(&status.conditions, condition::READY);
         let mut row = vec![
@@ -50,11 +57,17 @@ fn table(clusters: &[Cluster], format: Format, now: Timestamp) -> String {
         ];
         if wide {
             row.push(cluster.spec.connection.server.clone());
-            row.push(or_dash(ready.map(|ready| ready.message.as_str())));
+            row.push(message);
         }
         table.row(row);
     }
-    table.render()
+    if wide { table.render() + &messages.below } else { table.render() }
+}
+
+/// Why the cluster is or is not ready; nothing where nothing is known.
+fn readiness(cluster: &Cluster) -> &str {
+    let conditions = cluster.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    output::condition(conditions, condition::READY).map_or("", |ready| &ready.message)
 }
 
 fn name(cluster: &Cluster) -> &str {
@@ -83,7 +96,7 @@ pub(super) async fn describe(name: &ClusterName, format: Format, hub: &Hub) -> R
 
 /// What a command leaves of a cluster: for programs the object as it is now.
 pub(super) fn outcome_of(cluster: &Cluster, format: Format) -> Result<(), Failure> {
-    outcome(format, &format!("cluster/{}", name(cluster)), &output::object(cluster)?)
+    outcome(format, &output::title::<Cluster>(name(cluster)), &output::object(cluster)?)
 }
 
 fn description(cluster: &Cluster, now: Timestamp) -> String {

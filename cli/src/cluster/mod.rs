@@ -24,15 +24,15 @@ pub(crate) async fn run(
         ClusterCommand::Join(args) => join::join(args, &hub().await?, progress).await,
         ClusterCommand::Replace(args) => join::replace(args, &hub().await?, progress).await,
         ClusterCommand::UpdateCredential { name, member, wait, output } => {
-            join::update_credential(&name, &member, wait, output.output, &hub().await?, progress).await
+            join::update_credential(&name, &member, wait.limit(), output.output, &hub().await?, progress).await
         }
-        ClusterCommand::List { output } => look::list(output.output, &hub().await?).await,
+        ClusterCommand::List { output } => look::list(output.output, &hub().await?, progress).await,
         ClusterCommand::Describe { name, output } => look::describe(&name, output.output, &hub().await?).await,
-        ClusterCommand::Cordon { name, output } => {
-            standing::cordon(&name, output.output, &hub().await?, progress).await
+        ClusterCommand::Cordon { name, unchanged, output } => {
+            standing::cordon(&name, unchanged, output.output, &hub().await?, progress).await
         }
-        ClusterCommand::Uncordon { name, output } => {
-            standing::uncordon(&name, output.output, &hub().await?, progress).await
+        ClusterCommand::Uncordon { name, unchanged, output } => {
+            standing::uncordon(&name, unchanged, output.output, &hub().await?, progress).await
         }
         ClusterCommand::Drain(args) => standing::drain(&args, &hub().await?, progress).await,
         ClusterCommand::Remove(args) => leave::remove(args, &hub().await?, progress).await,

@@ -8,7 +8,7 @@ use members::ServedKind;
 use members::install::{self, Profile, Right};
 use serde::Serialize;
 use serde_json::Value;
-use vocabulary::{AppKey, chain};
+use vocabulary::AppKey;
 
 use super::join::{self, Met};
 use crate::args::PermissionsArgs;
@@ -31,11 +31,10 @@ pub(super) async fn run(
 }
 
 fn print_profiles(args: &PermissionsArgs) -> Result<(), Failure> {
-    let asked: Vec<Profile> = args.profile.iter().copied().map(join::profile).collect();
-    if asked.is_empty() && args.output.output != Format::Json {
+    if args.profile.is_empty() && args.output.output != Format::Json {
         return emit(&install::manifests_yaml(&Profile::ALL));
     }
-    let profiles = if asked.is_empty() { Profile::ALL.to_vec() } else { asked };
+    let profiles = if args.profile.is_empty() { Profile::ALL.to_vec() } else { args.profile.clone() };
     if args.output.output == Format::Json {
         let rights: Vec<Value> = profiles
             .iter()
@@ -85,7 +84,7 @@ async fn against_member(args: &PermissionsArgs, hub: &Hub, progress: Progress) -
         .collect();
     let missing = install::our_rights(&met.access.client, &asked)
         .await
-        .map_err(|error| Failure::Refused(format!("cluster {name}: {}", chain(&error))))?;
+        .map_err(|error| Failure::member(&format!("cluster {name}"), &error))?;
     for (line, missing) in lines.iter_mut().zip(missing) {
         line.missing = missing.verbs;
     }
@@ -135,9 +134,8 @@ async fn kind_lines(args: &PermissionsArgs, hub: &Hub, met: &Met) -> Result<Vec<
     if kinds.is_empty() {
         return Ok(Vec::new());
     }
-    let served = members::served_kinds(&met.access.client)
-        .await
-        .map_err(|error| Failure::Refused(format!("{}: {}", met.access.server, chain(&error))))?;
+    let served =
+        members::served_kinds(&met.access.client).await.map_err(|error| Failure::member(&met.access.server, &error))?;
     kinds.iter().map(|kind| kind_line(kind, &served)).collect()
 }
 
@@ -163,8 +161,8 @@ fn kind_line(text: &str, served: &[ServedKind]) -> Result<Line, Failure> {
         }
         Some(found) => line(format!("kind {text}"), install::to_deliver(found), true),
         None => {
-            let resource = format!("{}s", kind.to_lowercase());
-            let right = Right { group: group.to_owned(), resource, verbs: Vec::new() };
+            // What the cluster does not serve has no name in paths.
+            let right = Right { group: group.to_owned(), resource: String::new(), verbs: Vec::new() };
             line(format!("kind {text}"), right, false)
         }
     })
@@ -200,7 +198,8 @@ fn show(report: &Report, format: Format, progress: Progress) -> Result<(), Failu
             (true, missing) => missing.join(","),
         };
         let group = output::or_dash(Some(&line.group));
-        table.row([line.needed_by.clone(), group, line.resource.clone(), line.verbs.join(","), missing]);
+        let resource = output::or_dash(Some(&line.resource));
+        table.row([line.needed_by.clone(), group, resource, line.verbs.join(","), missing]);
     }
     let mut text = table.render();
     if let Some(role) = &report.grant {

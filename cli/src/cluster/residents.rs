@@ -6,7 +6,7 @@ use vocabulary::ClusterName;
 
 use crate::failure::Failure;
 use crate::hub::Hub;
-use crate::output::{Format, Table};
+use crate::output::{Format, Table, title};
 use crate::shell::{emit, outcome};
 
 /// An Application that runs in the cluster.
@@ -41,7 +41,7 @@ impl Report<'_> {
         if self.dry_run && matches!(format, Format::Table | Format::Wide) && !self.applications.is_empty() {
             return emit(&self.table());
         }
-        outcome(format, &format!("cluster/{}", self.cluster), self)
+        outcome(format, &title::<Cluster>(self.cluster), self)
     }
 
     fn table(&self) -> String {

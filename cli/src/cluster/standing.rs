@@ -13,7 +13,7 @@ use vocabulary::ClusterName;
 
 use super::look::{outcome_of, state};
 use super::residents::{Report, apps, replicas_in, residents};
-use crate::args::DrainArgs;
+use crate::args::{DrainArgs, UnchangedFlag};
 use crate::failure::Failure;
 use crate::hub::{Hub, refusal, watch_until};
 use crate::output::Format;
@@ -23,20 +23,37 @@ use crate::progress::Progress;
 const AFTERWARDS: Duration = Duration::from_secs(10);
 
 /// `meridian cluster cordon`
-pub(super) async fn cordon(name: &ClusterName, format: Format, hub: &Hub, progress: Progress) -> Result<(), Failure> {
-    hub.cluster(name.as_str()).await?;
+pub(super) async fn cordon(
+    name: &ClusterName,
+    unchanged: UnchangedFlag,
+    format: Format,
+    hub: &Hub,
+    progress: Progress,
+) -> Result<(), Failure> {
+    let before = hub.cluster(name.as_str()).await?;
     let cluster = hub.patch_cluster(name.as_str(), json!({ "spec": { "cordoned": true } })).await?;
     progress.done(format!("cluster {name} takes no new replicas; what runs there stays"));
-    outcome_of(&cluster, format)
+    outcome_of(&cluster, format)?;
+    if before.spec.cordoned { unchanged.end(format!("cluster {name} was cordoned already")) } else { Ok(()) }
 }
 
 /// `meridian cluster uncordon`
-pub(super) async fn uncordon(name: &ClusterName, format: Format, hub: &Hub, progress: Progress) -> Result<(), Failure> {
-    hub.cluster(name.as_str()).await?;
+pub(super) async fn uncordon(
+    name: &ClusterName,
+    unchanged: UnchangedFlag,
+    format: Format,
+    hub: &Hub,
+    progress: Progress,
+) -> Result<(), Failure> {
+    let before = hub.cluster(name.as_str()).await?;
     let cluster = hub.patch_cluster(name.as_str(), json!({ "spec": { "cordoned": false, "drain": false } })).await?;
     progress.done(format!("cluster {name} takes new replicas again; nothing moves back by itself"));
-    progress.hint("`meridian rebalance APP --dry-run` shows what a rebalance would move");
-    outcome_of(&cluster, format)
+    progress.hint("`meridian rebalance APP -n NAMESPACE --dry-run` shows what a rebalance would move");
+    outcome_of(&cluster, format)?;
+    if before.spec.cordoned || before.spec.drain {
+        return Ok(());
+    }
+    unchanged.end(format!("cluster {name} was open already"))
 }
 
 /// `meridian cluster drain`
@@ -69,18 +86,20 @@ pub(super) async fn drain(args: &DrainArgs, hub: &Hub, progress: Progress) -> Re
     hub.patch_cluster(name.as_str(), json!({ "spec": { "drain": true } })).await?;
     progress.done(format!("cluster {name} is draining: {}", report.effect));
     report.state = "Draining";
-    if !args.wait {
-        return report.show(format);
-    }
-    let vacated = vacated(name, args.timeout, hub, progress).await?.is_some();
+    let drained_before = || args.unchanged.end(format!("cluster {name} was draining already"));
+    let Some(limit) = args.wait.limit() else {
+        report.show(format)?;
+        return if cluster.spec.drain { drained_before() } else { Ok(()) };
+    };
+    let vacated = vacated(name, limit, hub, progress).await?.is_some();
     if vacated {
-        report.apps = emptied(name, args.timeout.min(AFTERWARDS), hub, progress).await?;
+        report.apps = emptied(name, limit.min(AFTERWARDS), hub, progress).await?;
         report.state = "Drained";
         progress.done(format!("no replicas are left in {name}"));
     }
     report.show(format)?;
     if vacated {
-        return Ok(());
+        return if cluster.spec.drain { drained_before() } else { Ok(()) };
     }
     Err(Failure::TimedOut(format!(
         "applications still have replicas in {name}; draining goes on. `meridian app list -A` shows which found no place"
@@ -91,7 +110,7 @@ pub(super) async fn drain(args: &DrainArgs, hub: &Hub, progress: Progress) -> Re
 async fn emptied(name: &ClusterName, limit: Duration, hub: &Hub, progress: Progress) -> Result<i64, Failure> {
     let what = format!("cluster {name}");
     let emptied = watch_until(hub.clusters(), &what, name.as_str(), limit, |cluster| {
-        let Some(cluster) = cluster else { return Err(Failure::NotFound(format!("{what} is gone"))) };
+        let Some(cluster) = cluster else { return Err(Failure::Superseded(format!("{what} is gone"))) };
         Ok((apps(&cluster) == 0).then_some(()))
     });
     if emptied.await?.is_some() {
@@ -107,7 +126,7 @@ async fn emptied(name: &ClusterName, limit: Duration, hub: &Hub, progress: Progr
 async fn vacated(name: &ClusterName, limit: Duration, hub: &Hub, progress: Progress) -> Result<Option<()>, Failure> {
     let what = format!("cluster {name}");
     let taken_in = watch_until(hub.clusters(), &what, name.as_str(), limit, |cluster| {
-        let Some(cluster) = cluster else { return Err(Failure::NotFound(format!("{what} is gone"))) };
+        let Some(cluster) = cluster else { return Err(Failure::Superseded(format!("{what} is gone"))) };
         let observed = cluster.status.and_then(|status| status.observed_generation);
         Ok((observed >= cluster.metadata.generation).then_some(()))
     });

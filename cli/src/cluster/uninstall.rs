@@ -2,16 +2,12 @@
 
 use members::admin::AdminAccess;
 use members::install::{self, Change};
-use vocabulary::chain;
 
 use super::join::meet;
 use crate::args::UninstallArgs;
 use crate::failure::Failure;
 use crate::hub::Hub;
 use crate::progress::Progress;
-
-/// What a person runs where it was not taken away with the cluster.
-pub(super) const COMMAND: &str = "meridian cluster uninstall --kubeconfig FILE";
 
 /// `meridian cluster uninstall`
 pub(super) async fn run(
@@ -23,7 +19,8 @@ pub(super) async fn run(
     match joined_as(hub, &met.uid).await {
         Ok(Some(name)) => {
             return Err(Failure::Refused(format!(
-                "this cluster is joined as {name}; run `meridian cluster remove {name} --kubeconfig FILE`, which lets go what runs there first"
+                "this cluster is joined as {name}; run `meridian cluster remove {name} {member}`, which lets go what runs there first",
+                member = args.member
             )));
         }
         Ok(None) => {}
@@ -31,8 +28,8 @@ pub(super) async fn run(
             progress.warn(format!("whether the cluster still belongs to the hub is not known: {failure}"));
         }
     }
-    let failed = |error: install::InstallError| Failure::Refused(format!("{}: {}", met.access.server, chain(&error)));
-    let owner = install::recorded_owner(&met.access.client).await.map_err(failed)?;
+    let owner = install::recorded_owner(&met.access.client).await;
+    let owner = owner.map_err(|error| Failure::member(&met.access.server, &error))?;
     let whose = owner.map_or_else(|| "Meridian".to_owned(), |owner| format!("the Meridian {owner}"));
     let question = format!("Take away what {whose} installed in {}? What it delivered stays.", met.access.server);
     progress.consent(args.yes, &question)?;
@@ -49,7 +46,10 @@ async fn joined_as(hub: impl AsyncFnOnce() -> Result<Hub, Failure>, uid: &str) -
 /// Removes roles, account and policies. Tokens of the account end with it.
 pub(super) async fn take_away(access: &AdminAccess, progress: Progress) -> Result<(), Failure> {
     let report = install::uninstall(&access.client).await.map_err(|error| {
-        Failure::Failed(format!("{}: {}; `{COMMAND}` may be repeated", access.server, chain(&error)))
+        Failure::member(
+            &format!("{} (`meridian cluster uninstall --kubeconfig FILE` may be repeated)", access.server),
+            &error,
+        )
     })?;
     let removed = report.objects.iter().filter(|(_, change)| *change == Change::Removed).count();
     progress.done(format!(

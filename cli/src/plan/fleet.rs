@@ -16,6 +16,7 @@ use vocabulary::{AppKey, CellName, ClusterName};
 use crate::documents::Documents;
 use crate::failure::Failure;
 use crate::hub::Hub;
+use crate::messages::bounded;
 
 /// Offered in each zone of a cluster whose file says nothing of capacity.
 const PLENTY: Amounts = Amounts { cpu_milli: 1_000_000_000, memory_mi: 1_000_000_000, pods: 1_000_000 };
@@ -59,7 +60,7 @@ impl Fleet {
     pub(crate) fn decides_for(&self, app: &Application, cluster: &str) -> Result<(), Failure> {
         let key = key(app);
         let blueprint =
-            render::blueprint(&key, &app.spec).map_err(|_| Failure::Failed(format!("{key} is not valid")))?;
+            render::blueprint(&key, &app.spec).map_err(|_| Failure::Usage(format!("{key} is not valid")))?;
         let spec = self.policy(app)?;
         let replicas = app.spec.replicas.unwrap_or_default();
         let pod = blueprint.divided.map(|index| blueprint.components[index].pod).unwrap_or_default();
@@ -108,6 +109,7 @@ impl Fleet {
     fn of(documents: Documents, from_files: bool) -> Self {
         let mut reserved = BTreeMap::new();
         let mut remarks = Vec::new();
+        let mut without_status = Vec::new();
         let kinds: BTreeSet<String> = documents
             .apps
             .iter()
@@ -121,9 +123,15 @@ impl Fleet {
                 for zone in cluster.status.iter().flat_map(|status| &status.zones) {
                     reserved.insert((name(cluster).to_owned(), zone.name.clone()), zone.reserved);
                 }
-                stored(cluster, from_files, &kinds, &mut remarks)
+                stored(cluster, from_files, &kinds, &mut without_status)
             })
             .collect();
+        if !without_status.is_empty() {
+            remarks.push(format!(
+                "files hold no status of {}; taken as healthy and without limits",
+                bounded(&without_status)
+            ));
+        }
         let display_names = documents
             .cells
             .iter()
@@ -283,7 +291,12 @@ fn name(cluster: &Cluster) -> &str {
     cluster.metadata.name.as_deref().unwrap_or_default()
 }
 
-fn stored(cluster: &Cluster, from_files: bool, kinds: &BTreeSet<String>, remarks: &mut Vec<String>) -> StoredCluster {
+fn stored<'a>(
+    cluster: &'a Cluster,
+    from_files: bool,
+    kinds: &BTreeSet<String>,
+    without_status: &mut Vec<&'a str>,
+) -> StoredCluster {
     let health = |ready: &str| match ready {
         "True" => "Pass",
         "False" => "Fail",
@@ -295,10 +308,7 @@ fn stored(cluster: &Cluster, from_files: bool, kinds: &BTreeSet<String>, remarks
             (health(ready.map_or("Unknown", |ready| &ready.status)), json!(status.kinds), json!(status.zones))
         }
         _ if from_files => {
-            remarks.push(format!(
-                "cluster {}: the file holds no status; taken as healthy and without limits",
-                name(cluster)
-            ));
+            without_status.push(name(cluster));
             let zone = |zone: &String| ZoneCapacity {
                 name: zone.clone(),
                 allocatable: PLENTY,

@@ -33,7 +33,7 @@ pub(crate) async fn run(
     }))?;
     if moves == 0 {
         progress.done("there is nothing a rebalance would gain");
-        return Ok(());
+        return args.unchanged.end("nothing was changed");
     }
     if args.dry_run {
         let plan = plan.map_or("not decided by the operator yet".to_owned(), |plan| format!("plan {plan}"));
@@ -41,7 +41,7 @@ pub(crate) async fn run(
         return Ok(());
     }
     let Some(plan) = plan else {
-        return Err(Failure::Refused(format!(
+        return Err(Failure::Superseded(format!(
             "{moves} replicas would move by what the hub shows, but the operator's last decision offers no such plan: it has not looked since something changed, or knows more; run the command again in a moment"
         )));
     };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::placement::{CellExplanation, Eligibility, Outcome, Spread};
 
+use crate::messages::{Said, grouped};
 use crate::output::{Format, Table, or_dash};
 
 /// How the rules of a decision rank; printed with every explanation.
@@ -20,7 +21,15 @@ pub(super) fn cells(outcome: &Outcome, display_names: &BTreeMap<String, String>,
         header.insert(1, "DISPLAY NAME");
     }
     let mut table = Table::new(header);
-    for cell in &outcome.cells {
+    let reasons: Vec<String> = outcome.cells.iter().map(why).collect();
+    let said: Vec<Said<'_>> = outcome
+        .cells
+        .iter()
+        .zip(&reasons)
+        .map(|(cell, message)| Said { place: cell.cell.as_str(), cluster: cell.cluster.as_str(), message })
+        .collect();
+    let messages = grouped(&said);
+    for (cell, message) in outcome.cells.iter().zip(messages.column) {
         let mut row = vec![
             cell.cell.to_string(),
             cell.cluster.to_string(),
@@ -30,14 +39,14 @@ pub(super) fn cells(outcome: &Outcome, display_names: &BTreeMap<String, String>,
             cell.target.to_string(),
             cell.capacity.to_string(),
             verdict(cell).to_owned(),
-            why(cell),
+            message,
         ];
         if named {
             row.insert(1, or_dash(display_names.get(cell.cell.as_str()).map(String::as_str)));
         }
         table.row(row);
     }
-    table.render()
+    table.render() + &messages.below
 }
 
 pub(super) fn verdict(cell: &CellExplanation) -> &'static str {
@@ -54,7 +63,7 @@ fn why(cell: &CellExplanation) -> String {
     };
     let bound = cell.bound_by.as_ref().map(|limit| format!("bound by {limit}"));
     let all: Vec<String> = rejected.into_iter().chain(bound).chain(cell.notes.iter().cloned()).collect();
-    if all.is_empty() { "-".to_owned() } else { all.join("; ") }
+    all.join("; ")
 }
 
 /// What is to be said besides the table.

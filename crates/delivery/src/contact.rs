@@ -59,7 +59,9 @@ impl Trouble {
             None => (
                 Verdict::Unknown,
                 NO_CREDENTIAL,
-                format!("no credential was handed over yet; run `meridian cluster update-credential {name}`"),
+                format!(
+                    "no credential was handed over yet; run `meridian cluster update-credential {name} --kubeconfig FILE`"
+                ),
             ),
         };
         Self { verdict, reason, message }
@@ -96,7 +98,7 @@ pub(crate) fn is_expected(member: &Member, uid: &str, expected_uid: &str) -> Res
         verdict: Verdict::Fail,
         reason: "AnotherCluster",
         message: format!(
-            "the server answers for the cluster with kube-system UID {uid}, not {expected_uid}; if it takes the other's place, run `meridian cluster replace {name}`"
+            "the server answers for the cluster with kube-system UID {uid}, not {expected_uid}; if it takes the other's place, run `meridian cluster replace {name} --kubeconfig FILE`"
         ),
     })
 }

@@ -197,7 +197,7 @@ impl Session {
     pub(crate) fn kind(&self, object: &ObjectKey) -> Result<ApiKind, ActError> {
         self.0.contact.load().kind(&object.api_version, &object.kind).cloned().ok_or_else(|| {
             ActError::Waits(format!(
-                "cluster {} does not serve {} {} or does not let us write it; see `meridian cluster permissions {0}`",
+                "cluster {} does not serve {} {} or does not let us write it; see `meridian cluster permissions {0} --kubeconfig FILE`",
                 self.name(),
                 object.api_version,
                 object.kind

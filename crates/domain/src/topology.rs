@@ -176,11 +176,6 @@ impl Topology {
         topology.cells.extend(implicit.into_iter().map(|cell| (cell.name.clone(), cell)));
         (topology, problems)
     }
-
-    /// The cluster that hosts a cell.
-    pub fn cluster_of(&self, cell: &CellName) -> Option<&ClusterFacts> {
-        self.clusters.get(&self.cells.get(cell)?.cluster)
-    }
 }
 
 fn cluster_facts(cluster: &ClusterInput<'_>) -> ClusterFacts {
@@ -251,7 +246,10 @@ fn declared_cell(
     let Some(cluster) = clusters.get(cell.spec.cluster.as_str()) else {
         return Err(refuse(
             "ClusterNotFound",
-            format!("spec.cluster {} is not joined; join it with `meridian cluster join {0}`", cell.spec.cluster),
+            format!(
+                "spec.cluster {} is not joined; join it with `meridian cluster join {0} --kubeconfig FILE --region REGION --zone ZONE`",
+                cell.spec.cluster
+            ),
         ));
     };
     let (zones, problem) = match (&cell.spec.zone, cluster.zones.as_slice()) {

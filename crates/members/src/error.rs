@@ -28,7 +28,7 @@ pub enum MemberError {
     },
     /// The token is expired, revoked or foreign.
     #[error(
-        "cluster {cluster} does not accept our credential: {message}; run `meridian cluster update-credential {cluster}`"
+        "cluster {cluster} does not accept our credential: {message}; run `meridian cluster update-credential {cluster} --kubeconfig FILE`"
     )]
     Unauthorized {
         /// The member.
@@ -174,26 +174,6 @@ impl MemberError {
         }
     }
 
-    /// Whether the same call may succeed later with nobody changing anything.
-    pub fn retryable(&self) -> bool {
-        matches!(
-            self,
-            Self::Unreachable { .. }
-                | Self::TimedOut { .. }
-                | Self::NamespaceTerminating { .. }
-                | Self::Throttled { .. }
-                | Self::Unavailable { .. }
-                | Self::Expired { .. }
-                | Self::BreakerOpen { .. }
-                | Self::Protocol { .. }
-        )
-    }
-
-    /// Whether nobody can say if a write took effect.
-    pub fn outcome_unknown(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Unavailable { .. })
-    }
-
     /// Whether the way to the member failed, not the request: what health and the breaker count.
     pub fn is_transport(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. })
@@ -301,21 +281,19 @@ mod tests {
         let fence = format!(
             r#"{{"kind":"Status","message":"deployments.apps \"x\" is forbidden: ValidatingAdmissionPolicy '{POLICY_NAME}' with binding 'b' denied request: stale"}}"#
         );
-        for (code, body, kind, retryable) in [
-            (401, r#"{"kind":"Status","message":"Unauthorized"}"#, "unauthorized", false),
-            (403, r#"{"kind":"Status","message":"no"}"#, "forbidden", false),
-            (422, fence.as_str(), "fence_refused", false),
-            (403, fence.as_str(), "fence_refused", false),
-            (400, r#"{"message":"strict decoding error: unknown field \"spec.x\""}"#, "invalid", false),
-            (410, r#"{"message":"too old"}"#, "expired", true),
-            (429, "", "throttled", true),
-            (500, r#"{"message":"etcdserver: request is too large"}"#, "too_large", false),
-            (502, "<html>bad gateway</html>", "unavailable", true),
-            (302, "", "protocol", true),
+        for (code, body, kind) in [
+            (401, r#"{"kind":"Status","message":"Unauthorized"}"#, "unauthorized"),
+            (403, r#"{"kind":"Status","message":"no"}"#, "forbidden"),
+            (422, fence.as_str(), "fence_refused"),
+            (403, fence.as_str(), "fence_refused"),
+            (400, r#"{"message":"strict decoding error: unknown field \"spec.x\""}"#, "invalid"),
+            (410, r#"{"message":"too old"}"#, "expired"),
+            (429, "", "throttled"),
+            (500, r#"{"message":"etcdserver: request is too large"}"#, "too_large"),
+            (502, "<html>bad gateway</html>", "unavailable"),
+            (302, "", "protocol"),
         ] {
-            let error = of(code, body);
-            assert_eq!(error.kind(), kind, "{code} {body}");
-            assert_eq!(error.retryable(), retryable, "{code} {body}");
+            assert_eq!(of(code, body).kind(), kind, "{code} {body}");
         }
     }
 
@@ -346,7 +324,7 @@ mod tests {
         let body = r#"{"message":"configmaps \"c\" is forbidden: unable to create new content in namespace pay because it is being terminated",
                "reason":"Forbidden","details":{"causes":[{"reason":"NamespaceTerminating","field":"metadata.namespace"}]}}"#;
         let error = of(403, body);
-        assert!(matches!(error, MemberError::NamespaceTerminating { .. }) && error.retryable(), "{error:?}");
+        assert!(matches!(error, MemberError::NamespaceTerminating { .. }), "{error:?}");
         assert!(error.to_string().contains("made again when it is gone"), "{error}");
     }
 

@@ -71,14 +71,9 @@ impl StoreError {
         }
     }
 
-    /// Whether the same call may succeed later: the error is about the database at this moment, not about the call.
-    pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Unknown { .. } | Self::Again(_) | Self::Busy)
-    }
-
     /// Whether the error is about one of the things that were asked for together: without that one the others may succeed.
     ///
-    /// Never true of what is transient. A slow database would get each batch again in ever smaller parts, and be slower yet.
+    /// Never true of an error about the database at this moment. A slow database would get each batch again in ever smaller parts, and be slower yet.
     pub const fn is_of_one(&self) -> bool {
         matches!(self, Self::Corrupt { .. } | Self::Seal(_) | Self::Refused(_))
     }
@@ -166,7 +161,6 @@ mod tests {
             let error = StoreError::from(error);
             assert_eq!(error.kind(), kind, "{case}: {error:?}");
             assert_eq!(error.is_of_one(), kind == "refused", "{case}");
-            assert_eq!(error.is_transient(), kind != "refused", "{case}");
         }
         store.close().await;
     }

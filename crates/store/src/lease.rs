@@ -174,17 +174,3 @@ impl Keeper {
         }
     }
 }
-
-impl Store {
-    /// Whether a claim holds at this moment.
-    pub async fn lease_holds(&self, claim: &Claim) -> Result<bool, StoreError> {
-        let held = sqlx::query_scalar!(
-            "SELECT 1 AS held FROM lease WHERE name = $1 AND epoch = $2 AND expires_at > now()",
-            claim.lease,
-            claim.epoch
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(held.is_some())
-    }
-}

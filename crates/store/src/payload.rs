@@ -13,7 +13,7 @@ const PURPOSE_WITHOUT_ADDRESS: &str = "payload";
 
 /// What a body is sealed for: its own address, so that it opens in no other row.
 fn purpose(address: &[u8]) -> String {
-    address.iter().fold("payload/".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+    format!("payload/{}", hex::encode(address))
 }
 
 /// A body ready to be stored.

@@ -225,11 +225,4 @@ impl Store {
             })
             .collect())
     }
-
-    /// Applications that have an object in a cluster.
-    pub async fn placement_apps_in(&self, cluster: &str) -> Result<Vec<AppId>, StoreError> {
-        Ok(sqlx::query_scalar!("SELECT DISTINCT app FROM placement WHERE cluster = $1 ORDER BY app", cluster)
-            .fetch_all(&self.pool)
-            .await?)
-    }
 }

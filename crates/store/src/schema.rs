@@ -28,7 +28,7 @@ const MIGRATION_LIMITS: [(&str, &str); 3] =
     [("statement_timeout", "0"), ("lock_timeout", "1min"), ("idle_in_transaction_session_timeout", "0")];
 
 /// What to do about a schema that is behind.
-const MIGRATE: &str = "run `meridian-operator migrate`";
+const MIGRATE: &str = "run `meridian-operator migrate --database-url URL`";
 
 /// A migration as it was applied: version and checksum.
 type Applied = (i64, Vec<u8>);
@@ -171,8 +171,8 @@ mod tests {
             ("one that came between", vec![step(1), step(2), step(3)], 1, None),
             ("later, additive", vec![step(1), step(3), step(4)], 3, None),
             ("later, and not for us", vec![step(1), step(3), step(4)], 4, Some("run the program")),
-            ("older", vec![step(1)], 1, Some("run `meridian-operator migrate`")),
-            ("empty", vec![], 0, Some("run `meridian-operator migrate`")),
+            ("older", vec![step(1)], 1, Some("run `meridian-operator migrate --database-url URL`")),
+            ("empty", vec![], 0, Some("run `meridian-operator migrate --database-url URL`")),
             ("edited", vec![(1, vec![9]), step(3)], 1, Some("another build's")),
         ] {
             match (fits(&known, &applied, oldest_program), told) {

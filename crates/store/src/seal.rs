@@ -58,13 +58,8 @@ impl std::fmt::Debug for EnvelopeKey {
 impl EnvelopeKey {
     /// Reads a key from its text form: 64 hexadecimal digits, white space around them ignored.
     pub fn from_hex(text: &str) -> Result<Self, SealError> {
-        let text = text.trim();
-        if text.len() != KEY_LEN * 2 || !text.is_ascii() {
-            return Err(SealError::BadKey);
-        }
-        let bytes: Vec<u8> = (0..KEY_LEN)
-            .map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).map_err(|_| SealError::BadKey))
-            .collect::<Result<_, _>>()?;
+        let mut bytes = [0; KEY_LEN];
+        hex::decode_to_slice(text.trim(), &mut bytes).map_err(|_| SealError::BadKey)?;
         let aead = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| SealError::BadKey)?;
         // A key of its own for addresses, so that an address says nothing about the sealing key.
         let derive = |label: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &bytes), label);
@@ -103,7 +98,7 @@ impl EnvelopeKey {
             Some((&FORMAT, rest)) if rest.len() >= KEY_ID_LEN => {
                 let (id, rest) = rest.split_at(KEY_ID_LEN);
                 if id != self.id {
-                    let (found, own) = (hex(id), hex(&self.id));
+                    let (found, own) = (hex::encode(id), hex::encode(self.id));
                     return Err(SealError::AnotherKey { purpose: purpose.to_owned(), found, own });
                 }
                 self.open_body(purpose, rest)
@@ -139,10 +134,6 @@ impl EnvelopeKey {
         kept.copy_from_slice(&tag.as_ref()[..16]);
         kept
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -181,6 +172,12 @@ mod tests {
             changed[i] ^= 1;
             assert!(key.open("credential/a", &changed).is_err(), "byte {i}");
         }
-        assert!(EnvelopeKey::from_hex("short").is_err());
+        let digits = "0a".repeat(KEY_LEN);
+        assert!(EnvelopeKey::from_hex(&format!(" {}\n", digits.to_uppercase())).is_ok(), "as files hold it");
+        for wrong in
+            ["short", &digits[2..], &format!("{digits}0a"), &format!("+{}", &digits[1..]), &"é".repeat(KEY_LEN)]
+        {
+            assert_eq!(EnvelopeKey::from_hex(wrong).err(), Some(SealError::BadKey), "{wrong}");
+        }
     }
 }

@@ -66,7 +66,5 @@ pub const DELETE_WORKLOADS: &str = "fleet.meridian.io/delete-workloads";
 /// Label on the Secret that hands a member credential over to the hub: the cluster's name.
 pub const CREDENTIAL_FOR: &str = "fleet.meridian.io/credential-for";
 
-/// Kubernetes' own node label for the region.
-pub const NODE_REGION: &str = "topology.kubernetes.io/region";
 /// Kubernetes' own node label for the zone.
 pub const NODE_ZONE: &str = "topology.kubernetes.io/zone";

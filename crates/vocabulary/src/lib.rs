@@ -1,8 +1,7 @@
-//! The words every crate shares: names, labels, epochs, the fence, verdicts, ages, hashes, and errors with their causes.
+//! The words every crate shares: names, labels, epochs, the fence, verdicts, hashes, and errors with their causes.
 //!
 //! Nothing here does I/O and nothing here depends on another crate of ours.
 
-mod age;
 mod causes;
 mod fence;
 mod hash;
@@ -12,7 +11,6 @@ mod namespaces;
 mod replicas;
 mod verdict;
 
-pub use age::{AsOf, Freshness};
 pub use causes::chain;
 pub use fence::{Fence, FenceError};
 pub use hash::{ContentHash, ContentHashError, hash_json};

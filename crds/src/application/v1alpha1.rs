@@ -21,6 +21,7 @@ use crate::selector::CellSelector;
     category = "meridian",
     namespaced,
     status = "ApplicationStatus",
+    scale = r#"{"specReplicasPath":".spec.replicas","statusReplicasPath":".status.ready"}"#,
     derive = "PartialEq",
     crates(kube_core = "::kube_core"),
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,

@@ -150,7 +150,8 @@ pub struct ClusterStatus {
     /// Kubernetes version of the member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Version of what `meridian cluster join` installed in the member.
+    /// Version of what `meridian cluster join` installed in the member. Where it is older than what this Meridian brings,
+    /// `PermissionsSufficient` is False with reason `MemberOutdated`; the cluster goes on taking replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub installation: Option<i32>,
     /// Zones as one word, for the table.

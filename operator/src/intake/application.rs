@@ -77,7 +77,7 @@ pub(super) async fn count_absent(intake: &Intake, known: &mut BTreeSet<AppKey>) 
         tracing::warn!(
             %key,
             "application is absent on the hub and was not deleted; members stay as they are. Apply it again and run \
-             `meridian intake accept`; to remove it, delete it then"
+             `meridian intake accept NAME -n NAMESPACE`; to remove it, delete it then"
         );
     }
     intake.metrics.absent.set(absent.len() as i64);

@@ -147,7 +147,7 @@ fn refuse<'a>(
         Some(before) if before.member_uid != now.member_uid && !replaced => refusal(
             "AnotherCluster",
             format!(
-                "the name belongs to the cluster with kube-system UID {}, this one has {}; if it takes the other's place, run `meridian cluster replace {}`",
+                "the name belongs to the cluster with kube-system UID {}, this one has {}; if it takes the other's place, run `meridian cluster replace {} --kubeconfig FILE`",
                 before.member_uid, now.member_uid, now.name
             ),
         ),

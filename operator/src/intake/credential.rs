@@ -17,8 +17,9 @@ use crate::hub::HubError;
 /// Maximum time that a Secret waits for its Cluster. It holds a token in clear, so it does not wait for ever.
 const WAITS_FOR_CLUSTER_MAX: SignedDuration = SignedDuration::from_mins(10);
 
-/// A credential, and the connection it is for.
+/// A credential, the connection it is for, and the member that issued it, where the Secret names that.
 struct HandOver {
+    member_uid: Option<String>,
     connection: ConnectionText,
     credential: Credential,
 }
@@ -34,12 +35,13 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
             return drop_unused(
                 intake,
                 &secret,
-                &format!("it {why}; run `meridian cluster update-credential {cluster}`"),
+                &format!("it {why}; run `meridian cluster update-credential {cluster} --kubeconfig FILE`"),
             )
             .await;
         }
     };
-    if intake.store.cluster_get(cluster).await?.is_none() {
+    let taken_in = intake.store.cluster_get(cluster).await?;
+    if waits_for_cluster(&handed_over, taken_in.as_ref().map(|row| row.taken.member_uid.as_str())) {
         // The Cluster is taken in first; its intake looks at Secrets again.
         let waited = secret.creation_timestamp().map(|created| now.duration_since(created.0));
         if waited.is_some_and(|waited| waited > WAITS_FOR_CLUSTER_MAX) {
@@ -48,11 +50,22 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
         }
         return Ok(());
     }
-    let HandOver { connection, credential } = handed_over;
+    let HandOver { connection, credential, .. } = handed_over;
     intake.store.credential_set(&intake.claim, cluster, &connection, &credential, &intake.key).await?;
     intake.hints.send(Hint::Connection(cluster.clone()));
     tracing::info!(cluster, expires_at = %credential.expires_at, "credential sealed");
     delete(intake, &secret).await
+}
+
+/// Whether the Cluster that the credential is for is still to be taken in: a new one, or one that takes the place of another.
+///
+/// Taking over a name drops the credential of the member before. One that was kept earlier would go with it, for good.
+fn waits_for_cluster(handed_over: &HandOver, taken_in: Option<&str>) -> bool {
+    match (taken_in, handed_over.member_uid.as_deref()) {
+        (None, _) => true,
+        (Some(taken_in), Some(member_uid)) => taken_in != member_uid,
+        (Some(_), None) => false,
+    }
 }
 
 /// Deletes a Secret that hands nothing over, and says so in an event.
@@ -105,7 +118,8 @@ fn read(secret: &Secret, now: Timestamp) -> Result<HandOver, String> {
         issued_at: time("issuedAt")?.min(now),
         expires_at,
     };
-    Ok(HandOver { connection: connection::text(&connection), credential })
+    let member_uid = text("memberUid").ok();
+    Ok(HandOver { member_uid, connection: connection::text(&connection), credential })
 }
 
 #[cfg(test)]
@@ -144,6 +158,20 @@ mod tests {
             let read = read(&secret(&[("issuedAt", Some(issued))]), now).unwrap();
             assert_eq!(read.credential.issued_at.to_string(), taken, "{case}");
             assert_eq!(read.connection.0, r#"{"server":"https://north:6443"}"#, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_hand_over_waits_for_the_cluster_of_its_member() {
+        let now: Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
+        for (case, named, taken_in, waits) in [
+            ("nothing was taken in yet", Some("new"), None, true),
+            ("the member before still has the name", Some("new"), Some("old"), true),
+            ("its own member has the name", Some("new"), Some("new"), false),
+            ("made by an earlier command line", None, Some("old"), false),
+        ] {
+            let handed_over = read(&secret(&[("memberUid", named)]), now).unwrap();
+            assert_eq!(waits_for_cluster(&handed_over, taken_in), waits, "{case}");
         }
     }
 

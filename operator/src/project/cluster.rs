@@ -91,7 +91,7 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
 /// Whether the member grants what its profiles need, by what was installed there and what we may do.
 fn permissions(name: &str, known: &ClusterStatusRow) -> (bool, &'static str, String) {
     if known.kinds.as_array().is_none_or(Vec::is_empty) {
-        let message = format!("no kind may be delivered; see `meridian cluster permissions {name}`");
+        let message = format!("no kind may be delivered; see `meridian cluster permissions {name} --kubeconfig FILE`");
         return (false, "NothingGranted", message);
     }
     let ours = i32::try_from(INSTALLATION_VERSION).unwrap_or(i32::MAX);
@@ -100,7 +100,7 @@ fn permissions(name: &str, known: &ClusterStatusRow) -> (bool, &'static str, Str
         installed => {
             let found = installed.map_or_else(|| "not known".to_owned(), |version| format!("version {version}"));
             let message = format!(
-                "what is installed there is {found}, this Meridian brings version {ours}; run `meridian cluster join {name}` again"
+                "what is installed there is {found}, this Meridian brings version {ours}; run `meridian cluster join {name} --kubeconfig FILE` again"
             );
             (false, "MemberOutdated", message)
         }

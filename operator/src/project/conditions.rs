@@ -47,8 +47,8 @@ impl Facts<'_> {
         let moves = record.decision.rebalance;
         if moves > 0 {
             let message = format!(
-                "{moves} replicas would have to move; see `meridian rebalance {} --dry-run`",
-                self.row.key.name
+                "{moves} replicas would have to move; see `meridian rebalance {} -n {} --dry-run`",
+                self.row.key.name, self.row.key.namespace
             );
             conditions.push(make(condition::REBALANCE_NEEDED, Status::True, "PlacementUneven", message));
         }

@@ -6,23 +6,38 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use clap::{Args, Parser};
 use testbed::{Bed, MemberSpec};
 use tokio::signal::unix::{SignalKind, signal};
 
-const USAGE: &str = "usage: testbed up|down|hold FOLDER
-  up    start a hub, three members and PostgreSQL, and leave them running
-  down  end them
-  hold  start them and hold them until a signal, in the foreground";
+/// A hub, three members and PostgreSQL, without containers.
+#[derive(Debug, Parser)]
+#[command(name = "testbed", disable_help_subcommand = true)]
+enum Verb {
+    /// Start a hub, three members and PostgreSQL, and leave them running
+    Up(Place),
+    /// End them
+    Down(Place),
+    /// Start them and hold them until a signal, in the foreground
+    Hold(Place),
+}
+
+/// Where the bed is.
+#[derive(Debug, Args)]
+struct Place {
+    /// Folder of data, logs and kubeconfigs; `up` empties it first
+    #[arg(value_name = "FOLDER")]
+    folder: PathBuf,
+}
+
 const LONGEST_START: Duration = Duration::from_mins(4);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["up", folder] => up(Path::new(folder)).await,
-        ["down", folder] => down(Path::new(folder)).await,
-        ["hold", folder] => hold(Path::new(folder)).await,
-        _ => Err(anyhow::anyhow!(USAGE)),
+    let outcome = match Verb::parse() {
+        Verb::Up(place) => up(&place.folder).await,
+        Verb::Down(place) => down(&place.folder).await,
+        Verb::Hold(place) => hold(&place.folder).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -55,7 +70,7 @@ async fn up(folder: &Path) -> anyhow::Result<()> {
     let log = std::fs::File::create(folder.join("testbed.log"))?;
     let mut child = Command::new("setsid")
         .arg(std::env::current_exe()?)
-        .arg("hold")
+        .args(["hold", "--"])
         .arg(folder)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
@@ -120,4 +135,26 @@ async fn hold(folder: &Path) -> anyhow::Result<()> {
     let _ = std::fs::remove_file(folder.join("ready"));
     let _ = std::fs::remove_file(pid_file(folder));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_never_taken_for_folders() {
+        for (line, folder) in [
+            ("testbed up .testbed", Some(".testbed")),
+            ("testbed hold -- --odd", Some("--odd")),
+            ("testbed up --help", None),
+            ("testbed down -x", None),
+            ("testbed up", None),
+            ("testbed up a b", None),
+        ] {
+            let parsed = Verb::try_parse_from(line.split(' ')).ok().map(|verb| match verb {
+                Verb::Up(place) | Verb::Down(place) | Verb::Hold(place) => place.folder,
+            });
+            assert_eq!(parsed.as_deref(), folder.map(Path::new), "{line}");
+        }
+    }
 }

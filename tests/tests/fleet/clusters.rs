@@ -6,11 +6,11 @@ use anyhow::{Context, ensure};
 use serde_json::json;
 use testbed::{AuditEvent, KwokCluster, eventually};
 
-/// What a command that must be refused said.
-fn refused(fleet: &Fleet, arguments: &[&str]) -> anyhow::Result<String> {
+/// What a command said that must end with an exit code.
+fn ends_with(code: i32, fleet: &Fleet, arguments: &[&str]) -> anyhow::Result<String> {
     let output = fleet.try_meridian(arguments)?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.code() == Some(5), "{}: {}: {said}", arguments.join(" "), output.status);
+    ensure!(output.status.code() == Some(code), "{}: {}: {said}", arguments.join(" "), output.status);
     Ok(said)
 }
 
@@ -18,10 +18,10 @@ pub(crate) async fn one_cluster_has_one_name_and_one_name_is_one_cluster(fleet: 
     let kubeconfig =
         |member: &str| Ok::<_, anyhow::Error>(fleet.bed.member(member)?.kubeconfig().display().to_string());
     let (north, south) = (kubeconfig("north-a")?, kubeconfig("south-a")?);
-    let said =
-        refused(fleet, &["cluster", "join", "second", "--kubeconfig", &north, "--region", "north", "--zone", "n1"])?;
+    let twice = ["cluster", "join", "second", "--kubeconfig", &north, "--region", "north", "--zone", "n1"];
+    let said = ends_with(5, fleet, &twice)?;
     ensure!(said.contains("joined as north-a already") && said.contains("cluster remove north-a"), "{said}");
-    let said = refused(fleet, &["cluster", "update-credential", "north-a", "--kubeconfig", &south])?;
+    let said = ends_with(5, fleet, &["cluster", "update-credential", "north-a", "--kubeconfig", &south])?;
     ensure!(said.contains("not the cluster that joined as north-a"), "{said}");
 
     // The hub itself refuses too, whoever writes there.
@@ -58,7 +58,8 @@ pub(crate) async fn joining_again_updates_and_an_unreachable_member_is_refused(
     let file = fleet.bed.folder().join("nobody.kubeconfig");
     std::fs::write(&file, text)?;
     let file = file.display().to_string();
-    let said = refused(fleet, &["cluster", "join", "nobody", "--kubeconfig", &file, "--region", "x", "--zone", "x"])?;
+    let said =
+        ends_with(9, fleet, &["cluster", "join", "nobody", "--kubeconfig", &file, "--region", "x", "--zone", "x"])?;
     ensure!(said.contains(&nobody.to_string()), "{said}");
     ensure!(fleet.try_kubectl("hub", &["get", "mcl", "nobody"])?.status.code() != Some(0), "nothing entered the fleet");
     Ok(())
@@ -172,7 +173,7 @@ pub(crate) async fn a_cluster_made_by_kwokctl_joins_is_replaced_and_leaves(fleet
 
     let second = KwokCluster::start(fleet.bed.folder(), "second").await?;
     let kubeconfig = second.kubeconfig().display().to_string();
-    let said = refused(fleet, &["cluster", "join", "guest", "--kubeconfig", &kubeconfig])?;
+    let said = ends_with(5, fleet, &["cluster", "join", "guest", "--kubeconfig", &kubeconfig])?;
     ensure!(said.contains("kube-system UID") && said.contains("meridian cluster replace guest"), "{said}");
     ensure!(available(&second)?.is_empty(), "a refused cluster is not touched");
     fleet.meridian(&["cluster", "replace", "guest", "--kubeconfig", &kubeconfig, "--yes"])?;
@@ -199,7 +200,7 @@ pub(crate) async fn a_removed_cluster_takes_its_workloads_along_when_asked(fleet
     let history =
         acceptance::History::follow(fleet, &acceptance::manifests::MEMBERS, "apps/v1/Deployment", "leaving").await?;
     fleet.meridian(&["cluster", "remove", "north-b", "--delete-workloads", "--yes", "--timeout", "60s"])?;
-    let after = fleet
+    fleet
         .app_until("leaving", "web", "moved", |app| {
             desired(app) == "north-a=3 south-a=3" && condition(app, "Ready").is_some_and(|(ready, _)| ready == "True")
         })
@@ -209,7 +210,8 @@ pub(crate) async fn a_removed_cluster_takes_its_workloads_along_when_asked(fleet
     // It may come back, as a stranger: nothing moves to it by itself.
     let member = fleet.plan.members[1].clone();
     fleet.join(&member)?;
-    fleet.app_until("leaving", "web", "told of a rebalance", |app| condition(app, "RebalanceNeeded").is_some()).await?;
-    ensure!(desired(&after) == "north-a=3 south-a=3");
+    let told = |app: &crds::Application| condition(app, "RebalanceNeeded").is_some();
+    let after = fleet.app_until("leaving", "web", "told of a rebalance", told).await?;
+    ensure!(desired(&after) == "north-a=3 south-a=3", "{}", desired(&after));
     Ok(())
 }

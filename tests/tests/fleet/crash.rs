@@ -166,7 +166,8 @@ async fn life(victim: &mut Victim<'_>, name: &str) -> anyhow::Result<State> {
         .until(&format!("{name} is gone"), async |fleet| Ok(fleet.get("hub", "mapp", name, "web")?.is_none()))
         .await?;
     let left = state(victim.fleet, name)?;
-    ensure!(left.keys().all(|object| object.contains("PersistentVolumeClaim")), "only claims stay: {left:?}");
+    let claims = left.keys().filter(|object| object.contains("PersistentVolumeClaim")).count();
+    ensure!(claims == MEMBERS.len() && left.len() == claims, "every claim stays, and nothing else: {left:?}");
     let rows = victim.fleet.bed.postgres.query(&format!(
         "select count(*) from application a left join placement p on p.app = a.id where a.namespace = '{name}'"
     ))?;
@@ -256,7 +257,7 @@ async fn cordon(victim: &mut Victim<'_>) -> anyhow::Result<()> {
 
 async fn credential(victim: &mut Victim<'_>, cluster: &str) -> anyhow::Result<()> {
     let kubeconfig = victim.fleet.bed.member(cluster)?.kubeconfig().display().to_string();
-    let update = ["cluster", "update-credential", cluster, "--kubeconfig", &kubeconfig, "--wait", "0s"];
+    let update = ["cluster", "update-credential", cluster, "--kubeconfig", &kubeconfig, "--wait=false"];
     victim.fleet.meridian(&update)?;
     victim
         .until("the Secret is sealed and gone", async |fleet| {
@@ -267,7 +268,7 @@ async fn credential(victim: &mut Victim<'_>, cluster: &str) -> anyhow::Result<()
 }
 
 async fn rejoin(victim: &mut Victim<'_>) -> anyhow::Result<()> {
-    victim.fleet.meridian(&["cluster", "remove", "south-a", "--yes", "--timeout", "0s"])?;
+    victim.fleet.meridian(&["cluster", "remove", "south-a", "--yes", "--wait=false"])?;
     victim.until("the cluster is gone", async |fleet| Ok(fleet.get("hub", "mcl", "", "south-a")?.is_none())).await?;
     let south = victim.fleet.plan.members.iter().find(|member| member.name == "south-a").cloned();
     victim.fleet.join(&south.context("the usual member")?)

@@ -85,19 +85,25 @@ pub(crate) async fn an_edit_that_prunes_much_waits_for_a_person(fleet: &mut Flee
 
     // Another plan's hash confirms nothing.
     let confirm = |plan: &str| json!({"metadata": {"annotations": {"fleet.meridian.io/confirm-delete": plan}}});
-    patch(fleet, "prune", "web", &confirm(&"0".repeat(pending.plan.len())))?;
+    let mut wrong = confirm(&"0".repeat(pending.plan.len()));
+    patch(fleet, "prune", "web", &wrong)?;
     fleet.operator()?.process.end()?;
     fleet.operator()?.process.start()?;
     eventually("a restarted operator is ready", SOON, async || {
         Ok(fleet.probe("/readyz")?.contains("200").then_some(()))
     })
     .await?;
-    fleet
+    // An edit beside it shows that the operator has seen the hash: what is shown before may be of the time before.
+    wrong["spec"] = json!({"replicas": 3});
+    patch(fleet, "prune", "web", &wrong)?;
+    let blocked = fleet
         .app_until("prune", "web", "deletes still wait after a restart", |app| {
-            condition(app, "DeletionBlocked").is_some_and(|(status, _)| status == "True")
+            let grown = app.status.as_ref().is_some_and(|status| status.available == 3);
+            grown && condition(app, "DeletionBlocked").is_some_and(|(status, _)| status == "True")
         })
         .await?;
     ensure!(deletes(fleet, "prune") == 0, "a restart or a wrong hash confirms nothing");
+    let pending = blocked.status.and_then(|status| status.pending_deletes).context("what waits")?;
     patch(fleet, "prune", "web", &confirm(&pending.plan))?;
     fleet.ready("prune", "web").await?;
     for number in 0..9 {

@@ -17,8 +17,11 @@ pub(crate) async fn scaling_never_moves_a_cell_the_wrong_way(fleet: &mut Fleet) 
     fleet.ready("scale", "web").await?;
 
     let growing = History::follow(fleet, &MEMBERS, DEPLOYMENTS, "scale").await?;
-    patch(fleet, "scale", "web", &json!({"spec": {"replicas": 20}}))?;
+    fleet.kubectl("hub", &["scale", "mapp", "web", "-n", "scale", "--replicas=20"])?;
     let grown = fleet.ready("scale", "web").await?;
+    let scale = fleet.kubectl("hub", &["get", "mapp", "web", "-n", "scale", "--subresource=scale", "-o", "json"])?;
+    let scale: serde_json::Value = serde_json::from_str(&scale)?;
+    ensure!(scale["spec"]["replicas"] == 20 && scale["status"]["replicas"] == 20, "{scale}");
     ensure!(numbers(&grown).iter().sum::<i32>() == 20, "{}", desired(&grown));
     growing.replicas_never_fall()?;
     growing.available_at_least(12)?;

@@ -6,7 +6,7 @@ use members::admin::{self, AdminAccess};
 use members::install::InstallError;
 use members::{ApiKind, ServedKind};
 use serde_json::Value;
-use vocabulary::{chain, labels};
+use vocabulary::labels;
 
 use super::compose::text;
 use crate::failure::Failure;
@@ -30,7 +30,7 @@ pub(super) struct Found {
 }
 
 fn refused(access: &AdminAccess) -> impl Fn(InstallError) -> Failure + '_ {
-    move |error| Failure::Refused(format!("{}: {}", access.server, chain(&error)))
+    move |error| Failure::member(&access.server, &error)
 }
 
 /// Reads everything that was asked for.

@@ -114,9 +114,9 @@ fn deliverable(app: &Application, cluster: &Cluster, args: &ImportArgs) -> Resul
         let kind = format!("{}/{}", text("apiVersion"), text("kind"));
         if !permitted.contains(&kind) {
             return Err(Failure::Refused(format!(
-                "{kind} may not be delivered to {0}; `meridian cluster permissions {0} --kubeconfig {1} --kind {kind}` shows what would grant it",
+                "{kind} may not be delivered to {0}; `meridian cluster permissions {0} {member} --kind {kind}` shows what would grant it",
                 args.cluster,
-                args.member.kubeconfig.display()
+                member = args.member
             )));
         }
     }

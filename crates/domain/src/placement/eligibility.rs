@@ -225,7 +225,7 @@ fn verdict(request: &Request<'_>, cell: &CellFacts, cluster: &ClusterFacts, dire
         return reject(
             Rule::KindNotPermitted,
             format!(
-                "cluster {name} does not serve {kind} or does not let us deliver it; see `meridian cluster permissions {name}`"
+                "cluster {name} does not serve {kind} or does not let us deliver it; see `meridian cluster permissions {name} --kubeconfig FILE`"
             ),
         );
     }

@@ -37,9 +37,6 @@ pub use pod::pod_amounts;
 pub use rendered::render;
 pub use substance::substance;
 
-/// Version of the rules in this module. It rises when the same revision would render differently.
-pub const RENDERER_VERSION: u32 = 1;
-
 /// Something that must be changed before an Application can be taken in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {

@@ -14,10 +14,12 @@ use hyper_rustls::{
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::rt::TokioIo;
+use percent_encoding::percent_decode_str;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tower::{Service, ServiceExt};
+use url::Url;
 
 use crate::config::MemberConfig;
 use crate::error::ConfigPart;
@@ -180,37 +182,14 @@ type User = (String, String);
 /// Takes `user:password@` out of a proxy URL and undoes its percent-encoding.
 fn split_user(text: &str) -> Result<(Uri, Option<User>), String> {
     let refuse = || "proxy-url is not a URL".to_owned();
-    let (scheme, rest) = text.split_once("://").ok_or_else(refuse)?;
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (user, host) = match rest[..end].rsplit_once('@') {
-        None => (None, &rest[..end]),
-        Some((user, host)) => {
-            let (name, password) = user.split_once(':').unwrap_or((user, ""));
-            (Some((decode(name), decode(password))), host)
-        }
-    };
-    let uri = format!("{scheme}://{host}").parse().map_err(|_| refuse())?;
+    let url = Url::parse(text).map_err(|_| refuse())?;
+    let host = url.host_str().ok_or_else(refuse)?;
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let uri = format!("{}://{host}{port}", url.scheme()).parse().map_err(|_| refuse())?;
+    let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let has_user = !url.username().is_empty() || url.password().is_some();
+    let user = has_user.then(|| (decode(url.username()), decode(url.password().unwrap_or_default())));
     Ok((uri, user))
-}
-
-fn decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let hex = |i: usize| bytes.get(i).and_then(|b| char::from(*b).to_digit(16));
-        match (bytes[at], hex(at + 1), hex(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push((high * 16 + low) as u8);
-                at += 3;
-            }
-            (byte, ..) => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 #[cfg(test)]
@@ -222,8 +201,16 @@ mod tests {
         let (uri, user) = split_user("http://joe:p%40ss%3Aword@proxy:3128/").unwrap();
         assert_eq!(uri, "http://proxy:3128/");
         assert_eq!(user, Some(("joe".into(), "p@ss:word".into())));
-        let (uri, user) = split_user("socks5://[::1]:1080").unwrap();
-        assert_eq!((uri.port_u16(), user), (Some(1080), None));
+        for (case, text, uri, user) in [
+            ("an address", "socks5://[::1]:1080", "socks5://[::1]:1080", None),
+            ("a user alone", "http://joe@proxy:3128", "http://proxy:3128", Some(("joe", ""))),
+            ("a percent sign that encodes nothing", "http://a:50%@proxy:1", "http://proxy:1", Some(("a", "50%"))),
+            ("the usual port", "http://proxy:80", "http://proxy", None),
+        ] {
+            let (found, who) = split_user(text).unwrap();
+            assert_eq!(found, uri.parse::<Uri>().unwrap(), "{case}");
+            assert_eq!(who, user.map(|(name, password)| (name.to_owned(), password.to_owned())), "{case}");
+        }
     }
 
     #[test]

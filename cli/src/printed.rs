@@ -1,0 +1,136 @@
+//! Commands that messages of Meridian print run as they are printed.
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+
+use crate::args::{AppCommand, Cli, Command, ExplainCommand, IntakeCommand};
+
+/// Folders with sources whose messages people read, from this crate's folder.
+const FOLDERS: [&str; 4] = ["../cli/src", "../operator/src", "../crates", "../crds/src"];
+
+/// Rust sources under a folder, those of tests left out.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("tests") {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("printed.rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Commands between backticks in the strings of a source.
+fn printed(source: &str) -> Vec<String> {
+    let program = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let code = program.lines().filter(|line| !line.trim_start().starts_with("//")).map(str::trim);
+    // A string goes on in the next line after a backslash.
+    let text = code.fold(String::new(), |text, line| match line.strip_suffix('\\') {
+        Some(begun) => text + begun,
+        None => text + line + "\n",
+    });
+    let mut commands = Vec::new();
+    let mut rest = text.as_str();
+    while let Some((_, after)) = rest.split_once("`meridian ") {
+        let (command, after) = after.split_once('`').expect("a backtick that closes");
+        commands.push(format!("meridian {command}"));
+        rest = after;
+    }
+    commands
+}
+
+/// The command with something in the place of what is filled in by the program, or by the person.
+fn filled_in(command: &str) -> String {
+    let command = command.replace("{member}", "--kubeconfig FILE");
+    let mut text = String::new();
+    let mut parts = command.split('{');
+    text.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        text.push('x');
+        text.push_str(part.split_once('}').expect("a brace that closes").1);
+    }
+    let is_for_people = |word: &&str| word.bytes().all(|byte| byte.is_ascii_uppercase());
+    text.split(' ').map(|word| if is_for_people(&word) { "x" } else { word }).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether a command is about one Application and leaves its namespace to the context of the reader.
+fn lacks_namespace(command: Command) -> bool {
+    let namespace = match command {
+        Command::App(
+            AppCommand::Describe { app, .. } | AppCommand::Status { app, .. } | AppCommand::History { app, .. },
+        )
+        | Command::Explain(ExplainCommand::Placement { app, .. }) => app.namespace,
+        Command::App(AppCommand::Delete(args)) => args.app.namespace,
+        Command::App(AppCommand::ConfirmDelete(args)) => args.app.namespace,
+        Command::App(AppCommand::Import(args)) => args.namespace,
+        Command::Rebalance(args) => args.app.namespace,
+        Command::Intake(IntakeCommand::Accept(args)) if args.app.is_some() => args.namespace,
+        Command::WhatIf(args) if args.app.is_some() => args.namespace,
+        Command::App(AppCommand::List { .. })
+        | Command::Intake(_)
+        | Command::WhatIf(_)
+        | Command::Cluster(_)
+        | Command::Completion { .. }
+        | Command::Version { .. } => return false,
+    };
+    namespace.is_none()
+}
+
+/// Why a command does not run as it is printed.
+fn fault(command: &str) -> Option<String> {
+    match Cli::try_parse_from(filled_in(command).split(' ')) {
+        Err(error) => Some(error.to_string()),
+        Ok(cli) => lacks_namespace(cli.command).then(|| "the namespace is missing".to_owned()),
+    }
+}
+
+#[test]
+fn every_printed_command_runs_as_it_is_printed() {
+    let mut faults = Vec::new();
+    for folder in FOLDERS {
+        let mut files = Vec::new();
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut files);
+        let mut seen = 0;
+        for file in files {
+            for command in printed(&std::fs::read_to_string(&file).unwrap()) {
+                seen += 1;
+                faults.extend(fault(&command).map(|why| format!("{}: {command}: {why}", file.display())));
+            }
+        }
+        // The schemas of the kinds print none today.
+        assert!(
+            seen > 0 || folder.ends_with("crds/src"),
+            "{folder}: no command was found; does the search still work?"
+        );
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn documented_commands_run_as_they_are_printed() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let text = std::fs::read_to_string(readme).unwrap();
+    let commands: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
+    let ours: Vec<&str> = commands.into_iter().filter(|command| command.starts_with("meridian ")).collect();
+    assert!(!ours.is_empty(), "the README shows no command of ours");
+    let faults: Vec<String> =
+        ours.iter().filter_map(|command| fault(command).map(|why| format!("{command}: {why}"))).collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn a_command_that_lacks_something_is_found() {
+    let source = "//! Comments may say `meridian rebalance`.\nlet text = format!(\"see \\\n    `meridian rebalance {} \\\n  --dry-run`\");\n";
+    assert_eq!(printed(source), ["meridian rebalance {} --dry-run"]);
+    for (command, runs) in [
+        ("meridian rebalance {} --dry-run", false),
+        ("meridian rebalance {} -n {} --dry-run", true),
+        ("meridian cluster permissions {name}", false),
+        ("meridian cluster permissions {name} --kubeconfig FILE", true),
+        ("meridian cluster replace {name} {member}", true),
+        ("meridian app list -A", true),
+    ] {
+        assert_eq!(fault(command).is_none(), runs, "{command}");
+    }
+}
