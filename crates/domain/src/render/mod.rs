@@ -8,6 +8,7 @@ mod bounds;
 mod checks;
 mod differs;
 mod fields;
+mod intake_checks;
 mod kinds;
 mod name;
 mod observed;
@@ -16,6 +17,7 @@ mod pod;
 pub mod quantity;
 mod references;
 mod rendered;
+mod spelling;
 mod substance;
 
 use std::collections::{BTreeMap, BTreeSet};
