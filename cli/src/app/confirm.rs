@@ -89,7 +89,7 @@ pub(super) fn table(pending: &PendingDeletes) -> String {
 /// How a command ends while deletes wait.
 pub(super) fn waits(namespace: &str, name: &str, pending: &PendingDeletes) -> Failure {
     Failure::Waits(format!(
-        "application {namespace}/{name}: {} wait for a confirmation; `meridian app confirm-delete {name} -n {namespace} --plan {}` deletes them",
+        "application {namespace}/{name}: {} wait for a confirmation; `meridian app confirm-delete {name} -n {namespace} --plan {} --yes` deletes them",
         counted(pending),
         pending.plan
     ))
