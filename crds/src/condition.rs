@@ -71,15 +71,7 @@ pub fn condition(
     generation: Option<i64>,
     now: Time,
 ) -> Condition {
-    let mut message = message.into();
-    if message.len() > MESSAGE_MAX {
-        let mut cut = MESSAGE_MAX - "…".len();
-        while !message.is_char_boundary(cut) {
-            cut -= 1;
-        }
-        message.truncate(cut);
-        message.push('…');
-    }
+    let message = vocabulary::shorten(&message.into(), MESSAGE_MAX);
     Condition {
         type_: type_.to_owned(),
         status: status.as_str().to_owned(),

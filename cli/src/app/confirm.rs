@@ -87,7 +87,7 @@ pub(super) fn table(pending: &PendingDeletes) -> String {
 /// That deletes wait, and the command that lets them go on.
 pub(super) fn waits(namespace: &str, name: &str, pending: &PendingDeletes) -> String {
     format!(
-        "application {namespace}/{name}: {} wait for a confirmation; `meridian app confirm-delete {name} -n {namespace} --plan {}` deletes them",
+        "application {namespace}/{name}: {} wait for a confirmation; `meridian app confirm-delete {name} -n {namespace} --plan {} --yes` deletes them",
         counted(pending),
         pending.plan
     )

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use crds::Application;
 use crds::application::v1alpha1::{DeletionPolicy, PendingDeletes};
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, Preconditions};
 use serde::Serialize;
+use vocabulary::labels;
 
 use super::{confirm, look};
 use crate::args::DeleteArgs;
@@ -77,7 +78,9 @@ pub(super) async fn run(args: &DeleteArgs, hub: &Hub, progress: Progress) -> Res
     let namespace = hub.namespace(args.app.namespace.as_deref());
     let (name, format) = (args.app.name.as_str(), args.output.output);
     let what = format!("application {namespace}/{name}");
-    let mut report = Report::of(&hub.app(&namespace, name).await?, args.consent.dry_run);
+    let app = hub.app(&namespace, name).await?;
+    let uid = app.metadata.uid.clone().unwrap_or_default();
+    let mut report = Report::of(&app, args.consent.dry_run);
     let effect = report.effect();
     let placed: i32 = report.replicas.values().sum();
     if args.consent.dry_run {
@@ -96,8 +99,14 @@ pub(super) async fn run(args: &DeleteArgs, hub: &Hub, progress: Progress) -> Res
             return Err(Failure::Superseded("not confirmed; nothing was changed".to_owned()));
         }
     }
-    let api = hub.apps(&namespace);
-    call(&what, api.delete(name, &DeleteParams::default())).await?;
+    // Whoever names an Application confirms that it goes: the mass-delete guard asks nothing more. Only this very object
+    // is deleted, not one that took its name meanwhile.
+    hub.annotate_app(&namespace, name, labels::CONFIRM_DELETE, &uid).await?;
+    let only_this = DeleteParams {
+        preconditions: Some(Preconditions { uid: Some(uid), resource_version: None }),
+        ..DeleteParams::default()
+    };
+    call(&what, hub.apps(&namespace).delete(name, &only_this)).await?;
     progress.done(format!("{what} is being removed; {effect}"));
     report.state = "Deleting";
     let Some(limit) = args.wait.limit() else { return report.show(format) };

@@ -1,6 +1,6 @@
 //! Shows clusters.
 
-use crds::cluster::v1alpha1::Amounts;
+use crds::cluster::v1alpha1::{Amounts, Taint};
 use crds::{Cluster, condition};
 use jiff::Timestamp;
 use vocabulary::ClusterName;
@@ -33,7 +33,7 @@ fn table(clusters: &[Cluster], format: Format, now: Timestamp) -> String {
     let wide = format == Format::Wide;
     let mut header = vec!["NAME", "READY", "REGION", "ZONES", "VERSION", "APPS", "STATE", "HEARTBEAT", "AGE"];
     if wide {
-        header.extend(["SERVER", "MESSAGE"]);
+        header.extend(["TAINTS", "SERVER", "MESSAGE"]);
     }
     let mut table = Table::new(header);
     let said: Vec<Said<'_>> = clusters
@@ -56,6 +56,7 @@ fn table(clusters: &[Cluster], format: Format, now: Timestamp) -> String {
             age(cluster.metadata.creation_timestamp.as_ref(), now),
         ];
         if wide {
+            row.push(taints(cluster));
             row.push(cluster.spec.connection.server.clone());
             row.push(message);
         }
@@ -72,6 +73,16 @@ fn readiness(cluster: &Cluster) -> &str {
 
 fn name(cluster: &Cluster) -> &str {
     cluster.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// Its taints as `key=value`, or `-`.
+fn taints(cluster: &Cluster) -> String {
+    let text = |taint: &Taint| match &taint.value {
+        Some(value) => format!("{}={value}", taint.key),
+        None => taint.key.clone(),
+    };
+    let all: Vec<String> = cluster.spec.taints.iter().map(text).collect();
+    if all.is_empty() { "-".to_owned() } else { all.join(",") }
 }
 
 /// What is wanted of the cluster, in one word.
@@ -107,6 +118,7 @@ fn description(cluster: &Cluster, now: Timestamp) -> String {
         ("State", state(cluster).to_owned()),
         ("Region", spec.region.clone()),
         ("Zones", spec.zones.join(", ")),
+        ("Taints", taints(cluster)),
         ("Kubernetes", or_dash(status.version.as_deref())),
         ("Server", spec.connection.server.clone()),
         ("UID", spec.uid.clone()),
@@ -145,4 +157,24 @@ fn description(cluster: &Cluster, now: Timestamp) -> String {
         text.push_str(&output::indent(&zones.render()));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn taints_of_a_cluster_are_shown() {
+        let cluster: Cluster = serde_json::from_value(serde_json::json!({
+            "apiVersion": "fleet.meridian.io/v1alpha1", "kind": "Cluster", "metadata": { "name": "north" },
+            "spec": { "uid": "u", "region": "n", "zones": ["n1"], "connection": { "server": "https://north" },
+                "taints": [{ "key": "gpu", "value": "a100" }, { "key": "batch" }] },
+        }))
+        .unwrap();
+        let now = Timestamp::UNIX_EPOCH;
+        for shown in [table(std::slice::from_ref(&cluster), Format::Wide, now), description(&cluster, now)] {
+            assert!(shown.contains("gpu=a100,batch"), "{shown}");
+        }
+        assert!(!table(&[cluster], Format::Table, now).contains("gpu"));
+    }
 }

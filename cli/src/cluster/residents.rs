@@ -91,8 +91,25 @@ fn of(apps: &[Application], name: &ClusterName) -> Vec<Resident> {
         .collect()
 }
 
+/// Replicas of an Application that leave a cluster which is drained: those of its Divided component.
+pub(super) fn movable_in(app: &Application, cluster: &ClusterName) -> i32 {
+    let cells = app.status.iter().flat_map(|status| &status.cells);
+    let here = cells.filter(|cell| cell.cluster == cluster.as_str());
+    here.filter_map(|cell| cell.divided).map(|divided| divided.placed).sum()
+}
+
+/// Applications that keep replicas in a drained cluster, for people; `None` where none does.
+pub(super) fn stay_in(apps: &[Application], name: &ClusterName) -> Option<String> {
+    let staying = of(apps, name);
+    let all: Vec<String> = staying
+        .iter()
+        .map(|resident| format!("{}/{} ({})", resident.namespace, resident.name, resident.replicas))
+        .collect();
+    (!all.is_empty()).then(|| all.join(", "))
+}
+
 /// Replicas the cluster is told to run of an Application.
-pub(super) fn replicas_in(app: &Application, cluster: &ClusterName) -> i32 {
+fn replicas_in(app: &Application, cluster: &ClusterName) -> i32 {
     let cells = app.status.iter().flat_map(|status| &status.cells);
     cells.filter(|cell| cell.cluster == cluster.as_str()).map(|cell| cell.placed).sum()
 }
@@ -117,6 +134,19 @@ mod tests {
             "metadata": { "name": name, "namespace": "shop" }, "spec": { "components": [] }, "status": { "cells": cells },
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn what_a_drain_leaves_behind_is_named() {
+        let north: ClusterName = "north".parse().unwrap();
+        let mut mixed = app("mixed", &[("north", 3)]);
+        mixed.status.as_mut().unwrap().cells[0].divided =
+            Some(crds::application::v1alpha1::DividedReplicas { desired: 2, placed: 2 });
+        assert_eq!(movable_in(&mixed, &north), 2, "the third is of a component that stays");
+        let once = app("once", &[("north", 1), ("south", 4)]);
+        assert_eq!(movable_in(&once, &north), 0, "a drain does not wait for what never moves");
+        assert_eq!(stay_in(&[once, app("left", &[("north", 0)])], &north).as_deref(), Some("shop/once (1)"));
+        assert_eq!(stay_in(&[app("left", &[("north", 0)])], &north), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde_json::json;
 use vocabulary::ClusterName;
 
 use super::look::{outcome_of, state};
-use super::residents::{Report, apps, replicas_in, residents};
+use super::residents::{Report, apps, movable_in, residents, stay_in};
 use crate::args::{DrainArgs, UnchangedFlag};
 use crate::failure::Failure;
 use crate::hub::{Hub, refusal, watch_until};
@@ -95,7 +95,12 @@ pub(super) async fn drain(args: &DrainArgs, hub: &Hub, progress: Progress) -> Re
     if vacated {
         report.apps = emptied(name, limit.min(AFTERWARDS), hub, progress).await?;
         report.state = "Drained";
-        progress.done(format!("no replicas are left in {name}"));
+        match stay_in(&hub.all_apps(None, None).await?, name) {
+            None => progress.done(format!("no replicas are left in {name}")),
+            Some(staying) => progress.done(format!(
+                "everything that can move has left {name}; what stays, because it is never moved: {staying}"
+            )),
+        }
     }
     report.show(format)?;
     if vacated {
@@ -142,7 +147,7 @@ async fn vacated(name: &ClusterName, limit: Duration, hub: &Hub, progress: Progr
             match event {
                 Ok(Event::Init) => there.clear(),
                 Ok(Event::Apply(app) | Event::InitApply(app)) => {
-                    there.insert(title(&app), replicas_in(&app, name));
+                    there.insert(title(&app), movable_in(&app, name));
                 }
                 Ok(Event::Delete(app)) => {
                     there.remove(&title(&app));

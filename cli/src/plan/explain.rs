@@ -30,12 +30,16 @@ pub(crate) async fn run(
         progress.warn(remark);
     }
     let pod = question.pod;
+    let others = question.others.total();
+    let asked = if question.is_divided {
+        let beside = if others > 0 { format!(", and {others} of other components") } else { String::new() };
+        format!("{} replicas of {}m CPU and {} MiB each{beside}", question.replicas, pod.cpu_milli, pod.memory_mi)
+    } else {
+        format!("{others} replicas, as the template of each component says for a cell")
+    };
     let mut text = format!(
-        "Application {}: {} replicas of {}m CPU and {} MiB each\n{}\n{}\n{}",
+        "Application {}: {asked}\n{}\n{}\n{}",
         key(object),
-        question.replicas,
-        pod.cpu_milli,
-        pod.memory_mi,
         tables::PRECEDENCE,
         tables::cells(&outcome, &fleet.display_names, output.output),
         tables::remarks(&outcome),

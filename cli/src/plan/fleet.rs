@@ -13,6 +13,7 @@ use domain::topology::{CellState, Topology};
 use serde_json::{Value, json};
 use vocabulary::{AppKey, CellName, ClusterName};
 
+use super::others::Others;
 use crate::documents::Documents;
 use crate::failure::Failure;
 use crate::hub::Hub;
@@ -201,21 +202,19 @@ impl Fleet {
         if let Some(problem) = problems.first() {
             return Err(Failure::Usage(format!("application {key}: {}: {}", problem.field, problem.message)));
         }
-        let Some(divided) = blueprint.divided.map(|index| &blueprint.components[index]) else {
-            return Err(Failure::Usage(format!(
-                "application {key} divides no replicas: its components go to every matching place, and there is nothing to decide"
-            )));
-        };
+        let divided = blueprint.divided.map(|index| &blueprint.components[index]);
+        let pod = divided.map(|component| component.pod).unwrap_or_default();
         let cells = app.status.as_ref().map(|status| status.cells.as_slice()).unwrap_or_default();
         let previous: BTreeMap<CellName, Held> = cells
             .iter()
-            .filter_map(|cell| Some((cell.cell.parse().ok()?, Held { target: cell.desired, bound: cell.placed })))
+            .filter_map(|cell| Some((cell, cell.divided?)))
+            .filter_map(|(cell, held)| {
+                Some((cell.cell.parse().ok()?, Held { target: held.desired, bound: held.placed }))
+            })
             .collect();
         let mut own = BTreeMap::new();
-        for cell in cells {
-            if let Ok(name) = cell.cell.parse() {
-                placement::book(&mut own, &self.topology, &name, divided.pod, cell.placed.max(cell.desired));
-            }
+        for (cell, held) in &previous {
+            placement::book(&mut own, &self.topology, cell, pod, held.bound.max(held.target));
         }
         let mut ledger = Ledger::default();
         for ((cluster, zone), held) in &self.reserved {
@@ -229,13 +228,16 @@ impl Fleet {
                 ledger.hold(cluster, zone.clone(), others);
             }
         }
-        let decided = app.status.as_ref().filter(|status| status.decision.is_some()).map(|status| status.desired);
+        let status = app.status.as_ref().filter(|status| status.decision.is_some());
+        let decided = status.and_then(|status| status.divided).map(|divided| divided.desired);
         Ok(Question {
             key,
             replicas,
             decided,
             spec,
-            pod: divided.pod,
+            pod,
+            is_divided: divided.is_some(),
+            others: Others::of(&blueprint, cells, app.spec.suspended),
             kinds: blueprint.kinds.clone(),
             accounts: blueprint.accounts.clone(),
             previous,
@@ -251,6 +253,10 @@ pub(super) struct Question {
     decided: Option<i32>,
     pub(super) spec: PlacementSpec,
     pub(super) pod: Amounts,
+    /// Whether a component takes `spec.replicas`.
+    pub(super) is_divided: bool,
+    /// Components with replicas of their own.
+    pub(super) others: Others,
     kinds: BTreeSet<String>,
     accounts: BTreeSet<String>,
     pub(super) previous: BTreeMap<CellName, Held>,
@@ -271,7 +277,11 @@ impl Question {
     }
 
     pub(super) fn decide(&self, topology: &Topology, directives: &[Directive]) -> Outcome {
-        placement::decide(&self.request(), topology, directives, &self.previous, &self.ledger)
+        if self.is_divided {
+            placement::decide(&self.request(), topology, directives, &self.previous, &self.ledger)
+        } else {
+            self.others.decide(&self.request(), topology, directives)
+        }
     }
 
     pub(super) fn rebalance(&self, topology: &Topology) -> Outcome {

@@ -3,6 +3,8 @@
 
 pub(crate) mod explain;
 pub(crate) mod fleet;
+mod leaving;
+mod others;
 pub(crate) mod rebalance;
 mod tables;
 pub(crate) mod what_if;

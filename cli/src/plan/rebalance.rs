@@ -23,6 +23,12 @@ pub(crate) async fn run(
     let namespace = hub.namespace(args.app.namespace.as_deref());
     let object = fleet.app(Some(&namespace), &args.app.name)?;
     let question = fleet.question(object)?;
+    if !question.is_divided {
+        return Err(Failure::Usage(format!(
+            "application {} divides no replicas: its components go to every matching place, and a rebalance has nothing to move",
+            key(object)
+        )));
+    }
     let outcome = question.rebalance(&fleet.topology);
     let moves: i32 = outcome.cells.iter().map(|cell| (cell.before - cell.target).max(0)).sum();
     let plan =

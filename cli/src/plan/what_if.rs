@@ -9,6 +9,7 @@ use serde_json::json;
 use vocabulary::CellName;
 
 use super::fleet::{Fleet, Question, key};
+use super::leaving::Leaving;
 use super::tables;
 use crate::args::WhatIfArgs;
 use crate::documents::Documents;
@@ -41,12 +42,19 @@ pub(crate) async fn run(
     }
     let outcome = question.decide(&fleet.topology, &losses);
     let lost = lost(&question, &fleet.topology, &losses);
-    if let Some(text) = structured(args.output.output, &json!({ "lost": lost, "decision": outcome }))? {
+    let known = fleet.app(Some(&question.key.namespace), &question.key.name).ok();
+    let leaving = known.and_then(|known| Leaving::of(known, &changed));
+    if let Some(text) =
+        structured(args.output.output, &json!({ "lost": lost, "leaving": leaving, "decision": outcome }))?
+    {
         return emit(&text);
     }
     let mut text = tables::cells(&outcome, &fleet.display_names, args.output.output);
     text.push('\n');
     text.push_str(&tables::remarks(&outcome));
+    if let Some(leaving) = &leaving {
+        text.push_str(&leaving.text());
+    }
     if !losses.is_empty() {
         text.push_str(&survival(&question, &lost));
     }
@@ -56,24 +64,33 @@ pub(crate) async fn run(
 /// What is left at once, before anything moves.
 fn survival(question: &Question, lost: &BTreeSet<CellName>) -> String {
     let (gone, left) = split(question, lost);
-    let verdict = if left >= question.replicas { "enough" } else { "NOT enough" };
+    let asked = asked(question);
+    let verdict = if left >= asked { "enough" } else { "NOT enough" };
     format!(
-        "At once: {gone} of {} replicas are lost, {left} are left: {verdict} for the {} asked for. DECIDED shows where they would go.\n",
+        "At once: {gone} of {} replicas are lost, {left} are left: {verdict} for the {asked} asked for. DECIDED shows where they would go.\n",
         gone + left,
-        question.replicas
     )
+}
+
+/// Replicas asked for, of all components.
+fn asked(question: &Question) -> i32 {
+    let divided = if question.is_divided { question.replicas } else { 0 };
+    divided.saturating_add(question.others.total())
 }
 
 fn split(question: &Question, lost: &BTreeSet<CellName>) -> (i32, i32) {
     let sum = |wanted: bool| -> i32 {
-        question.previous.iter().filter(|(cell, _)| lost.contains(*cell) == wanted).map(|(_, held)| held.target).sum()
+        let divided = question.previous.iter().map(|(cell, held)| (cell, held.target));
+        let all = divided.chain(question.others.held.iter().map(|(cell, held)| (cell, *held)));
+        all.filter(|(cell, _)| lost.contains(*cell) == wanted).map(|(_, held)| held).sum()
     };
     (sum(true), sum(false))
 }
 
 fn lost(question: &Question, topology: &Topology, losses: &[Directive]) -> BTreeSet<CellName> {
     let covered = |cell: &CellFacts| losses.iter().any(|loss| loss.target.covers(cell));
-    question.previous.keys().filter(|name| topology.cells.get(*name).is_some_and(covered)).cloned().collect()
+    let held = question.previous.keys().chain(question.others.held.keys());
+    held.filter(|name| topology.cells.get(*name).is_some_and(covered)).cloned().collect()
 }
 
 fn changed(fleet: &Fleet, args: &WhatIfArgs, namespace: Option<&str>) -> Result<Application, Failure> {
@@ -103,24 +120,27 @@ fn everybody(fleet: &Fleet, losses: &[Directive], args: &WhatIfArgs) -> Result<(
     let mut values = Vec::new();
     for app in &fleet.apps {
         let Ok(question) = fleet.question(app) else { continue };
-        let (gone, left) = split(&question, &lost(&question, &fleet.topology, losses));
+        let lost = lost(&question, &fleet.topology, losses);
+        let (gone, left) = split(&question, &lost);
+        // What has a place of its own is not run elsewhere.
+        let stuck: i32 = question.others.held.iter().filter(|(cell, _)| lost.contains(*cell)).map(|(_, n)| n).sum();
         let outcome = question.decide(&fleet.topology, losses);
-        let moved = gone - outcome.shortfall.clamp(0, gone);
-        let survives = if left >= question.replicas { "yes" } else { "no" };
+        let shortfall = if question.is_divided { outcome.shortfall + stuck } else { outcome.shortfall };
+        let moved = gone - shortfall.clamp(0, gone);
+        let asked = asked(&question);
+        let survives = if left >= asked { "yes" } else { "no" };
         table.row([
             question.key.namespace.clone(),
             question.key.name.clone(),
-            question.replicas.to_string(),
+            asked.to_string(),
             gone.to_string(),
             left.to_string(),
             survives.to_owned(),
             moved.to_string(),
-            outcome.shortfall.to_string(),
+            shortfall.to_string(),
         ]);
-        values.push(
-            json!({ "namespace": question.key.namespace, "name": question.key.name, "desired": question.replicas,
-            "lost": gone, "left": left, "shortfall": outcome.shortfall }),
-        );
+        values.push(json!({ "namespace": question.key.namespace, "name": question.key.name, "desired": asked,
+            "lost": gone, "left": left, "shortfall": shortfall }));
     }
     emit(&structured(args.output.output, &values)?.unwrap_or_else(|| table.render()))
 }

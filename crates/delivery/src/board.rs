@@ -373,13 +373,32 @@ fn observed(entry: &Entry, live: Option<&Live>, now: Timestamp) -> StatusRow {
     if before.state == ObjectState::Applied {
         status.message.clone_from(&observed.message);
         status.drift = drift(entry, live);
-        if let [first, rest @ ..] = status.drift.as_slice() {
-            let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
-            status.message =
-                Some(format!("{first}{more} changed behind our back; set spec.drift: Enforce to put it back"));
+        if let Some(message) = drift_message(&status.drift, entry.row.divided) {
+            status.message = Some(message);
         }
     }
+    let is_ours_to_tell = matches!(before.state, ObjectState::Applied | ObjectState::Deleting);
+    if is_ours_to_tell && !live.held_by.is_empty() {
+        status.message = Some(format!(
+            "it is being deleted and held by finalizer {}; whoever set that must release it",
+            live.held_by.join(", ")
+        ));
+    }
     status
+}
+
+/// What changed behind our back, and what to do about it. A number that somebody scales is not put back by advice: an
+/// autoscaler would set it again, and each new revision would take it back again.
+fn drift_message(drift: &[String], is_divided: bool) -> Option<String> {
+    let [first, rest @ ..] = drift else { return None };
+    if !is_divided && rest.is_empty() && first == ".spec.replicas" {
+        return Some(
+            ".spec.replicas is set by another manager now, and the next revision puts the template's number back; if it is an autoscaler's, remove spec.replicas from the template, and what runs keeps its number"
+                .to_owned(),
+        );
+    }
+    let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+    Some(format!("{first}{more} changed behind our back; set spec.drift: Enforce to put it back"))
 }
 
 fn drift(entry: &Entry, live: &Live) -> Vec<String> {
@@ -445,6 +464,41 @@ mod tests {
         assert!(take(row(2, 4), drifted), "it was refused");
         assert!(take(row(2, 4), status(ObjectState::Applied, 2)), "it drifted");
         assert!(!take(row(2, 4), status(ObjectState::Applied, 2)));
+    }
+
+    #[test]
+    fn drift_of_a_scaled_number_does_not_advise_enforce() {
+        let drift = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
+        for (case, paths, divided, advice) in [
+            ("scaled in a member", drift(&[".spec.replicas"]), false, "remove spec.replicas from the template"),
+            ("scaled although it is divided", drift(&[".spec.replicas"]), true, "set spec.drift: Enforce"),
+            ("more than scaled", drift(&[".spec.replicas", ".spec.x"]), false, "and 1 more changed"),
+            ("another field", drift(&[".metadata.labels.a"]), false, "set spec.drift: Enforce"),
+        ] {
+            let message = drift_message(&paths, divided).unwrap();
+            assert!(message.contains(advice), "{case}: {message}");
+        }
+        assert_eq!(drift_message(&[], false), None);
+    }
+
+    #[test]
+    fn a_foreign_finalizer_is_named_while_its_object_is_deleted() {
+        let object = |finalizers: serde_json::Value| {
+            serde_json::json!({"metadata": {"name": "web", "namespace": "shop", "uid": "u", "finalizers": finalizers,
+                "deletionTimestamp": "2026-11-02T03:04:05Z"}})
+        };
+        for (case, finalizers, expected) in [
+            ("a foreign one", serde_json::json!(["example.org/hold"]), Some("held by finalizer example.org/hold")),
+            ("the garbage collector's", serde_json::json!(["foregroundDeletion"]), None),
+        ] {
+            let live = Live::read("apps/v1", "Deployment", &object(finalizers)).unwrap();
+            let row = PlacementRow { wish: Wish::Delete, ..row(2, 0) };
+            let status = StatusRow { object_uid: Some("u".to_owned()), ..status(ObjectState::Deleting, 1) };
+            let entry = Entry { row, status, applied_fields: None, pod: None, app_name: None };
+            let message = observed(&entry, Some(&live), Timestamp::UNIX_EPOCH).message;
+            assert_eq!(message.is_some(), expected.is_some(), "{case}: {message:?}");
+            assert!(message.unwrap_or_default().contains(expected.unwrap_or_default()), "{case}");
+        }
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(crate) struct Live {
     /// Installation of Meridian that delivered it.
     pub(crate) installation: Option<String>,
     pub(crate) deleting: bool,
+    /// Finalizers that others hold it by while it is being deleted.
+    pub(crate) held_by: Vec<String>,
     /// Hash of the set of fields we own, by the member's own bookkeeping.
     pub(crate) fields: Option<ContentHash>,
     /// Fields that were ours after the last apply and are not any more.
@@ -94,6 +96,7 @@ impl Live {
             component: label(labels::COMPONENT).map(str::to_owned),
             installation: annotation(labels::INSTALLATION).map(str::to_owned),
             deleting: metadata.get("deletionTimestamp").is_some(),
+            held_by: foreign_finalizers(metadata),
             fields: own.map(render::fields_hash),
             lost: Vec::new(),
             own_replicas: replicas.filter(|_| owns_replicas),
@@ -104,6 +107,15 @@ impl Live {
             },
         })
     }
+}
+
+/// Finalizers of an object that is being deleted, but for those of Kubernetes' own garbage collector.
+fn foreign_finalizers(metadata: &Value) -> Vec<String> {
+    if metadata.get("deletionTimestamp").is_none() {
+        return Vec::new();
+    }
+    let all = metadata.get("finalizers").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    all.filter(|name| !matches!(*name, "foregroundDeletion" | "orphan")).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

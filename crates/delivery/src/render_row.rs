@@ -55,3 +55,79 @@ pub(crate) fn render_row(
     })
     .map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use store::{Slot, Wish};
+    use vocabulary::ObjectKey;
+
+    use super::*;
+
+    fn rendered_replicas(stated: Option<i32>, own_replicas: Option<i32>) -> Option<i64> {
+        let app = AppKey { namespace: "shop".to_owned(), name: "web".to_owned() };
+        let pods = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "web", "image": "web:1"}]}});
+        let mut template = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+            "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": pods}});
+        if let Some(stated) = stated {
+            template["spec"]["replicas"] = json!(stated);
+        }
+        let body = json!({"components": [{"name": "web", "scope": "PerCell", "template": template}]});
+        let revision = StoredRevision::parse(&app, body.to_string().as_bytes()).unwrap();
+        let row = PlacementRow {
+            id: 1,
+            app: 1,
+            component: "web".to_owned(),
+            cell: "east".to_owned(),
+            slot: Slot::Main,
+            cluster: "east".to_owned(),
+            object: ObjectKey {
+                api_version: "apps/v1".to_owned(),
+                kind: "Deployment".to_owned(),
+                namespace: "shop".to_owned(),
+                name: "web".to_owned(),
+            },
+            rank: 50,
+            divided: false,
+            target: stated.unwrap_or(1),
+            floor: 0,
+            surge: 0,
+            plan_epoch: 1,
+            revision: vec![1],
+            wish: Wish::Present,
+        };
+        let cell = CellFacts {
+            name: "east".parse().unwrap(),
+            cluster: "east".parse().unwrap(),
+            region: "r".to_owned(),
+            zones: vec!["z".to_owned()],
+            declared: false,
+            state: domain::topology::CellState::Open,
+            labels: BTreeMap::new(),
+            node_selector: BTreeMap::new(),
+            unit: None,
+            unit_kind: None,
+            pair: None,
+        };
+        let siblings = BTreeMap::new();
+        let input =
+            RowRender { app: &app, row: &row, suspended: false, cell: &cell, siblings: &siblings, own_replicas };
+        let fence = Fence { generation: 1, authority: 1, plan: 1 };
+        render_row(&input, &revision, fence)
+            .unwrap()
+            .object
+            .pointer("/spec/replicas")
+            .and_then(serde_json::Value::as_i64)
+    }
+
+    #[test]
+    fn a_number_left_out_keeps_what_runs_until_another_sets_it() {
+        for (case, stated, own, expected) in [
+            ("the template states it", Some(2), Some(2), Some(2)),
+            ("left out while only we own the number", None, Some(2), Some(2)),
+            ("left out after an autoscaler took it over", None, None, None),
+        ] {
+            assert_eq!(rendered_replicas(stated, own), expected, "{case}");
+        }
+    }
+}

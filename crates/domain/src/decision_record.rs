@@ -1,12 +1,13 @@
 //! What is kept of a decision: for people, and for the stages after it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crds::application::v1alpha1::{CellDecision, Decision, ObjectStatus, PendingDeletes};
 use serde::{Deserialize, Serialize};
 use vocabulary::{ContentHash, hash_json};
 
 use crate::placement::{Eligibility, InputDigest, Outcome, Spread};
+use crate::render::ReplicaOwner;
 
 /// Changes shown at most.
 const CHANGES_SHOWN: usize = 16;
@@ -14,6 +15,26 @@ const CHANGES_SHOWN: usize = 16;
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
 fn is_zero(number: &i32) -> bool {
     *number == 0
+}
+
+/// The last change of the wanted revision that was decided about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Edit {
+    /// The revision before; nothing for the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<ContentHash>,
+    /// The revision wanted since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<ContentHash>,
+}
+
+impl Edit {
+    /// The edit that leads to a wanted revision, given the last one.
+    #[must_use]
+    pub fn to(self, wanted: ContentHash) -> Self {
+        if self.after == Some(wanted) { self } else { Self { before: self.after, after: Some(wanted) } }
+    }
 }
 
 /// A decision as stored with its application.
@@ -46,6 +67,12 @@ pub struct DecisionRecord {
     /// Objects that could not be given a row, each with the remedy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<ObjectStatus>,
+    /// Components that have replicas, with who sets their number.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub replica_owners: BTreeMap<String, ReplicaOwner>,
+    /// Revision that was wanted, and the one wanted before it.
+    #[serde(default)]
+    pub edit: Edit,
     /// What it was made from.
     #[serde(default)]
     pub inputs: InputDigest,
@@ -75,6 +102,8 @@ impl DecisionRecord {
             frozen: None,
             previewed: BTreeSet::new(),
             problems: Vec::new(),
+            replica_owners: BTreeMap::new(),
+            edit: Edit::default(),
             inputs: InputDigest::default(),
             decision: Decision {
                 at: None,
@@ -104,6 +133,15 @@ impl DecisionRecord {
 }
 
 impl DecisionRecord {
+    /// Takes over from the record before what a decision about numbers does not change.
+    pub fn carry_over(&mut self, before: &Self) {
+        self.problems.clone_from(&before.problems);
+        self.pending.clone_from(&before.pending);
+        self.promised = before.promised;
+        self.replica_owners.clone_from(&before.replica_owners);
+        self.edit = before.edit;
+    }
+
     /// Remembers what it was made from, and says what of that changed since the record before.
     #[must_use]
     pub fn made_from(mut self, inputs: InputDigest, before: &Self) -> Self {

@@ -1,10 +1,12 @@
 //! Pure decisions: no clock, no randomness, no client. Time and seeds are arguments.
 
+pub mod confirmation;
 pub mod decision_record;
 pub mod health;
 pub mod intent;
 pub mod motion;
 pub mod placement;
+pub mod placement_gap;
 pub mod render;
 pub mod stored_revision;
 pub mod stored_topology;

@@ -1,14 +1,19 @@
 //! The mass-delete guard: what would delete too much at once waits until a person confirms exactly that. Pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crds::application::v1alpha1::PendingDeletes;
+use domain::confirmation;
+use domain::decision_record::Edit;
 use domain::motion::{app_limit, cluster_limit};
 use domain::render;
-use store::{DeleteWindow, PlacementChange, PlacementId, PlacementRow, Wish};
+use domain::stored_revision::StoredRevision;
+use store::{DeleteWindow, PlacementChange, PlacementId, PlacementRow, Removal, Wish};
 use vocabulary::{ContentHash, hash_json};
 
 use crate::gather::AppFacts;
+use crate::identity::declares;
 use crate::plan::AppPlan;
 use crate::world::World;
 
@@ -27,6 +32,56 @@ pub(crate) struct Deletes {
     confirmed: Option<Vec<u8>>,
     /// Cells that a confirmed rebalance left.
     previewed: Vec<String>,
+    beforehand: Beforehand,
+}
+
+/// Deletes that a person confirmed before anything was decided about them.
+#[derive(Debug, Clone, Default)]
+enum Beforehand {
+    #[default]
+    Nothing,
+    /// The Application goes with everything it delivered.
+    Whole,
+    /// Components go that this revision has not, and the one before it had.
+    Edit(Arc<StoredRevision>),
+}
+
+impl Beforehand {
+    fn of(facts: &AppFacts) -> Self {
+        let Some(confirmed) = facts.row.delete_confirmed.as_deref().and_then(ContentHash::from_bytes) else {
+            return Self::Nothing;
+        };
+        let wanted = facts.revisions.get(&facts.wanted);
+        let edit = facts.standing.1.edit.to(facts.wanted);
+        Self::judge(&facts.row.object_uid, confirmed, facts.row.removal, edit, wanted)
+    }
+
+    fn judge(
+        uid: &str,
+        confirmed: ContentHash,
+        removal: Option<Removal>,
+        edit: Edit,
+        wanted: Option<&Arc<StoredRevision>>,
+    ) -> Self {
+        if removal.is_some() {
+            let is_whole = confirmed == confirmation::whole_application(uid);
+            return if is_whole { Self::Whole } else { Self::Nothing };
+        }
+        match (edit.before, edit.after, wanted) {
+            (Some(before), Some(after), Some(wanted)) if confirmed == confirmation::edit(uid, before, after) => {
+                Self::Edit(Arc::clone(wanted))
+            }
+            _ => Self::Nothing,
+        }
+    }
+
+    fn covers(&self, world: &World, row: &PlacementRow) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Whole => true,
+            Self::Edit(wanted) => !declares(&world.topology, Some(wanted), row),
+        }
+    }
 }
 
 impl Deletes {
@@ -37,6 +92,7 @@ impl Deletes {
             removing: facts.row.removal.is_some(),
             confirmed: facts.row.delete_confirmed.clone(),
             previewed: Vec::new(),
+            beforehand: Beforehand::of(facts),
         }
     }
 
@@ -45,10 +101,11 @@ impl Deletes {
         self.previewed.extend(cells);
     }
 
-    /// A row goes by this wish. Only deletes count, and of them neither what is never deleted nor what leaves because a
-    /// person moved it away.
+    /// A row goes by this wish. Only deletes count, and of them neither what is never deleted, nor what leaves because a
+    /// person moved it away, nor what a person confirmed beforehand.
     pub(crate) fn consider(&mut self, world: &World, row: &PlacementRow, wish: Wish) {
-        let by_a_person = world.is_drained(&row.cluster) || self.previewed.contains(&row.cell);
+        let by_a_person =
+            world.is_drained(&row.cluster) || self.previewed.contains(&row.cell) || self.beforehand.covers(world, row);
         if wish == Wish::Delete && row.wish == Wish::Present && !by_a_person && !render::is_never_deleted(&row.object) {
             self.going.push(row.clone());
         }
@@ -138,8 +195,12 @@ pub(crate) fn hold(plans: &mut [AppPlan], mut window: DeleteWindow) -> Vec<Vec<(
         .iter_mut()
         .map(|plan| {
             let deletes = std::mem::take(&mut plan.deletes);
-            let excess = deletes.excess(plan.app, &window).filter(|_| !deletes.is_confirmed());
-            if let Some(reason) = excess {
+            if deletes.is_confirmed() {
+                // A person said so: it is no reason for others to wait.
+                record(plan, None);
+                return Vec::new();
+            }
+            if let Some(reason) = deletes.excess(plan.app, &window) {
                 keep(plan, &deletes);
                 let pending = deletes.after(plan).pending(reason);
                 record(plan, Some(pending));
@@ -178,9 +239,11 @@ fn record(plan: &mut AppPlan, pending: Option<PendingDeletes>) {
 
 #[cfg(test)]
 mod tests {
+    use jiff::{SignedDuration, Timestamp};
     use vocabulary::ObjectKey;
 
     use super::*;
+    use crate::world::FleetRows;
 
     fn row(id: PlacementId, plan_epoch: u32) -> PlacementRow {
         PlacementRow {
@@ -218,6 +281,51 @@ mod tests {
         ] {
             let now = Deletes { confirmed: confirmed.clone(), ..of(id, plan_epoch) };
             assert_eq!(now.is_confirmed(), holds, "{case}");
+        }
+    }
+
+    fn world() -> World {
+        let fleet = FleetRows {
+            clusters: Vec::new(),
+            cells: Vec::new(),
+            directives: Vec::new(),
+            bookings: store::Bookings::default(),
+            breaker: None,
+        };
+        World::of(fleet, Timestamp::UNIX_EPOCH, SignedDuration::from_secs(60)).0
+    }
+
+    /// A revision that declares the config map `stays`, of the component of that name.
+    fn revision() -> Arc<StoredRevision> {
+        let app = vocabulary::AppKey { namespace: "shop".to_owned(), name: "web".to_owned() };
+        let body = br#"{"components": [{"name": "stays", "template": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "stays"}}}]}"#;
+        Arc::new(StoredRevision::parse(&app, body).unwrap())
+    }
+
+    #[test]
+    fn a_delete_confirmed_beforehand_neither_waits_nor_counts() {
+        let hash = |text: &str| ContentHash::of(text.as_bytes());
+        let edit = Edit { before: Some(hash("a")), after: Some(hash("b")) };
+        let whole = confirmation::whole_application("u-1");
+        let confirmed_edit = confirmation::edit("u-1", hash("a"), hash("b"));
+        let (delete, stays) = (Some(Removal::Delete), ["web", "stays"].as_slice());
+        for (case, confirmed, removal, edit, counted) in [
+            ("the application by its UID", whole, delete, edit, [].as_slice()),
+            ("another application's UID", confirmation::whole_application("u-2"), delete, edit, stays),
+            ("a UID confirms no edit", whole, None, edit, stays),
+            ("the edit as it was previewed", confirmed_edit, None, edit, &["stays"]),
+            ("an edit in between", confirmed_edit, None, Edit { before: Some(hash("c")), ..edit }, stays),
+            ("another edit", confirmed_edit, None, Edit { after: Some(hash("c")), ..edit }, stays),
+            ("an edit confirms no deletion", confirmed_edit, delete, edit, stays),
+        ] {
+            let beforehand = Beforehand::judge("u-1", confirmed, removal, edit, Some(&revision()));
+            let mut deletes = Deletes { beforehand, ..Deletes::default() };
+            for component in ["web", "stays"] {
+                let row = PlacementRow { component: component.to_owned(), ..row(7, 1) };
+                deletes.consider(&world(), &row, Wish::Delete);
+            }
+            let found: Vec<&str> = deletes.going.iter().map(|row| row.component.as_str()).collect();
+            assert_eq!(found, counted, "{case}");
         }
     }
 }

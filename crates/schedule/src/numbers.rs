@@ -69,9 +69,7 @@ pub(crate) fn numbers(
         targets.clone_from(&outcome.targets);
         let offer = rebalanced.as_ref().filter(|_| outcome.rebalance_needed > 0);
         let mut record = DecisionRecord::of(&outcome, hash, offer).made_from(inputs(), &standing);
-        record.problems.clone_from(&standing.problems);
-        record.pending.clone_from(&standing.pending);
-        record.promised = standing.promised;
+        record.carry_over(&standing);
         record.frozen.clone_from(&failover.frozen);
         let leaving = |cell: &String| {
             targets.get(cell.as_str()).copied().unwrap_or(0) == 0 && facts.rows.iter().any(|row| row.cell == *cell)
@@ -190,9 +188,7 @@ fn undivided(
     record.decision.summary = format!("nothing is divided: present in {} of {} cells", cells.len(), eligible.len());
     record.short = cells.is_empty();
     record = record.made_from(inputs, &plan.standing.1);
-    record.problems.clone_from(&plan.standing.1.problems);
-    record.pending.clone_from(&plan.standing.1.pending);
-    record.promised = plan.standing.1.promised;
+    record.carry_over(&plan.standing.1);
     // Which cells held it before changes with every look; that alone is no new decision.
     let same = {
         let strip = |record: &DecisionRecord| {

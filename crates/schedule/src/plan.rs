@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::decision_record::DecisionRecord;
 use domain::health::Failover;
+use domain::render::{self, Blueprint, ReplicaOwner};
 use store::{
     AppId, CellDecisionRow, DecisionBase, PlacementChange, PlacementId, PlacementInsert, PlacementRow, Removal,
     ReservationRow, Slot, Wish,
@@ -161,6 +162,7 @@ fn plan_active(world: &World, facts: &AppFacts) -> AppPlan {
         None => Failover::default(),
     };
     let targets = numbers(world, facts, wanted, &failover, &mut plan);
+    record_revision(facts, &wanted.blueprint, &mut plan);
     let cells = plan_cells(world, facts, wanted, &targets);
     let rows = decision_rows(&cells);
     if rows != facts.cell_rows {
@@ -189,6 +191,20 @@ fn plan_active(world: &World, facts: &AppFacts) -> AppPlan {
         plan.ready = Some(facts.row.revision.clone());
     }
     plan
+}
+
+/// Remembers which revision follows which, for the guard, and which components have replicas, for status: rows alone do not
+/// show it.
+fn record_revision(facts: &AppFacts, blueprint: &Blueprint, plan: &mut AppPlan) {
+    let owned = blueprint.components.iter().filter_map(|one| Some((one.name.clone(), render::replica_owner(one)?)));
+    let owners: BTreeMap<String, ReplicaOwner> = owned.collect();
+    let (_, record) = plan.record.as_ref().unwrap_or(&plan.standing);
+    let edit = record.edit.to(facts.wanted);
+    if record.replica_owners != owners || record.edit != edit {
+        let (_, record) = plan.record.get_or_insert_with(|| plan.standing.clone());
+        record.replica_owners = owners;
+        record.edit = edit;
+    }
 }
 
 /// The decision about a cell as it is stored.

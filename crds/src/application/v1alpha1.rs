@@ -336,7 +336,9 @@ pub struct ApplicationStatus {
     /// Current revision, shortened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// Replicas asked for.
+    /// Replicas asked for, of all components that have replicas: `spec.replicas` for the Divided one; for any other, the
+    /// number of its template in each cell or cluster that was decided for it. Where a template states none, the number is
+    /// the one last seen in the member, as its autoscaler sets it. Pods of a `Job` or `DaemonSet` do not count.
     #[serde(default)]
     pub desired: i32,
     /// Replicas the members are told to run: more than desired by overprovisioning or during a move.
@@ -351,6 +353,9 @@ pub struct ApplicationStatus {
     /// Replicas of the current revision by fresh facts.
     #[serde(default)]
     pub updated: i32,
+    /// Of `desired` and `placed`, the part of the Divided component; absent when no component is Divided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub divided: Option<DividedReplicas>,
     /// Ready replicas last seen in places that are silent now; not part of `ready`.
     #[serde(default)]
     pub stale_ready: i32,
@@ -378,6 +383,16 @@ pub struct ApplicationStatus {
     pub conditions: Vec<Condition>,
 }
 
+/// The part of the Divided component.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DividedReplicas {
+    /// Replicas decided; for the whole Application `spec.replicas`, or 0 while it is suspended.
+    pub desired: i32,
+    /// Replicas members are told to run.
+    pub placed: i32,
+}
+
 /// One cell's part.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -390,10 +405,14 @@ pub struct CellReplicas {
     pub region: String,
     /// Its zone; several, joined by `+`, for an undeclared cell of a cluster that spans them.
     pub zone: String,
-    /// Replicas decided.
+    /// Replicas decided, of all components that have replicas there. What is there once per cluster counts in the cell
+    /// that has the name of the cluster.
     pub desired: i32,
     /// Replicas the member is told to run now.
     pub placed: i32,
+    /// Of `desired` and `placed`, the part of the Divided component; absent when nothing of it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub divided: Option<DividedReplicas>,
     /// Ready replicas.
     pub ready: i32,
     /// Available replicas.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crds::application::v1alpha1::{DeletionPolicy, FailoverMode};
 use crds::{Application, ApplicationSpec, PlacementSpec};
+use domain::confirmation;
 use domain::intent::{Intent, PolicySource};
 use domain::placement;
 use domain::render::{self, Problem};
@@ -106,7 +107,8 @@ async fn remove(
         DeletionPolicy::Delete if is_swept(&intake.hub, "applications", &row.key.namespace).await? => Removal::Orphan,
         DeletionPolicy::Delete => Removal::Delete,
     };
-    let confirmed = confirmed(object, labels::CONFIRM_DELETE);
+    let whole = confirmed_whole.then(|| confirmation::whole_application(&row.object_uid).as_bytes().to_vec());
+    let confirmed = whole.or_else(|| confirmed(object, labels::CONFIRM_DELETE));
     if row.removal != Some(removal) || row.delete_confirmed != confirmed {
         intake.store.application_remove(&intake.claim, row.id, removal, confirmed.as_deref()).await?;
         tracing::info!(key = %row.key, ?removal, "application is being removed");

@@ -2,13 +2,34 @@
 
 use std::collections::BTreeMap;
 
-use crds::application::v1alpha1::{ApplicationStatus, CellReplicas};
+use crds::application::v1alpha1::{ApplicationStatus, ObjectStatus};
 use crds::condition::{self, Status, condition};
 use domain::decision_record::DecisionRecord;
+use domain::placement_gap::explain_gap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use store::{ObjectState, Wish};
+
+use vocabulary::{Trouble, group_causes};
 
 use super::status::Facts;
+
+/// What is wrong with the objects in one state: each cause once, with the clusters it is in.
+pub(super) fn group_objects(objects: &[ObjectStatus], state: &str) -> String {
+    let chosen: Vec<(&ObjectStatus, String)> = objects
+        .iter()
+        .filter(|object| object.state == state)
+        .map(|object| (object, format!("{} {}", object.kind, object.name)))
+        .collect();
+    let troubles: Vec<Trouble<'_>> = chosen
+        .iter()
+        .map(|(object, name)| Trouble { cluster: &object.cluster, object: name, message: &object.message })
+        .collect();
+    group_causes(&troubles, condition::MESSAGE_MAX)
+}
+
+/// Something found no place; what only waits where it may not stay has one.
+fn has_no_place(record: &DecisionRecord) -> bool {
+    record.decision.shortfall > 0 || record.short && record.decision.cells.iter().all(|cell| cell.target == 0)
+}
 
 impl Facts<'_> {
     pub(super) fn conditions(&self, status: &ApplicationStatus, record: &DecisionRecord) -> Vec<Condition> {
@@ -24,15 +45,10 @@ impl Facts<'_> {
                 make(condition::SCHEDULED, Status::Unknown, "Pending", "no decision was made yet".to_owned())
             }
             (None, Some(why), _) => make(condition::SCHEDULED, Status::False, "Held", why.clone()),
-            (None, None, _) if record.decision.shortfall > 0 => make(
-                condition::SCHEDULED,
-                Status::False,
-                "Shortfall",
-                format!(
-                    "{} of {} replicas found no place: {}",
-                    record.decision.shortfall, record.wanted, record.decision.summary
-                ),
-            ),
+            (None, None, _) if has_no_place(record) => {
+                let why = explain_gap(record).unwrap_or_default();
+                make(condition::SCHEDULED, Status::False, "Shortfall", format!("{why}. {}", record.decision.summary))
+            }
             _ => make(condition::SCHEDULED, Status::True, "Decided", record.decision.summary.clone()),
         });
         match &record.spread {
@@ -52,14 +68,9 @@ impl Facts<'_> {
             );
             conditions.push(make(condition::REBALANCE_NEEDED, Status::True, "PlacementUneven", message));
         }
-        let drifted: Vec<String> = status
-            .objects
-            .iter()
-            .filter(|object| object.state == "Drifted")
-            .map(|object| format!("{} {} in {}: {}", object.kind, object.name, object.cluster, object.message))
-            .collect();
+        let drifted = group_objects(&status.objects, "Drifted");
         if !drifted.is_empty() {
-            conditions.push(make(condition::DRIFTED, Status::True, "ChangedInMember", drifted.join("; ")));
+            conditions.push(make(condition::DRIFTED, Status::True, "ChangedInMember", drifted));
         }
         conditions.extend(
             self.deletion_blocked(record)
@@ -72,7 +83,7 @@ impl Facts<'_> {
         }
         let trouble = self.trouble(status, record);
         let due = self.row.decided_generation < self.row.generation;
-        let working = trouble.is_none() && (due || !self.is_complete(status, record));
+        let working = trouble.is_none() && (due || !self.is_complete(record));
         conditions.push(self.ready(status, record, trouble.as_deref(), &now));
         let (reconciling, reason) = if working { (Status::True, "Working") } else { (Status::False, "Idle") };
         conditions.push(make(condition::RECONCILING, reconciling, reason, String::new()));
@@ -90,23 +101,18 @@ impl Facts<'_> {
         if record.pending.is_some() {
             return self.deletion_blocked(record).map(|(_, message)| message);
         }
-        let refused: Vec<String> = status
-            .objects
-            .iter()
-            .filter(|object| object.state == "Refused")
-            .map(|object| format!("{} {} in {}: {}", object.kind, object.name, object.cluster, object.message))
-            .collect();
-        (!refused.is_empty()).then(|| refused.join("; "))
+        let refused = group_objects(&status.objects, "Refused");
+        (!refused.is_empty()).then_some(refused)
     }
 
     /// Why deletes wait: for a person, or, past their deadline, for a cluster.
-    fn deletion_blocked(&self, record: &DecisionRecord) -> Option<(&'static str, String)> {
+    pub(super) fn deletion_blocked(&self, record: &DecisionRecord) -> Option<(&'static str, String)> {
         if let Some(pending) = &record.pending {
             let key = &self.row.key;
             return Some((
                 "MassDelete",
                 format!(
-                    "{} deletes wait: {}. If they are meant, run `meridian app confirm-delete {} -n {} --plan {}`",
+                    "{} deletes wait: {}. If they are meant, run `meridian app confirm-delete {} -n {} --plan {} --yes`",
                     pending.count, pending.reason, key.name, key.namespace, pending.plan
                 ),
             ));
@@ -126,11 +132,9 @@ impl Facts<'_> {
         if silent.is_empty() {
             let names: Vec<&str> = slow.iter().map(|(cluster, _)| *cluster).collect();
             return (!slow.is_empty()).then(|| {
-                let message = format!(
-                    "{} objects are still there in {}; see status.objects for what each waits for",
-                    count(&slow),
-                    names.join(", ")
-                );
+                let held = group_objects(&self.objects(record), "Deleting");
+                let held = if held.is_empty() { String::new() } else { format!(": {held}") };
+                let message = format!("{} objects are still there in {}{held}", count(&slow), names.join(", "));
                 ("ObjectsLeft", message)
             });
         }
@@ -144,103 +148,5 @@ impl Facts<'_> {
                 names.join(", "),
             ),
         ))
-    }
-
-    /// Everything that was decided has an object, and is delivered, worked out and available, by fresh facts. What may
-    /// still run in a silent cluster that everything has left is not waited for.
-    pub(super) fn is_complete(&self, status: &ApplicationStatus, record: &DecisionRecord) -> bool {
-        let placed: i32 =
-            status.cells.iter().filter(|cell| !self.is_surplus(&cell.cluster)).map(|cell| cell.desired).sum();
-        if self.row.input_hash.is_none() || !record.problems.is_empty() || placed < record.wanted {
-            return false;
-        }
-        let settled = self.rows.iter().filter(|row| !self.is_surplus(&row.cluster)).all(|row| {
-            row.wish == Wish::Present
-                && self.status.get(&row.id).is_some_and(|status| {
-                    status.state == ObjectState::Applied
-                        && status.applied_epoch == row.plan_epoch
-                        && status.observed_epoch == row.plan_epoch
-                        && status.settled
-                        && row.revision == self.row.revision
-                        && row.floor <= row.target
-                })
-                && !self.is_stale(&row.cluster)
-        });
-        let needed: i32 =
-            status.cells.iter().filter(|cell| !self.is_surplus(&cell.cluster)).map(|cell| cell.placed).sum();
-        settled && status.available >= needed
-    }
-
-    fn ready(
-        &self,
-        status: &ApplicationStatus,
-        record: &DecisionRecord,
-        trouble: Option<&str>,
-        now: &Time,
-    ) -> Condition {
-        let make = |value, reason: &str, message: String| {
-            condition(condition::READY, value, reason, message, Some(self.generation), now.clone())
-        };
-        let stale: Vec<&str> =
-            status.cells.iter().filter(|cell| cell.stale).map(|cell| cell.cluster.as_str()).collect();
-        let surplus: Vec<&CellReplicas> =
-            status.cells.iter().filter(|cell| cell.placed > 0 && self.is_surplus(&cell.cluster)).collect();
-        let placed = status.placed - surplus.iter().map(|cell| cell.placed).sum::<i32>();
-        let needed = placed.max(record.wanted);
-        let mut numbers = format!("{} of {needed} replicas available", status.available);
-        if !surplus.is_empty() {
-            let places: Vec<String> = surplus.iter().map(|cell| self.silence(&cell.cluster)).collect();
-            numbers.push_str(&format!(
-                "; {} more may still run in silent {}",
-                status.placed - placed,
-                places.join(", ")
-            ));
-        }
-        let staying = status.cells.iter().filter(|cell| !self.is_surplus(&cell.cluster));
-        let held: i32 = staying.map(|cell| (cell.placed - cell.desired).max(0)).sum();
-        if held > 0 {
-            numbers.push_str(&format!("; {held} stay until enough others are available"));
-        }
-        if let Some(refusal) = &self.refusal {
-            return make(Status::False, refusal.reason, refusal.message.clone());
-        }
-        if self.row.removal.is_some() {
-            let message = self
-                .deletion_blocked(record)
-                .map_or_else(|| format!("{} objects are left", self.rows.len()), |(_, message)| message);
-            return make(Status::False, "Removing", message);
-        }
-        if let Some(trouble) = trouble {
-            let reason = if record.pending.is_some() { "DeletesWait" } else { "Refused" };
-            return make(Status::False, reason, trouble.to_owned());
-        }
-        if record.short {
-            let why =
-                record.hold.clone().unwrap_or_else(|| format!("{} replicas found no place", record.decision.shortfall));
-            return make(Status::False, "NotPlaced", why);
-        }
-        if self.is_complete(status, record) {
-            return make(Status::True, "Available", numbers);
-        }
-        if !stale.is_empty() {
-            // Unknown is neither ready nor broken.
-            return make(
-                Status::Unknown,
-                "Stale",
-                format!(
-                    "{numbers}; silent: {}",
-                    stale.iter().map(|cluster| self.silence(cluster)).collect::<Vec<_>>().join(", ")
-                ),
-            );
-        }
-        if let Some(object) = status.objects.iter().find(|object| object.state == "Failed") {
-            return make(
-                Status::False,
-                "DeliveryFailed",
-                format!("{} {} in {}: {}", object.kind, object.name, object.cluster, object.message),
-            );
-        }
-        let message = status.cells.iter().find_map(|cell| Some(format!("{}: {}", cell.cell, cell.message.as_ref()?)));
-        make(Status::False, "Progressing", message.map_or(numbers.clone(), |message| format!("{numbers}; {message}")))
     }
 }

@@ -4,11 +4,12 @@ use crds::condition::{DELETION_BLOCKED, DRIFTED, FAILOVER_FROZEN, READY, REBALAN
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 use kube::runtime::events::{Event, EventType, Recorder};
+use vocabulary::shorten;
 
 /// Conditions that are bad news when they come.
 const TROUBLES: [&str; 5] = [STALLED, DELETION_BLOCKED, FAILOVER_FROZEN, DRIFTED, REBALANCE_NEEDED];
-/// Longest note; the API takes less than 1 KiB.
-const NOTE_MAX: usize = 1000;
+/// Maximum number of bytes of a note; the API takes less than 1 KiB.
+const NOTE_BYTES_MAX: usize = 1_000;
 
 /// What is told of a change of conditions. `Ready` is told when it comes and when it goes; that it is not there yet is
 /// no news. Reasons are those of the conditions.
@@ -28,7 +29,7 @@ pub(super) fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Even
                 trouble if TROUBLES.contains(&trouble) && holds && !is(&was, Status::True) => EventType::Warning,
                 _ => return None,
             };
-            let note: String = now.message.chars().take(NOTE_MAX / 4).collect();
+            let note = shorten(&now.message, NOTE_BYTES_MAX);
             Some(Event {
                 type_,
                 reason: now.reason.clone(),

@@ -2,11 +2,15 @@
 
 mod application;
 mod cell;
+mod cells;
 mod cluster;
 mod conditions;
+mod counted;
+mod culprit;
 mod events;
 mod fleet;
 mod pacing;
+mod ready;
 mod status;
 mod unreadable;
 

@@ -6,12 +6,16 @@ use crds::application::v1alpha1::{ApplicationStatus, CellReplicas, Decision, Obj
 use crds::condition;
 use domain::decision_record::DecisionRecord;
 use domain::intent::Intent;
+use domain::render::ReplicaOwner;
 use domain::topology::Topology;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use store::{ApplicationRow, ObjectState, PlacementId, PlacementRow, RevisionRow, StatusRow, Wish};
 use vocabulary::{ContentHash, Verdict};
 
+use super::cells::zones_text;
+use super::counted::count_replicas;
+use super::culprit::culprit;
 use crate::intake::Refusal;
 
 /// Objects shown at most.
@@ -57,17 +61,31 @@ impl Facts<'_> {
         seen.map_or_else(|| format!("{cluster} (never seen)"), |seen| format!("{cluster} (last seen {seen})"))
     }
 
-    /// Everything divided has left the cluster by decision, and the cluster does not answer: what may still run there
-    /// is surplus, and goes when it answers again.
-    pub(super) fn is_surplus(&self, cluster: &str) -> bool {
-        let mut divided = self.rows.iter().filter(|row| row.divided && row.cluster == cluster).peekable();
-        divided.peek().is_some() && self.is_stale(cluster) && divided.all(|row| row.target == 0)
+    /// Everything divided has left the cluster by decision, nothing else has replicas there, and the cluster does not
+    /// answer: what may still run there is surplus, and goes when it answers again.
+    pub(super) fn is_surplus(&self, cluster: &str, owners: &BTreeMap<String, ReplicaOwner>) -> bool {
+        let here = || self.rows.iter().filter(|row| row.cluster == cluster);
+        let runs = |row: &PlacementRow| {
+            let counted = count_replicas(row, &self.status_of(row), owners);
+            row.wish == Wish::Present && counted.is_some_and(|counted| counted.desired > 0)
+        };
+        self.is_stale(cluster) && here().any(|row| row.divided) && !here().any(runs)
+    }
+
+    /// What holds the object of a row up.
+    pub(super) fn culprit(&self, row: &PlacementRow) -> Option<String> {
+        culprit(row, self.rows, self.status)
+    }
+
+    /// What is known of a row.
+    pub(super) fn status_of(&self, row: &PlacementRow) -> StatusRow {
+        self.status.get(&row.id).cloned().unwrap_or_else(|| StatusRow::unknown(row.id, self.now))
     }
 
     /// The whole status.
     pub(super) fn status(&self) -> ApplicationStatus {
         let record = self.record();
-        let cells = self.cells();
+        let cells = self.cells(&record.replica_owners);
         let fresh = || cells.iter().filter(|cell| !cell.stale);
         let objects = self.objects(&record);
         let mut decision = record.decision.clone();
@@ -75,13 +93,14 @@ impl Facts<'_> {
         let mut status = ApplicationStatus {
             observed_generation: Some(self.generation),
             revision: Some(short(&self.row.revision)),
-            desired: self.intent.wanted(),
+            desired: self.desired(&record, &cells),
+            divided: self.divided(&record, &cells),
             placed: cells.iter().map(|cell| cell.placed).sum(),
             ready: fresh().map(|cell| cell.ready).sum(),
             available: fresh().map(|cell| cell.available).sum(),
             updated: fresh().filter(|cell| cell.revision == short(&self.row.revision)).map(|cell| cell.updated).sum(),
             stale_ready: cells.iter().filter(|cell| cell.stale).map(|cell| cell.ready).sum(),
-            zones: zones(&cells),
+            zones: zones_text(&cells),
             cells,
             objects,
             decision: self.row.decided_at.map(|_| decision),
@@ -89,7 +108,7 @@ impl Facts<'_> {
             pending_deletes: record.pending.clone(),
             conditions: Vec::new(),
         };
-        if self.is_complete(&status, &record) {
+        if self.is_complete(&record) {
             // Stored a moment later: two writes would say one thing.
             let wanted = short(&self.row.revision);
             status.history.iter_mut().filter(|known| known.revision == wanted).for_each(|known| known.was_ready = true);
@@ -98,64 +117,22 @@ impl Facts<'_> {
         status
     }
 
-    fn cells(&self) -> Vec<CellReplicas> {
-        let mut cells: BTreeMap<&str, CellReplicas> = BTreeMap::new();
-        for row in self.rows.iter().filter(|row| row.divided) {
-            let unknown = StatusRow::unknown(row.id, self.now);
-            let status = self.status.get(&row.id).unwrap_or(&unknown);
-            if row.wish != Wish::Present && status.state.is_over() {
-                continue;
-            }
-            let facts = self.topology.cells.get(row.cell.as_str());
-            let cell = cells.entry(&row.cell).or_insert_with(|| CellReplicas {
-                cell: row.cell.clone(),
-                cluster: row.cluster.clone(),
-                region: facts.map(|facts| facts.region.clone()).unwrap_or_default(),
-                zone: facts.map(domain::topology::CellFacts::zone_text).unwrap_or_default(),
-                revision: short(&row.revision),
-                as_of: self.seen.get(&row.cluster).copied().map(Time),
-                stale: self.is_stale(&row.cluster),
-                ..CellReplicas::default()
-            });
-            // What runs there is not known when only its kind cannot be followed, too.
-            cell.stale |= status.stale && status.applied_epoch > 0;
-            cell.desired += row.target;
-            cell.placed += row.rendered();
-            cell.ready += status.ready;
-            cell.available += status.available;
-            let current = status.applied_revision.as_deref() == Some(row.revision.as_slice());
-            cell.updated += if current { status.updated } else { 0 };
-            if cell.message.is_none() {
-                cell.message.clone_from(&status.message);
-            }
-            if cell.stale && cell.message.is_none() {
-                let silent = self.silence(&row.cluster);
-                cell.message = Some(if row.target == 0 && row.divided {
-                    format!(
-                        "surplus: cluster {silent} is silent and may still run it; it goes when the cluster answers"
-                    )
-                } else {
-                    format!("cluster {silent} is silent; numbers are those last seen")
-                });
-            }
-        }
-        cells.into_values().collect()
-    }
-
     /// Objects that are not as they should be, the worst first.
-    fn objects(&self, record: &DecisionRecord) -> Vec<ObjectStatus> {
+    pub(super) fn objects(&self, record: &DecisionRecord) -> Vec<ObjectStatus> {
         let mut objects = record.problems.clone();
         for row in self.rows {
             let status = self.status.get(&row.id);
             let (state, message) = match status {
-                None => ("Pending", "not delivered yet".to_owned()),
+                None => ("Pending", self.culprit(row).unwrap_or_else(|| "not delivered yet".to_owned())),
                 Some(status) => {
-                    let message = status.message.clone().unwrap_or_default();
+                    let message = self.culprit(row).unwrap_or_default();
                     match status.state {
                         ObjectState::Applied if !status.drift.is_empty() => ("Drifted", message),
                         ObjectState::Applied if status.applied_epoch < row.plan_epoch => ("Pending", message),
                         ObjectState::Applied | ObjectState::Gone => continue,
-                        ObjectState::Failed if status.applied_epoch == 0 && message.is_empty() => ("Pending", message),
+                        ObjectState::Failed if status.applied_epoch == 0 && status.message.is_none() => {
+                            ("Pending", message)
+                        }
                         state => (state.as_str(), message),
                     }
                 }
@@ -199,15 +176,6 @@ impl Facts<'_> {
             })
             .collect()
     }
-}
-
-fn zones(cells: &[CellReplicas]) -> Option<String> {
-    let mut zones: BTreeMap<&str, i32> = BTreeMap::new();
-    for cell in cells.iter().filter(|cell| cell.placed > 0) {
-        *zones.entry(&cell.zone).or_default() += cell.placed;
-    }
-    let text: Vec<String> = zones.into_iter().map(|(zone, replicas)| format!("{zone}={replicas}")).collect();
-    (!text.is_empty()).then(|| text.join(","))
 }
 
 /// Whether a new status only says how far things are: no condition turned, nothing was decided, nothing fell silent.

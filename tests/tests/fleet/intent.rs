@@ -110,6 +110,22 @@ pub(crate) async fn an_edit_that_prunes_much_waits_for_a_person(fleet: &mut Flee
         let there = fleet.get("north-a", "configmap", "prune", &format!("part-{number}"))?.is_some();
         ensure!(there == (number < 5), "part-{number}");
     }
+    // An edit that was confirmed beforehand does not wait: three of six objects, more than 30 %.
+    let file = fleet.bed.folder().join("prune.json");
+    std::fs::write(&file, manifest(3).to_string())?;
+    let shown = fleet.meridian(&["what-if", "-f", &file.to_string_lossy(), "-n", "prune", "-o", "json"])?;
+    let shown: serde_json::Value = serde_json::from_str(&shown)?;
+    let plan = shown["leaving"]["plan"].as_str().context("the plan of the edit")?;
+    patch(fleet, "prune", "web", &confirm(plan))?;
+    fleet.apply("hub", &manifest(3))?;
+    fleet.ready("prune", "web").await?;
+    ensure!(fleet.get("north-a", "configmap", "prune", "part-2")?.is_none(), "the edit was confirmed");
+    ensure!(fleet.get("north-a", "configmap", "prune", "part-1")?.is_some(), "it stays");
+    // What a person deletes by name uses up nobody's window.
+    let counted = fleet.bed.postgres.query("select coalesce(sum(objects), 0) from delete_window")?;
+    fleet.meridian(&["app", "delete", "web", "-n", "prune", "--yes"])?;
+    let after = fleet.bed.postgres.query("select coalesce(sum(objects), 0) from delete_window")?;
+    ensure!(counted == after, "a deletion by name counts: {counted}, then {after}");
     Ok(())
 }
 

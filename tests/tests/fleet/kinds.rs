@@ -34,8 +34,12 @@ pub(crate) async fn every_kind_of_component_behaves_as_written(fleet: &mut Fleet
     let open = app("kinds", "open", json!({"components": [{"name": "config", "template": config}], "placement": {}}));
     fleet.apply("hub", &open)?;
     fleet.apply("hub", &manifest)?;
-    fleet.ready("kinds", "all").await?;
     fleet.ready("kinds", "open").await?;
+    let placed = fleet.ready("kinds", "all").await?;
+    // Three of the Divided component and two of the StatefulSet in each of three cells.
+    let status = placed.status.as_ref().context("a status")?;
+    ensure!((status.desired, status.placed, status.available) == (9, 9, 9), "not all replicas count: {status:?}");
+    ensure!(status.divided.is_some_and(|divided| divided.desired == 3), "{status:?}");
     let secrets = History::follow(fleet, &MEMBERS, "v1/Secret", "kinds").await?;
     let mut jobs = Vec::new();
     for member in MEMBERS {

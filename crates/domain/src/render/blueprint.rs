@@ -10,9 +10,11 @@ use vocabulary::{AppKey, ContentHash};
 use super::bounds::{self, Growth, REPLICAS_MAX, SIZE_MAX};
 use super::checks::{ServiceAccounts, foreign_accounts, name_problem, result_problems, scales};
 use super::fields::canonical_hash;
+use super::intake_checks::{intake_problems, overridden_problems, scaler_problem};
 use super::kinds::{self, Scopes};
 use super::overrides;
 use super::pod::pod_amounts;
+use super::spelling::{kind_problem, without_empty_fields};
 use super::{Blueprint, ComponentPlan, Problem};
 
 /// Longest value of a label, and so the longest name of an Application.
@@ -23,6 +25,7 @@ pub fn blueprint(app: &AppKey, spec: &ApplicationSpec) -> Result<Blueprint, Vec<
     let mut draft = Draft::read(app, &spec.components, &spec.overrides);
     draft.check_overrides(&spec.components, &spec.overrides);
     draft.check_amounts();
+    draft.check_for_intake(&spec.components, &spec.overrides);
     let divided = draft.divided().map(|(index, plan)| (index, plan.name.clone(), plan.kind.clone(), plan.replicas));
     match (divided, spec.replicas) {
         (Some((_, name, kind, _)), None) => {
@@ -32,7 +35,7 @@ pub fn blueprint(app: &AppKey, spec: &ApplicationSpec) -> Result<Blueprint, Vec<
             format!("spec.components[{index}].template.spec.replicas"),
             format!("{own} differs from spec.replicas {replicas}, which is divided over cells; remove template spec.replicas"),
         ),
-        (None, Some(_)) if draft.complete() => draft.say(
+        (None, Some(_)) if draft.complete() && draft.knows_kinds() => draft.say(
             "spec.replicas".to_owned(),
             "no component is Divided, so nothing takes it; remove it, or set scope: Divided on one workload".to_owned(),
         ),
@@ -83,6 +86,12 @@ impl Draft {
         self.plans.iter().all(Option::is_some)
     }
 
+    /// No kind is written so that another was meant: what that one takes cannot be judged.
+    fn knows_kinds(&self) -> bool {
+        let is_of_kind = |field: &str| field.ends_with(".template.kind") || field.ends_with(".template.apiVersion");
+        !self.problems.iter().any(|problem| is_of_kind(&problem.field))
+    }
+
     fn known(&self) -> impl Iterator<Item = (usize, &ComponentPlan)> {
         self.plans.iter().enumerate().filter_map(|(i, plan)| plan.as_ref().map(|plan| (i, plan)))
     }
@@ -130,7 +139,7 @@ impl Draft {
 
     /// One component by itself. `None` when too little is known to look at it together with the others.
     fn classify(&mut self, app: &AppKey, component: &Component, place: &str) -> Option<ComponentPlan> {
-        let template = &component.template;
+        let template = &without_empty_fields(&component.template);
         let text = |pointer: &str| {
             template.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
         };
@@ -280,6 +289,35 @@ impl Draft {
             for (path, message) in bounds::amount_problems(spec.unwrap_or(&Value::Null)) {
                 found.push(Problem { field: format!("{place}.{}.spec.{path}", pods.join(".")), message });
             }
+        }
+        self.problems.extend(found);
+    }
+
+    /// What no new spec may say, although a stored revision may.
+    fn check_for_intake(&mut self, components: &[Component], rules: &[OverrideRule]) {
+        let mut found = Vec::new();
+        let plans: Vec<&ComponentPlan> = self.known().map(|(_, plan)| plan).collect();
+        for (i, component) in components.iter().enumerate() {
+            let text = |field: &str| component.template[field].as_str().unwrap_or_default();
+            if let Some((field, message)) = kind_problem(text("apiVersion"), text("kind")) {
+                found.push(Problem { field: format!("spec.components[{i}].template.{field}"), message });
+            }
+        }
+        for (i, plan) in self.known() {
+            let place = format!("spec.components[{i}].template");
+            for (path, message) in intake_problems(plan, &plan.template) {
+                found.push(Problem { field: format!("{place}.{path}"), message });
+            }
+            if let Some(message) = scaler_problem(&plan.template, &plans) {
+                found.push(Problem { field: format!("{place}.spec.scaleTargetRef"), message });
+            }
+        }
+        for (r, rule) in rules.iter().enumerate() {
+            found.extend(
+                overridden_problems(rule, &plans)
+                    .into_iter()
+                    .map(|(p, message)| Problem { field: format!("spec.overrides[{r}].patches[{p}]"), message }),
+            );
         }
         self.problems.extend(found);
     }

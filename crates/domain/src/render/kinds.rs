@@ -4,7 +4,7 @@ use crds::application::v1alpha1::Scope;
 use serde_json::Value;
 use vocabulary::ObjectKey;
 
-use super::ComponentPlan;
+use super::{ComponentPlan, ReplicaOwner};
 
 /// The API group; empty for the core group.
 pub(super) fn group(api_version: &str) -> &str {
@@ -65,6 +65,25 @@ pub fn is_replicated(component: &ComponentPlan) -> bool {
         Scopes::Unlisted => component.scope == Scope::Divided || component.replicas.is_some() || component.workload,
         Scopes::OnlyPerCell | Scopes::RunsOnce | Scopes::NotDivided => false,
     }
+}
+
+/// Who sets how many replicas the object of a component runs; `None` for a component that has no replicas to count.
+///
+/// Pods of a `DaemonSet` or a `Job` are not replicas: nodes decide on them, and the end of the work. Of a kind that is not
+/// listed, only a stated `spec.replicas` shows that it has any.
+pub fn replica_owner(component: &ComponentPlan) -> Option<ReplicaOwner> {
+    let stated = component.replicas.map(|replicas| ReplicaOwner::Template { replicas });
+    match scopes(&component.api_version, &component.kind) {
+        _ if component.scope == Scope::Divided => Some(ReplicaOwner::Placement),
+        Scopes::Scalable | Scopes::OnlyPerCell => stated.or(Some(ReplicaOwner::Member)),
+        Scopes::Unlisted => stated,
+        Scopes::RunsOnce | Scopes::NotDivided => None,
+    }
+}
+
+/// Whether objects of the kind always have replicas.
+pub fn is_scalable(object: &ObjectKey) -> bool {
+    has_replicas(&object.api_version, &object.kind)
 }
 
 /// Whether the kind itself has `spec.replicas`.

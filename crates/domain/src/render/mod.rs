@@ -8,6 +8,7 @@ mod bounds;
 mod checks;
 mod differs;
 mod fields;
+mod intake_checks;
 mod kinds;
 mod name;
 mod observed;
@@ -16,12 +17,14 @@ mod pod;
 pub mod quantity;
 mod references;
 mod rendered;
+mod spelling;
 mod substance;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crds::application::v1alpha1::{AdoptPolicy, OverrideRule, Scope};
 use crds::cluster::v1alpha1::Amounts;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use vocabulary::{AppKey, ContentHash, Fence, ObjectKey};
 
@@ -30,7 +33,7 @@ use crate::topology::CellFacts;
 pub use blueprint::{blueprint, blueprint_of_revision};
 pub use differs::differs;
 pub use fields::{extra_fields, fields_hash, lost_fields, our_fields};
-pub use kinds::{is_never_deleted, is_replicated};
+pub use kinds::{is_never_deleted, is_replicated, is_scalable, replica_owner};
 pub use name::object_names;
 pub use observed::{Observed, observe};
 pub use pod::pod_amounts;
@@ -71,6 +74,21 @@ pub struct ComponentPlan {
     pub replicas: Option<i32>,
     /// The object as declared.
     pub template: Value,
+}
+
+/// Who sets how many replicas an object runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ReplicaOwner {
+    /// Placement divides `spec.replicas` of the Application.
+    Placement,
+    /// The template states a number, for each of its objects.
+    Template {
+        /// `spec.replicas` of the template.
+        replicas: i32,
+    },
+    /// The template states none: an autoscaler in the member does, or the API server's default of 1 stands.
+    Member,
 }
 
 /// All components of one revision.

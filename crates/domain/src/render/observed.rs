@@ -108,14 +108,17 @@ fn deployment(status: &Status<'_>) -> Observed {
     let (replicas, updated, available) =
         (status.count("replicas"), status.count("updatedReplicas"), status.count("availableReplicas"));
     let current = status.spoken();
+    let complete = current && updated == status.wanted() && replicas == updated && available >= updated;
+    let paused = (status.spec["paused"] == true && !complete)
+        .then(|| "spec.paused is true, so its controller replaces no pods; remove it from the template".to_owned());
     Observed {
         replicas,
         ready: status.count("readyReplicas"),
         available,
         updated,
         observed_generation_current: current,
-        complete: current && updated == status.wanted() && replicas == updated && available >= updated,
-        message: status.told("ReplicaFailure", "True").or_else(|| status.told("Progressing", "False")),
+        complete,
+        message: status.told("ReplicaFailure", "True").or(paused).or_else(|| status.told("Progressing", "False")),
     }
 }
 
@@ -186,7 +189,11 @@ fn job(status: &Status<'_>) -> Observed {
 /// A claim may wait for its first pod, so waiting for it before pods are sent could last for ever.
 fn claim(status: &Status<'_>) -> Observed {
     let lost = status.reported["phase"] == "Lost";
-    let message = lost.then(|| "its PersistentVolume is gone".to_owned());
+    let message = match status.reported["phase"].as_str() {
+        Some("Lost") => Some("its PersistentVolume is gone".to_owned()),
+        Some("Pending") => Some("no volume is bound to the claim yet".to_owned()),
+        _ => None,
+    };
     Observed { complete: !lost, message, ..exists() }
 }
 
@@ -222,6 +229,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_keeps_pods_from_running_is_told() {
+        let paused = json!({"metadata": {"generation": 2}, "spec": {"replicas": 2, "paused": true},
+            "status": {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 0, "availableReplicas": 2}});
+        let found = observe("apps/v1", "Deployment", &paused);
+        assert!(!found.complete && found.message.is_some_and(|message| message.contains("spec.paused is true")));
+        let mut done = paused;
+        done["status"]["updatedReplicas"] = json!(2);
+        let found = observe("apps/v1", "Deployment", &done);
+        assert!(found.complete && found.message.is_none(), "paused and as asked: {found:?}");
+        for (phase, expected) in [("Bound", None), ("Pending", Some("no volume is bound to the claim yet"))] {
+            let found = observe("v1", "PersistentVolumeClaim", &json!({"status": {"phase": phase}}));
+            assert_eq!((found.complete, found.message.as_deref()), (true, expected), "{phase}");
+        }
+    }
 
     #[test]
     fn suspended_job_is_complete_when_nothing_of_it_runs() {

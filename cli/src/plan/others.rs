@@ -1,0 +1,83 @@
+//! Components with replicas of their own: where they are, and where they would be. Pure.
+
+use std::collections::BTreeMap;
+
+use crds::application::v1alpha1::{CellReplicas, Scope};
+use domain::placement::{self, CellExplanation, Directive, Eligibility, Outcome, Request, Rule, Spread};
+use domain::render::{Blueprint, replica_owner};
+use domain::topology::Topology;
+use vocabulary::CellName;
+
+/// Replicas of everything that is not Divided.
+#[derive(Debug, Default)]
+pub(super) struct Others {
+    /// Replicas asked for in each cell now.
+    pub(super) held: BTreeMap<CellName, i32>,
+    /// Replicas that a cell which takes the Application anew would run.
+    each: i32,
+}
+
+impl Others {
+    pub(super) fn of(blueprint: &Blueprint, cells: &[CellReplicas], suspended: bool) -> Self {
+        let held = cells.iter().filter_map(|cell| {
+            let own = cell.desired - cell.divided.map_or(0, |divided| divided.desired);
+            Some((cell.cell.parse().ok()?, own)).filter(|_| own > 0)
+        });
+        // What exists once stays where it is.
+        let multiplied = |scope: Scope| matches!(scope, Scope::PerCell | Scope::PerCluster);
+        let counted = blueprint.components.iter().filter(|one| multiplied(one.scope) && replica_owner(one).is_some());
+        let each = counted.map(|one| one.replicas.unwrap_or(1)).fold(0, i32::saturating_add);
+        Self { held: held.collect(), each: if suspended { 0 } else { each } }
+    }
+
+    /// All replicas that are asked for now.
+    pub(super) fn total(&self) -> i32 {
+        self.held.values().copied().fold(0, i32::saturating_add)
+    }
+
+    /// Where an Application that divides nothing would be: in every eligible cell, and where it is unless it is no longer
+    /// meant there.
+    pub(super) fn decide(&self, request: &Request<'_>, topology: &Topology, directives: &[Directive]) -> Outcome {
+        let mut cells = Vec::new();
+        for (name, eligibility) in placement::eligible_cells(request, topology, directives) {
+            let Some(facts) = topology.cells.get(&name) else { continue };
+            let before = self.held.get(&name).copied().unwrap_or(0);
+            let target = match &eligibility {
+                Eligibility::Eligible if before == 0 => self.each,
+                Eligibility::Eligible => before,
+                Eligibility::Rejected(rejection) if matches!(rejection.rule, Rule::NotSelected | Rule::Excluded) => 0,
+                Eligibility::Rejected(_) => before,
+            };
+            cells.push(CellExplanation {
+                cell: name,
+                cluster: facts.cluster.clone(),
+                region: facts.region.clone(),
+                zone: facts.zone_text(),
+                before,
+                target,
+                eligibility,
+                capacity: target,
+                bound_by: None,
+                notes: Vec::new(),
+            });
+        }
+        let total = cells.iter().map(|cell| cell.target).fold(0, i32::saturating_add);
+        let eligible = cells.iter().filter(|cell| cell.eligibility.is_eligible()).count();
+        let shortfall = self.total().saturating_sub(total).max(0);
+        Outcome {
+            targets: cells.iter().filter(|cell| cell.target > 0).map(|cell| (cell.cell.clone(), cell.target)).collect(),
+            wanted: total.saturating_add(shortfall),
+            shortfall,
+            waiting: 0,
+            hold: None,
+            spread: Spread::NotAsked,
+            rebalance_needed: 0,
+            notes: Vec::new(),
+            summary: format!(
+                "nothing is divided: {total} replicas, {eligible} of {} cells eligible; what a lost cell ran does not move",
+                cells.len()
+            ),
+            cells,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Replicas of an Application per cell and in all, from rows. Pure.
+
+use std::collections::BTreeMap;
+
+use crds::application::v1alpha1::{CellReplicas, DividedReplicas};
+use domain::decision_record::DecisionRecord;
+use domain::render::ReplicaOwner;
+use domain::topology::CellFacts;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use store::{PlacementRow, StatusRow, Wish};
+
+use super::counted::{Counted, count_replicas, count_without_row};
+use super::status::{Facts, short};
+
+impl Facts<'_> {
+    /// Every cell with a component that has replicas.
+    pub(super) fn cells(&self, owners: &BTreeMap<String, ReplicaOwner>) -> Vec<CellReplicas> {
+        let mut cells: BTreeMap<&str, CellReplicas> = BTreeMap::new();
+        for row in self.rows {
+            let status = self.status_of(row);
+            let Some(counted) = count_replicas(row, &status, owners) else { continue };
+            if row.wish != Wish::Present && status.state.is_over() {
+                continue;
+            }
+            let cell = cells.entry(&row.cell).or_insert_with(|| self.empty_cell(row));
+            if row.wish == Wish::Present {
+                cell.revision = short(&row.revision);
+            }
+            self.add_row(cell, row, &status, counted);
+        }
+        cells.into_values().collect()
+    }
+
+    fn empty_cell(&self, row: &PlacementRow) -> CellReplicas {
+        let facts = self.topology.cells.get(row.cell.as_str());
+        CellReplicas {
+            cell: row.cell.clone(),
+            cluster: row.cluster.clone(),
+            region: facts.map(|facts| facts.region.clone()).unwrap_or_default(),
+            zone: facts.map(CellFacts::zone_text).unwrap_or_default(),
+            revision: short(&row.revision),
+            as_of: self.seen.get(&row.cluster).copied().map(Time),
+            stale: self.is_stale(&row.cluster),
+            ..CellReplicas::default()
+        }
+    }
+
+    fn add_row(&self, cell: &mut CellReplicas, row: &PlacementRow, status: &StatusRow, counted: Counted) {
+        // What runs there is not known when only its kind cannot be followed, too.
+        cell.stale |= status.stale && status.applied_epoch > 0;
+        cell.desired += counted.desired;
+        cell.placed += counted.placed;
+        if row.divided {
+            let divided = cell.divided.get_or_insert_default();
+            divided.desired += counted.desired;
+            divided.placed += counted.placed;
+        }
+        cell.ready += status.ready;
+        cell.available += status.available;
+        let current = status.applied_revision.as_deref() == Some(row.revision.as_slice());
+        cell.updated += if current { status.updated } else { 0 };
+        if cell.message.is_none() {
+            cell.message = self.culprit(row);
+        }
+        if cell.stale && cell.message.is_none() {
+            let silent = self.silence(&row.cluster);
+            cell.message = Some(if row.target == 0 && row.divided {
+                format!("surplus: cluster {silent} is silent and may still run it; it goes when the cluster answers")
+            } else {
+                format!("cluster {silent} is silent; numbers are those last seen")
+            });
+        }
+    }
+
+    /// The part of the Divided component: `spec.replicas`, however many more run for a loss or a move.
+    pub(super) fn divided(&self, record: &DecisionRecord, cells: &[CellReplicas]) -> Option<DividedReplicas> {
+        let declared = record.replica_owners.values().any(|owner| *owner == ReplicaOwner::Placement);
+        let placed = cells.iter().filter_map(|cell| cell.divided).map(|divided| divided.placed).sum();
+        (declared || placed > 0).then(|| DividedReplicas { desired: self.intent.wanted(), placed })
+    }
+
+    /// Replicas asked for: of the Divided component, of all others that have an object, and of those without one.
+    pub(super) fn desired(&self, record: &DecisionRecord, cells: &[CellReplicas]) -> i32 {
+        let divided = self.divided(record, cells).map_or(0, |divided| divided.desired);
+        let missing =
+            if self.intent.suspended { 0 } else { count_without_row(&record.problems, &record.replica_owners) };
+        let others = cells.iter().map(|cell| cell.desired - cell.divided.map_or(0, |divided| divided.desired));
+        others.fold(divided.saturating_add(missing), i32::saturating_add)
+    }
+}
+
+/// Replicas per zone in one line.
+pub(super) fn zones_text(cells: &[CellReplicas]) -> Option<String> {
+    let mut zones: BTreeMap<&str, i32> = BTreeMap::new();
+    for cell in cells.iter().filter(|cell| cell.placed > 0) {
+        *zones.entry(&cell.zone).or_default() += cell.placed;
+    }
+    let text: Vec<String> = zones.into_iter().map(|(zone, replicas)| format!("{zone}={replicas}")).collect();
+    (!text.is_empty()).then(|| text.join(","))
+}

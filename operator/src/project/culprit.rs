@@ -1,0 +1,135 @@
+//! What holds an object up: itself, or another object that it needs. Pure.
+
+use std::collections::HashMap;
+
+use store::{ObjectState, PlacementId, PlacementRow, StatusRow, Wish};
+use vocabulary::shorten;
+
+/// Maximum number of bytes of what holds an object up.
+const CULPRIT_BYTES_MAX: usize = 512;
+
+/// Why an object is not as it should be: its own message, or that of an object in its cluster which comes before it.
+///
+/// `None` where nothing is wrong, or no object says anything.
+pub(super) fn culprit(
+    row: &PlacementRow,
+    rows: &[PlacementRow],
+    status: &HashMap<PlacementId, StatusRow>,
+) -> Option<String> {
+    let own = status.get(&row.id);
+    if let Some(message) = own.and_then(|status| status.message.as_deref()).filter(|message| !message.is_empty()) {
+        return Some(shorten(message, CULPRIT_BYTES_MAX));
+    }
+    if row.wish != Wish::Present {
+        return None;
+    }
+    let is_delivered = own.is_some_and(|status| is_delivered(row, status));
+    if is_delivered && own.is_some_and(|status| status.settled) {
+        return None;
+    }
+    let before = rows.iter().filter(|other| {
+        other.cluster == row.cluster && other.id != row.id && other.wish == Wish::Present && other.rank < row.rank
+    });
+    let mut undelivered = None;
+    for other in before {
+        let known = status.get(&other.id);
+        let name = format!("{} {}", other.object.kind, other.object.name);
+        let is_there = known.is_some_and(|status| is_delivered_once(other, status));
+        let message = known.and_then(|status| status.message.as_deref()).filter(|message| !message.is_empty());
+        match message {
+            Some(message) if !is_there || is_delivered => {
+                return Some(shorten(&format!("waits for {name}: {message}"), CULPRIT_BYTES_MAX));
+            }
+            None if !is_there && !is_delivered => {
+                undelivered.get_or_insert_with(|| format!("waits for {name}, which is not delivered yet"));
+            }
+            Some(_) | None => {}
+        }
+    }
+    undelivered
+}
+
+fn is_delivered(row: &PlacementRow, status: &StatusRow) -> bool {
+    status.state == ObjectState::Applied && status.applied_epoch == row.plan_epoch
+}
+
+/// What comes after it is delivered as soon as its revision was taken once.
+fn is_delivered_once(row: &PlacementRow, status: &StatusRow) -> bool {
+    status.applied_epoch > 0 && status.applied_revision.as_deref() == Some(row.revision.as_slice())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use vocabulary::ObjectKey;
+
+    use super::*;
+
+    fn row(id: PlacementId, kind: &str, rank: i16) -> PlacementRow {
+        PlacementRow {
+            id,
+            app: 1,
+            component: kind.to_lowercase(),
+            cell: "east".to_owned(),
+            slot: store::Slot::Main,
+            cluster: "east".to_owned(),
+            object: ObjectKey {
+                api_version: "v1".to_owned(),
+                kind: kind.to_owned(),
+                namespace: "shop".to_owned(),
+                name: "web".to_owned(),
+            },
+            rank,
+            divided: false,
+            target: 1,
+            floor: 0,
+            surge: 0,
+            plan_epoch: 3,
+            revision: vec![2],
+            wish: Wish::Present,
+        }
+    }
+
+    fn applied(settled: bool, message: &str) -> StatusRow {
+        StatusRow {
+            state: ObjectState::Applied,
+            applied_epoch: 3,
+            applied_revision: Some(vec![2]),
+            settled,
+            message: (!message.is_empty()).then(|| message.to_owned()),
+            ..StatusRow::unknown(1, Timestamp::UNIX_EPOCH)
+        }
+    }
+
+    fn undelivered(message: &str) -> StatusRow {
+        StatusRow { state: ObjectState::Refused, applied_epoch: 0, applied_revision: None, ..applied(false, message) }
+    }
+
+    #[test]
+    fn the_object_that_holds_a_workload_up_is_named() {
+        let waiting = || undelivered("");
+        for (case, before, workload, expected) in [
+            ("all is well", applied(true, ""), applied(true, ""), None),
+            ("its own message", applied(true, ""), applied(false, "it is paused"), Some("it is paused")),
+            (
+                "a refused object",
+                undelivered("key is not valid"),
+                waiting(),
+                Some("waits for ConfigMap web: key is not valid"),
+            ),
+            ("one under way", undelivered(""), waiting(), Some("waits for ConfigMap web, which is not delivered yet")),
+            (
+                "pods that wait for it",
+                applied(true, "no volume is bound yet"),
+                applied(false, ""),
+                Some("waits for ConfigMap web: no volume is bound yet"),
+            ),
+            ("settled all the same", applied(true, "no volume is bound yet"), applied(true, ""), None),
+            ("pods that only start", applied(true, ""), applied(false, ""), None),
+        ] {
+            let rows = [row(1, "ConfigMap", 2), row(2, "Deployment", 50)];
+            let status = HashMap::from([(1, before), (2, workload)]);
+            assert_eq!(culprit(&rows[1], &rows, &status).as_deref(), expected, "{case}");
+        }
+    }
+}

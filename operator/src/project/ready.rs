@@ -1,0 +1,327 @@
+//! The condition `Ready` of an Application: is it as asked, and if not, what is the first reason. Pure.
+
+use crds::application::v1alpha1::{ApplicationStatus, CellReplicas};
+use crds::condition::{self, Status, condition};
+use domain::decision_record::DecisionRecord;
+use domain::placement_gap::explain_gap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use store::{ObjectState, Wish};
+use vocabulary::{Trouble, group_causes};
+
+use super::conditions::group_objects;
+use super::status::Facts;
+
+/// Maximum number of bytes of the causes behind the numbers; numbers and causes are one message.
+const CAUSES_BYTES_MAX: usize = condition::MESSAGE_MAX - 256;
+
+impl Facts<'_> {
+    /// Everything that was decided has an object, and is delivered, worked out and available, by fresh facts. What may
+    /// still run in a silent cluster that everything has left is not waited for.
+    pub(super) fn is_complete(&self, record: &DecisionRecord) -> bool {
+        let owners = &record.replica_owners;
+        let divided = self.rows.iter().filter(|row| row.divided && !self.is_surplus(&row.cluster, owners));
+        let placed: i32 = divided.map(|row| row.target).sum();
+        if self.row.input_hash.is_none() || !record.problems.is_empty() || placed < record.wanted {
+            return false;
+        }
+        self.rows.iter().filter(|row| !self.is_surplus(&row.cluster, owners)).all(|row| {
+            row.wish == Wish::Present
+                && self.status.get(&row.id).is_some_and(|status| {
+                    status.state == ObjectState::Applied
+                        && status.applied_epoch == row.plan_epoch
+                        && status.observed_epoch == row.plan_epoch
+                        && status.settled
+                        && (!row.divided || status.available >= row.rendered())
+                        && row.revision == self.row.revision
+                        && row.floor <= row.target
+                })
+                && !self.is_stale(&row.cluster)
+        })
+    }
+
+    /// Whether the Application is as asked, and if not, the first reason.
+    pub(super) fn ready(
+        &self,
+        status: &ApplicationStatus,
+        record: &DecisionRecord,
+        trouble: Option<&str>,
+        now: &Time,
+    ) -> Condition {
+        let make = |value, reason: &str, message: String| {
+            condition(condition::READY, value, reason, message, Some(self.generation), now.clone())
+        };
+        let stale: Vec<&str> =
+            status.cells.iter().filter(|cell| cell.stale).map(|cell| cell.cluster.as_str()).collect();
+        let numbers = self.numbers(status, record);
+        if let Some(refusal) = &self.refusal {
+            return make(Status::False, refusal.reason, refusal.message.clone());
+        }
+        if self.row.removal.is_some() {
+            let left = || {
+                let held = group_objects(&status.objects, "Deleting");
+                let held = if held.is_empty() { String::new() } else { format!(": {held}") };
+                format!("{} objects are left{held}", self.rows.len())
+            };
+            let message = self.deletion_blocked(record).map_or_else(left, |(_, message)| message);
+            return make(Status::False, "Removing", message);
+        }
+        if let Some(trouble) = trouble {
+            let reason = if record.pending.is_some() { "DeletesWait" } else { "Refused" };
+            return make(Status::False, reason, trouble.to_owned());
+        }
+        if let Some(why) = explain_gap(record) {
+            return make(Status::False, "NotPlaced", why);
+        }
+        if self.is_complete(record) {
+            return make(Status::True, "Available", numbers);
+        }
+        if !stale.is_empty() {
+            // Unknown is neither ready nor broken.
+            return make(
+                Status::Unknown,
+                "Stale",
+                format!(
+                    "{numbers}; silent: {}",
+                    stale.iter().map(|cluster| self.silence(cluster)).collect::<Vec<_>>().join(", ")
+                ),
+            );
+        }
+        let failed = group_objects(&status.objects, "Failed");
+        if !failed.is_empty() {
+            return make(Status::False, "DeliveryFailed", failed);
+        }
+        let culprits = self.unsettled_causes();
+        make(Status::False, "Progressing", if culprits.is_empty() { numbers } else { format!("{numbers}; {culprits}") })
+    }
+
+    /// What holds up the objects that are not as they should be, each cause once.
+    fn unsettled_causes(&self) -> String {
+        let unsettled = self.rows.iter().filter(|row| row.wish == Wish::Present && !self.status_of(row).settled);
+        let causes: Vec<(String, String, &str)> = unsettled
+            .filter_map(|row| {
+                let object = format!("{} {}", row.object.kind, row.object.name);
+                Some((self.culprit(row)?, object, row.cluster.as_str()))
+            })
+            .collect();
+        let troubles: Vec<Trouble<'_>> =
+            causes.iter().map(|(message, object, cluster)| Trouble { cluster, object, message }).collect();
+        group_causes(&troubles, CAUSES_BYTES_MAX)
+    }
+
+    /// How many replicas are available, and what is not as it stays.
+    fn numbers(&self, status: &ApplicationStatus, record: &DecisionRecord) -> String {
+        let owners = &record.replica_owners;
+        let (surplus, staying): (Vec<&CellReplicas>, Vec<&CellReplicas>) =
+            status.cells.iter().partition(|cell| self.is_surplus(&cell.cluster, owners));
+        let others = status.desired - status.divided.map_or(0, |divided| divided.desired);
+        let placed: i32 = staying.iter().map(|cell| cell.placed).sum();
+        let needed = placed.max(record.wanted.saturating_add(others));
+        let mut numbers = if status.cells.is_empty() && needed == 0 {
+            let there = self.rows.iter().filter(|row| self.status_of(row).settled).count();
+            format!("{there} of {} objects are in place; none has replicas", self.rows.len())
+        } else {
+            format!("{} of {needed} replicas available", status.available)
+        };
+        let running: Vec<&&CellReplicas> = surplus.iter().filter(|cell| cell.placed > 0).collect();
+        if !running.is_empty() {
+            let places: Vec<String> = running.iter().map(|cell| self.silence(&cell.cluster)).collect();
+            let more: i32 = running.iter().map(|cell| cell.placed).sum();
+            numbers.push_str(&format!("; {more} more may still run in silent {}", places.join(", ")));
+        }
+        let held: i32 = staying.iter().map(|cell| (cell.placed - cell.desired).max(0)).sum();
+        if held > 0 {
+            numbers.push_str(&format!("; {held} stay until enough others are available"));
+        }
+        numbers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashMap};
+
+    use domain::intent::Intent;
+    use domain::render::ReplicaOwner;
+    use domain::topology::{ClusterFacts, Topology};
+    use jiff::{SignedDuration, Timestamp};
+    use serde_json::json;
+    use store::{ApplicationRow, PlacementRow, StatusRow};
+    use vocabulary::{AppKey, ObjectKey, Verdict};
+
+    use super::*;
+
+    const REVISION: [u8; 16] = [7; 16];
+
+    fn application(record: &DecisionRecord) -> ApplicationRow {
+        ApplicationRow {
+            id: 1,
+            key: AppKey { namespace: "shop".to_owned(), name: "web".to_owned() },
+            hub_uid: "h".to_owned(),
+            object_uid: "u".to_owned(),
+            generation: 1,
+            spec_hash: Vec::new(),
+            intent: json!({}),
+            revision: REVISION.to_vec(),
+            removal: None,
+            removal_since: None,
+            delete_confirmed: None,
+            rebalance_asked: None,
+            rebalance_done: None,
+            input_hash: Some(vec![1]),
+            decision: Some(serde_json::to_value(record).unwrap()),
+            decided_at: Some(Timestamp::UNIX_EPOCH),
+            decided_generation: 1,
+            decision_version: 1,
+        }
+    }
+
+    fn row(id: i64, cluster: &str, kind: &str, target: i32) -> PlacementRow {
+        let rank = if kind == "ConfigMap" { 2 } else { 50 };
+        let api_version = if kind == "ConfigMap" { "v1" } else { "apps/v1" }.to_owned();
+        PlacementRow {
+            id,
+            app: 1,
+            component: kind.to_lowercase(),
+            cell: cluster.to_owned(),
+            slot: store::Slot::Main,
+            cluster: cluster.to_owned(),
+            object: ObjectKey {
+                api_version,
+                kind: kind.to_owned(),
+                namespace: "shop".to_owned(),
+                name: "web".to_owned(),
+            },
+            rank,
+            divided: kind == "Deployment",
+            target,
+            floor: 0,
+            surge: 0,
+            plan_epoch: 1,
+            revision: REVISION.to_vec(),
+            wish: Wish::Present,
+        }
+    }
+
+    fn well(row: &PlacementRow) -> StatusRow {
+        StatusRow {
+            state: ObjectState::Applied,
+            applied_epoch: 1,
+            observed_epoch: 1,
+            applied_revision: Some(REVISION.to_vec()),
+            replicas: row.target,
+            ready: row.target,
+            available: row.target,
+            updated: row.target,
+            settled: true,
+            ..StatusRow::unknown(row.id, Timestamp::UNIX_EPOCH)
+        }
+    }
+
+    fn refused(row: &PlacementRow, message: &str) -> StatusRow {
+        let unknown = StatusRow::unknown(row.id, Timestamp::UNIX_EPOCH);
+        StatusRow { state: ObjectState::Refused, message: Some(message.to_owned()), ..unknown }
+    }
+
+    fn show(rows: &[PlacementRow], known: Vec<StatusRow>, replicas: i32, record: &DecisionRecord) -> ApplicationStatus {
+        let intent: Intent = serde_json::from_value(json!({
+            "replicas": replicas, "suspended": false, "placement": {}, "drift": "Report", "adopt": "Never",
+        }))
+        .unwrap();
+        let cluster = |name: &str| ClusterFacts {
+            name: name.parse().unwrap(),
+            region: "r".to_owned(),
+            zones: vec!["z".to_owned()],
+            taints: Vec::new(),
+            cordoned: false,
+            drain: false,
+            health: Verdict::Pass,
+            deploys: true,
+            kinds: std::collections::BTreeSet::new(),
+            capacity: Vec::new(),
+            tenancy: domain::tenancy::Tenancy::default(),
+        };
+        let clusters = ["east", "west"].map(|name| (name.parse().unwrap(), cluster(name)));
+        let topology = Topology { clusters: clusters.into_iter().collect(), ..Topology::default() };
+        let seen = BTreeMap::from(["east", "west"].map(|name| (name.to_owned(), Timestamp::UNIX_EPOCH)));
+        let status: HashMap<_, _> = known.into_iter().map(|status| (status.placement, status)).collect();
+        Facts {
+            row: &application(record),
+            intent: &intent,
+            rows,
+            status: &status,
+            revisions: &[],
+            topology: &topology,
+            seen: &seen,
+            refusal: None,
+            before: &[],
+            generation: 1,
+            now: Timestamp::UNIX_EPOCH,
+            stale_after: SignedDuration::from_secs(60),
+        }
+        .status()
+    }
+
+    fn ready_of(status: &ApplicationStatus) -> (&str, &str, &str) {
+        let ready = status.conditions.iter().find(|condition| condition.type_ == condition::READY).unwrap();
+        (&ready.status, &ready.reason, &ready.message)
+    }
+
+    fn owned(owners: &[(&str, ReplicaOwner)], wanted: i32) -> DecisionRecord {
+        let replica_owners = owners.iter().map(|(name, owner)| ((*name).to_owned(), *owner)).collect();
+        DecisionRecord { replica_owners, wanted, ..DecisionRecord::default() }
+    }
+
+    #[test]
+    fn what_is_not_divided_is_shown_with_its_replicas() {
+        let rows = [row(1, "east", "StatefulSet", 2), row(2, "west", "StatefulSet", 2)];
+        let record = owned(&[("statefulset", ReplicaOwner::Template { replicas: 2 })], 0);
+        let status = show(&rows, rows.iter().map(well).collect(), 0, &record);
+        assert_eq!((status.desired, status.placed, status.available), (4, 4, 4));
+        assert_eq!(status.cells.iter().map(|cell| cell.desired).collect::<Vec<_>>(), [2, 2]);
+        assert_eq!(ready_of(&status), ("True", "Available", "4 of 4 replicas available"));
+    }
+
+    #[test]
+    fn a_singleton_beside_the_divided_component_counts() {
+        let mut single = row(3, "east", "StatefulSet", 1);
+        single.cell = "east-2".to_owned();
+        let rows = [row(1, "east", "Deployment", 3), row(2, "west", "Deployment", 3), single];
+        let owners = [("deployment", ReplicaOwner::Placement), ("statefulset", ReplicaOwner::Template { replicas: 1 })];
+        let mut known: Vec<StatusRow> = rows.iter().map(well).collect();
+        let status = show(&rows, known.clone(), 6, &owned(&owners, 6));
+        assert_eq!(ready_of(&status), ("True", "Available", "7 of 7 replicas available"));
+        assert_eq!(status.divided.map(|divided| (divided.desired, divided.placed)), Some((6, 6)));
+        known[2] = StatusRow { settled: false, available: 0, ready: 0, ..known[2].clone() };
+        let status = show(&rows, known, 6, &owned(&owners, 6));
+        assert_eq!(ready_of(&status), ("False", "Progressing", "6 of 7 replicas available"));
+    }
+
+    #[test]
+    fn objects_without_replicas_are_not_called_replicas() {
+        let rows = [row(1, "east", "ConfigMap", 0), row(2, "west", "ConfigMap", 0)];
+        let status = show(&rows, rows.iter().map(well).collect(), 0, &DecisionRecord::default());
+        assert_eq!(ready_of(&status), ("True", "Available", "2 of 2 objects are in place; none has replicas"));
+    }
+
+    #[test]
+    fn refused_object_is_named_once_and_where_it_holds_up() {
+        let rows: Vec<PlacementRow> = ["east", "west"]
+            .iter()
+            .zip([1, 3])
+            .flat_map(|(cluster, id)| [row(id, cluster, "ConfigMap", 0), row(id + 1, cluster, "Deployment", 2)])
+            .collect();
+        let message = "ConfigMap \"web\" is invalid: data[a b]: Invalid value: \"a b\": a valid config key is needed";
+        let waits = |row: &PlacementRow| StatusRow::unknown(row.id, Timestamp::UNIX_EPOCH);
+        let known = rows.iter().map(|row| if row.divided { waits(row) } else { refused(row, message) }).collect();
+        let status = show(&rows, known, 4, &owned(&[("deployment", ReplicaOwner::Placement)], 4));
+        let cause = "data[a b]: Invalid value: \"a b\": a valid config key is needed";
+        let ready = format!("{cause} (ConfigMap web in east, west)");
+        assert_eq!(ready_of(&status), ("False", "Refused", ready.as_str()));
+        for cell in &status.cells {
+            let message = cell.message.as_deref().unwrap_or_default();
+            assert!(message.starts_with("waits for ConfigMap web: ") && message.ends_with(cause), "{message}");
+        }
+        let pending = status.objects.iter().find(|object| object.kind == "Deployment").unwrap();
+        assert!(pending.state == "Pending" && pending.message.contains(cause), "{pending:?}");
+    }
+}
