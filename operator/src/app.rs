@@ -40,6 +40,15 @@ pub(crate) async fn migrate(database: &Database) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Raises the store generation above the fences in members.
+pub(crate) async fn accept_database(database: &Database) -> anyhow::Result<()> {
+    let store = Store::open(&database.database_url, 1)?;
+    store.check().await?;
+    let generation = store.identity_raise_generation().await?;
+    tracing::info!(generation, "the database is in force; restart all operators to bring members to what it says");
+    Ok(())
+}
+
 /// Runs the operator until SIGTERM.
 pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();

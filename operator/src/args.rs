@@ -41,6 +41,9 @@ pub(crate) enum Command {
     Run(Box<Run>),
     /// Bring the database schema up to this version, then end.
     Migrate(Database),
+    /// After the database was restored from an older state: bring members to what it says now, then end. Members keep what
+    /// they run until then. Restart all operators afterwards.
+    AcceptDatabase(Database),
 }
 
 /// Where the database is.

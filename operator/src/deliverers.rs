@@ -44,10 +44,8 @@ impl Deliverers {
                     Err(RecvError::Closed) => break,
                 },
                 Some(ended) = tasks.join_next() => {
-                    if let Err(error) = ended {
-                        tracing::error!(%error, "a deliverer panicked; it begins again");
-                    }
-                    true
+                    // One that panicked begins again with the next round: at once it might only panic again.
+                    ended.inspect_err(|error| tracing::error!(%error, "a deliverer panicked; it begins again")).is_ok()
                 }
             };
             if look {

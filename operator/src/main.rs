@@ -27,6 +27,7 @@ async fn main() -> ExitCode {
     let outcome = match args.command {
         args::Command::Run(run) => app::run(*run).await,
         args::Command::Migrate(database) => app::migrate(&database).await,
+        args::Command::AcceptDatabase(database) => app::accept_database(&database).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -99,7 +99,7 @@ async fn attempt(session: &Session, entry: Entry, live: Option<Live>) -> Result<
     let hash = rendered.as_ref().map(|rendered| rendered.hash);
     let step = next_step(entry, live, fence, hash, enforce, keep);
     if !matches!(step, Step::Nothing | Step::Gone)
-        && let Some(error) = outrun(live.and_then(|live| live.fence), fence)
+        && let Some(error) = outrun(live.and_then(|live| live.fence), fence, entry.was_applied())
     {
         return Err(error);
     }

@@ -120,7 +120,8 @@ impl Write<'_> {
             }
         }
         let annotation = there["metadata"]["annotations"].get(labels::FENCE).and_then(Value::as_str);
-        if let Some(error) = outrun(annotation.and_then(|text| text.parse().ok()), self.fence) {
+        if let Some(error) = outrun(annotation.and_then(|text| text.parse().ok()), self.fence, self.entry.was_applied())
+        {
             return Err(error);
         }
         let take = session.member().take_over(kind, &key.namespace, &key.name, &there, self.object);

@@ -27,6 +27,11 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// The member took it at least once since the row was made.
+    pub(crate) fn was_applied(&self) -> bool {
+        self.status.applied_revision.is_some()
+    }
+
     /// It was delivered as its row says, and nothing of it was changed since.
     pub(crate) fn rests(&self) -> bool {
         let status = &self.status;

@@ -9,6 +9,10 @@ use crate::board::Entry;
 use crate::bounded::bounded_message;
 use crate::revisions::RevisionError;
 
+/// Maximum plan epoch of a found fence that a plan is raised above. Anybody can write an annotation on an object that is not
+/// ours yet; plans rise by one a change and must never run out.
+const FOUND_PLAN_MAX: u32 = 1 << 30;
+
 /// Why an attempt did not succeed; it is repeated unless a person must act first.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ActError {
@@ -88,11 +92,20 @@ pub(crate) fn after_failure(entry: &Entry, error: &ActError) -> StatusRow {
     }
 }
 
-/// Why a write with our fence would be refused by what is in the member.
-pub(crate) fn outrun(found: Option<Fence>, ours: Fence) -> Option<ActError> {
+/// Why a write with our fence would be refused by what is in the member. `was_applied` says whether the row was delivered
+/// before: a new row takes up an object of a former one, and its plan is raised above that one. The fence of a row that was
+/// delivered is above ours only where the database is older than the member, or where somebody forged it, and then a raise
+/// would take the member back to what the database knew.
+pub(crate) fn outrun(found: Option<Fence>, ours: Fence, was_applied: bool) -> Option<ActError> {
     let found = found.filter(|found| *found > ours)?;
-    if (found.generation, found.authority) == (ours.generation, ours.authority) {
+    let is_same_authority = (found.generation, found.authority) == (ours.generation, ours.authority);
+    if is_same_authority && !was_applied && found.plan <= FOUND_PLAN_MAX {
         return Some(ActError::Outrun(found.plan));
+    }
+    if is_same_authority && found.plan <= FOUND_PLAN_MAX {
+        return Some(ActError::Taken(format!(
+            "the object in the member carries the fence {found}, written after what this database knows ({ours}): the database was restored from an older state; to bring members to what it says, run `meridian-operator accept-database` and restart the operators, or delete the object in the member"
+        )));
     }
     Some(ActError::Taken(format!(
         "the object in the member carries the fence {found}, of a newer generation of the database or a newer authority than ours, {ours}; if this database is the one in force, delete the object in the member"
@@ -165,12 +178,27 @@ mod tests {
     #[test]
     fn fence_found_above_ours_is_reported_for_the_scheduler() {
         let fence = |generation, plan| Fence { generation, authority: 1, plan };
-        assert!(outrun(Some(fence(1, 3)), fence(1, 3)).is_none() && outrun(None, fence(1, 3)).is_none());
-        let above = outrun(Some(fence(1, 9)), fence(1, 3)).unwrap();
+        assert!(outrun(Some(fence(1, 3)), fence(1, 3), false).is_none() && outrun(None, fence(1, 3), false).is_none());
+        let above = outrun(Some(fence(1, 9)), fence(1, 3), false).unwrap();
         let status = after_failure(&entry(3, 0), &above);
         assert_eq!((status.state, status.found_epoch, status.applied_epoch), (ObjectState::Failed, 9, 0));
-        let newer = outrun(Some(fence(2, 1)), fence(1, 3)).unwrap();
+        let newer = outrun(Some(fence(2, 1)), fence(1, 3), false).unwrap();
         assert_eq!(after_failure(&entry(3, 0), &newer).state, ObjectState::Refused);
+    }
+
+    #[test]
+    fn fence_above_a_delivered_row_is_never_raised_over() {
+        let fence = |plan| Fence { generation: 1, authority: 1, plan };
+        for (case, found, was_applied) in [
+            ("restored database", 9, true),
+            ("forged on an object of ours", u32::MAX, true),
+            ("forged on an object to be adopted", u32::MAX, false),
+            ("just too high", FOUND_PLAN_MAX + 1, false),
+        ] {
+            let error = outrun(Some(fence(found)), fence(3), was_applied).unwrap();
+            let status = after_failure(&entry(3, 3), &error);
+            assert_eq!((status.state, status.found_epoch), (ObjectState::Refused, 0), "{case}: {error}");
+        }
     }
 
     #[test]

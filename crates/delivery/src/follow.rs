@@ -241,6 +241,16 @@ impl Session {
         self.read_rows(Rows::All).await
     }
 
+    /// Whether an object in the member carries a fence above that of its row, although the row was delivered before: the
+    /// database was restored from an older state.
+    fn is_outdated(&self) -> bool {
+        let board = self.board();
+        board.entries.values().filter(|entry| entry.was_applied()).any(|entry| {
+            let found = board.live(&entry.row.object).and_then(|live| live.fence);
+            found.is_some_and(|found| found > self.fence(entry))
+        })
+    }
+
     /// What is to become of objects in the member that no row names.
     fn plan_orphans(&self) -> OrphanPlan {
         let now = Instant::now();
@@ -252,7 +262,8 @@ impl Session {
         // Old enough are those that two readings of all rows left alone.
         let age_min = self.times().reread * 2;
         let (installation, generation) = (self.installation(), self.generation());
-        plan_orphans(orphans, now, OrphanRules { installation, generation, placed, age_min })
+        let outdated = !orphans.is_empty() && self.is_outdated();
+        plan_orphans(orphans, now, OrphanRules { installation, generation, placed, outdated, age_min })
     }
 
     async fn write_pulse(&self, pulse: &mut Pulse, watched: &mut Watched) -> Result<(), StoreError> {

@@ -38,6 +38,8 @@ pub(crate) struct OrphanRules<'a> {
     pub(crate) generation: u32,
     /// Number of rows in the member.
     pub(crate) placed: usize,
+    /// Objects in the member were written after what the database knows.
+    pub(crate) outdated: bool,
     /// Minimum time that an object belongs to no row before it is deleted; a person who sees it can act until then.
     pub(crate) age_min: Duration,
 }
@@ -60,6 +62,13 @@ pub(crate) fn plan_orphans(orphans: Vec<(Live, Instant)>, now: Instant, rules: O
     let more = ours.len().saturating_sub(NAMED_MAX);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let count = ours.len();
+    if rules.outdated {
+        let message = format!(
+            "{count} objects of this Meridian belong to no Application: {}{more}; the database is older than this member, so none is deleted; see what its Applications say",
+            names.join(", ")
+        );
+        return OrphanPlan { prune: Vec::new(), message: Some(message) };
+    }
     let limit = PRUNED_MAX.max(rules.placed * PRUNED_PERCENT / 100);
     if count > limit {
         let message = format!(
@@ -148,7 +157,7 @@ mod tests {
     const AGE_MIN: Duration = Duration::from_mins(1);
 
     fn rules(placed: usize) -> OrphanRules<'static> {
-        OrphanRules { installation: "i", generation: 2, placed, age_min: AGE_MIN }
+        OrphanRules { installation: "i", generation: 2, placed, outdated: false, age_min: AGE_MIN }
     }
 
     fn names(plan: &OrphanPlan) -> Vec<&str> {
@@ -170,6 +179,15 @@ mod tests {
         assert_eq!(names(&plan), ["late"]);
         assert!(plan.message.is_some_and(|message| message.starts_with("3 objects")));
         assert_eq!(plan_orphans(Vec::new(), now, rules(100)).message, None);
+    }
+
+    #[test]
+    fn older_database_deletes_no_orphan() {
+        let now = Instant::now() + AGE_MIN * 2;
+        let orphans = vec![(orphan("Deployment", "newer-than-the-backup", "i", 1), now - AGE_MIN)];
+        let plan = plan_orphans(orphans, now, OrphanRules { outdated: true, ..rules(100) });
+        assert_eq!(names(&plan), [""; 0]);
+        assert!(plan.message.is_some_and(|message| message.contains("the database is older")));
     }
 
     #[test]

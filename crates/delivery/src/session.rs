@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use domain::render::Blueprint;
 use jiff::Timestamp;
 use members::{ApiKind, Member, MemberError};
+use runtime::contain::contain;
 use runtime::queue::Queue;
 use serde_json::Value;
 use store::{AppId, Claim, Hint, PlacementId, StatusRow, StoreError};
@@ -366,10 +367,14 @@ impl Session {
 
     async fn work_on(self, id: PlacementId) {
         let queue = &self.0.queue;
-        if act::work(&self, id).await {
-            queue.fail(&id);
-        } else {
-            queue.finish(&id);
+        // A panic about one object must not end delivery of the others.
+        match contain(act::work(&self, id)).await {
+            Ok(false) => queue.finish(&id),
+            Ok(true) => queue.fail(&id),
+            Err(panicked) => {
+                tracing::error!(cluster = self.name(), placement = id, error = %panicked, "object was not delivered; it is tried again");
+                queue.fail(&id);
+            }
         }
         self.delivery().metrics.depth.get_or_create(&self.label()).set(queue.depth() as i64);
     }

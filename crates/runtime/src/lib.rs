@@ -1,5 +1,6 @@
 //! What every process needs besides its work: logs, metrics, probes, supervision, shutdown and work queues.
 
+pub mod contain;
 pub mod crash;
 pub mod logging;
 pub mod metrics;

@@ -170,7 +170,8 @@ impl Deletes {
     /// The rows as this decision leaves them: what a person sees and confirms is what the next decision finds.
     fn after(mut self, plan: &AppPlan) -> Self {
         for row in &mut self.going {
-            row.plan_epoch += u32::from(plan.changes.iter().any(|change| change.id == row.id));
+            let changes = plan.changes.iter().any(|change| change.id == row.id);
+            row.plan_epoch = row.plan_epoch.saturating_add(u32::from(changes));
         }
         self
     }

@@ -32,6 +32,7 @@ use std::time::Duration;
 use domain::stored_revision::StoredRevision;
 use jiff::{SignedDuration, Timestamp};
 use kept_world::KeptWorld;
+use runtime::contain::{Panicked, contain};
 use runtime::pace::{Crowd, Pace};
 use runtime::queue::Queue;
 use silence::{count_from_thaw, next_failover, silences};
@@ -354,7 +355,10 @@ impl Schedule {
     /// # Errors
     /// [`StoreError::Fenced`] alone.
     async fn decide_apart(&self, batch: &[AppId]) -> Result<Decided, StoreError> {
-        let error = match self.decide(batch).await {
+        // A panic about one application must not end decisions about the others.
+        let decided =
+            contain(self.decide(batch)).await.unwrap_or_else(|panicked| Err(StoreError::unreadable(panicked)));
+        let error = match decided {
             Ok(again) => return Ok(Decided { again, failed: BTreeSet::new() }),
             Err(error @ StoreError::Fenced { .. }) => return Err(error),
             Err(error) => error,
@@ -387,7 +391,7 @@ impl Schedule {
         let planned = tokio::task::spawn_blocking(move || plan::plan_batch(gathered)).await;
         let (mut plans, mut world) = match planned {
             Ok(planned) => planned,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(error) if error.is_panic() => return Err(StoreError::unreadable(Panicked::of(&*error.into_panic()))),
             Err(_) => return Ok(BTreeSet::new()),
         };
         let window = if plans.iter().all(|plan| plan.deletes.is_empty()) {

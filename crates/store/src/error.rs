@@ -85,6 +85,11 @@ impl StoreError {
         is_any_of(database.code().as_deref(), &["22", "54", "23514"])
     }
 
+    /// Rows of an application with which nothing can be done.
+    pub fn unreadable(reason: impl std::fmt::Display) -> Self {
+        Self::corrupt("application", reason)
+    }
+
     pub(crate) fn corrupt(what: &'static str, reason: impl std::fmt::Display) -> Self {
         Self::Corrupt { what, reason: reason.to_string() }
     }

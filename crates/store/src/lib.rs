@@ -23,6 +23,7 @@ mod hints;
 mod identity;
 mod lease;
 mod parsed;
+mod parsed_rows;
 mod payload;
 mod peers;
 mod placement;

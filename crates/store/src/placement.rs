@@ -2,6 +2,7 @@
 
 use vocabulary::{ObjectKey, rendered_replicas};
 
+use crate::parsed_rows::readable;
 use crate::{AppId, PlacementId, Store, StoreError};
 
 /// What is to become of an object.
@@ -159,7 +160,7 @@ impl Store {
         rows.into_iter().map(|row| placement_row!(row)).collect()
     }
 
-    /// Some placements, by id. Unknown ids are left out.
+    /// Some placements, by id. Unknown ids are left out, and rows that this version cannot read.
     pub async fn placement_get_many(&self, ids: &[PlacementId]) -> Result<Vec<PlacementRow>, StoreError> {
         let rows = sqlx::query!(
             r#"
@@ -170,10 +171,11 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter().map(|row| placement_row!(row)).collect()
+        Ok(readable("placement", rows, |row| row.id, |row| placement_row!(row)))
     }
 
-    /// All placements of a cluster.
+    /// All placements of a cluster, but for rows that this version cannot read: one such row must not keep the others of the
+    /// cluster from being delivered.
     pub async fn placement_in_cluster(&self, cluster: &str) -> Result<Vec<PlacementRow>, StoreError> {
         let rows = sqlx::query!(
             r#"
@@ -184,7 +186,7 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter().map(|row| placement_row!(row)).collect()
+        Ok(readable("placement", rows, |row| row.id, |row| placement_row!(row)))
     }
 
     /// Owners of those of the given objects that have one.

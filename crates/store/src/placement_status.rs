@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as Ts, ToSqlx};
 use runtime::crash::{Side, point};
 
+use crate::parsed_rows::readable;
 use crate::{AppId, Claim, PlacementId, Store, StoreError, clean};
 
 /// How delivery of an object stands.
@@ -156,7 +157,7 @@ macro_rules! status_row {
 }
 
 impl Store {
-    /// Status of all placements of some applications.
+    /// Status of all placements of some applications. What this version cannot read counts as not known.
     pub async fn status_list(&self, apps: &[AppId]) -> Result<Vec<StatusRow>, StoreError> {
         let rows = sqlx::query!(
             r#"
@@ -168,10 +169,10 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter().map(|row| status_row!(row)).collect()
+        Ok(readable("placement_status", rows, |row| row.placement, |row| status_row!(row)))
     }
 
-    /// Status of all placements of a cluster.
+    /// Status of all placements of a cluster. What this version cannot read counts as not known.
     pub async fn status_in_cluster(&self, cluster: &str) -> Result<Vec<StatusRow>, StoreError> {
         let rows = sqlx::query!(
             r#"
@@ -183,7 +184,7 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter().map(|row| status_row!(row)).collect()
+        Ok(readable("placement_status", rows, |row| row.placement, |row| status_row!(row)))
     }
 
     /// Writes many at once, each under the claim of whoever delivers its object. Placements that are no longer there are left

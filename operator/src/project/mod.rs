@@ -172,6 +172,13 @@ impl Project {
         let keys: Vec<AppKey> = batch.iter().filter_map(Shown::application).cloned().collect();
         let stored = match application::read(self, &keys).await {
             Ok(stored) => stored,
+            // One that cannot be read must not keep the others from being shown.
+            Err(error) if error.is_of_one() && batch.len() > 1 => {
+                let mut first = batch;
+                let second = first.split_off(first.len() / 2);
+                Box::pin(self.show(queue, pacing, first)).await;
+                return Box::pin(self.show(queue, pacing, second)).await;
+            }
             Err(error) => {
                 tracing::warn!(error = vocabulary::chain(&error), "status was not written; it will be");
                 for shown in &batch {
