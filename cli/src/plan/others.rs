@@ -43,10 +43,9 @@ impl Others {
             let Some(facts) = topology.cells.get(&name) else { continue };
             let before = self.held.get(&name).copied().unwrap_or(0);
             let target = match &eligibility {
-                Eligibility::Eligible if before == 0 => self.each,
-                Eligibility::Eligible => before,
                 Eligibility::Rejected(rejection) if matches!(rejection.rule, Rule::NotSelected | Rule::Excluded) => 0,
-                Eligibility::Rejected(_) => before,
+                Eligibility::Eligible if before == 0 => self.each,
+                Eligibility::Eligible | Eligibility::Rejected(_) => before,
             };
             cells.push(CellExplanation {
                 cell: name,

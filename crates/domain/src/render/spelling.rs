@@ -64,19 +64,15 @@ pub(super) fn without_empty_fields(template: &Value) -> Value {
 
 /// In the object and in the templates within it.
 fn drop_null_metadata(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut)
-                && metadata.get("creationTimestamp").is_some_and(Value::is_null)
-            {
-                metadata.remove("creationTimestamp");
-            }
-            for key in ["spec", "template", "jobTemplate"] {
-                if let Some(inner) = map.get_mut(key) {
-                    drop_null_metadata(inner);
-                }
-            }
+    let Some(map) = value.as_object_mut() else { return };
+    if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut)
+        && metadata.get("creationTimestamp").is_some_and(Value::is_null)
+    {
+        metadata.remove("creationTimestamp");
+    }
+    for key in ["spec", "template", "jobTemplate"] {
+        if let Some(inner) = map.get_mut(key) {
+            drop_null_metadata(inner);
         }
-        _ => {}
     }
 }
