@@ -13,9 +13,10 @@ use crate::wait::eventually;
 const START: Duration = Duration::from_mins(2);
 
 /// Makes the cluster, waits for a signal, and takes the cluster away again: kwokctl's servers are children of nobody.
+/// The sleep ends with it, which would otherwise hold what it inherited, such as a lock of the caller.
 const SCRIPT: &str = r#"
 "$KWOKCTL" --name "$NAME" delete cluster >/dev/null 2>&1
-trap '"$KWOKCTL" --name "$NAME" delete cluster; exit 0' TERM
+trap '"$KWOKCTL" --name "$NAME" delete cluster; kill $! 2>/dev/null; exit 0' TERM
 "$KWOKCTL" --name "$NAME" create cluster --config config.yaml --kubeconfig "$KWOK_WORKDIR/kubeconfig" --wait 90s \
   && "$KWOKCTL" --name "$NAME" scale node n --replicas 2 && touch made
 sleep infinity & wait

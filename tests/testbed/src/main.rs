@@ -10,11 +10,11 @@ use clap::{Args, Parser};
 use testbed::{Bed, MemberSpec};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A hub, three members and PostgreSQL, without containers.
+/// A hub, three members and a database, without containers.
 #[derive(Debug, Parser)]
 #[command(name = "testbed", disable_help_subcommand = true)]
 enum Verb {
-    /// Start a hub, three members and PostgreSQL, and leave them running
+    /// Start a hub, three members and a database, and leave them running
     Up(Place),
     /// End them
     Down(Place),
