@@ -368,13 +368,17 @@ impl Session {
     async fn work_on(self, id: PlacementId) {
         let queue = &self.0.queue;
         // A panic about one object must not end delivery of the others.
-        match contain(act::work(&self, id)).await {
-            Ok(false) => queue.finish(&id),
-            Ok(true) => queue.fail(&id),
+        let is_to_be_repeated = match contain(act::work(&self, id)).await {
+            Ok(repeat) => repeat,
             Err(panicked) => {
                 tracing::error!(cluster = self.name(), placement = id, error = %panicked, "object was not delivered; it is tried again");
-                queue.fail(&id);
+                true
             }
+        };
+        if is_to_be_repeated {
+            queue.fail(&id);
+        } else {
+            queue.finish(&id);
         }
         self.delivery().metrics.depth.get_or_create(&self.label()).set(queue.depth() as i64);
     }
