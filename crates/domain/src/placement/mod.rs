@@ -18,6 +18,7 @@ mod request;
 mod scope;
 mod seats;
 mod setting;
+mod used_domains;
 
 pub use books::book;
 pub use check::{SpecProblem, check_spec};
