@@ -50,6 +50,7 @@ pub(crate) fn render_row(
         object_name: &row.object.name,
         replicas,
         suspended: input.suspended,
+        zone_spread: row.zone_spread,
         overrides: &revision.overrides,
         fence,
     })

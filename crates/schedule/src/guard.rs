@@ -203,6 +203,7 @@ mod tests {
             surge: 0,
             plan_epoch,
             revision: Vec::new(),
+            zone_spread: None,
             wish: Wish::Present,
         }
     }

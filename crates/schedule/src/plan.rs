@@ -8,7 +8,7 @@ use store::{
     AppId, CellDecisionRow, DecisionBase, PlacementChange, PlacementId, PlacementInsert, PlacementRow, Removal,
     ReservationRow, Slot, Wish,
 };
-use vocabulary::{AppKey, ContentHash};
+use vocabulary::{AppKey, ContentHash, ZoneSpread};
 
 use crate::cells::{decided_total, decision_rows, is_ready, plan_cells};
 use crate::gather::{AppFacts, Gathered};
@@ -196,6 +196,7 @@ fn plan_active(world: &World, facts: &AppFacts) -> AppPlan {
 pub(crate) struct HeldCell {
     pub(crate) target: i32,
     pub(crate) revision: ContentHash,
+    pub(crate) zone_spread: Option<ZoneSpread>,
 }
 
 /// The stored decisions about the serving version of an application, by cell. One that cannot be read is left out.
@@ -203,7 +204,7 @@ pub(crate) fn held_cells(rows: &[CellDecisionRow]) -> BTreeMap<vocabulary::CellN
     let main = rows.iter().filter(|row| row.slot == Slot::Main);
     main.filter_map(|row| {
         let revision = ContentHash::from_bytes(&row.revision)?;
-        Some((row.cell.parse().ok()?, HeldCell { target: row.target, revision }))
+        Some((row.cell.parse().ok()?, HeldCell { target: row.target, revision, zone_spread: row.zone_spread }))
     })
     .collect()
 }

@@ -38,12 +38,7 @@ struct Domain {
 }
 
 /// Domains of a level and what they hold. Cells over zones divide their replicas evenly over them.
-fn domains(
-    world: &World,
-    before: &Placement,
-    outcome: &Outcome,
-    level: Level,
-) -> BTreeMap<String, Domain> {
+fn domains(world: &World, before: &Placement, outcome: &Outcome, level: Level) -> BTreeMap<String, Domain> {
     let topology = world.topology(before, false);
     let mut domains: BTreeMap<String, Domain> = BTreeMap::new();
     for cell in &outcome.cells {

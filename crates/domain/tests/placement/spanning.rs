@@ -64,7 +64,8 @@ fn declaring_cells_per_zone_moves_nothing_that_runs() {
 /// Sites of at most three zones, few enough that every division of odd replicas can be tried.
 fn small() -> impl Strategy<Value = Vec<Site>> {
     let zones = prop::collection::btree_map(0..4u8, 0..9i64, 1..4);
-    let site = (0..2u8, zones).prop_map(|(region, zones)| Site { zones: zones.into_iter().collect(), ..site(region, 0, 0) });
+    let site =
+        (0..2u8, zones).prop_map(|(region, zones)| Site { zones: zones.into_iter().collect(), ..site(region, 0, 0) });
     prop::collection::vec(site, 1..5)
 }
 
@@ -107,7 +108,7 @@ fn promises_hold_wherever_odd_replicas_are() {
         let world = World::new(sites, policy(spec), replicas);
         let outcome = world.fresh();
         let satisfied = outcome.spread == Spread::Satisfied && outcome.hold.is_none();
-        let over = |site: &Site, placed: i32| site.zones.len() > 1 && placed as usize % site.zones.len() > 0;
+        let over = |site: &Site, placed: i32| !(placed as usize).is_multiple_of(site.zones.len());
         let placed = |i: usize| outcome.targets.get(name(i).as_str()).copied().unwrap_or(0);
         let odd: Vec<&Site> =
             world.sites.iter().enumerate().filter(|(i, site)| over(site, placed(*i))).map(|(_, site)| site).collect();
@@ -130,7 +131,10 @@ fn promises_hold_wherever_odd_replicas_are() {
             // Each cluster with odd replicas may add one to the difference; a single one adds none where it shares no zone.
             let shared = |one: &Site| {
                 let beside = world.sites.iter().filter(|other| other.region == one.region);
-                beside.filter(|other| other.zones.iter().any(|(zone, _)| one.zones.iter().any(|(own, _)| own == zone))).count() > 1
+                beside
+                    .filter(|other| other.zones.iter().any(|(zone, _)| one.zones.iter().any(|(own, _)| own == zone)))
+                    .count()
+                    > 1
             };
             let slack = if odd.len() == 1 && !shared(odd[0]) { 0 } else { odd.len() as i32 };
             prop_assert!(difference <= skew + slack, "difference {difference}, {skew} and {slack} allowed: {zones:?}");
