@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use store::{ObjectState, Wish};
 
 use super::status::Facts;
+use super::survival;
 
 impl Facts<'_> {
     pub(super) fn conditions(&self, status: &ApplicationStatus, record: &DecisionRecord) -> Vec<Condition> {
@@ -43,6 +44,10 @@ impl Facts<'_> {
             Some(Err(why)) => {
                 conditions.push(make(condition::SPREAD_SATISFIED, Status::False, "Violated", why.clone()));
             }
+        }
+        if let Some((survives, message)) = survival::judge(&self.intent.placement, status.desired, &status.cells) {
+            let reason = if survives { "EnoughLeft" } else { "TooFewLeft" };
+            conditions.push(make(condition::LOSS_SURVIVABLE, Status::from(survives), reason, message));
         }
         let moves = record.decision.rebalance;
         if moves > 0 {

@@ -8,6 +8,7 @@ mod events;
 mod fleet;
 mod pacing;
 mod status;
+mod survival;
 mod unreadable;
 
 use std::collections::BTreeSet;
