@@ -3,6 +3,7 @@
 
 pub(crate) mod explain;
 pub(crate) mod fleet;
+mod losses;
 pub(crate) mod rebalance;
 mod tables;
 pub(crate) mod what_if;

@@ -1,14 +1,15 @@
 //! `meridian what-if`: what would happen if a place were lost, or an Application changed.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crds::Application;
-use domain::placement::{Directive, DirectiveTarget, Effect};
-use domain::topology::{CellFacts, Topology};
+use domain::placement::{Directive, Held};
+use domain::topology::Topology;
 use serde_json::json;
 use vocabulary::CellName;
 
 use super::fleet::{Fleet, Question, key};
+use super::losses::{loss, lost_of, what_is_left};
 use super::tables;
 use crate::args::WhatIfArgs;
 use crate::documents::Documents;
@@ -39,9 +40,10 @@ pub(crate) async fn run(
     if let Some(replicas) = args.replicas {
         question.replicas = replicas;
     }
-    let outcome = question.decide(&fleet.topology, &losses);
+    let outcome = question.decide(&what_is_left(&fleet.topology, &losses), &losses);
     let lost = lost(&question, &fleet.topology, &losses);
-    if let Some(text) = structured(args.output.output, &json!({ "lost": lost, "decision": outcome }))? {
+    let names: Vec<&CellName> = lost.keys().collect();
+    if let Some(text) = structured(args.output.output, &json!({ "lost": names, "decision": outcome }))? {
         return emit(&text);
     }
     let mut text = tables::cells(&outcome, &fleet.display_names, args.output.output);
@@ -54,7 +56,7 @@ pub(crate) async fn run(
 }
 
 /// What is left at once, before anything moves.
-fn survival(question: &Question, lost: &BTreeSet<CellName>) -> String {
+fn survival(question: &Question, lost: &BTreeMap<CellName, i32>) -> String {
     let (gone, left) = split(question, lost);
     let verdict = if left >= question.replicas { "enough" } else { "NOT enough" };
     format!(
@@ -64,16 +66,16 @@ fn survival(question: &Question, lost: &BTreeSet<CellName>) -> String {
     )
 }
 
-fn split(question: &Question, lost: &BTreeSet<CellName>) -> (i32, i32) {
-    let sum = |wanted: bool| -> i32 {
-        question.previous.iter().filter(|(cell, _)| lost.contains(*cell) == wanted).map(|(_, held)| held.target).sum()
-    };
-    (sum(true), sum(false))
+/// Replicas that are lost and that are left at once.
+fn split(question: &Question, lost: &BTreeMap<CellName, i32>) -> (i32, i32) {
+    let gone: i32 = lost.values().sum();
+    (gone, question.previous.values().map(|held| held.target).sum::<i32>() - gone)
 }
 
-fn lost(question: &Question, topology: &Topology, losses: &[Directive]) -> BTreeSet<CellName> {
-    let covered = |cell: &CellFacts| losses.iter().any(|loss| loss.target.covers(cell));
-    question.previous.keys().filter(|name| topology.cells.get(*name).is_some_and(covered)).cloned().collect()
+/// Cells that lose replicas, with how many at most.
+fn lost(question: &Question, topology: &Topology, losses: &[Directive]) -> BTreeMap<CellName, i32> {
+    let of = |name: &CellName, held: &Held| lost_of(topology.cells.get(name)?, held.target, losses);
+    question.previous.iter().filter_map(|(name, held)| Some((name.clone(), of(name, held)?))).collect()
 }
 
 fn changed(fleet: &Fleet, args: &WhatIfArgs, namespace: Option<&str>) -> Result<Application, Failure> {
@@ -101,10 +103,11 @@ fn changed(fleet: &Fleet, args: &WhatIfArgs, namespace: Option<&str>) -> Result<
 fn everybody(fleet: &Fleet, losses: &[Directive], args: &WhatIfArgs) -> Result<(), Failure> {
     let mut table = Table::new(["NAMESPACE", "NAME", "DESIRED", "LOST", "LEFT", "SURVIVES", "MOVED", "SHORTFALL"]);
     let mut values = Vec::new();
+    let left_of_fleet = what_is_left(&fleet.topology, losses);
     for app in &fleet.apps {
         let Ok(question) = fleet.question(app) else { continue };
         let (gone, left) = split(&question, &lost(&question, &fleet.topology, losses));
-        let outcome = question.decide(&fleet.topology, losses);
+        let outcome = question.decide(&left_of_fleet, losses);
         let moved = gone - outcome.shortfall.clamp(0, gone);
         let survives = if left >= question.replicas { "yes" } else { "no" };
         table.row([
@@ -123,59 +126,4 @@ fn everybody(fleet: &Fleet, losses: &[Directive], args: &WhatIfArgs) -> Result<(
         );
     }
     emit(&structured(args.output.output, &values)?.unwrap_or_else(|| table.render()))
-}
-
-/// A loss as typed, as directives that exclude what is lost.
-fn loss(text: &str, topology: &Topology) -> Result<Vec<Directive>, Failure> {
-    let usage = |message: String| Failure::Usage(format!("--lose {text}: {message}"));
-    let (what, name) = text
-        .split_once('=')
-        .ok_or_else(|| usage("write zone=Z, zone=REGION/Z, region=R, cluster=C or cell=C".to_owned()))?;
-    let targets: Vec<DirectiveTarget> = match what {
-        "region" => vec![DirectiveTarget::Region { region: name.to_owned() }],
-        "cluster" => vec![DirectiveTarget::Cluster { cluster: name.to_owned() }],
-        "cell" => vec![DirectiveTarget::Cell { cell: name.to_owned() }],
-        "zone" => {
-            let (region, zone) = name.split_once('/').map_or((None, name), |(region, zone)| (Some(region), zone));
-            let regions: BTreeSet<&str> = topology
-                .cells
-                .values()
-                .filter(|cell| {
-                    cell.zones.iter().any(|known| known == zone) && region.is_none_or(|region| region == cell.region)
-                })
-                .map(|cell| cell.region.as_str())
-                .collect();
-            if regions.len() > 1 {
-                return Err(usage(format!("several regions have such a zone; write zone=REGION/{zone}")));
-            }
-            regions
-                .into_iter()
-                .map(|region| DirectiveTarget::Zone { region: region.to_owned(), zone: zone.to_owned() })
-                .collect()
-        }
-        _ => return Err(usage(format!("{what} is not one of zone, region, cluster and cell"))),
-    };
-    let known = targets.iter().any(|target| topology.cells.values().any(|cell| target.covers(cell)));
-    if !known {
-        let zones: BTreeSet<String> = topology
-            .cells
-            .values()
-            .flat_map(|cell| cell.zones.iter().map(move |zone| format!("{}/{zone}", cell.region)))
-            .collect();
-        return Err(usage(format!(
-            "there is no such place; zones are {}",
-            zones.into_iter().collect::<Vec<_>>().join(", ")
-        )));
-    }
-    Ok(targets
-        .into_iter()
-        .map(|target| Directive {
-            id: 0,
-            target,
-            app: None,
-            effect: Effect::Exclude,
-            owner: "what-if".to_owned(),
-            reason: format!("{text} is lost"),
-        })
-        .collect())
 }
