@@ -12,6 +12,8 @@ pub const STALLED: &str = "Stalled";
 pub const SCHEDULED: &str = "Scheduled";
 /// Zone spread constraints hold.
 pub const SPREAD_SATISFIED: &str = "ZoneSpreadSatisfied";
+/// As many zones may be lost as the policy says, and enough available replicas are left.
+pub const LOSS_SURVIVABLE: &str = "LossSurvivable";
 /// A better placement exists, but reaching it would move running replicas.
 pub const REBALANCE_NEEDED: &str = "RebalanceNeeded";
 /// A member's object differs from what was delivered.

@@ -147,7 +147,7 @@ pub(super) fn table(status: &ApplicationStatus, now: Timestamp) -> String {
         table.row([
             cell.cell.clone(),
             cell.cluster.clone(),
-            cell.zone.clone(),
+            zones(cell),
             cell.desired.to_string(),
             cell.placed.to_string(),
             cell.ready.to_string(),
@@ -176,6 +176,12 @@ pub(super) fn table(status: &ApplicationStatus, now: Timestamp) -> String {
         },
     ]);
     table.render() + &messages.below
+}
+
+/// The zone; of a cell that spans several, ready replicas in each.
+fn zones(cell: &CellReplicas) -> String {
+    let by_zone: Vec<String> = cell.ready_by_zone.iter().map(|(zone, ready)| format!("{zone}={ready}")).collect();
+    if by_zone.is_empty() { cell.zone.clone() } else { by_zone.join(",") }
 }
 
 fn known(cell: &CellReplicas, now: Timestamp) -> String {

@@ -155,6 +155,9 @@ pub(crate) struct JoinArgs {
     /// Zones the cluster lies in; repeat or separate by commas; may be left out when it joined before
     #[arg(long = "zone", value_name = "ZONE", value_delimiter = ',')]
     pub(crate) zones: Vec<String>,
+    /// Make a Cell of each zone, each with objects of its own; without it the cluster is one place over its zones
+    #[arg(long)]
+    pub(crate) cell_per_zone: bool,
     /// What Meridian may do there [default: as it joined before, else observe,deploy]
     #[arg(long, value_parser = profile(), value_delimiter = ',', value_name = "PROFILE")]
     pub(crate) profile: Vec<Profile>,

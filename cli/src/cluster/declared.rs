@@ -11,6 +11,7 @@ use crate::failure::Failure;
 pub(super) struct Asked {
     pub(super) region: Option<String>,
     pub(super) zones: Vec<String>,
+    pub(super) cell_per_zone: bool,
     pub(super) profiles: Vec<Profile>,
     pub(super) server: Option<String>,
 }
@@ -20,6 +21,7 @@ pub(super) struct Asked {
 pub(super) struct Declared {
     pub(super) region: String,
     pub(super) zones: Vec<String>,
+    pub(super) cell_per_zone: bool,
     pub(super) installation: Installation,
     pub(super) server: String,
     /// What this changes of what held before, old and new.
@@ -41,6 +43,8 @@ pub(super) fn declare(asked: Asked, existing: Option<&ClusterSpec>, reached_at: 
     if zones.is_empty() {
         return Err(Failure::Usage("--zone is missing; name every zone the cluster lies in".to_owned()));
     }
+    let had_cells = existing.is_some_and(|known| known.cell_per_zone);
+    let cell_per_zone = asked.cell_per_zone || had_cells;
     let before = existing.map(|known| {
         let profiles: Vec<Profile> = known.profiles.iter().map(|profile| profile_of(*profile)).collect();
         Installation::new(&profiles)
@@ -60,11 +64,14 @@ pub(super) fn declare(asked: Asked, existing: Option<&ClusterSpec>, reached_at: 
     if let Some(before) = known_server.filter(|before| *before != server) {
         changes.push(format!("server: {server} instead of {before}"));
     }
+    if existing.is_some() && cell_per_zone && !had_cells {
+        changes.push("a Cell for each zone; what runs stays as it is, new replicas go to the Cells".to_owned());
+    }
     let differs = asked.server.is_none() && server != reached_at;
     let kept = differs.then(|| {
         format!("the hub goes on to reach it at {server}; if that is the past, run it with --server {reached_at}")
     });
-    Ok(Declared { region, zones, installation, server, changes, kept })
+    Ok(Declared { region, zones, cell_per_zone, installation, server, changes, kept })
 }
 
 /// Profiles, separated by commas.
@@ -118,6 +125,16 @@ mod tests {
         let again = Asked { server: Some(FROM_THE_HUB.to_owned()), ..asked() };
         let same = declare(again, Some(&joined(&["deploy", "observe"])), HERE).unwrap();
         assert_eq!(same.changes, Vec::<String>::new(), "the order of profiles means nothing");
+    }
+
+    #[test]
+    fn cells_per_zone_stay_when_a_cluster_joins_again() {
+        let asked = || Asked { cell_per_zone: true, ..Asked::default() };
+        let first = declare(asked(), Some(&joined(&["observe"])), HERE).unwrap();
+        assert!(first.cell_per_zone && first.changes[0].starts_with("a Cell for each zone"), "{:?}", first.changes);
+        let known = ClusterSpec { cell_per_zone: true, ..joined(&["observe"]) };
+        let again = declare(Asked::default(), Some(&known), HERE).unwrap();
+        assert_eq!((again.cell_per_zone, again.changes), (true, Vec::new()));
     }
 
     #[test]

@@ -87,7 +87,13 @@ pub(super) async fn join(args: JoinArgs, hub: &Hub, progress: Progress) -> Resul
             member = args.member
         )));
     }
-    let asked = Asked { region: args.region, zones: args.zones, profiles: args.profile, server: args.server };
+    let asked = Asked {
+        region: args.region,
+        zones: args.zones,
+        cell_per_zone: args.cell_per_zone,
+        profiles: args.profile,
+        server: args.server,
+    };
     let declared = declare(asked, existing.map(|known| &known.spec), &met.access.server)?;
     for change in &declared.changes {
         progress.doing(format!("cluster {}: {change}", args.name));
@@ -100,7 +106,7 @@ pub(super) async fn join(args: JoinArgs, hub: &Hub, progress: Progress) -> Resul
     let connection =
         kept.map_or_else(|| connection(&met.access, &declared.server), |known| json!(known.spec.connection));
     let spec = json!({
-        "region": declared.region, "zones": declared.zones, "uid": met.uid,
+        "region": declared.region, "zones": declared.zones, "cellPerZone": declared.cell_per_zone, "uid": met.uid,
         "profiles": declared.installation.profiles().iter().map(|profile| profile.as_str()).collect::<Vec<_>>(),
         "connection": connection,
     });
@@ -130,7 +136,8 @@ pub(super) async fn replace(args: ReplaceArgs, hub: &Hub, progress: Progress) ->
     }
     let profiles: Vec<Profile> = existing.spec.profiles.iter().map(|profile| profile_of(*profile)).collect();
     let spec = json!({
-        "region": existing.spec.region, "zones": existing.spec.zones, "uid": met.uid, "profiles": existing.spec.profiles,
+        "region": existing.spec.region, "zones": existing.spec.zones, "cellPerZone": existing.spec.cell_per_zone,
+        "uid": met.uid, "profiles": existing.spec.profiles,
         "connection": connection(&met.access, args.server.as_deref().unwrap_or(&met.access.server)),
     });
     let annotations = json!({ labels::REPLACE: met.uid });

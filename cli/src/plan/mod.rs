@@ -4,6 +4,7 @@
 pub(crate) mod explain;
 pub(crate) mod fleet;
 mod leaving;
+mod losses;
 mod others;
 pub(crate) mod rebalance;
 mod tables;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::placement::{CellExplanation, Eligibility, Outcome, Spread};
+use domain::placement::{CellExplanation, Eligibility, Outcome, Rule, Spread};
 
 use crate::messages::{Said, grouped};
 use crate::output::{Format, Table, or_dash};
@@ -13,7 +13,8 @@ Rules, the first ones win: 1 eligibility (selectors, taints, cordon, kinds, heal
 max, pairs)  3 no running replica moves  4 min, spread, surviveLoss  5 shares  6 weights; tiers order them.
 ";
 
-/// Per cell: numbers, whether it may take replicas, and what bound; in the wide form with its name for people.
+/// Per cell: numbers, whether it may take replicas, and what bound; in the wide form with its name for people. Cells that the
+/// Application does not select are shown in the wide form only, or where they hold replicas.
 pub(super) fn cells(outcome: &Outcome, display_names: &BTreeMap<String, String>, format: Format) -> String {
     let named = format == Format::Wide;
     let mut header = vec!["CELL", "CLUSTER", "REGION", "ZONE", "NOW", "DECIDED", "FITS", "VERDICT", "WHY"];
@@ -21,15 +22,20 @@ pub(super) fn cells(outcome: &Outcome, display_names: &BTreeMap<String, String>,
         header.insert(1, "DISPLAY NAME");
     }
     let mut table = Table::new(header);
-    let reasons: Vec<String> = outcome.cells.iter().map(why).collect();
-    let said: Vec<Said<'_>> = outcome
-        .cells
+    let is_hidden = |cell: &&CellExplanation| {
+        let rejected = matches!(&cell.eligibility, Eligibility::Rejected(why) if why.rule == Rule::NotSelected);
+        !named && rejected && cell.before == 0 && cell.target == 0
+    };
+    let shown: Vec<&CellExplanation> = outcome.cells.iter().filter(|cell| !is_hidden(cell)).collect();
+    let hidden = outcome.cells.len() - shown.len();
+    let reasons: Vec<String> = shown.iter().map(|cell| why(cell)).collect();
+    let said: Vec<Said<'_>> = shown
         .iter()
         .zip(&reasons)
         .map(|(cell, message)| Said { place: cell.cell.as_str(), cluster: cell.cluster.as_str(), message })
         .collect();
     let messages = grouped(&said);
-    for (cell, message) in outcome.cells.iter().zip(messages.column) {
+    for (cell, message) in shown.into_iter().zip(messages.column) {
         let mut row = vec![
             cell.cell.to_string(),
             cell.cluster.to_string(),
@@ -46,7 +52,11 @@ pub(super) fn cells(outcome: &Outcome, display_names: &BTreeMap<String, String>,
         }
         table.row(row);
     }
-    table.render() + &messages.below
+    let mut text = table.render() + &messages.below;
+    if hidden > 0 {
+        text.push_str(&format!("{hidden} more cells are not selected by spec.placement.cells; `-o wide` shows them\n"));
+    }
+    text
 }
 
 pub(super) fn verdict(cell: &CellExplanation) -> &'static str {
@@ -85,4 +95,53 @@ pub(super) fn remarks(outcome: &Outcome) -> String {
         text.push_str(&format!("Note: {note}\n"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::placement::Rejection;
+
+    use super::*;
+
+    #[test]
+    fn cells_that_are_not_selected_are_shown_in_wide_only() {
+        let cell = |name: &str, rule: Option<Rule>, before: i32| CellExplanation {
+            cell: name.parse().unwrap(),
+            cluster: "north".parse().unwrap(),
+            region: "r".to_owned(),
+            zone: "z".to_owned(),
+            before,
+            target: before,
+            eligibility: rule.map_or(Eligibility::Eligible, |rule| {
+                Eligibility::Rejected(Rejection { rule, message: "it says why".to_owned() })
+            }),
+            capacity: 9,
+            bound_by: None,
+            notes: Vec::new(),
+        };
+        let outcome = Outcome {
+            targets: BTreeMap::new(),
+            wanted: 0,
+            shortfall: 0,
+            waiting: 0,
+            hold: None,
+            spread: Spread::NotAsked,
+            rebalance_needed: 0,
+            notes: Vec::new(),
+            cells: vec![
+                cell("taken", None, 0),
+                cell("tainted", Some(Rule::Tainted), 0),
+                cell("left", Some(Rule::NotSelected), 2),
+                cell("other", Some(Rule::NotSelected), 0),
+            ],
+            summary: String::new(),
+        };
+        let shown = |format: Format| {
+            let text = cells(&outcome, &BTreeMap::new(), format);
+            let names = ["taken", "tainted", "left", "other"].map(|name| text.contains(name));
+            (names, text.contains("1 more cells are not selected"))
+        };
+        assert_eq!(shown(Format::Table), ([true, true, true, false], true));
+        assert_eq!(shown(Format::Wide), ([true; 4], false));
+    }
 }

@@ -1,15 +1,16 @@
 //! `meridian what-if`: what would happen if a place were lost, or an Application changed.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crds::Application;
-use domain::placement::{Directive, DirectiveTarget, Effect};
-use domain::topology::{CellFacts, Topology};
+use domain::placement::Directive;
+use domain::topology::Topology;
 use serde_json::json;
 use vocabulary::CellName;
 
 use super::fleet::{Fleet, Question, key};
 use super::leaving::Leaving;
+use super::losses::{loss, lost_of, what_is_left};
 use super::tables;
 use crate::args::WhatIfArgs;
 use crate::documents::Documents;
@@ -40,12 +41,13 @@ pub(crate) async fn run(
     if let Some(replicas) = args.replicas {
         question.replicas = replicas;
     }
-    let outcome = question.decide(&fleet.topology, &losses);
+    let outcome = question.decide(&what_is_left(&fleet.topology, &losses), &losses);
     let lost = lost(&question, &fleet.topology, &losses);
     let known = fleet.app(Some(&question.key.namespace), &question.key.name).ok();
     let leaving = known.and_then(|known| Leaving::of(known, &changed));
+    let names: Vec<&CellName> = lost.keys().collect();
     if let Some(text) =
-        structured(args.output.output, &json!({ "lost": lost, "leaving": leaving, "decision": outcome }))?
+        structured(args.output.output, &json!({ "lost": names, "leaving": leaving, "decision": outcome }))?
     {
         return emit(&text);
     }
@@ -62,7 +64,7 @@ pub(crate) async fn run(
 }
 
 /// What is left at once, before anything moves.
-fn survival(question: &Question, lost: &BTreeSet<CellName>) -> String {
+fn survival(question: &Question, lost: &BTreeMap<CellName, Lost>) -> String {
     let (gone, left) = split(question, lost);
     let asked = asked(question);
     let verdict = if left >= asked { "enough" } else { "NOT enough" };
@@ -72,25 +74,43 @@ fn survival(question: &Question, lost: &BTreeSet<CellName>) -> String {
     )
 }
 
+/// Replicas that a cell loses at most.
+#[derive(Debug, Clone, Copy, Default)]
+struct Lost {
+    /// Of the Divided component.
+    divided: i32,
+    /// Of all others.
+    others: i32,
+}
+
 /// Replicas asked for, of all components.
 fn asked(question: &Question) -> i32 {
     let divided = if question.is_divided { question.replicas } else { 0 };
     divided.saturating_add(question.others.total())
 }
 
-fn split(question: &Question, lost: &BTreeSet<CellName>) -> (i32, i32) {
-    let sum = |wanted: bool| -> i32 {
-        let divided = question.previous.iter().map(|(cell, held)| (cell, held.target));
-        let all = divided.chain(question.others.held.iter().map(|(cell, held)| (cell, *held)));
-        all.filter(|(cell, _)| lost.contains(*cell) == wanted).map(|(_, held)| held).sum()
-    };
-    (sum(true), sum(false))
+/// Replicas that are lost and that are left at once.
+fn split(question: &Question, lost: &BTreeMap<CellName, Lost>) -> (i32, i32) {
+    let gone: i32 = lost.values().map(|lost| lost.divided + lost.others).sum();
+    let held: i32 = question.previous.values().map(|held| held.target).sum();
+    (gone, held + question.others.total() - gone)
 }
 
-fn lost(question: &Question, topology: &Topology, losses: &[Directive]) -> BTreeSet<CellName> {
-    let covered = |cell: &CellFacts| losses.iter().any(|loss| loss.target.covers(cell));
-    let held = question.previous.keys().chain(question.others.held.keys());
-    held.filter(|name| topology.cells.get(*name).is_some_and(covered)).cloned().collect()
+/// Cells that lose replicas.
+fn lost(question: &Question, topology: &Topology, losses: &[Directive]) -> BTreeMap<CellName, Lost> {
+    let mut lost: BTreeMap<CellName, Lost> = BTreeMap::new();
+    let of = |name: &CellName, replicas| lost_of(topology.cells.get(name)?, replicas, losses);
+    for (name, held) in &question.previous {
+        if let Some(divided) = of(name, held.target) {
+            lost.entry(name.clone()).or_default().divided = divided;
+        }
+    }
+    for (name, held) in &question.others.held {
+        if let Some(others) = of(name, *held) {
+            lost.entry(name.clone()).or_default().others = others;
+        }
+    }
+    lost
 }
 
 fn changed(fleet: &Fleet, args: &WhatIfArgs, namespace: Option<&str>) -> Result<Application, Failure> {
@@ -118,13 +138,14 @@ fn changed(fleet: &Fleet, args: &WhatIfArgs, namespace: Option<&str>) -> Result<
 fn everybody(fleet: &Fleet, losses: &[Directive], args: &WhatIfArgs) -> Result<(), Failure> {
     let mut table = Table::new(["NAMESPACE", "NAME", "DESIRED", "LOST", "LEFT", "SURVIVES", "MOVED", "SHORTFALL"]);
     let mut values = Vec::new();
+    let left_of_fleet = what_is_left(&fleet.topology, losses);
     for app in &fleet.apps {
         let Ok(question) = fleet.question(app) else { continue };
         let lost = lost(&question, &fleet.topology, losses);
         let (gone, left) = split(&question, &lost);
         // What has a place of its own is not run elsewhere.
-        let stuck: i32 = question.others.held.iter().filter(|(cell, _)| lost.contains(*cell)).map(|(_, n)| n).sum();
-        let outcome = question.decide(&fleet.topology, losses);
+        let stuck: i32 = lost.values().map(|lost| lost.others).sum();
+        let outcome = question.decide(&left_of_fleet, losses);
         let shortfall = if question.is_divided { outcome.shortfall + stuck } else { outcome.shortfall };
         let moved = gone - shortfall.clamp(0, gone);
         let asked = asked(&question);
@@ -143,59 +164,4 @@ fn everybody(fleet: &Fleet, losses: &[Directive], args: &WhatIfArgs) -> Result<(
             "lost": gone, "left": left, "shortfall": shortfall }));
     }
     emit(&structured(args.output.output, &values)?.unwrap_or_else(|| table.render()))
-}
-
-/// A loss as typed, as directives that exclude what is lost.
-fn loss(text: &str, topology: &Topology) -> Result<Vec<Directive>, Failure> {
-    let usage = |message: String| Failure::Usage(format!("--lose {text}: {message}"));
-    let (what, name) = text
-        .split_once('=')
-        .ok_or_else(|| usage("write zone=Z, zone=REGION/Z, region=R, cluster=C or cell=C".to_owned()))?;
-    let targets: Vec<DirectiveTarget> = match what {
-        "region" => vec![DirectiveTarget::Region { region: name.to_owned() }],
-        "cluster" => vec![DirectiveTarget::Cluster { cluster: name.to_owned() }],
-        "cell" => vec![DirectiveTarget::Cell { cell: name.to_owned() }],
-        "zone" => {
-            let (region, zone) = name.split_once('/').map_or((None, name), |(region, zone)| (Some(region), zone));
-            let regions: BTreeSet<&str> = topology
-                .cells
-                .values()
-                .filter(|cell| {
-                    cell.zones.iter().any(|known| known == zone) && region.is_none_or(|region| region == cell.region)
-                })
-                .map(|cell| cell.region.as_str())
-                .collect();
-            if regions.len() > 1 {
-                return Err(usage(format!("several regions have such a zone; write zone=REGION/{zone}")));
-            }
-            regions
-                .into_iter()
-                .map(|region| DirectiveTarget::Zone { region: region.to_owned(), zone: zone.to_owned() })
-                .collect()
-        }
-        _ => return Err(usage(format!("{what} is not one of zone, region, cluster and cell"))),
-    };
-    let known = targets.iter().any(|target| topology.cells.values().any(|cell| target.covers(cell)));
-    if !known {
-        let zones: BTreeSet<String> = topology
-            .cells
-            .values()
-            .flat_map(|cell| cell.zones.iter().map(move |zone| format!("{}/{zone}", cell.region)))
-            .collect();
-        return Err(usage(format!(
-            "there is no such place; zones are {}",
-            zones.into_iter().collect::<Vec<_>>().join(", ")
-        )));
-    }
-    Ok(targets
-        .into_iter()
-        .map(|target| Directive {
-            id: 0,
-            target,
-            app: None,
-            effect: Effect::Exclude,
-            owner: "what-if".to_owned(),
-            reason: format!("{text} is lost"),
-        })
-        .collect())
 }

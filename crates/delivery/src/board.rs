@@ -358,6 +358,7 @@ fn observed(entry: &Entry, live: Option<&Live>, now: Timestamp) -> StatusRow {
         status.available = 0;
         status.updated = 0;
         status.settled = false;
+        status.zones = None;
         status.drift = Vec::new();
         return status;
     };
@@ -444,6 +445,7 @@ mod tests {
             surge: 0,
             plan_epoch,
             revision: vec![1],
+            zone_spread: None,
             wish: Wish::Present,
         }
     }

@@ -26,7 +26,16 @@ struct Node {
 struct Pod {
     node: String,
     requests: Amounts,
+    ready: bool,
+    /// Kind and name of the workload it belongs to.
+    workload: Option<(String, String)>,
 }
+
+/// Namespace, kind and name of a workload.
+pub(crate) type Workload = (String, String, String);
+
+/// Pods by zone.
+pub(crate) type ZoneCounts = BTreeMap<String, i32>;
 
 /// Nodes and bound pods of one member.
 #[derive(Debug, Default)]
@@ -58,9 +67,7 @@ impl Census {
 
     pub(crate) fn node(&mut self, object: &Value) {
         let Some(name) = object["metadata"]["name"].as_str() else { return };
-        let ready = object["status"]["conditions"]
-            .as_array()
-            .is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"));
+        let ready = object["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(is_ready_condition));
         let blocked = object["spec"]["unschedulable"] == true
             || object["spec"]["taints"].as_array().is_some_and(|taints| {
                 taints.iter().any(|taint| taint["effect"] == "NoSchedule" || taint["effect"] == "NoExecute")
@@ -87,7 +94,10 @@ impl Census {
         match object["spec"]["nodeName"].as_str() {
             Some(_) if self.pods.len() >= PODS_MAX && !self.pods.contains_key(&key) => {}
             Some(node) if !over => {
-                self.pods.insert(key, Pod { node: node.to_owned(), requests: pod_amounts(&object["spec"]) });
+                let requests = pod_amounts(&object["spec"]);
+                let pod =
+                    Pod { node: node.to_owned(), requests, ready: is_ready(object), workload: workload_of(metadata) };
+                self.pods.insert(key, pod);
             }
             _ => {
                 self.pods.remove(&key);
@@ -102,6 +112,22 @@ impl Census {
     /// Nodes and pods were listed once.
     pub(crate) fn is_listed(&self) -> bool {
         self.nodes_synced && self.pods_synced
+    }
+
+    /// Ready pods of some workloads by zone. Pods on nodes of other zones are left out.
+    pub(crate) fn ready_by_zone(&self, workloads: &BTreeMap<Workload, Vec<String>>) -> BTreeMap<Workload, ZoneCounts> {
+        let none = |zones: &Vec<String>| zones.iter().map(|zone| (zone.clone(), 0)).collect::<ZoneCounts>();
+        let mut counts: BTreeMap<Workload, ZoneCounts> =
+            workloads.iter().map(|(workload, zones)| (workload.clone(), none(zones))).collect();
+        for ((namespace, _), pod) in self.pods.iter().filter(|(_, pod)| pod.ready) {
+            let Some((kind, name)) = &pod.workload else { continue };
+            let Some(zone) = self.nodes.get(&pod.node).and_then(|node| node.zone.as_deref()) else { continue };
+            let workload = (namespace.clone(), kind.clone(), name.clone());
+            if let Some(count) = counts.get_mut(&workload).and_then(|zones| zones.get_mut(zone)) {
+                *count += 1;
+            }
+        }
+        counts
     }
 
     /// Capacity of the given zones; nothing before everything was listed once. A node without a zone label counts
@@ -153,6 +179,27 @@ impl Census {
                 .collect(),
         )
     }
+}
+
+fn is_ready_condition(condition: &Value) -> bool {
+    condition["type"] == "Ready" && condition["status"] == "True"
+}
+
+/// Whether a pod is ready and stays.
+fn is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array();
+    pod["metadata"].get("deletionTimestamp").is_none()
+        && conditions.is_some_and(|all| all.iter().any(is_ready_condition))
+}
+
+/// Kind and name of the workload that a pod belongs to, by its metadata: its controller, or the Deployment of that.
+fn workload_of(metadata: &Value) -> Option<(String, String)> {
+    let owner = metadata["ownerReferences"].as_array()?.iter().find(|owner| owner["controller"] == true)?;
+    let (kind, name) = (owner["kind"].as_str()?, owner["name"].as_str()?);
+    let deployment = metadata["labels"]["pod-template-hash"].as_str().and_then(|hash| {
+        name.strip_suffix(hash)?.strip_suffix('-').filter(|_| kind == "ReplicaSet").map(str::to_owned)
+    });
+    Some(deployment.map_or_else(|| (kind.to_owned(), name.to_owned()), |name| ("Deployment".to_owned(), name)))
 }
 
 /// What is asked for in each zone beyond what is ours there. Pods of a cell that lies in one zone are there. Those of a cell that
@@ -311,6 +358,33 @@ mod tests {
             let found = foreign(requested, &ours);
             assert_eq!([found["a"].cpu_milli, found["b"].cpu_milli], expected, "{case}");
         }
+    }
+
+    #[test]
+    fn ready_pods_of_a_deployment_are_counted_by_zone() {
+        let mut census = Census::default();
+        for (name, zone) in [("n1", "a"), ("n2", "b"), ("n3", "elsewhere")] {
+            census.node(&node(name, zone, "2"));
+        }
+        let of = |name: &str, node: &str, owner: &str, ready: &str, deleting: bool| {
+            let mut pod = pod(name, node, "1m");
+            pod["metadata"]["labels"] = json!({"pod-template-hash": "5d9"});
+            pod["metadata"]["ownerReferences"] = json!([{"kind": "ReplicaSet", "name": owner, "controller": true}]);
+            pod["status"]["conditions"] = json!([{"type": "Ready", "status": ready}]);
+            if deleting {
+                pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+            }
+            pod
+        };
+        census.pod(&of("p1", "n1", "web-5d9", "True", false));
+        census.pod(&of("p2", "n1", "web-5d9", "True", false));
+        census.pod(&of("p3", "n2", "web-5d9", "False", false));
+        census.pod(&of("p4", "n2", "web-5d9", "True", true));
+        census.pod(&of("p5", "n2", "other-5d9", "True", false));
+        census.pod(&of("p6", "n3", "web-5d9", "True", false));
+        let web = ("pay".to_owned(), "Deployment".to_owned(), "web".to_owned());
+        let counts = census.ready_by_zone(&[(web.clone(), vec!["a".to_owned(), "b".to_owned()])].into());
+        assert_eq!(counts[&web], [("a".to_owned(), 2), ("b".to_owned(), 0)].into());
     }
 
     #[test]

@@ -272,6 +272,7 @@ impl Session {
         let ours = if watched.census.is_listed() { self.ours().await } else { None };
         // What of the pods is ours is not known for a moment: the capacity known before stands.
         let capacity = ours.and_then(|ours| watched.census.capacity(&zones, &ours));
+        self.observe_zones(&watched.census);
         let contact = self.contact();
         pulse.nodes(watched.census.ready_nodes());
         pulse.orphans(self.plan_orphans().message);

@@ -36,6 +36,7 @@ mod step;
 #[cfg(test)]
 mod stored_rows;
 mod watched;
+mod zones;
 
 use std::convert::Infallible;
 use std::sync::Arc;

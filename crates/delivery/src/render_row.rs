@@ -50,6 +50,7 @@ pub(crate) fn render_row(
         object_name: &row.object.name,
         replicas,
         suspended: input.suspended,
+        zone_spread: row.zone_spread,
         overrides: &revision.overrides,
         fence,
     })
@@ -92,6 +93,7 @@ mod tests {
             target: stated.unwrap_or(1),
             floor: 0,
             surge: 0,
+            zone_spread: None,
             plan_epoch: 1,
             revision: vec![1],
             wish: Wish::Present,

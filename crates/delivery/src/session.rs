@@ -239,6 +239,7 @@ impl Session {
             available: seen.available,
             updated: seen.updated,
             settled: seen.settled,
+            zones: seen.zones,
             stale: seen.stale,
             ..done
         };

@@ -169,7 +169,9 @@ impl Topology {
         let implicit: Vec<CellFacts> = clusters
             .iter()
             .map(|cluster| {
-                let state = if declared.contains(&cluster.name) { CellState::Superseded } else { CellState::Open };
+                // Its Cells are being made where there are none yet.
+                let has_cells = cluster.spec.cell_per_zone || declared.contains(&cluster.name);
+                let state = if has_cells { CellState::Superseded } else { CellState::Open };
                 implicit_cell(cluster, &topology.clusters[&cluster.name], state)
             })
             .collect();

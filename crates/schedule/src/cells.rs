@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use crds::application::v1alpha1::Scope;
 use domain::motion::{CellRollout, Rollout, advance};
+use domain::placement::zone_spread;
 use domain::stored_revision::StoredRevision;
 use domain::topology::CellState;
 use store::{CellDecisionRow, PlacementRow, Slot, Wish};
-use vocabulary::{CellName, ContentHash, Verdict};
+use vocabulary::{CellName, ContentHash, Verdict, ZoneSpread};
 
 use crate::gather::AppFacts;
 use crate::identity::is_of_component;
@@ -31,7 +32,25 @@ pub(crate) enum Holds {
 pub(crate) struct CellPlan {
     pub(crate) target: i32,
     pub(crate) revision: ContentHash,
+    pub(crate) zones: ZonesTold,
     pub(crate) holds: Holds,
+}
+
+/// How strictly pods of the Divided component are spread over the zones of a cell. It restarts pods, so it changes cell by
+/// cell, as a revision does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ZonesTold {
+    /// As the cell is told.
+    pub(crate) told: Option<ZoneSpread>,
+    /// As the policy asks for.
+    pub(crate) wanted: Option<ZoneSpread>,
+}
+
+impl CellPlan {
+    /// The cell is told all that is wanted of it.
+    fn is_current(&self, wanted: ContentHash) -> bool {
+        self.revision == wanted && self.zones.told == self.zones.wanted
+    }
 }
 
 /// Adds revisions to the decided numbers, and cells that stay because of what must not move.
@@ -43,16 +62,19 @@ pub(crate) fn plan_cells(
 ) -> BTreeMap<CellName, CellPlan> {
     let mut cells: BTreeMap<CellName, CellPlan> = BTreeMap::new();
     for (cell, target) in targets {
-        cells.insert(cell.clone(), planned(facts, cell, *target, Holds::Everything));
+        cells.insert(cell.clone(), planned(world, facts, cell, *target, Holds::Everything));
     }
     for (cell, holds) in anchors(world, facts, wanted) {
-        cells.entry(cell.clone()).or_insert_with(|| planned(facts, &cell, 0, holds));
+        cells.entry(cell.clone()).or_insert_with(|| planned(world, facts, &cell, 0, holds));
     }
     for cell in cells_without_restart(world, facts, wanted, &cells) {
         cells.entry(cell).and_modify(|plan| plan.revision = facts.wanted);
     }
     if let Some(next) = next_cell(world, facts, &cells) {
-        cells.entry(next).and_modify(|plan| plan.revision = facts.wanted);
+        cells.entry(next).and_modify(|plan| {
+            plan.revision = facts.wanted;
+            plan.zones.told = plan.zones.wanted;
+        });
     }
     if wanted.blueprint.divided.is_none() {
         for (cell, plan) in &mut cells {
@@ -65,9 +87,17 @@ pub(crate) fn plan_cells(
     cells
 }
 
-fn planned(facts: &AppFacts, cell: &CellName, target: i32, holds: Holds) -> CellPlan {
-    let revision = facts.cells.get(cell).map_or(facts.wanted, |held| held.revision);
-    CellPlan { target, revision, holds }
+fn planned(world: &World, facts: &AppFacts, cell: &CellName, target: i32, holds: Holds) -> CellPlan {
+    let held = facts.cells.get(cell);
+    let revision = held.map_or(facts.wanted, |held| held.revision);
+    let told = held.and_then(|held| held.zone_spread);
+    let wanted = match world.topology.cells.get(cell) {
+        // Where the pods are to be is not known.
+        None => told,
+        Some(facts) if facts.state == CellState::Misdeclared => told,
+        Some(cell) => zone_spread(&facts.intent.placement, cell),
+    };
+    CellPlan { target, revision, zones: ZonesTold { told: held.map_or(wanted, |_| told), wanted }, holds }
 }
 
 /// Cells and clusters that keep a part of the application whatever becomes of its replicas: what has an identity of its
@@ -131,11 +161,11 @@ fn next_cell(world: &World, facts: &AppFacts, cells: &BTreeMap<CellName, CellPla
         .iter()
         .map(|(cell, plan)| CellRollout {
             cell: cell.clone(),
-            revision: plan.revision,
+            is_current: plan.is_current(facts.wanted),
             settled: settled(world, facts, cell),
         })
         .collect();
-    match advance(&rollout, facts.wanted) {
+    match advance(&rollout) {
         Rollout::Advance(cell) => Some(cell),
         Rollout::Done | Rollout::WaitFor(_) => None,
     }
@@ -180,6 +210,11 @@ pub(crate) fn decision_rows(cells: &BTreeMap<CellName, CellPlan>) -> Vec<CellDec
         slot: Slot::Main,
         target: plan.target,
         revision: plan.revision.as_bytes().to_vec(),
+        zone_spread: plan.zones.told,
+        zone_spread_wanted: plan.zones.wanted,
     };
     cells.iter().map(row).collect()
 }
+
+#[cfg(test)]
+mod tests;

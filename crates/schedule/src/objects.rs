@@ -8,7 +8,7 @@ use domain::render::{ComponentPlan, object_names};
 use domain::stored_revision::StoredRevision;
 use domain::topology::{CellFacts, Topology};
 use store::{PlacementRow, Wish};
-use vocabulary::{CellName, ClusterName, ContentHash, ObjectKey};
+use vocabulary::{CellName, ClusterName, ContentHash, ObjectKey, ZoneSpread};
 
 use crate::cells::{CellPlan, Holds, has_identity};
 use crate::identity::{group, is_of_component};
@@ -22,6 +22,8 @@ pub(crate) struct Desired<'a> {
     pub(crate) revision: ContentHash,
     pub(crate) target: i32,
     pub(crate) divided: bool,
+    /// How strictly its pods are spread over the zones of its cell.
+    pub(crate) zone_spread: Option<ZoneSpread>,
     /// Names in order of preference.
     pub(crate) names: Vec<String>,
 }
@@ -95,7 +97,8 @@ impl<'a> ObjectInputs<'a> {
             let everything = plan.holds == Holds::Everything;
             match component.scope {
                 Scope::Divided if everything => {
-                    objects.push(object(component, facts, plan.revision, plan.target, true));
+                    let divided = object(component, facts, plan.revision, plan.target, true);
+                    objects.push(Desired { zone_spread: plan.zones.told, ..divided });
                 }
                 Scope::PerCell if everything || stays => {
                     objects.push(object(component, facts, plan.revision, self.own_replicas(component), false));
@@ -140,5 +143,6 @@ fn object<'a>(
         // A name a person chose is never replaced by another: a second owner is refused.
         names.truncate(1);
     }
-    Desired { component, cell: cell.name.clone(), cluster: cell.cluster.clone(), revision, target, divided, names }
+    let (cell, cluster) = (cell.name.clone(), cell.cluster.clone());
+    Desired { component, cell, cluster, revision, target, divided, zone_spread: None, names }
 }

@@ -9,7 +9,7 @@ use store::{
     AppId, CellDecisionRow, DecisionBase, PlacementChange, PlacementId, PlacementInsert, PlacementRow, Removal,
     ReservationRow, Slot, Wish,
 };
-use vocabulary::{AppKey, ContentHash};
+use vocabulary::{AppKey, ContentHash, ZoneSpread};
 
 use crate::cells::{decided_total, decision_rows, is_ready, plan_cells};
 use crate::gather::{AppFacts, Gathered};
@@ -212,6 +212,7 @@ fn record_revision(facts: &AppFacts, blueprint: &Blueprint, plan: &mut AppPlan) 
 pub(crate) struct HeldCell {
     pub(crate) target: i32,
     pub(crate) revision: ContentHash,
+    pub(crate) zone_spread: Option<ZoneSpread>,
 }
 
 /// The stored decisions about the serving version of an application, by cell. One that cannot be read is left out.
@@ -219,7 +220,7 @@ pub(crate) fn held_cells(rows: &[CellDecisionRow]) -> BTreeMap<vocabulary::CellN
     let main = rows.iter().filter(|row| row.slot == Slot::Main);
     main.filter_map(|row| {
         let revision = ContentHash::from_bytes(&row.revision)?;
-        Some((row.cell.parse().ok()?, HeldCell { target: row.target, revision }))
+        Some((row.cell.parse().ok()?, HeldCell { target: row.target, revision, zone_spread: row.zone_spread }))
     })
     .collect()
 }

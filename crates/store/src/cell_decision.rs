@@ -1,6 +1,9 @@
 //! What is decided for each cell of an application: kept apart from the objects that follow from it.
 
+use vocabulary::ZoneSpread;
+
 use crate::decision::{DecisionRow, Txn};
+use crate::placement::zone_spread;
 use crate::{AppId, Slot, Store, StoreError};
 
 /// The decision about one cell and slot.
@@ -14,21 +17,35 @@ pub struct CellDecisionRow {
     pub target: i32,
     /// Revision that every component of the application runs there.
     pub revision: Vec<u8>,
+    /// How strictly pods of the Divided component are spread over the zones of the cell, as the cell is told.
+    pub zone_spread: Option<ZoneSpread>,
+    /// How strictly they are to be once it is the cell's turn.
+    pub zone_spread_wanted: Option<ZoneSpread>,
 }
 
 impl Store {
     /// Decisions about all cells of some applications, by application, cell and slot.
     pub async fn cell_decision_list(&self, apps: &[AppId]) -> Result<Vec<(AppId, CellDecisionRow)>, StoreError> {
         let rows = sqlx::query!(
-            "SELECT app, cell, slot, target, revision FROM cell_decision WHERE app = ANY($1) ORDER BY app, cell, slot",
+            r#"
+            SELECT app, cell, slot, target, revision, zone_spread, zone_spread_wanted
+            FROM cell_decision WHERE app = ANY($1) ORDER BY app, cell, slot"#,
             apps
         )
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter()
             .map(|row| {
-                let slot = Slot::parse(&row.slot)?;
-                Ok((row.app, CellDecisionRow { cell: row.cell, slot, target: row.target, revision: row.revision }))
+                let spread = |text: Option<String>| zone_spread(text.as_deref(), "cell_decision.zone_spread");
+                let decision = CellDecisionRow {
+                    cell: row.cell,
+                    slot: Slot::parse(&row.slot)?,
+                    target: row.target,
+                    revision: row.revision,
+                    zone_spread: spread(row.zone_spread)?,
+                    zone_spread_wanted: spread(row.zone_spread_wanted)?,
+                };
+                Ok((row.app, decision))
             })
             .collect()
     }
@@ -48,24 +65,32 @@ pub(crate) async fn replace(transaction: &mut Txn, decisions: &[&DecisionRow]) -
     let slots: Vec<&str> = rows.iter().map(|(_, row)| row.slot.as_str()).collect();
     let targets: Vec<i32> = rows.iter().map(|(_, row)| row.target).collect();
     let revisions: Vec<&[u8]> = rows.iter().map(|(_, row)| row.revision.as_slice()).collect();
+    let told: Vec<Option<&str>> = rows.iter().map(|(_, row)| row.zone_spread.map(ZoneSpread::as_str)).collect();
+    let wanted: Vec<Option<&str>> =
+        rows.iter().map(|(_, row)| row.zone_spread_wanted.map(ZoneSpread::as_str)).collect();
     sqlx::query!(
         r#"
         WITH n AS (
-          SELECT * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::int[], $6::bytea[]) AS n (app, cell, slot, target, revision)
+          SELECT * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::int[], $6::bytea[], $7::text[], $8::text[])
+            AS n (app, cell, slot, target, revision, zone_spread, zone_spread_wanted)
         ), gone AS (
           -- Cells that the application left.
           DELETE FROM cell_decision d WHERE d.app = ANY($1)
             AND NOT EXISTS (SELECT 1 FROM n WHERE n.app = d.app AND n.cell = d.cell AND n.slot = d.slot)
         )
-        INSERT INTO cell_decision AS d (app, cell, slot, target, revision) SELECT * FROM n
-        ON CONFLICT (app, cell, slot) DO UPDATE SET target = excluded.target, revision = excluded.revision
-        WHERE (d.target, d.revision) IS DISTINCT FROM (excluded.target, excluded.revision)"#,
+        INSERT INTO cell_decision AS d (app, cell, slot, target, revision, zone_spread, zone_spread_wanted) SELECT * FROM n
+        ON CONFLICT (app, cell, slot) DO UPDATE SET target = excluded.target, revision = excluded.revision,
+          zone_spread = excluded.zone_spread, zone_spread_wanted = excluded.zone_spread_wanted
+        WHERE (d.target, d.revision, d.zone_spread, d.zone_spread_wanted)
+          IS DISTINCT FROM (excluded.target, excluded.revision, excluded.zone_spread, excluded.zone_spread_wanted)"#,
         &apps,
         &owners,
         &cells as _,
         &slots as _,
         &targets,
         &revisions as _,
+        &told as _,
+        &wanted as _,
     )
     .execute(&mut **transaction)
     .await?;

@@ -1,6 +1,6 @@
 //! Placement rows: one per object that is to exist in a member.
 
-use vocabulary::{ObjectKey, rendered_replicas};
+use vocabulary::{ObjectKey, ZoneSpread, rendered_replicas};
 
 use crate::parsed_rows::readable;
 use crate::{AppId, PlacementId, Store, StoreError};
@@ -90,6 +90,8 @@ pub struct PlacementRow {
     pub plan_epoch: u32,
     /// Revision to run.
     pub revision: Vec<u8>,
+    /// How strictly its pods are spread over the zones of its cell; nothing where they are not.
+    pub zone_spread: Option<ZoneSpread>,
     /// What is to become of it.
     pub wish: Wish,
 }
@@ -116,6 +118,11 @@ pub struct OwnerRow {
     pub app_name: String,
 }
 
+/// Reads how strictly pods are spread over zones.
+pub(crate) fn zone_spread(text: Option<&str>, column: &'static str) -> Result<Option<ZoneSpread>, StoreError> {
+    text.map(|text| ZoneSpread::parse(text).ok_or_else(|| StoreError::corrupt(column, text))).transpose()
+}
+
 macro_rules! placement_row {
     ($row:expr) => {{
         let row = $row;
@@ -140,6 +147,7 @@ macro_rules! placement_row {
             plan_epoch: u32::try_from(row.plan_epoch)
                 .map_err(|error| StoreError::corrupt("placement.plan_epoch", error))?,
             revision: row.revision,
+            zone_spread: zone_spread(row.zone_spread.as_deref(), "placement.zone_spread")?,
             wish: Wish::parse(&row.wish)?,
         })
     }};
@@ -151,7 +159,7 @@ impl Store {
         let rows = sqlx::query!(
             r#"
             SELECT id, app, component, cell, slot, cluster, api_version, kind, namespace, object_name, rank, divided,
-                   target, floor, surge, plan_epoch, revision, wish
+                   target, floor, surge, plan_epoch, revision, zone_spread, wish
             FROM placement WHERE app = ANY($1) ORDER BY app, id"#,
             apps
         )
@@ -165,7 +173,7 @@ impl Store {
         let rows = sqlx::query!(
             r#"
             SELECT id, app, component, cell, slot, cluster, api_version, kind, namespace, object_name, rank, divided,
-                   target, floor, surge, plan_epoch, revision, wish
+                   target, floor, surge, plan_epoch, revision, zone_spread, wish
             FROM placement WHERE id = ANY($1) ORDER BY rank, id"#,
             ids
         )
@@ -180,7 +188,7 @@ impl Store {
         let rows = sqlx::query!(
             r#"
             SELECT id, app, component, cell, slot, cluster, api_version, kind, namespace, object_name, rank, divided,
-                   target, floor, surge, plan_epoch, revision, wish
+                   target, floor, surge, plan_epoch, revision, zone_spread, wish
             FROM placement WHERE cluster = $1 ORDER BY rank, id"#,
             cluster
         )

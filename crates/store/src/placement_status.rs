@@ -1,6 +1,6 @@
 //! What became of placements: written by whoever delivers to the cluster, and by nobody else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as Ts, ToSqlx};
@@ -88,6 +88,8 @@ pub struct StatusRow {
     pub updated: i32,
     /// The member has worked the last apply out: everything asked for is there, and nothing else.
     pub settled: bool,
+    /// Ready pods by zone, where the cell spans several; nothing before they were counted.
+    pub zones: Option<BTreeMap<String, i32>>,
     /// Fields changed behind our back.
     pub drift: Vec<String>,
     /// The kind of the object cannot be followed in the member: the numbers are those of an earlier time and decide nothing.
@@ -116,6 +118,7 @@ impl StatusRow {
             available: 0,
             updated: 0,
             settled: false,
+            zones: None,
             drift: Vec::new(),
             stale: false,
             found_epoch: 0,
@@ -148,6 +151,11 @@ macro_rules! status_row {
             available: row.available,
             updated: row.updated,
             settled: row.settled,
+            zones: row
+                .zones
+                .map(serde_json::from_value)
+                .transpose()
+                .map_err(|error| StoreError::corrupt("placement_status.zones", error))?,
             drift: row.drift,
             stale: row.stale,
             found_epoch: epoch(row.found_epoch, "placement_status.found_epoch")?,
@@ -156,13 +164,17 @@ macro_rules! status_row {
     }};
 }
 
+fn zones_json(zones: &BTreeMap<String, i32>) -> serde_json::Value {
+    zones.iter().map(|(zone, count)| (clean::text(zone), serde_json::Value::from(*count))).collect()
+}
+
 impl Store {
     /// Status of all placements of some applications. What this version cannot read counts as not known.
     pub async fn status_list(&self, apps: &[AppId]) -> Result<Vec<StatusRow>, StoreError> {
         let rows = sqlx::query!(
             r#"
             SELECT s.placement, s.state, s.message, s.applied_epoch, s.applied_hash, s.applied_revision, s.fields_hash, s.object_uid,
-                   s.observed_epoch, s.replicas, s.ready, s.available, s.updated, s.settled, s.drift,
+                   s.observed_epoch, s.replicas, s.ready, s.available, s.updated, s.settled, s.zones, s.drift,
                    s.stale, s.found_epoch, s.changed_at AS "changed_at: Ts"
             FROM placement_status s JOIN placement p ON p.id = s.placement WHERE p.app = ANY($1)"#,
             apps
@@ -177,7 +189,7 @@ impl Store {
         let rows = sqlx::query!(
             r#"
             SELECT s.placement, s.state, s.message, s.applied_epoch, s.applied_hash, s.applied_revision, s.fields_hash, s.object_uid,
-                   s.observed_epoch, s.replicas, s.ready, s.available, s.updated, s.settled, s.drift,
+                   s.observed_epoch, s.replicas, s.ready, s.available, s.updated, s.settled, s.zones, s.drift,
                    s.stale, s.found_epoch, s.changed_at AS "changed_at: Ts"
             FROM placement_status s JOIN placement p ON p.id = s.placement WHERE p.cluster = $1"#,
             cluster
@@ -215,6 +227,7 @@ impl Store {
         let available: Vec<i32> = rows.iter().map(|row| row.available).collect();
         let updated: Vec<i32> = rows.iter().map(|row| row.updated).collect();
         let settled: Vec<bool> = rows.iter().map(|row| row.settled).collect();
+        let zones: Vec<Option<serde_json::Value>> = rows.iter().map(|row| row.zones.as_ref().map(zones_json)).collect();
         // An array of arrays must be rectangular, so each list travels as JSON.
         let drift: Vec<serde_json::Value> =
             rows.iter().map(|row| row.drift.iter().map(|field| clean::text(field)).collect()).collect();
@@ -232,15 +245,16 @@ impl Store {
               ORDER BY l.name FOR KEY SHARE OF l
             ), written AS (
             INSERT INTO placement_status (placement, state, message, applied_epoch, applied_hash, applied_revision, fields_hash,
-              object_uid, observed_epoch, replicas, ready, available, updated, settled, drift, changed_at, stale, found_epoch)
+              object_uid, observed_epoch, replicas, ready, available, updated, settled, drift, changed_at, stale, found_epoch, zones)
             SELECT n.placement, n.state, n.message, n.applied_epoch, n.applied_hash, n.applied_revision, n.fields_hash,
               n.object_uid, n.observed_epoch, n.replicas, n.ready, n.available, n.updated, n.settled,
-              ARRAY(SELECT jsonb_array_elements_text(n.drift)), n.changed_at, n.stale, n.found_epoch
+              ARRAY(SELECT jsonb_array_elements_text(n.drift)), n.changed_at, n.stale, n.found_epoch, n.zones
             FROM claim JOIN unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::bytea[], $7::bytea[], $8::text[],
                         $9::bigint[], $10::int[], $11::int[], $12::int[], $13::int[], $14::bool[], $15::jsonb[], $16::timestamptz[], $19::bigint[],
-                        $20::bool[], $21::bigint[])
+                        $20::bool[], $21::bigint[], $22::jsonb[])
               AS n (placement, state, message, applied_epoch, applied_hash, applied_revision, fields_hash, object_uid,
-                    observed_epoch, replicas, ready, available, updated, settled, drift, changed_at, claim, stale, found_epoch)
+                    observed_epoch, replicas, ready, available, updated, settled, drift, changed_at, claim, stale, found_epoch,
+                    zones)
               ON n.claim = claim.number
             JOIN placement p ON p.id = n.placement
             -- Nobody forgets a placement between this look and the end of the statement. Whoever forgets many locks them in
@@ -252,7 +266,7 @@ impl Store {
               object_uid = excluded.object_uid, observed_epoch = excluded.observed_epoch, replicas = excluded.replicas,
               ready = excluded.ready, available = excluded.available, updated = excluded.updated, settled = excluded.settled,
               drift = excluded.drift, changed_at = excluded.changed_at, stale = excluded.stale,
-              found_epoch = excluded.found_epoch
+              found_epoch = excluded.found_epoch, zones = excluded.zones
             ) SELECT number AS "number!" FROM claim"#,
             &placements,
             &states as _,
@@ -275,6 +289,7 @@ impl Store {
             &numbers,
             &stale,
             &found,
+            &zones as _,
         )
         .fetch_all(&self.pool)
         .await

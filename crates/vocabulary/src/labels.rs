@@ -63,6 +63,9 @@ pub const REBALANCE: &str = "fleet.meridian.io/rebalance";
 pub const REPLACE: &str = "fleet.meridian.io/replace";
 /// Annotation on a Cluster: its own UID, given to say that workloads may be deleted with it.
 pub const DELETE_WORKLOADS: &str = "fleet.meridian.io/delete-workloads";
+/// Label on a Cell that stands for one zone of a Cluster with `cellPerZone`: the cluster's name. Not an owner reference: a hub
+/// that was restored, or lost the kind, would have its garbage collector delete Cells whose Clusters are the same as before.
+pub const CELL_PER_ZONE: &str = "fleet.meridian.io/cell-per-zone";
 /// Label on the Secret that hands a member credential over to the hub: the cluster's name.
 pub const CREDENTIAL_FOR: &str = "fleet.meridian.io/credential-for";
 

@@ -11,6 +11,7 @@ mod names;
 mod namespaces;
 mod replicas;
 mod verdict;
+mod zone_spread;
 
 pub use causes::chain;
 pub use fence::{Fence, FenceError};
@@ -20,6 +21,7 @@ pub use names::{AppKey, CellName, ClusterName, NameError, ObjectKey, suffixed_na
 pub use namespaces::{PROTECTED_NAMESPACE_PREFIXES, is_protected_namespace};
 pub use replicas::rendered_replicas;
 pub use verdict::Verdict;
+pub use zone_spread::ZoneSpread;
 
 /// The server-side apply field manager of everything Meridian writes to a member cluster.
 pub const FIELD_MANAGER: &str = "meridian";

@@ -417,6 +417,9 @@ pub struct CellReplicas {
     pub ready: i32,
     /// Available replicas.
     pub available: i32,
+    /// Ready replicas by zone, where the cell spans several; empty before they were counted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ready_by_zone: BTreeMap<String, i32>,
     /// Replicas of the revision below.
     pub updated: i32,
     /// Revision the cell is told to run, shortened.

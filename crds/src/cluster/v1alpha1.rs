@@ -38,6 +38,11 @@ pub struct ClusterSpec {
     /// Zones the cluster lies in.
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 63)))]
     pub zones: Vec<String>,
+    /// One Cell per zone, named `<cluster>-<zone>`: the operator makes those that are missing. It changes and deletes none: a
+    /// Cell whose zone is gone from `zones` keeps what runs in it until a person deletes it. What ran in the cluster before
+    /// stays as it is; new replicas go to the Cells.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cell_per_zone: bool,
     /// Keeps replicas away unless an Application tolerates the key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]

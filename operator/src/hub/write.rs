@@ -47,6 +47,15 @@ pub(crate) enum HubError {
         #[source]
         source: Box<kube::Error>,
     },
+    /// A Cell that stands for a zone could not be made or deleted.
+    #[error("the Cell {name}, which stands for a zone of its cluster, could not be written")]
+    Cell {
+        /// Object.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<kube::Error>,
+    },
     /// Status could not be written.
     #[error("the status of {name} could not be written")]
     Status {

@@ -6,7 +6,7 @@ use store::{CellRow, ClusterTaken, Hint, Removal};
 use vocabulary::{AppKey, ClusterName, labels};
 
 use super::provenance::older;
-use super::{Intake, IntakeError, Refusal, application};
+use super::{Intake, IntakeError, Refusal, application, zone_cells};
 use crate::connection;
 use crate::hub::{drop_finalizer, ensure_finalizer, is_swept};
 
@@ -23,6 +23,9 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
     let removal = removal_of(&object);
     // A deletion speaks of the object that was taken in, and of no other under its name.
     if removal.is_some() && row.is_none_or(|row| Some(&row.object_uid) != object.metadata.uid.as_ref()) {
+        if row.is_none() {
+            zone_cells::withdraw(intake, &key.name).await?;
+        }
         return Ok(drop_finalizer(&api, &object).await?);
     }
     if removal == Some(Removal::Orphan) && is_swept(&intake.hub, "clusters", "").await? {
@@ -47,7 +50,8 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
     let refusal = match refuse(&object, &taken, row, others) {
         None if row.is_none() => refuse_name_of_cell(&intake.store.cell_list().await?, &taken),
         refusal => refusal,
-    };
+    }
+    .or_else(|| zone_cells::refuse(intake, &object).filter(|_| removal.is_none()));
     if refusal.is_some() {
         intake.refuse(KIND, &key, refusal);
         return Ok(());
@@ -64,7 +68,11 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
         // A deletion that waits may have become possible.
         if removal.is_some() && intake.store.cluster_forget(&intake.claim, &key.name).await? {
             intake.hints.send(Hint::Topology);
+            zone_cells::withdraw(intake, &key.name).await?;
             drop_finalizer(&api, &object).await?;
+        }
+        if removal.is_none() {
+            zone_cells::declare(intake, &object).await?;
         }
         return Ok(());
     }
@@ -76,6 +84,8 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
     application::cluster_changed(intake);
     if removal.is_some() {
         intake.view.changed_clusters.push(key.clone());
+    } else {
+        zone_cells::declare(intake, &object).await?;
     }
     // Its credential may have arrived before it.
     let meant = |secret: &AppKey| {

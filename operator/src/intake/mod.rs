@@ -10,6 +10,7 @@ mod metrics;
 mod pod_security;
 mod provenance;
 mod refusals;
+mod zone_cells;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -57,6 +57,10 @@ impl Facts<'_> {
         }
         cell.ready += status.ready;
         cell.available += status.available;
+        // Numbers of a cell that lies in one zone now are of the past.
+        for (zone, count) in status.zones.iter().flatten().filter(|_| row.divided && cell.zone.contains('+')) {
+            *cell.ready_by_zone.entry(zone.clone()).or_default() += count;
+        }
         let current = status.applied_revision.as_deref() == Some(row.revision.as_slice());
         cell.updated += if current { status.updated } else { 0 };
         if cell.message.is_none() {
@@ -93,7 +97,12 @@ impl Facts<'_> {
 pub(super) fn zones_text(cells: &[CellReplicas]) -> Option<String> {
     let mut zones: BTreeMap<&str, i32> = BTreeMap::new();
     for cell in cells.iter().filter(|cell| cell.placed > 0) {
-        *zones.entry(&cell.zone).or_default() += cell.placed;
+        if cell.ready_by_zone.is_empty() {
+            *zones.entry(&cell.zone).or_default() += cell.placed;
+        }
+        for (zone, ready) in &cell.ready_by_zone {
+            *zones.entry(zone).or_default() += ready;
+        }
     }
     let text: Vec<String> = zones.into_iter().map(|(zone, replicas)| format!("{zone}={replicas}")).collect();
     (!text.is_empty()).then(|| text.join(","))

@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use vocabulary::{Trouble, group_causes};
 
 use super::status::Facts;
+use super::survival;
 
 /// What is wrong with the objects in one state: each cause once, with the clusters it is in.
 pub(super) fn group_objects(objects: &[ObjectStatus], state: &str) -> String {
@@ -59,6 +60,10 @@ impl Facts<'_> {
             Some(Err(why)) => {
                 conditions.push(make(condition::SPREAD_SATISFIED, Status::False, "Violated", why.clone()));
             }
+        }
+        if let Some((survives, message)) = survival::judge(&self.intent.placement, status.desired, &status.cells) {
+            let reason = if survives { "EnoughLeft" } else { "TooFewLeft" };
+            conditions.push(make(condition::LOSS_SURVIVABLE, Status::from(survives), reason, message));
         }
         let moves = record.decision.rebalance;
         if moves > 0 {

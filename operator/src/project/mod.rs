@@ -12,6 +12,7 @@ mod fleet;
 mod pacing;
 mod ready;
 mod status;
+mod survival;
 mod unreadable;
 
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! Cells that are declared wrong, or go, while something runs in them.
+//! Cells that are declared wrong, or go, while something runs in them; clusters over zones, with and without cells.
 
 use acceptance::manifests::{app, deployment, namespace, patch};
 use acceptance::{Fleet, SOON};
@@ -92,4 +92,98 @@ pub(crate) async fn what_runs_in_a_cell_outlives_a_wrong_edit_and_the_cell_waits
         ensure!(fleet.get("south-a", kind, SPACE, name)?.is_none(), "{kind} {name} is left");
     }
     fleet.meridian(&["app", "delete", "web", "-n", SPACE, "--yes"]).map(drop)
+}
+
+/// What the member's second and third zone consist of.
+const MORE_ZONES: [&str; 2] = ["s2", "s3"];
+/// A namespace for what runs in all zones of one cluster.
+const WIDE: &str = "wide";
+
+/// An Application that is spread over the zones of `south-a` and survives the loss of one.
+fn over_zones(name: &str, replicas: i32) -> Value {
+    let spread = json!({"topology": "Zone", "maxSkew": 1, "surviveLoss": {"domains": 1, "by": "Overprovision"}});
+    let cells = json!({"matchLabels": {"fleet.meridian.io/cluster": "south-a"}});
+    app(
+        WIDE,
+        name,
+        json!({"replicas": replicas, "placement": {"cells": cells, "spread": [spread]},
+        "components": [{"name": "web", "template": deployment(name, "web:1")}]}),
+    )
+}
+
+fn add_zones(fleet: &Fleet) -> anyhow::Result<()> {
+    for zone in MORE_ZONES {
+        let room = json!({"cpu": "16", "memory": "64Gi", "pods": "110"});
+        let labels = json!({"topology.kubernetes.io/zone": zone, "topology.kubernetes.io/region": "south"});
+        fleet.apply(
+            "south-a",
+            &json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": format!("node-{zone}"), "labels": labels},
+            "status": {"allocatable": room, "capacity": room}}),
+        )?;
+    }
+    zones(fleet, &json!(["s1", "s2", "s3"]))
+}
+
+/// One object over three zones: its pods are spread over them, seen there, and survive the loss of one.
+async fn one_object_over_zones(fleet: &Fleet) -> anyhow::Result<Value> {
+    fleet.apply("hub", &over_zones("one", 4))?;
+    fleet.ready(WIDE, "one").await?;
+    let object = fleet.get("south-a", "deployment", WIDE, "one")?.context("one object of the same name")?;
+    let constraint = &object["spec"]["template"]["spec"]["topologySpreadConstraints"][0];
+    ensure!(
+        constraint["topologyKey"] == "topology.kubernetes.io/zone"
+            && constraint["whenUnsatisfiable"] == "DoNotSchedule",
+        "{constraint}"
+    );
+    ensure!(object["spec"]["replicas"] == 6, "four are left of six without the two of a zone");
+    let two_each = ["s1", "s2", "s3"].map(|zone| (zone.to_owned(), 2)).into();
+    let seen = |app: &Application| app.status.as_ref().is_some_and(|status| status.cells[0].ready_by_zone == two_each);
+    let app = fleet.app_until(WIDE, "one", "two ready pods in each zone", seen).await?;
+    let (survives, message) = acceptance::condition(&app, "LossSurvivable").context("LossSurvivable")?;
+    ensure!(survives == "True" && message.starts_with("4 available") && !message.contains("counts as"), "{message}");
+    let lost = fleet.meridian(&["what-if", "one", "-n", WIDE, "--lose", "zone=s2"])?;
+    ensure!(lost.contains("2 of 6 replicas are lost, 4 are left: enough"), "{lost}");
+    ensure!(!lost.contains("north-a") && lost.contains("more cells are not selected"), "{lost}");
+    Ok(object)
+}
+
+pub(crate) async fn a_cluster_over_zones_is_one_place_or_a_cell_in_each(fleet: &mut Fleet) -> anyhow::Result<()> {
+    namespace(fleet, WIDE)?;
+    add_zones(fleet)?;
+    let before = one_object_over_zones(fleet).await?;
+
+    // Cells of a cluster that runs something already: it stays, and what is new goes to them.
+    let member = fleet.bed.member("south-a")?.kubeconfig().display().to_string();
+    let zones_given = ["--region", "south", "--zone", "s1,s2,s3", "--cell-per-zone"];
+    fleet.meridian(&[&["cluster", "join", "south-a", "--kubeconfig", &member], zones_given.as_slice()].concat())?;
+    fleet.apply("hub", &over_zones("split", 2))?;
+    let split = fleet.ready(WIDE, "split").await?;
+    ensure!(acceptance::desired(&split) == "south-a-s1=1 south-a-s2=1 south-a-s3=1", "{}", acceptance::desired(&split));
+    for zone in ["s1", "s2", "s3"] {
+        let object = fleet.get("south-a", "deployment", WIDE, &format!("split-south-a-{zone}"))?.context("its own")?;
+        ensure!(object["spec"]["template"]["spec"]["nodeSelector"]["topology.kubernetes.io/zone"] == zone, "{zone}");
+    }
+    let after = fleet.get("south-a", "deployment", WIDE, "one")?.context("what ran before")?;
+    for field in ["/metadata/uid", "/metadata/generation", "/spec/replicas"] {
+        ensure!(after.pointer(field) == before.pointer(field), "{field} of what ran before Cells were declared");
+    }
+
+    // A zone that is not the cluster's any more: its Cell keeps what runs there.
+    zones(fleet, &json!(["s1", "s2"]))?;
+    eventually("the Cell is outside its cluster", SOON, async || {
+        let cell = fleet.get("hub", "mcell", "", "south-a-s3")?.context("the Cell stays")?;
+        ensure!(cell["status"]["conditions"][0]["reason"] == "ZoneNotInCluster", "{}", cell["status"]);
+        Ok(Some(()))
+    })
+    .await?;
+    let kept = fleet.get("south-a", "deployment", WIDE, "split-south-a-s3")?.context("what runs there stays")?;
+    ensure!(kept["spec"]["replicas"] == 1 && kept["metadata"]["deletionTimestamp"].is_null(), "{kept}");
+
+    for name in ["one", "split"] {
+        fleet.meridian(&["app", "delete", name, "-n", WIDE, "--yes"])?;
+    }
+    let change = json!({"spec": {"zones": ["s1"], "cellPerZone": null}}).to_string();
+    fleet.kubectl("hub", &["patch", "mcl", "south-a", "--type", "merge", "-p", &change])?;
+    fleet.kubectl("hub", &["delete", "mcell", "-l", "fleet.meridian.io/cell-per-zone=south-a", "--timeout", "30s"])?;
+    fleet.kubectl("south-a", &["delete", "node", "node-s2", "node-s3"]).map(drop)
 }

@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         placement::an_override_shows_only_where_it_selects,
         placement::two_cells_on_one_cluster_make_two_workloads,
         cells::what_runs_in_a_cell_outlives_a_wrong_edit_and_the_cell_waits_for_it,
+        cells::a_cluster_over_zones_is_one_place_or_a_cell_in_each,
         motion::scaling_never_moves_a_cell_the_wrong_way,
         edits::new_names_and_scopes_lose_no_replica,
         edits::a_name_that_becomes_free_is_taken,

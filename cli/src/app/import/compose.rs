@@ -234,6 +234,7 @@ mod tests {
                 object_name: &component.object_name,
                 replicas: (Some(component) == blueprint.divided.map(|i| &blueprint.components[i])).then_some(3),
                 suspended: false,
+                zone_spread: None,
                 overrides: &[],
                 fence: "0000000000.0000000000.0000000001".parse::<Fence>().unwrap(),
             })

@@ -215,6 +215,10 @@ pub(super) fn at_rest(world: &World<'_>) -> Result<(), String> {
     if let Some(app) = world.tables.apps.values().find(|row| row.removal.is_some()) {
         return broken(format!("{} is removed and still there", app.key));
     }
+    let waits = |cell: &&store::CellDecisionRow| cell.zone_spread != cell.zone_spread_wanted;
+    if let Some(cell) = world.tables.cell_decisions.values().flatten().find(waits) {
+        return broken(format!("cell {} waits to spread pods over its zones otherwise", cell.cell));
+    }
     match objects(world) {
         Ok(()) => Ok(()),
         Err(why) => broken(why),

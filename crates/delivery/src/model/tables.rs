@@ -255,6 +255,7 @@ impl Tables {
             row.floor = change.floor;
             row.surge = change.surge;
             row.revision.clone_from(&change.revision);
+            row.zone_spread = change.zone_spread;
             row.wish = change.wish;
             row.plan_epoch += 1;
         }
@@ -279,6 +280,7 @@ impl Tables {
                 surge: 0,
                 plan_epoch: 1,
                 revision: insert.revision.clone(),
+                zone_spread: insert.zone_spread,
                 wish: Wish::Present,
             };
             self.placements.insert(row.id, row);

@@ -206,8 +206,9 @@ fn explain(
         });
     }
     for (index, group) in after.groups.iter().enumerate() {
-        if group.open && wanted > 0 && after.sum(index) < group.min && after.total() > 0 {
-            notes.push(format!("{} asks for at least {}, {} are placed", group.name, group.min, after.sum(index)));
+        let placed = after.sum(index).least;
+        if group.open && wanted > 0 && placed < group.min && after.total() > 0 {
+            notes.push(format!("{} asks for at least {}, {placed} are placed", group.name, group.min));
         }
     }
     let spread = if setting.spread.is_empty() {

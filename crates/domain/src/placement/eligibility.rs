@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crds::placement_policy::v1alpha1::Topology as Level;
 use serde::{Deserialize, Serialize};
 use vocabulary::{CellName, Verdict};
 
@@ -75,8 +74,6 @@ pub enum Rule {
     KindNotPermitted,
     /// The other half of its pair takes the replicas of this zone.
     PairConflict,
-    /// It spans zones, and the policy counts by zone.
-    ZoneAmbiguous,
     /// Its capacity was never observed.
     CapacityUnknown,
 }
@@ -100,7 +97,6 @@ impl Rule {
             Self::ServiceAccountDenied => "ServiceAccountDenied",
             Self::KindNotPermitted => "KindNotPermitted",
             Self::PairConflict => "PairConflict",
-            Self::ZoneAmbiguous => "ZoneAmbiguous",
             Self::CapacityUnknown => "CapacityUnknown",
         }
     }
@@ -226,17 +222,6 @@ fn verdict(request: &Request<'_>, cell: &CellFacts, cluster: &ClusterFacts, dire
             Rule::KindNotPermitted,
             format!(
                 "cluster {name} does not serve {kind} or does not let us deliver it; see `meridian cluster permissions {name} --kubeconfig FILE`"
-            ),
-        );
-    }
-    let by_zone = request.spec.spread.iter().any(|spread| spread.topology == Level::Zone)
-        || request.spec.limits.iter().any(|limit| limit.topology == Level::Zone);
-    if by_zone && cell.zones.len() > 1 {
-        return reject(
-            Rule::ZoneAmbiguous,
-            format!(
-                "cluster {name} spans zones {} and the policy counts by zone; declare a Cell per zone",
-                cell.zone_text()
             ),
         );
     }

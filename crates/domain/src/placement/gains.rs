@@ -9,8 +9,8 @@ impl Seating<'_> {
     pub(crate) fn faults(&self, wanted: i64) -> i64 {
         let bounds = self.groups.iter().enumerate().map(|(index, group)| {
             let sum = self.sum(index);
-            let missing = if group.open { (group.min - sum).max(0) } else { 0 };
-            (sum - group.max).max(0) + missing
+            let missing = if group.open { (group.min - sum.least).max(0) } else { 0 };
+            (sum.most - group.max).max(0) + missing
         });
         let spreads = self.spread.iter().map(|spread| {
             let state = self.state(spread, wanted);

@@ -18,6 +18,8 @@ mod request;
 mod scope;
 mod seats;
 mod setting;
+mod used_domains;
+mod zone_spread;
 
 pub use books::book;
 pub use check::{SpecProblem, check_spec};
@@ -28,3 +30,4 @@ pub use inputs::InputDigest;
 pub use outcome::{CellExplanation, Outcome, Spread};
 pub use request::{Directive, DirectiveTarget, Effect, FAILOVER, Held, Ledger, Request};
 pub use scope::DecisionScope;
+pub use zone_spread::zone_spread;

@@ -21,7 +21,39 @@ pub(crate) struct Seat {
     /// Order of filling.
     pub(crate) tier: usize,
     /// Groups whose sum it counts towards.
-    pub(crate) groups: Vec<usize>,
+    pub(crate) groups: Vec<Membership>,
+}
+
+/// How the seats of a cell count towards the sum of a group.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Membership {
+    /// Index of the group.
+    pub(crate) group: usize,
+    /// Zones over which the cell divides its seats evenly, of which the group is one; 1 where all its seats count.
+    pub(crate) parts: i64,
+}
+
+impl Membership {
+    /// Most of so many seats that lie in the group: the odd ones are in some of the parts.
+    pub(super) fn most(self, seats: i64) -> i64 {
+        (seats + self.parts - 1).div_euclid(self.parts)
+    }
+
+    /// Fewest of so many seats that lie in the group.
+    pub(super) fn least(self, seats: i64) -> i64 {
+        seats.div_euclid(self.parts)
+    }
+}
+
+/// Seats of a group. The three differ only where cells divide their seats over zones.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sum {
+    /// Even parts, in units of [`Seating::unit`] a seat.
+    pub(crate) even: i64,
+    /// Wherever the odd seats are: not more.
+    pub(crate) most: i64,
+    /// Wherever the odd seats are: not fewer.
+    pub(crate) least: i64,
 }
 
 /// A set of cells with bounds on the sum of their seats.
@@ -80,36 +112,66 @@ pub(crate) struct Seating<'a> {
     pub(crate) groups: &'a [Group],
     pub(crate) spread: &'a [Evenness],
     pub(crate) seats: Vec<i64>,
-    sums: Vec<i64>,
+    pub(super) sums: Vec<Sum>,
     total: i64,
+    /// A multiple of all numbers of parts: even parts of a seat are whole numbers of it.
+    unit: i64,
+    /// Cells that divide their seats over zones.
+    pub(super) spanning: Vec<usize>,
+}
+
+fn least_common_multiple(a: i64, b: i64) -> i64 {
+    let (mut x, mut y) = (a, b);
+    while y != 0 {
+        (x, y) = (y, x % y);
+    }
+    a / x * b
 }
 
 impl<'a> Seating<'a> {
     pub(crate) fn new(cells: &'a [Seat], groups: &'a [Group], spread: &'a [Evenness], seats: Vec<i64>) -> Self {
-        let mut sums = vec![0; groups.len()];
+        let parts = cells.iter().flat_map(|cell| &cell.groups).map(|membership| membership.parts);
+        let unit = parts.fold(1, least_common_multiple);
+        let mut sums = vec![Sum::default(); groups.len()];
         for (cell, count) in cells.iter().zip(&seats) {
-            for group in &cell.groups {
-                sums[*group] += count;
+            for membership in &cell.groups {
+                let sum = &mut sums[membership.group];
+                sum.even += count * (unit / membership.parts);
+                sum.most += membership.most(*count);
+                sum.least += membership.least(*count);
             }
         }
         let total = seats.iter().sum();
-        Self { cells, groups, spread, seats, sums, total }
+        let spans = |cell: &usize| cells[*cell].groups.iter().any(|own| own.parts > 1);
+        let spanning = (0..cells.len()).filter(spans).collect();
+        Self { cells, groups, spread, seats, sums, total, unit, spanning }
     }
 
     pub(crate) fn total(&self) -> i64 {
         self.total
     }
 
-    pub(crate) fn sum(&self, group: usize) -> i64 {
+    pub(crate) fn sum(&self, group: usize) -> Sum {
         self.sums[group]
     }
 
     pub(crate) fn shift(&mut self, cell: usize, by: i64) {
-        self.seats[cell] += by;
+        let before = self.seats[cell];
+        let after = before + by;
+        self.seats[cell] = after;
         self.total += by;
-        for group in &self.cells[cell].groups {
-            self.sums[*group] += by;
+        for membership in &self.cells[cell].groups {
+            let sum = &mut self.sums[membership.group];
+            sum.even += by * (self.unit / membership.parts);
+            sum.most += membership.most(after) - membership.most(before);
+            sum.least += membership.least(after) - membership.least(before);
         }
+    }
+
+    /// Most seats of a group if the cell took one more.
+    fn most_after(&self, cell: usize, membership: Membership) -> i64 {
+        let seats = self.seats[cell];
+        self.sums[membership.group].most + membership.most(seats + 1) - membership.most(seats)
     }
 
     /// Enough seats for `wanted`, also after the losses that are to be survived.
@@ -123,15 +185,16 @@ impl<'a> Seating<'a> {
         self.spread.iter().filter_map(after).chain([self.total]).min().unwrap_or(self.total)
     }
 
-    /// Seats that are left after the loss of the so many largest domains. Seats that lie in no one domain may be lost
-    /// with any, and do not count.
+    /// Seats that are left after the loss of the so many largest domains, wherever odd seats are. Seats that lie in no
+    /// domain may be lost with any, and do not count.
     fn left(&self, spread: &Evenness, losses: usize) -> i64 {
-        spread.domains.iter().map(|domain| self.sums[*domain]).sum::<i64>() - self.largest(spread, losses)
+        let inside = spread.domains.iter().map(|domain| self.sums[*domain].even).sum::<i64>() / self.unit;
+        (inside - self.largest(spread, losses)).max(0)
     }
 
-    /// Seats of the so many largest domains together.
+    /// Seats of the so many largest domains together, wherever odd seats are.
     fn largest(&self, spread: &Evenness, losses: usize) -> i64 {
-        let mut sums: Vec<i64> = spread.domains.iter().map(|domain| self.sums[*domain]).collect();
+        let mut sums: Vec<i64> = spread.domains.iter().map(|domain| self.sums[*domain].most).collect();
         sums.sort_unstable_by(|a, b| b.cmp(a));
         sums.iter().take(losses).sum()
     }
@@ -150,26 +213,32 @@ impl<'a> Seating<'a> {
         self.cells[cell]
             .groups
             .iter()
-            .find(|group| self.sums[**group] >= self.groups[**group].max)
-            .map(|group| &self.groups[*group])
+            .find(|membership| self.most_after(cell, **membership) > self.groups[membership.group].max)
+            .map(|membership| &self.groups[membership.group])
     }
 
-    /// Whether one seat more in a domain keeps the evenness asked for. A seat in the smallest domain always does.
+    /// Whether one seat more keeps the evenness asked for. A seat that raises no domain against the smallest always does.
     fn stays_even(&self, cell: usize, respect: Respect) -> bool {
-        self.cells[cell].groups.iter().all(|group| {
-            let Some(spread) = self.groups[*group].spread.map(|index| &self.spread[index]) else { return true };
+        let groups = &self.cells[cell].groups;
+        groups.iter().all(|membership| {
+            let Some(index) = self.groups[membership.group].spread else { return true };
+            let spread = &self.spread[index];
             let Some(skew) = spread.max_skew.filter(|_| respect.includes(spread)) else { return true };
-            self.sums[*group] + 1 - self.smallest(spread) <= skew
+            let part = self.unit / membership.parts;
+            let raised = |domain: usize| if groups.iter().any(|own| own.group == domain) { part } else { 0 };
+            let before = self.sums[membership.group].even - self.smallest(spread, |_| 0);
+            let after = self.sums[membership.group].even + part - self.smallest(spread, raised);
+            after <= before.max(skew * self.unit)
         })
     }
 
-    /// Seats of the smallest domain that takes seats.
-    fn smallest(&self, spread: &Evenness) -> i64 {
+    /// Seats of the smallest domain that takes seats, in units, each with what is added to it.
+    fn smallest(&self, spread: &Evenness, added: impl Fn(usize) -> i64) -> i64 {
         spread
             .domains
             .iter()
             .filter(|domain| self.groups[**domain].open)
-            .map(|domain| self.sums[*domain])
+            .map(|domain| self.sums[*domain].even + added(*domain))
             .min()
             .unwrap_or(0)
     }
@@ -188,27 +257,17 @@ impl<'a> Seating<'a> {
     }
 
     fn is_below_min(&self, cell: usize) -> bool {
-        self.cells[cell].groups.iter().any(|group| self.sums[*group] < self.groups[*group].min)
+        let below = |membership: &Membership| self.sums[membership.group].least < self.groups[membership.group].min;
+        self.cells[cell].groups.iter().any(below)
     }
 
-    /// A domain without seats that is needed to have enough domains.
-    fn opens_domain(&self, cell: usize) -> bool {
-        self.cells[cell].groups.iter().any(|group| {
-            self.groups[*group].spread.map(|index| &self.spread[index]).is_some_and(|spread| {
-                self.sums[*group] == 0
-                    && (spread.domains.iter().filter(|domain| self.sums[**domain] > 0).count() as i64)
-                        < spread.min_domains
-            })
-        })
-    }
-
-    /// Seats of the cell's domains that are to be survived: the smaller, the sooner it takes one.
+    /// Most seats of the cell's domains that are to be survived, with one more: the fewer, the sooner it takes one.
     fn exposure(&self, cell: usize) -> i64 {
         self.cells[cell]
             .groups
             .iter()
-            .filter(|group| self.groups[**group].spread.is_some_and(|index| self.spread[index].survive.is_some()))
-            .map(|group| self.sums[*group])
+            .filter(|own| self.groups[own.group].spread.is_some_and(|index| self.spread[index].survive.is_some()))
+            .map(|own| self.most_after(cell, *own))
             .max()
             .unwrap_or(0)
     }
@@ -269,8 +328,8 @@ impl<'a> Seating<'a> {
             let at_min = seat
                 .groups
                 .iter()
-                .any(|group| self.groups[*group].open && self.sums[*group] <= self.groups[*group].min);
-            let over_max = seat.groups.iter().any(|group| self.sums[*group] > self.groups[*group].max);
+                .any(|own| self.groups[own.group].open && self.sums[own.group].least <= self.groups[own.group].min);
+            let over_max = seat.groups.iter().any(|own| self.sums[own.group].most > self.groups[own.group].max);
             let at_share = seat.share.is_some_and(|share| self.seats[cell] <= share);
             (
                 first(seat.leaving),
@@ -286,28 +345,17 @@ impl<'a> Seating<'a> {
         key(a).cmp(&key(b)).then_with(|| self.quotient(a, b, -1)).then(b.cmp(&a))
     }
 
-    /// Taking the seat leaves a domain empty that is needed.
-    fn empties_domain(&self, cell: usize) -> bool {
-        self.cells[cell].groups.iter().any(|group| {
-            self.groups[*group].spread.map(|index| &self.spread[index]).is_some_and(|spread| {
-                self.sums[*group] == 1
-                    && (spread.domains.iter().filter(|domain| self.sums[**domain] > 0).count() as i64)
-                        <= spread.min_domains
-            })
-        })
-    }
-
-    /// Seats of the cell's most crowded domain among those kept even.
+    /// Seats of the cell's most crowded domain among those kept even, in units.
     fn crowding(&self, cell: usize) -> i64 {
         self.cells[cell]
             .groups
             .iter()
-            .filter(|group| {
-                self.groups[**group]
+            .filter(|own| {
+                self.groups[own.group]
                     .spread
                     .is_some_and(|index| self.spread[index].max_skew.is_some() || self.spread[index].survive.is_some())
             })
-            .map(|group| self.sums[*group])
+            .map(|own| self.sums[own.group].even)
             .max()
             .unwrap_or(0)
     }
@@ -321,7 +369,7 @@ impl<'a> Seating<'a> {
                 return Some(format!("{name}.maxSkew is {most}, the difference is {}", most + state.skew_over));
             }
             if state.domains_missing > 0 {
-                let used = spread.domains.iter().filter(|domain| self.sums[**domain] > 0).count();
+                let used = self.used_domains(spread);
                 return Some(format!("{name}.minDomains is {}, {used} hold replicas", spread.min_domains));
             }
             let losses = spread.survive.filter(|_| state.survivors_missing > 0)?;
@@ -334,13 +382,15 @@ impl<'a> Seating<'a> {
 
     /// How far one spread constraint is from holding.
     pub(super) fn state(&self, spread: &Evenness, wanted: i64) -> SpreadState {
-        let sums = || spread.domains.iter().map(|domain| self.sums[*domain]);
-        let open = spread.domains.iter().filter(|domain| self.groups[**domain].open).map(|domain| self.sums[*domain]);
-        let largest = sums().max().unwrap_or(0);
+        let even = |domain: &usize| self.sums[*domain].even;
+        let open = spread.domains.iter().filter(|domain| self.groups[**domain].open).map(even);
+        let largest = spread.domains.iter().map(even).max().unwrap_or(0);
         let skew = largest - open.min().unwrap_or(largest);
-        let used = sums().filter(|sum| *sum > 0).count() as i64;
+        let used = self.used_domains(spread);
+        // A part of a seat too many is one too many.
+        let over = |most: i64| (skew - most * self.unit + self.unit - 1).div_euclid(self.unit).max(0);
         SpreadState {
-            skew_over: spread.max_skew.map_or(0, |most| (skew - most).max(0)),
+            skew_over: spread.max_skew.map_or(0, over),
             domains_missing: (spread.min_domains.min(self.total.max(wanted.min(1))) - used).max(0),
             survivors_missing: spread.survive.map_or(0, |losses| (wanted - self.left(spread, losses)).max(0)),
         }

@@ -9,7 +9,7 @@ use super::capacity::{PLENTY, fits};
 use super::check::{Share, parse_share};
 use super::eligibility::{Eligibility, eligible_beside};
 use super::request::{Directive, Effect, Held, Ledger, Request};
-use super::seats::{Evenness, Group, Seat};
+use super::seats::{Evenness, Group, Membership, Seat};
 use crate::topology::{CellFacts, Topology};
 
 /// The whole setting of one decision. `names`, `facts`, `verdicts` and `seats` run in parallel, by name.
@@ -26,18 +26,18 @@ pub(crate) struct Setting<'a> {
     pub(crate) notes: Vec<String>,
 }
 
-/// Domains of a level: key and name per cell. A cell that spans zones lies in none of them.
-fn domain(level: Level, cell: &CellFacts) -> Option<String> {
+/// Domains of a level in which a cell lies. A cell that spans zones divides its seats evenly over them.
+fn domains(level: Level, cell: &CellFacts) -> Vec<String> {
     match level {
-        Level::Region => Some(cell.region.clone()),
-        Level::Zone => match cell.zones.as_slice() {
-            [zone] => Some(format!("{}/{zone}", cell.region)),
-            _ => None,
-        },
-        Level::Cluster => Some(cell.cluster.to_string()),
-        Level::Cell => Some(cell.name.to_string()),
+        Level::Region => vec![cell.region.clone()],
+        Level::Zone => cell.zones.iter().map(|zone| format!("{}/{zone}", cell.region)).collect(),
+        Level::Cluster => vec![cell.cluster.to_string()],
+        Level::Cell => vec![cell.name.to_string()],
     }
 }
+
+/// A cell of a group, and over how many such groups its seats are divided.
+type Member = (usize, i64);
 
 impl<'a> Setting<'a> {
     pub(crate) fn new(
@@ -84,11 +84,11 @@ impl<'a> Setting<'a> {
         setting
     }
 
-    fn add_group(&mut self, name: String, members: &[usize], max: i64, min: i64, spread: Option<usize>) {
-        let index = self.groups.len();
+    fn add_group(&mut self, name: String, members: &[Member], max: i64, min: i64, spread: Option<usize>) {
+        let group = self.groups.len();
         self.groups.push(Group { name, max, min, open: false, spread });
-        for member in members {
-            self.seats[*member].groups.push(index);
+        for (member, parts) in members {
+            self.seats[*member].groups.push(Membership { group, parts: *parts });
         }
     }
 
@@ -119,25 +119,29 @@ impl<'a> Setting<'a> {
             for i in own {
                 self.capacity[*i] = fits - running + self.held[*i];
             }
+            let members: Vec<Member> = members.into_iter().map(|i| (i, 1)).collect();
             self.add_group(format!("capacity of {cluster} in {}", zones.join("+")), &members, fits, 0, None);
         }
     }
 
-    fn by_domain(&self, level: Level) -> BTreeMap<String, Vec<usize>> {
-        let mut domains: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    fn by_domain(&self, level: Level) -> BTreeMap<String, Vec<Member>> {
+        let mut by_domain: BTreeMap<String, Vec<Member>> = BTreeMap::new();
         for (i, facts) in self.facts.iter().enumerate() {
             let counts = self.verdicts[i].is_eligible() || self.held[i] > 0;
-            if let Some(key) = facts.and_then(|facts| domain(level, facts)).filter(|_| counts) {
-                domains.entry(key).or_default().push(i);
+            let Some(facts) = facts.filter(|_| counts) else { continue };
+            let keys = domains(level, facts);
+            let parts = keys.len() as i64;
+            for key in keys {
+                by_domain.entry(key).or_default().push((i, parts));
             }
         }
-        domains
+        by_domain
     }
 
     fn limits(&mut self, request: &Request<'_>) {
         for (i, limit) in request.spec.limits.iter().enumerate() {
             for (key, members) in self.by_domain(limit.topology) {
-                let eligible = members.iter().any(|i| self.verdicts[*i].is_eligible());
+                let eligible = members.iter().any(|(i, _)| self.verdicts[*i].is_eligible());
                 let min = if eligible && request.replicas > 0 { limit.min.unwrap_or(0) } else { 0 };
                 let max = limit.max.map_or(PLENTY, i64::from);
                 self.add_group(format!("limits[{i}] of {key}"), &members, max, i64::from(min), None);
@@ -203,8 +207,9 @@ impl<'a> Setting<'a> {
             directives.iter().filter(|one| one.app.as_ref().is_none_or(|app| app == request.app)).collect();
         ours.sort_by_key(|one| one.id);
         for directive in ours {
-            let covered: Vec<usize> = (0..self.names.len())
+            let covered: Vec<Member> = (0..self.names.len())
                 .filter(|i| self.facts[*i].is_some_and(|facts| directive.target.covers(facts)))
+                .map(|i| (i, 1))
                 .collect();
             let name = directive.title();
             match directive.effect {
@@ -215,7 +220,7 @@ impl<'a> Setting<'a> {
                 Effect::Min { replicas } => self.add_group(name, &covered, PLENTY, i64::from(replicas), None),
                 Effect::Max { replicas } => self.add_group(name, &covered, i64::from(replicas), 0, None),
                 Effect::Weight { weight } => {
-                    for i in covered {
+                    for (i, _) in covered {
                         self.seats[i].weight = i64::from(weight.max(0));
                     }
                 }
@@ -225,8 +230,8 @@ impl<'a> Setting<'a> {
 
     fn mark_open(&mut self) {
         for seat in &self.seats {
-            for group in seat.groups.iter().filter(|_| seat.open) {
-                self.groups[*group].open = true;
+            for own in seat.groups.iter().filter(|_| seat.open) {
+                self.groups[own.group].open = true;
             }
         }
     }

@@ -19,6 +19,7 @@ mod references;
 mod rendered;
 mod spelling;
 mod substance;
+mod zones;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +27,7 @@ use crds::application::v1alpha1::{AdoptPolicy, OverrideRule, Scope};
 use crds::cluster::v1alpha1::Amounts;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use vocabulary::{AppKey, ContentHash, Fence, ObjectKey};
+use vocabulary::{AppKey, ContentHash, Fence, ObjectKey, ZoneSpread};
 
 use crate::topology::CellFacts;
 
@@ -123,6 +124,8 @@ pub struct RenderInput<'a> {
     pub replicas: Option<i32>,
     /// Nothing is to run: what has no replicas is stopped in the way of its kind.
     pub suspended: bool,
+    /// How strictly pods are spread over the zones of the cluster; nothing where they are not.
+    pub zone_spread: Option<ZoneSpread>,
     /// The revision's overrides; those that select the cell are applied in order.
     pub overrides: &'a [OverrideRule],
     /// The fence it carries.

@@ -7,7 +7,7 @@ use super::checks::{ServiceAccounts, result_problems};
 use super::fields::canonical_hash;
 use super::kinds::{group, has_replicas, pod_template_path};
 use super::name::is_per_declared_cell;
-use super::{RenderError, RenderInput, Rendered, overrides, references};
+use super::{RenderError, RenderInput, Rendered, overrides, references, zones};
 use crds::application::v1alpha1::Scope;
 
 /// Renders one object. The same input gives the same object; nothing that is not named in the rules changes.
@@ -36,6 +36,9 @@ pub fn render(input: &RenderInput<'_>) -> Result<Rendered, RenderError> {
     }
     references::rewrite(&component.api_version, &component.kind, &mut object, input.siblings);
     bind_to_cell(input, &mut object)?;
+    if let Some(spread) = input.zone_spread {
+        zones::spread_over_zones(component, spread, &mut object);
+    }
     let own = map_at(input, &mut object, &["metadata", "labels"])?;
     for (key, value) in [
         (labels::MANAGED, "true"),
@@ -165,6 +168,7 @@ mod tests {
             object_name: "web",
             replicas,
             suspended,
+            zone_spread: None,
             overrides: &[],
             fence: "0000000001.0000000001.0000000001".parse().unwrap(),
         };

@@ -23,34 +23,71 @@ pub(crate) fn check(world: &World, before: &Placement, outcome: &Outcome) -> Che
     independent_of_order_and_idempotent(world, before, outcome)
 }
 
-/// Domains of a level and what they hold: of cells that may take replicas or held some.
-pub(crate) fn domains(
-    world: &World,
-    before: &Placement,
-    outcome: &Outcome,
-    level: Level,
-) -> BTreeMap<String, (i32, bool)> {
+/// Zones of a cluster are at most three: even parts of a replica are whole numbers of this.
+const PARTS: i32 = 6;
+
+/// What a domain holds, of cells that may take replicas or held some.
+#[derive(Debug, Default)]
+struct Domain {
+    /// In even parts, each a sixth of a replica.
+    even: i32,
+    /// Wherever odd replicas are.
+    most: i32,
+    least: i32,
+    open: bool,
+}
+
+/// Domains of a level and what they hold. Cells over zones divide their replicas evenly over them.
+fn domains(world: &World, before: &Placement, outcome: &Outcome, level: Level) -> BTreeMap<String, Domain> {
     let topology = world.topology(before, false);
-    let mut domains: BTreeMap<String, (i32, bool)> = BTreeMap::new();
+    let mut domains: BTreeMap<String, Domain> = BTreeMap::new();
     for cell in &outcome.cells {
-        let facts = &topology.cells[&cell.cell];
         let open = cell.eligibility.is_eligible();
-        if let Some(key) = domain(level, facts).filter(|_| open || cell.before > 0) {
+        if !open && cell.before == 0 {
+            continue;
+        }
+        let keys = domain(level, &topology.cells[&cell.cell]);
+        let parts = keys.len() as i32;
+        for key in keys {
             let entry = domains.entry(key).or_default();
-            entry.0 += cell.target;
-            entry.1 |= open;
+            entry.even += cell.target * PARTS / parts;
+            entry.most += (cell.target + parts - 1) / parts;
+            entry.least += cell.target / parts;
+            entry.open |= open;
         }
     }
     domains
 }
 
-fn domain(level: Level, cell: &CellFacts) -> Option<String> {
+fn domain(level: Level, cell: &CellFacts) -> Vec<String> {
     match level {
-        Level::Region => Some(cell.region.clone()),
-        Level::Zone => (cell.zones.len() == 1).then(|| format!("{}/{}", cell.region, cell.zones[0])),
-        Level::Cluster => Some(cell.cluster.to_string()),
-        Level::Cell => Some(cell.name.to_string()),
+        Level::Region => vec![cell.region.clone()],
+        Level::Zone => cell.zones.iter().map(|zone| format!("{}/{zone}", cell.region)).collect(),
+        Level::Cluster => vec![cell.cluster.to_string()],
+        Level::Cell => vec![cell.name.to_string()],
     }
+}
+
+/// Domains that hold replicas: surely held ones, and of cells with fewer replicas than zones as many as they have, less those
+/// that another cell may hold.
+fn used_domains(world: &World, before: &Placement, outcome: &Outcome, level: Level) -> i32 {
+    let topology = world.topology(before, false);
+    let domains = domains(world, before, outcome, level);
+    let mut held: BTreeSet<String> =
+        domains.iter().filter(|(_, domain)| domain.least > 0).map(|(key, _)| key.clone()).collect();
+    let mut used = held.len() as i32;
+    let mut sparse: Vec<(i32, Vec<String>)> = outcome
+        .cells
+        .iter()
+        .map(|cell| (cell.target, domain(level, &topology.cells[&cell.cell])))
+        .filter(|(target, keys)| *target > 0 && *target < keys.len() as i32)
+        .collect();
+    sparse.sort_by_key(|(target, _)| -target);
+    for (target, keys) in sparse {
+        used += (target - keys.iter().filter(|key| held.contains(*key)).count() as i32).max(0);
+        held.extend(keys);
+    }
+    used
 }
 
 /// What is left after the worst loss of so many domains: every loss is tried.
@@ -61,7 +98,7 @@ pub(crate) fn left_after_any_loss(domains: &[i32], total: i32, losses: usize) ->
         }
         (0..domains.len()).map(|i| domains[i] + worst(&domains[i + 1..], losses - 1)).max().unwrap_or(0)
     }
-    total - worst(domains, losses)
+    (total - worst(domains, losses)).max(0)
 }
 
 fn exact_sum_or_named_shortfall(world: &World, outcome: &Outcome) -> Checked {
@@ -104,9 +141,18 @@ fn hard_limits_hold(world: &World, before: &Placement, outcome: &Outcome) -> Che
     };
     for limit in &world.spec.limits {
         let Some(max) = limit.max else { continue };
-        let keys: BTreeSet<String> = topology.cells.values().filter_map(|cell| domain(limit.topology, cell)).collect();
+        let keys: BTreeSet<String> = topology.cells.values().flat_map(|cell| domain(limit.topology, cell)).collect();
         for key in keys {
-            bound(format!("{limit:?} of {key}"), max, &|cell| domain(limit.topology, cell).as_ref() == Some(&key))?;
+            // Wherever odd replicas are.
+            let most = |placed: &Placement| -> i32 {
+                let part = |cell: &CellFacts| {
+                    let keys = domain(limit.topology, cell);
+                    let parts = keys.len() as i32;
+                    if keys.contains(&key) { (of(placed, &cell.name) + parts - 1) / parts } else { 0 }
+                };
+                topology.cells.values().map(part).sum()
+            };
+            prop_assert!(most(after) <= max.max(most(before)), "{limit:?} of {key}: {before:?} {after:?}");
         }
     }
     for directive in &world.directives {
@@ -140,20 +186,21 @@ pub(crate) fn violations(world: &World, before: &Placement, outcome: &Outcome) -
     let mut found = Vec::new();
     for (i, spread) in world.spec.spread.iter().enumerate() {
         let domains = domains(world, before, outcome, spread.topology);
-        let numbers: Vec<i32> = domains.values().map(|(number, _)| *number).collect();
-        let largest = numbers.iter().max().copied().unwrap_or(0);
-        let smallest = domains.values().filter(|(_, open)| *open).map(|(number, _)| *number).min().unwrap_or(largest);
-        if let Some(over) = spread.max_skew.map(|skew| largest - smallest - skew).filter(|over| *over > 0) {
-            found.push((format!("spread[{i}].maxSkew"), over));
+        let largest = domains.values().map(|domain| domain.even).max().unwrap_or(0);
+        let smallest = domains.values().filter(|domain| domain.open).map(|domain| domain.even).min().unwrap_or(largest);
+        if let Some(over) = spread.max_skew.map(|skew| largest - smallest - skew * PARTS).filter(|over| *over > 0) {
+            found.push((format!("spread[{i}].maxSkew"), (over + PARTS - 1) / PARTS));
         }
-        let used = numbers.iter().filter(|number| **number > 0).count() as i32;
+        let used = used_domains(world, before, outcome, spread.topology);
         let placed = sum(&outcome.targets).max(world.replicas.min(1));
         if let Some(missing) = spread.min_domains.map(|min| min.min(placed) - used).filter(|missing| *missing > 0) {
             found.push((format!("spread[{i}].minDomains"), missing));
         }
         if let Some(survive) = spread.survive_loss.as_ref().filter(|_| world.replicas > 0) {
-            // Replicas that lie in no one domain are not counted on.
-            let left = left_after_any_loss(&numbers, numbers.iter().sum(), survive.domains as usize);
+            // Wherever odd replicas are, the lost zones hold as many of them as they may.
+            let most: Vec<i32> = domains.values().map(|domain| domain.most).collect();
+            let all: i32 = domains.values().map(|domain| domain.even).sum::<i32>() / PARTS;
+            let left = left_after_any_loss(&most, all, survive.domains as usize);
             if left < world.replicas {
                 found.push((format!("spread[{i}].surviveLoss"), world.replicas - left));
             }

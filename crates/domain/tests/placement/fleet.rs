@@ -199,11 +199,11 @@ pub(crate) fn policy(value: Value) -> PlacementSpec {
     serde_json::from_value(value).unwrap()
 }
 
-/// One cluster: one or two zones, declared cells or none, sometimes tainted, closed or silent.
+/// One cluster: one to three zones, declared cells or none, sometimes tainted, closed or silent.
 pub(crate) fn any_site() -> impl Strategy<Value = Site> {
-    let zones = prop::collection::btree_map(0..4u8, 0..30i64, 1..3);
+    let zones = prop::collection::btree_map(0..4u8, 0..30i64, 1..4);
     let unit = prop::option::of((0..3u8, prop::option::of(prop::sample::select(vec!['A', 'B']))));
-    let cells = prop_oneof![2 => Just(vec![]), 2 => prop::collection::vec((0..2usize, unit), 1..4)];
+    let cells = prop_oneof![2 => Just(vec![]), 2 => prop::collection::vec((0..3usize, unit), 1..4)];
     let odd = prop::sample::select(vec!["", "", "", "", "", "", "drain", "cordon", "Fail", "Unknown", "taint"]);
     (0..3u8, zones, cells, odd, 0..2u8).prop_map(|(region, zones, cells, odd, taint)| Site {
         zones: zones.into_iter().collect(),

@@ -10,6 +10,7 @@ mod examples;
 mod fleet;
 mod fresh;
 mod incremental;
+mod spanning;
 mod tenancy;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,0 +1,187 @@
+//! One Cell per zone of a Cluster that asks for it.
+//!
+//! The operator makes Cells that are missing and changes none: what a person adds to one stays. It deletes them only with
+//! their Cluster, after everything placed there is gone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crds::{Cell, Cluster, ClusterSpec};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+use vocabulary::{AppKey, CellName, labels};
+
+use super::{Intake, IntakeError, Refusal};
+use crate::hub::HubError;
+
+/// Field manager of Cells that are made.
+const CELL_MANAGER: &str = "meridian-cells";
+
+/// Cells of a cluster by name, each with its zone.
+type ZoneCells = BTreeMap<String, String>;
+
+/// What a Cell or Cluster of some name on the hub says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Known {
+    /// A Cluster has the name.
+    Cluster,
+    /// A Cell has it, of that cluster and zone.
+    Cell { cluster: String, zone: Option<String> },
+}
+
+/// Cells that the spec asks for.
+///
+/// # Errors
+/// A sentence with field and remedy, when a zone gives no name, or the name belongs to something else.
+fn plan(cluster: &str, spec: &ClusterSpec, known: impl Fn(&str) -> Option<Known>) -> Result<ZoneCells, String> {
+    let mut cells = ZoneCells::new();
+    let by_hand = "declare the Cells of this cluster by hand, each with spec.cluster and spec.zone, and leave spec.cellPerZone out";
+    for zone in spec.zones.iter().filter(|_| spec.cell_per_zone) {
+        let name = name_of(cluster, zone);
+        if let Err(error) = name.parse::<CellName>() {
+            return Err(format!("spec.cellPerZone: zone {zone} gives no name of a Cell: {error}; {by_hand}"));
+        }
+        match known(&name) {
+            None => {}
+            Some(Known::Cell { cluster: of, zone: in_zone }) if of == cluster && in_zone.as_ref() == Some(zone) => {}
+            Some(Known::Cell { cluster: of, .. }) => {
+                return Err(format!(
+                    "spec.cellPerZone: Cell {name} is declared already, for cluster {of} and not for zone {zone} of this one; delete it, or {by_hand}"
+                ));
+            }
+            Some(Known::Cluster) => {
+                return Err(format!(
+                    "spec.cellPerZone: a Cluster has the name {name} of the Cell of zone {zone}; {by_hand}"
+                ));
+            }
+        }
+        if cells.get(&name).is_some_and(|other| other != zone) {
+            return Err(format!("spec.cellPerZone: two zones give the name {name}; {by_hand}"));
+        }
+        cells.insert(name, zone.clone());
+    }
+    Ok(cells)
+}
+
+/// Name of the Cell of a zone: characters that names of Cells do not have become `-`.
+fn name_of(cluster: &str, zone: &str) -> String {
+    let zone: String =
+        zone.to_ascii_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    format!("{cluster}-{zone}")
+}
+
+/// The Cell as it is made. It names its nodes itself, so that it stays the same when the cluster has one zone left.
+fn manifest(cluster: &str, name: &str, zone: &str) -> Value {
+    json!({
+        "apiVersion": "fleet.meridian.io/v1alpha1",
+        "kind": "Cell",
+        "metadata": { "name": name, "labels": { labels::CELL_PER_ZONE: cluster } },
+        "spec": { "cluster": cluster, "zone": zone, "nodeSelector": { labels::NODE_ZONE: zone } },
+    })
+}
+
+fn planned(intake: &Intake, object: &Cluster) -> Result<ZoneCells, String> {
+    let key = |name: &str| AppKey { namespace: String::new(), name: name.to_owned() };
+    plan(&object.name_any(), &object.spec, |name| {
+        if intake.view.clusters.get(&key(name)).is_some() {
+            return Some(Known::Cluster);
+        }
+        let cell = intake.view.cells.get(&key(name))?;
+        Some(Known::Cell { cluster: cell.spec.cluster.clone(), zone: cell.spec.zone.clone() })
+    })
+}
+
+/// Why the Cluster cannot have a Cell per zone, if it asks for that.
+pub(super) fn refuse(intake: &Intake, object: &Cluster) -> Option<Refusal> {
+    let message = planned(intake, object).err()?;
+    Some(Refusal { reason: "CellPerZone", message, generation: object.metadata.generation.unwrap_or_default() })
+}
+
+/// Makes Cells that are missing. Asked again, it does nothing.
+pub(super) async fn declare(intake: &Intake, object: &Cluster) -> Result<(), IntakeError> {
+    if !object.spec.cell_per_zone || !intake.view.cells.is_complete() {
+        return Ok(());
+    }
+    // A name that was taken since is told with the next look at the Cluster.
+    let Ok(cells) = planned(intake, object) else { return Ok(()) };
+    let api = Api::<Cell>::all(intake.hub.clone());
+    for (name, zone) in cells {
+        if intake.view.cells.get(&AppKey { namespace: String::new(), name: name.clone() }).is_some() {
+            continue;
+        }
+        let cell = manifest(&object.name_any(), &name, &zone);
+        // Not forced: a Cell that somebody made meanwhile stays as it is.
+        match api.patch(&name, &PatchParams::apply(CELL_MANAGER), &Patch::Apply(&cell)).await {
+            Ok(_) => tracing::info!(cell = name, cluster = %object.name_any(), zone, "a Cell was declared for a zone"),
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(source) => return Err(HubError::Cell { name, source: Box::new(source) }.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Deletes Cells that were made for a Cluster which is no more.
+pub(super) async fn withdraw(intake: &Intake, cluster: &str) -> Result<(), IntakeError> {
+    let api = Api::<Cell>::all(intake.hub.clone());
+    let all = intake.view.cells.keys().into_iter().filter_map(|key| intake.view.cells.get(&key));
+    let is_made = |cell: &Arc<Cell>| {
+        cell.labels().get(labels::CELL_PER_ZONE).is_some_and(|of| of == cluster) && cell.spec.cluster == cluster
+    };
+    for cell in all.filter(is_made) {
+        let same = Preconditions { uid: cell.uid(), resource_version: None };
+        let name = cell.name_any();
+        match api.delete(&name, &DeleteParams { preconditions: Some(same), ..DeleteParams::default() }).await {
+            Ok(_) => {}
+            // It is gone, or another one has the name.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+            Err(source) => return Err(HubError::Cell { name, source: Box::new(source) }.into()),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(zones: &[&str], cell_per_zone: bool) -> ClusterSpec {
+        serde_json::from_value(json!({
+            "region": "r", "zones": zones, "cellPerZone": cell_per_zone, "uid": "u",
+            "connection": { "server": "https://m:6443" },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn every_zone_gets_a_cell_of_its_own() {
+        let nothing = |_: &str| None;
+        let cells = plan("north", &spec(&["n1", "EU_West.1a"], true), nothing).unwrap();
+        let expected = [("north-eu-west-1a", "EU_West.1a"), ("north-n1", "n1")];
+        assert_eq!(cells, expected.map(|(name, zone)| (name.to_owned(), zone.to_owned())).into());
+        assert_eq!(plan("north", &spec(&["n1", "n2"], false), nothing), Ok(ZoneCells::new()));
+        let cell: Cell = serde_json::from_value(manifest("north", "north-n1", "n1")).unwrap();
+        assert_eq!(cell.spec.node_selector, [(labels::NODE_ZONE.to_owned(), "n1".to_owned())].into());
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_refused_with_the_remedy() {
+        let of = |cluster: &str, zone: &str| Known::Cell { cluster: cluster.to_owned(), zone: Some(zone.to_owned()) };
+        let long = "z".repeat(63);
+        for (case, zones, known, told) in [
+            ("the Cell itself", vec!["n1"], Some(of("north", "n1")), None),
+            ("of another cluster", vec!["n1"], Some(of("south", "n1")), Some("Cell north-n1 is declared already")),
+            ("of another zone", vec!["n1"], Some(of("north", "n2")), Some("delete it, or declare the Cells")),
+            ("a cluster", vec!["n1"], Some(Known::Cluster), Some("a Cluster has the name north-n1")),
+            ("two zones, one name", vec!["n.1", "n_1"], None, Some("two zones give the name north-n-1")),
+            ("too long", vec![long.as_str()], None, Some("gives no name of a Cell")),
+        ] {
+            let outcome = plan("north", &spec(&zones, true), |_| known.clone());
+            match (outcome, told) {
+                (Ok(_), None) => {}
+                (Err(message), Some(told)) => assert!(message.contains(told), "{case}: {message}"),
+                (outcome, _) => panic!("{case}: {outcome:?}"),
+            }
+        }
+    }
+}
