@@ -94,6 +94,7 @@ mod tests {
             floor: 0,
             surge: 0,
             zone_spread: None,
+            zone_spread: None,
             plan_epoch: 1,
             revision: vec![1],
             wish: Wish::Present,
