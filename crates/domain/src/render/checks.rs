@@ -15,10 +15,15 @@ use crate::tenancy::DEFAULT_ACCOUNT;
 pub(super) struct ServiceAccounts(BTreeSet<String>);
 
 impl ServiceAccounts {
-    /// Those the components declare.
-    pub(super) fn declared(components: &[ComponentPlan]) -> Self {
-        let accounts = components.iter().filter(|c| c.kind == "ServiceAccount" && group(&c.api_version).is_empty());
-        Self(accounts.map(|component| component.object_name.clone()).collect())
+    /// Those that are delivered wherever an object of the component is. Another account of that name in a cluster is
+    /// somebody else's, although a component declares the name.
+    fn own(components: &[ComponentPlan], component: &ComponentPlan) -> Self {
+        let accounts = components.iter().filter(|account| {
+            account.kind == "ServiceAccount"
+                && group(&account.api_version).is_empty()
+                && is_delivered_beside(account.scope, component.scope)
+        });
+        Self(accounts.map(|account| account.object_name.clone()).collect())
     }
 
     /// Those beside an object in its member, and those its template already names: intake let them pass.
@@ -32,9 +37,9 @@ impl ServiceAccounts {
         Self(beside.chain(named).collect())
     }
 
-    /// Those a component's object may name after overrides: declared ones, and those its template names.
+    /// Those a component's object may name after overrides: its own, and those its template names.
     pub(super) fn beside(components: &[ComponentPlan], component: &ComponentPlan) -> Self {
-        let mut accounts = Self::declared(components);
+        let mut accounts = Self::own(components, component);
         accounts.0.extend(named_accounts(component, &component.template).into_iter().map(|(_, name)| name));
         accounts
     }
@@ -44,31 +49,42 @@ impl ServiceAccounts {
     }
 }
 
-/// Service accounts that objects of the components use and that are no components themselves. Pods that name none run as
-/// `default`.
-pub(super) fn foreign_accounts(components: &[ComponentPlan]) -> BTreeSet<String> {
-    let declared = ServiceAccounts::declared(components);
-    let mut foreign = BTreeSet::new();
-    for component in components {
-        let named: Vec<String> =
-            named_accounts(component, &component.template).into_iter().map(|(_, name)| name).collect();
-        if component.workload && named.iter().all(String::is_empty) {
-            foreign.insert(DEFAULT_ACCOUNT.to_owned());
-        }
-        foreign.extend(named.into_iter().filter(|name| !name.is_empty() && !declared.0.contains(name)));
+/// Whether an account is delivered in every place of an object, under the name its template has there, by their scopes.
+///
+/// An object per cluster names the template's account, and an account per cell has another name in a declared cell.
+/// Components that run once have one home.
+fn is_delivered_beside(account: Scope, object: Scope) -> bool {
+    match (account, object) {
+        (Scope::PerCluster, _) | (Scope::PerCell, Scope::PerCell | Scope::Divided) | (Scope::Once, Scope::Once) => true,
+        (Scope::PerCell, Scope::PerCluster | Scope::Once)
+        | (Scope::Once, Scope::Divided | Scope::PerCell | Scope::PerCluster)
+        | (Scope::Divided, _) => false,
     }
-    foreign.retain(|name| !declared.0.contains(name));
-    foreign
+}
+
+/// Service accounts that objects of the components use and that are not delivered beside them by the Application. Pods that
+/// name none run as `default`.
+pub(super) fn foreign_accounts(components: &[ComponentPlan]) -> BTreeSet<String> {
+    components.iter().flat_map(|component| foreign_accounts_of(components, component)).map(|(_, name)| name).collect()
+}
+
+/// Foreign accounts of one component, each with the path that names it; `None` for the `default` of pods that name none.
+fn foreign_accounts_of(components: &[ComponentPlan], component: &ComponentPlan) -> Vec<(Option<String>, String)> {
+    let own = ServiceAccounts::own(components, component);
+    let named = named_accounts(component, &component.template);
+    let implied = component.workload && named.iter().all(|(_, name)| name.is_empty());
+    let implied = implied.then(|| (None, DEFAULT_ACCOUNT.to_owned()));
+    let named = named.into_iter().map(|(path, name)| (Some(path), name)).filter(|(_, name)| !name.is_empty());
+    named.chain(implied).filter(|(_, name)| !own.0.contains(name)).collect()
 }
 
 impl Blueprint {
-    /// Where the spec names a service account that is no component, as a path.
+    /// Where the spec names a service account that is not delivered beside the object, as a path.
     pub fn account_place(&self, account: &str) -> String {
-        let names = |component: &ComponentPlan| {
-            let named = named_accounts(component, &component.template);
-            named.into_iter().find(|(_, name)| name == account).map(|(path, _)| path)
-        };
-        let place = self.components.iter().enumerate().find_map(|(i, component)| Some((i, names(component)?)));
+        let place = self.components.iter().enumerate().find_map(|(i, component)| {
+            let foreign = foreign_accounts_of(&self.components, component);
+            foreign.into_iter().find_map(|(path, name)| (name == account).then_some((i, path?)))
+        });
         place.map_or_else(|| "spec.components".to_owned(), |(i, path)| format!("spec.components[{i}].template.{path}"))
     }
 }
@@ -243,4 +259,58 @@ pub(super) fn name_problem(api_version: &str, kind: &str, name: &str) -> Option<
             "{name:?} is not a name: a-z, 0-9, '-' and '.', beginning and ending with a letter or digit; correct it"
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::render::{Problem, blueprint};
+
+    /// A Deployment that runs as `admin`, by its template or by an override, beside an account of that name.
+    fn planned(account: &str, scope: &str, overrides: &Value) -> Result<Blueprint, Vec<Problem>> {
+        let named = if overrides.is_null() { "admin" } else { "" };
+        let pods = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"serviceAccountName": named, "containers": [{"name": "web", "image": "web:1"}]}});
+        let template = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+            "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": pods}});
+        let mut components = vec![json!({"name": "web", "scope": scope, "template": template})];
+        if !account.is_empty() {
+            let template = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "admin"}});
+            components.push(json!({"name": "admin", "scope": account, "template": template}));
+        }
+        let mut spec = json!({"placement": {}, "components": components});
+        if scope == "Divided" {
+            spec["replicas"] = json!(1);
+        }
+        if !overrides.is_null() {
+            spec["overrides"] = overrides.clone();
+        }
+        let app = vocabulary::AppKey { namespace: "shop".to_owned(), name: "web".to_owned() };
+        blueprint(&app, &serde_json::from_value(spec).unwrap())
+    }
+
+    #[test]
+    fn an_account_is_own_only_where_it_is_delivered_beside() {
+        let scopes = ["Divided", "PerCell", "PerCluster", "Once"];
+        let patch = json!({"op": "add", "path": "/spec/template/spec/serviceAccountName", "value": "admin"});
+        let overrides =
+            json!([{"cells": {"matchLabels": {"a": "b"}}, "patches": [{"component": "web", "jsonPatch": [patch]}]}]);
+        for (account, own) in [
+            ("PerCluster", [true; 4]),
+            ("PerCell", [true, true, false, false]),
+            ("Once", [false, false, false, true]),
+            ("", [false; 4]),
+        ] {
+            for (scope, own) in scopes.into_iter().zip(own) {
+                let case = format!("account {account:?} for a workload {scope}");
+                let found = planned(account, scope, &Value::Null).unwrap();
+                assert_eq!(found.accounts.is_empty(), own, "{case}: {:?}", found.accounts);
+                let place = "spec.components[0].template.spec.template.spec.serviceAccountName";
+                assert!(own || found.account_place("admin") == place, "{case}: {}", found.account_place("admin"));
+                let overridden = planned(account, scope, &overrides);
+                assert_eq!(overridden.is_ok(), own, "{case}, named by an override: {overridden:?}");
+            }
+        }
+    }
 }
