@@ -3,6 +3,7 @@
 //!
 //! Values go in and come out as [`serde_json::Value`], so fields unknown here survive.
 
+mod accounts;
 mod blueprint;
 mod bounds;
 mod checks;
