@@ -72,6 +72,12 @@ impl Facts<'_> {
         self.is_stale(cluster) && here().any(|row| row.divided) && !here().any(runs)
     }
 
+    /// The row is of that surplus: it is divided, or leaves. What stays in the cluster by decision is unknown there, also
+    /// where it has no replicas that are counted, as a `DaemonSet`.
+    pub(super) fn is_surplus_row(&self, row: &PlacementRow, owners: &BTreeMap<String, ReplicaOwner>) -> bool {
+        (row.divided || row.wish != Wish::Present) && self.is_surplus(&row.cluster, owners)
+    }
+
     /// What holds the object of a row up.
     pub(super) fn culprit(&self, row: &PlacementRow) -> Option<String> {
         culprit(row, self.rows, self.status)
