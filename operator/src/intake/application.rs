@@ -224,6 +224,7 @@ fn wanted(
         secret: blueprint.kinds.contains("v1/Secret"),
         rebalance_asked,
         delete_confirmed,
+        accepted: false,
     }))
 }
 

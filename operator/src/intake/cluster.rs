@@ -5,7 +5,7 @@ use kube::{Api, ResourceExt};
 use store::{CellRow, ClusterTaken, Hint, Removal};
 use vocabulary::{AppKey, ClusterName, labels};
 
-use super::provenance::older;
+use super::declaration::{Age, Declaration, age_of, refuse_older, resource_version};
 use super::{Intake, IntakeError, Refusal, application};
 use crate::connection;
 use crate::hub::{drop_finalizer, ensure_finalizer, is_swept};
@@ -38,6 +38,7 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
         object_uid: object.uid().unwrap_or_default(),
         member_uid: object.spec.uid.clone(),
         generation: object.metadata.generation.unwrap_or_default(),
+        resource_version: resource_version(object.as_ref()),
         labels: serde_json::to_value(object.labels())?,
         spec: serde_json::to_value(&object.spec)?,
         removal,
@@ -60,6 +61,9 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
     } else if row.is_none_or(|row| changed(row, &taken)) {
         intake.store.cluster_take(&intake.claim, &taken).await?;
     } else {
+        if row.is_some_and(|row| age_of(&declaration(&taken), &declaration(row)) == Age::SameAtOtherVersion) {
+            intake.store.cluster_take(&intake.claim, &taken).await?;
+        }
         intake.refuse(KIND, &key, None);
         // A deletion that waits may have become possible.
         if removal.is_some() && intake.store.cluster_forget(&intake.claim, &key.name).await? {
@@ -97,6 +101,17 @@ fn removal_of(object: &Cluster) -> Option<Removal> {
     } else {
         Removal::Orphan
     })
+}
+
+fn declaration(taken: &ClusterTaken) -> Declaration<'_> {
+    Declaration {
+        object_uid: &taken.object_uid,
+        generation: taken.generation,
+        resource_version: taken.resource_version,
+        labels: &taken.labels,
+        spec: &taken.spec,
+        gone: taken.gone,
+    }
 }
 
 fn changed(before: &ClusterTaken, now: &ClusterTaken) -> bool {
@@ -151,7 +166,7 @@ fn refuse<'a>(
                 before.member_uid, now.member_uid, now.name
             ),
         ),
-        Some(before) => older(object, "mcl", (&before.object_uid, before.generation), &now.spec),
+        Some(before) => refuse_older(object, "mcl", &declaration(now), &declaration(before)),
         None => None,
     }
 }
@@ -170,6 +185,7 @@ mod tests {
             spec,
             object_uid: None,
             generation: None,
+            resource_version: None,
             leaving: false,
             authority: 1,
         };
@@ -179,6 +195,7 @@ mod tests {
             object_uid: "o".to_owned(),
             member_uid: "m".to_owned(),
             generation: 3,
+            resource_version: None,
             labels: json!({}),
             spec: json!({}),
             removal: None,

@@ -175,6 +175,7 @@ mod tests {
             decided_at: Some(Timestamp::UNIX_EPOCH),
             decided_generation: 1,
             decision_version: 1,
+            acceptances: 0,
         }
     }
 
