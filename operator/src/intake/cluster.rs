@@ -131,7 +131,7 @@ fn refuse_name_of_cell(cells: &[CellRow], now: &ClusterTaken) -> Option<Refusal>
         "a Cell of cluster {cluster} has the name {0}, and a cluster's name is that of its implicit cell; join the member under another name, or delete Cell {0} and wait until nothing is placed there",
         now.name
     );
-    Some(Refusal { reason: "NameTaken", message, generation: now.generation })
+    Some(Refusal { reason: "NameTaken", message, generation: now.generation, taken: None })
 }
 
 fn refuse<'a>(
@@ -140,7 +140,7 @@ fn refuse<'a>(
     before: Option<&ClusterTaken>,
     mut others: impl Iterator<Item = &'a ClusterTaken>,
 ) -> Option<Refusal> {
-    let refusal = |reason, message| Some(Refusal { reason, message, generation: now.generation });
+    let refusal = |reason, message| Some(Refusal { reason, message, generation: now.generation, taken: None });
     if let Some(other) = others.find(|other| other.member_uid == now.member_uid) {
         return refusal(
             "SameCluster",

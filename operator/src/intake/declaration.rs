@@ -43,6 +43,10 @@ pub(crate) enum Age {
 /// A lower version for a UID means that the store went back. In ordinary operation nobody sees one: intake looks at the newest
 /// state its watch has delivered, a watch delivers one object in the order of its versions, and each list is read from the
 /// store's latest state, also by the next leader.
+///
+/// # Limits
+/// A write after the restore, of status too, gives an older state a new version. Where the store's revisions were bumped, that
+/// version is above the one taken in, and older labels under the same generation are not told from an edit any more.
 pub(crate) fn resource_version<K: Resource>(object: &K) -> Option<i64> {
     object.meta().resource_version.as_deref()?.parse().ok()
 }
@@ -92,7 +96,7 @@ pub(crate) fn refuse_older<K: ResourceExt>(
         object.name_any(),
         labels::ACCEPT_INTENT,
     );
-    Some(Refusal { reason: "IntentSourceLost", message, generation: shown.generation })
+    Some(Refusal { reason: "IntentSourceLost", message, generation: shown.generation, taken: None })
 }
 
 #[cfg(test)]

@@ -112,6 +112,7 @@ impl Facts<'_> {
             decision: self.row.decided_at.map(|_| decision),
             history: self.history(),
             pending_deletes: record.pending.clone(),
+            intent_taken: self.refusal.as_ref().and_then(|refusal| refusal.taken.clone()),
             conditions: Vec::new(),
         };
         if self.is_complete(&record) {
