@@ -32,7 +32,7 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
     ensure_finalizer(&api, &object).await?;
     let pod_security = intake.pod_security.of(&intake.hub, &key.namespace).await?;
     let known = match row {
-        Some(row) => Known::Taken(row),
+        Some(row) => Known::Taken(Box::new(row)),
         None => match intake.store.forgotten_application_at(&object.uid().unwrap_or_default()).await? {
             Some(at) => Known::Forgotten(at),
             None => Known::Nothing,

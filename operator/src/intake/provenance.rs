@@ -13,7 +13,7 @@ use super::Refusal;
 /// The row of an Application, or what became of it.
 pub(super) enum Known {
     Nothing,
-    Taken(ApplicationRow),
+    Taken(Box<ApplicationRow>),
     /// The object was deleted then, and the deletion was carried out.
     Forgotten(Timestamp),
 }

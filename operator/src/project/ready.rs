@@ -141,7 +141,7 @@ impl Facts<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, HashMap};
+    use std::collections::HashMap;
 
     use domain::intent::Intent;
     use domain::render::ReplicaOwner;
