@@ -1,7 +1,7 @@
 //! `meridian intake accept`: an object of the hub counts again after its source was lost.
 
 use crds::{Application, condition};
-use domain::render;
+use domain::{confirmation, render};
 use serde::Serialize;
 use vocabulary::{AppKey, hash_json, labels};
 
@@ -31,8 +31,10 @@ pub(crate) async fn run(
 struct Change {
     namespace: String,
     name: String,
-    /// Hash of the spec on the hub: what is confirmed.
+    /// Hash of the spec on the hub.
     spec: String,
+    /// Hash of that spec in the place of what was taken in: what is confirmed.
+    acceptance: String,
     /// Revision that runs, and the one the object declares; nothing when it cannot be read.
     revision: (Option<String>, Option<String>),
     /// Replicas that are asked for now, and by the object.
@@ -53,12 +55,21 @@ fn change(app: &Application) -> Result<Option<Change>, Failure> {
         name: app.metadata.name.clone().unwrap_or_default(),
     };
     let spec = hash_json(&app.spec).map_err(|error| Failure::Failed(format!("application {key}: {error}")))?;
+    let taken = status.intent_taken.ok_or_else(|| {
+        Failure::Failed(format!(
+            "application {key}: its status does not name what was taken in; run the command again with an operator of this version"
+        ))
+    })?;
+    let uid = app.metadata.uid.as_deref().unwrap_or_default();
+    let generation = app.metadata.generation.unwrap_or_default();
+    let acceptance = confirmation::intent(spec.as_bytes(), uid, generation, &taken);
     let declared = render::blueprint(&key, &app.spec).ok().map(|blueprint| blueprint.revision.short());
     let wanted = if app.spec.suspended { 0 } else { app.spec.replicas.unwrap_or_default() };
     Ok(Some(Change {
         namespace: key.namespace,
         name: key.name,
         spec: spec.to_string(),
+        acceptance: acceptance.to_string(),
         revision: (status.revision, declared),
         replicas: (status.desired, wanted),
         why: ready.message.clone(),
@@ -90,7 +101,7 @@ async fn accept(args: &AcceptArgs, hub: &Hub, progress: Progress) -> Result<(), 
     };
     progress.consent(args.yes, &format!("Let the objects on the hub count for {what}, as shown?"))?;
     for change in &changes {
-        hub.annotate_app(&change.namespace, &change.name, labels::ACCEPT_INTENT, &change.spec).await?;
+        hub.annotate_app(&change.namespace, &change.name, labels::ACCEPT_INTENT, &change.acceptance).await?;
         progress.done(format!("application {}/{}: accepted spec {}", change.namespace, change.name, change.spec));
     }
     progress.hint("`meridian app list -A -o wide` shows when they are taken in");
@@ -125,12 +136,12 @@ mod tests {
     fn app(reason: &str) -> Application {
         serde_json::from_value(serde_json::json!({
             "apiVersion": "fleet.meridian.io/v1alpha1", "kind": "Application",
-            "metadata": { "name": "shop", "namespace": "web" },
+            "metadata": { "name": "shop", "namespace": "web", "uid": "u", "generation": 3 },
             "spec": { "replicas": 5, "placement": {}, "components": [{ "name": "web", "template": {
                 "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" },
                 "spec": { "selector": { "matchLabels": { "app": "web" } }, "template": {
                     "metadata": { "labels": { "app": "web" } }, "spec": { "containers": [] } } } } }] },
-            "status": { "desired": 3, "revision": "0123456789", "conditions": [{ "type": "Ready", "status": "Unknown",
+            "status": { "desired": 3, "revision": "0123456789", "intentTaken": "generation 5", "conditions": [{ "type": "Ready", "status": "Unknown",
                 "reason": reason, "message": "the hub has another UID", "lastTransitionTime": "2026-11-02T03:04:05Z" }] },
         }))
         .unwrap()
@@ -141,7 +152,10 @@ mod tests {
         assert_eq!(change(&app("AsAsked")).unwrap(), None);
         let lost = app(SOURCE_LOST);
         let found = change(&lost).unwrap().unwrap();
-        assert_eq!(found.spec, hash_json(&lost.spec).unwrap().to_string());
+        let spec = hash_json(&lost.spec).unwrap();
+        assert_eq!(found.spec, spec.to_string());
+        let acceptance = confirmation::intent(spec.as_bytes(), "u", 3, "generation 5");
+        assert_eq!(found.acceptance, acceptance.to_string(), "it names the spec and what it takes the place of");
         assert_eq!(found.replicas, (3, 5));
         let shown = table(&[found]);
         assert!(shown.contains("3 → 5") && shown.contains("another UID"), "{shown}");

@@ -2,20 +2,20 @@
 
 use crds::application::v1alpha1::DriftPolicy;
 use domain::render;
-use domain::topology::{CellFacts, Topology};
+use domain::topology::CellFacts;
 use jiff::Timestamp;
 use members::{MemberError, Preconditions};
 use runtime::crash::{Side, point};
 use std::time::Instant;
-use store::{ObjectState, PlacementId, StatusRow, Wish};
-use vocabulary::{CellName, Fence, labels};
+use store::{ObjectState, PlacementId, PlacementRow, StatusRow, Wish};
+use vocabulary::{Fence, labels};
 
 use crate::apply::Write;
 use crate::board::{Entry, belongs, is_missing, object_id};
 use crate::denied;
 use crate::failure::{ActError, Outlook, after_failure, outrun};
 use crate::live::Live;
-use crate::render_row::{RowRender, render_row};
+use crate::render_row::{RowRender, cell_of, render_row};
 use crate::revisions::AppFacts;
 use crate::session::Session;
 use crate::step::{Step, next_step};
@@ -88,7 +88,7 @@ async fn attempt(session: &Session, entry: Entry, live: Option<Live>) -> Result<
     let (rendered, adopt) = if entry.row.wish == Wish::Present {
         let revision = session.revisions().revision(entry.row.app, &app.key, &entry.row.revision).await?;
         let fleet = session.fleet();
-        let cell = cell_of(&fleet.topology, entry)?;
+        let cell = cell_of(&fleet.topology, &entry.row).ok_or_else(|| unknown_cell(&entry.row))?;
         let own = revision.blueprint.components.iter().find(|component| component.name == entry.row.component);
         (Some(render_entry(session, entry, live, &app, &revision, cell, fence)?), own.and_then(|own| own.adopt))
     } else {
@@ -158,10 +158,12 @@ async fn look(session: &Session, entry: Entry) -> Result<(Entry, Option<Live>), 
     }
 }
 
-fn cell_of<'a>(topology: &'a Topology, entry: &Entry) -> Result<&'a CellFacts, ActError> {
-    let known = entry.row.cell.parse::<CellName>().ok().and_then(|name| topology.cells.get(&name));
-    let fallback = || topology.cells.get(entry.row.cluster.as_str());
-    known.or_else(fallback).ok_or_else(|| ActError::Waits(format!("cluster {} is not known yet", entry.row.cluster)))
+/// Why an object is not rendered now: its cell is not known to this process.
+fn unknown_cell(row: &PlacementRow) -> ActError {
+    ActError::Waits(format!(
+        "cell {} of cluster {} is not known to this operator, because it was not taken in yet or is of a later version; what runs there stays as it is",
+        row.cell, row.cluster
+    ))
 }
 
 fn render_entry(

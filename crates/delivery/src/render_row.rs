@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::render::{self, RenderInput};
 use domain::stored_revision::StoredRevision;
-use domain::topology::CellFacts;
+use domain::topology::{CellFacts, Topology};
 use store::PlacementRow;
 use vocabulary::{AppKey, Fence};
 
@@ -20,6 +20,14 @@ pub(crate) struct RowRender<'a> {
     pub(crate) siblings: &'a BTreeMap<(String, String), String>,
     /// `spec.replicas` of the live object, where nobody but Meridian owns it.
     pub(crate) own_replicas: Option<i32>,
+}
+
+/// The cell a row is rendered for; `None` while that is not known.
+///
+/// An object that is there once per cluster has the cluster's implicit cell. A declared cell that cannot be read has no
+/// stand-in: rendered for the implicit cell, Services would select pods of all cells, and overrides would be lost.
+pub(crate) fn cell_of<'a>(topology: &'a Topology, row: &PlacementRow) -> Option<&'a CellFacts> {
+    topology.cells.get(row.cell.as_str())
 }
 
 /// Renders the object of a row.
@@ -65,21 +73,12 @@ mod tests {
 
     use super::*;
 
-    fn rendered_replicas(stated: Option<i32>, own_replicas: Option<i32>) -> Option<i64> {
-        let app = AppKey { namespace: "shop".to_owned(), name: "web".to_owned() };
-        let pods = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "web", "image": "web:1"}]}});
-        let mut template = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
-            "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": pods}});
-        if let Some(stated) = stated {
-            template["spec"]["replicas"] = json!(stated);
-        }
-        let body = json!({"components": [{"name": "web", "scope": "PerCell", "template": template}]});
-        let revision = StoredRevision::parse(&app, body.to_string().as_bytes()).unwrap();
-        let row = PlacementRow {
+    fn row(cell: &str) -> PlacementRow {
+        PlacementRow {
             id: 1,
             app: 1,
             component: "web".to_owned(),
-            cell: "east".to_owned(),
+            cell: cell.to_owned(),
             slot: Slot::Main,
             cluster: "east".to_owned(),
             object: ObjectKey {
@@ -90,7 +89,7 @@ mod tests {
             },
             rank: 50,
             divided: false,
-            target: stated.unwrap_or(1),
+            target: 1,
             floor: 0,
             surge: 0,
             zone_spread: None,
@@ -98,20 +97,51 @@ mod tests {
             plan_epoch: 1,
             revision: vec![1],
             wish: Wish::Present,
-        };
-        let cell = CellFacts {
-            name: "east".parse().unwrap(),
+        }
+    }
+
+    fn cell(name: &str) -> CellFacts {
+        CellFacts {
+            name: name.parse().unwrap(),
             cluster: "east".parse().unwrap(),
             region: "r".to_owned(),
             zones: vec!["z".to_owned()],
-            declared: false,
+            declared: name != "east",
             state: domain::topology::CellState::Open,
             labels: BTreeMap::new(),
             node_selector: BTreeMap::new(),
             unit: None,
             unit_kind: None,
             pair: None,
-        };
+        }
+    }
+
+    #[test]
+    fn a_declared_cell_that_is_unknown_has_no_stand_in() {
+        let cells = ["east", "known"].map(|name| (name.parse().unwrap(), cell(name)));
+        let topology = Topology { cells: cells.into_iter().collect(), ..Topology::default() };
+        for (case, name, expected) in [
+            ("once per cluster", "east", Some("east")),
+            ("a declared cell", "known", Some("known")),
+            ("a declared cell that could not be read", "unread", None),
+        ] {
+            let found = cell_of(&topology, &row(name)).map(|cell| cell.name.as_str());
+            assert_eq!(found, expected, "{case}");
+        }
+    }
+
+    fn rendered_replicas(stated: Option<i32>, own_replicas: Option<i32>) -> Option<i64> {
+        let app = AppKey { namespace: "shop".to_owned(), name: "web".to_owned() };
+        let pods = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "web", "image": "web:1"}]}});
+        let mut template = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+            "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": pods}});
+        if let Some(stated) = stated {
+            template["spec"]["replicas"] = json!(stated);
+        }
+        let body = json!({"components": [{"name": "web", "scope": "PerCell", "template": template}]});
+        let revision = StoredRevision::parse(&app, body.to_string().as_bytes()).unwrap();
+        let row = PlacementRow { target: stated.unwrap_or(1), ..row("east") };
+        let cell = cell("east");
         let siblings = BTreeMap::new();
         let input =
             RowRender { app: &app, row: &row, suspended: false, cell: &cell, siblings: &siblings, own_replicas };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crds::application::v1alpha1::Scope;
-use domain::render::{ComponentPlan, object_names};
+use domain::render::{Blueprint, ComponentPlan, object_names};
 use domain::stored_revision::StoredRevision;
 use domain::topology::{CellFacts, Topology};
 use store::{PlacementRow, Wish};
@@ -79,7 +79,9 @@ impl<'a> ObjectInputs<'a> {
             for component in &parsed.blueprint.components {
                 let here = match component.scope {
                     Scope::PerCluster => true,
-                    Scope::Once => self.is_home(component, cluster, &clusters) && once.insert(&component.name),
+                    Scope::Once => {
+                        self.is_home(component, &parsed.blueprint, cluster, &clusters) && once.insert(&component.name)
+                    }
                     Scope::Divided | Scope::PerCell => false,
                 };
                 if here {
@@ -108,21 +110,27 @@ impl<'a> ObjectInputs<'a> {
         }
     }
 
-    /// A component that is there once stays where it is, whatever becomes of the rest: moving it would run it again. It
-    /// goes to the first cluster when it is nowhere.
+    /// A component that is there once stays where it is, whatever becomes of the rest: moving it would run it again. One
+    /// that is nowhere goes where the others are that are there once: they may name each other. The first comes to the
+    /// first cluster.
     fn is_home(
         &self,
         component: &ComponentPlan,
+        blueprint: &Blueprint,
         cluster: &ClusterName,
         clusters: &BTreeMap<ClusterName, ContentHash>,
     ) -> bool {
-        let is_home = |row: &&PlacementRow| {
-            row.wish == Wish::Present
-                && (is_of_component(self.topology, row, component)
-                    || row.component == component.name && row.object.kind == component.kind)
+        let home_of = |component: &ComponentPlan| {
+            let is_home = |row: &&PlacementRow| {
+                row.wish == Wish::Present
+                    && (is_of_component(self.topology, row, component)
+                        || row.component == component.name && row.object.kind == component.kind)
+            };
+            let home = self.existing.iter().find(is_home).map(|row| row.cluster.as_str());
+            home.filter(|home| clusters.contains_key(*home))
         };
-        let home = self.existing.iter().find(is_home).map(|row| row.cluster.as_str());
-        let home = home.filter(|home| clusters.contains_key(*home));
+        let others = || blueprint.components.iter().filter(|other| other.scope == Scope::Once).find_map(home_of);
+        let home = home_of(component).or_else(others);
         home.or_else(|| clusters.keys().next().map(ClusterName::as_str)) == Some(cluster.as_str())
     }
 
@@ -145,4 +153,98 @@ fn object<'a>(
     }
     let (cell, cluster) = (cell.name.clone(), cell.cluster.clone());
     Desired { component, cell, cluster, revision, target, divided, zone_spread: None, names }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::topology::{CellState, Topology};
+    use serde_json::json;
+    use store::Slot;
+    use vocabulary::AppKey;
+
+    use super::*;
+
+    const REVISION: [u8; 16] = [7; 16];
+
+    fn cell(name: &str) -> CellFacts {
+        CellFacts {
+            name: name.parse().unwrap(),
+            cluster: name.parse().unwrap(),
+            region: "r".to_owned(),
+            zones: vec!["z".to_owned()],
+            declared: false,
+            state: CellState::Open,
+            labels: BTreeMap::new(),
+            node_selector: BTreeMap::new(),
+            unit: None,
+            unit_kind: None,
+            pair: None,
+        }
+    }
+
+    fn job(cluster: &str, wish: Wish) -> PlacementRow {
+        PlacementRow {
+            id: 1,
+            app: 1,
+            component: "job".to_owned(),
+            cell: cluster.to_owned(),
+            slot: Slot::Main,
+            cluster: cluster.to_owned(),
+            object: ObjectKey {
+                api_version: "batch/v1".to_owned(),
+                kind: "Job".to_owned(),
+                namespace: "shop".to_owned(),
+                name: "job".to_owned(),
+            },
+            rank: 50,
+            divided: false,
+            target: 1,
+            floor: 0,
+            surge: 0,
+            plan_epoch: 1,
+            revision: REVISION.to_vec(),
+            wish,
+        }
+    }
+
+    #[test]
+    fn components_that_run_once_share_their_home() {
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "runner"}});
+        let pods = json!({"spec": {"serviceAccountName": "runner", "restartPolicy": "Never", "containers": [{"name": "job", "image": "job:1"}]}});
+        let template =
+            json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "job"}, "spec": {"template": pods}});
+        let body = json!({"components": [{"name": "runner", "scope": "Once", "template": account},
+            {"name": "job", "scope": "Once", "template": template}]});
+        let app = AppKey { namespace: "shop".to_owned(), name: "web".to_owned() };
+        let parsed = Arc::new(StoredRevision::parse(&app, body.to_string().as_bytes()).unwrap());
+        let wanted = ContentHash::from_bytes(&REVISION).unwrap();
+        let names = ["east", "west"];
+        let topology = Topology {
+            cells: names.iter().map(|name| (name.parse().unwrap(), cell(name))).collect(),
+            ..Topology::default()
+        };
+        let plan = CellPlan { revision: wanted, target: 1, holds: Holds::Everything };
+        for (case, existing, cells, home) in [
+            ("nothing is there", vec![], &names[..], "east"),
+            ("the Job runs", vec![job("west", Wish::Present)], &names[..], "west"),
+            ("the Job leaves", vec![job("west", Wish::Delete)], &names[..], "east"),
+            ("its cluster is left", vec![job("west", Wish::Present)], &names[..1], "east"),
+        ] {
+            let inputs = ObjectInputs {
+                topology: &topology,
+                cells: &cells.iter().map(|name| (name.parse().unwrap(), plan)).collect(),
+                wanted,
+                revisions: &BTreeMap::from([(wanted, Arc::clone(&parsed))]),
+                existing: &existing,
+                suspended: false,
+            };
+            let found: Vec<(String, String)> = inputs
+                .objects()
+                .iter()
+                .map(|object| (object.component.name.clone(), object.cluster.as_str().to_owned()))
+                .collect();
+            let expected = ["runner", "job"].map(|name| (name.to_owned(), home.to_owned()));
+            assert_eq!(found, expected, "{case}");
+        }
+    }
 }

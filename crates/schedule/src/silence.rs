@@ -59,6 +59,7 @@ mod tests {
             object_uid: "o".to_owned(),
             member_uid: "m".to_owned(),
             generation: 1,
+            resource_version: None,
             labels: json!({}),
             spec: json!({}),
             removal: None,

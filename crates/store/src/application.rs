@@ -62,6 +62,8 @@ pub struct ApplicationTaken {
     pub rebalance_asked: Option<Vec<u8>>,
     /// Delete plan a person confirmed.
     pub delete_confirmed: Option<Vec<u8>>,
+    /// It is taken in although its source was lost, because a person accepted it.
+    pub accepted: bool,
 }
 
 /// One application.
@@ -103,6 +105,8 @@ pub struct ApplicationRow {
     pub decided_generation: i64,
     /// Rises with every decision that was committed.
     pub decision_version: i64,
+    /// How often it was taken in because a person accepted it.
+    pub acceptances: i64,
 }
 
 /// Applications for which something that was observed may matter.
@@ -136,6 +140,7 @@ macro_rules! application_row {
             decided_at: row.decided_at.map(Ts::to_jiff),
             decided_generation: row.decided_generation,
             decision_version: row.decision_version,
+            acceptances: row.acceptances,
         })
     }};
 }
@@ -158,13 +163,14 @@ impl Store {
             ), body AS (
               INSERT INTO payload (hash, sealed, body) SELECT $13, $14, $15 FROM claim ON CONFLICT DO NOTHING
             ), taken AS (
-              INSERT INTO application (namespace, name, hub_uid, object_uid, generation, spec_hash, intent, revision, rebalance_asked, delete_confirmed)
-              SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 FROM claim
+              INSERT INTO application (namespace, name, hub_uid, object_uid, generation, spec_hash, intent, revision, rebalance_asked, delete_confirmed, acceptances)
+              SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $16 FROM claim
               ON CONFLICT (namespace, name) DO UPDATE SET
                 hub_uid = excluded.hub_uid, object_uid = excluded.object_uid, generation = excluded.generation,
                 spec_hash = excluded.spec_hash, intent = excluded.intent, revision = excluded.revision,
                 removal = NULL, removal_since = NULL, rebalance_asked = excluded.rebalance_asked,
                 delete_confirmed = excluded.delete_confirmed,
+                acceptances = application.acceptances + excluded.acceptances,
                 -- Intent of another origin may have a generation that was decided already, for the old one.
                 decided_generation = CASE
                   WHEN application.object_uid = excluded.object_uid
@@ -190,6 +196,7 @@ impl Store {
             payload.hash,
             payload.sealed,
             payload.body,
+            i64::from(taken.accepted),
         )
         .fetch_optional(&self.pool)
         .await
@@ -228,7 +235,7 @@ impl Store {
         write.commit().await
     }
 
-    /// Forgets an application that has no placement left. Returns whether it is gone.
+    /// Forgets an application that has no placement left, all but the UID of its object. Returns whether it is gone.
     pub async fn application_forget(&self, claim: &Claim, id: AppId) -> Result<bool, StoreError> {
         let mut write = self.write(claim, "application_forget").await?;
         // Its revisions go with it; the statement still sees them.
@@ -237,7 +244,16 @@ impl Store {
             WITH gone AS (
               DELETE FROM application
               WHERE id = $1 AND removal IS NOT NULL AND NOT EXISTS (SELECT 1 FROM placement WHERE app = $1)
-              RETURNING id
+              RETURNING id, object_uid
+            ), kept AS (
+              -- A hub that is restored from before shows the object again.
+              INSERT INTO forgotten_application (object_uid) SELECT object_uid FROM gone
+              ON CONFLICT (object_uid) DO UPDATE SET forgotten_at = excluded.forgotten_at
+            ), pruned AS (
+              DELETE FROM forgotten_application
+              WHERE forgotten_at < now() - interval '90 days' AND EXISTS (SELECT 1 FROM gone)
+                -- No statement changes a row twice.
+                AND object_uid NOT IN (SELECT object_uid FROM gone)
             )
             SELECT r.payload AS "payload?" FROM gone LEFT JOIN app_revision r ON r.app = gone.id"#,
             id
@@ -256,7 +272,7 @@ impl Store {
         let rows = sqlx::query!(
             r#"
             SELECT id, namespace, name, hub_uid, object_uid, generation, spec_hash, intent, revision, removal,
-                   removal_since AS "removal_since: Ts", delete_confirmed, rebalance_asked, rebalance_done, input_hash, decision, decided_at AS "decided_at: Ts", decided_generation, decision_version
+                   removal_since AS "removal_since: Ts", delete_confirmed, rebalance_asked, rebalance_done, input_hash, decision, decided_at AS "decided_at: Ts", decided_generation, decision_version, acceptances
             FROM application WHERE id = ANY($1) ORDER BY id"#,
             ids
         )
@@ -270,7 +286,7 @@ impl Store {
         let row = sqlx::query!(
             r#"
             SELECT id, namespace, name, hub_uid, object_uid, generation, spec_hash, intent, revision, removal,
-                   removal_since AS "removal_since: Ts", delete_confirmed, rebalance_asked, rebalance_done, input_hash, decision, decided_at AS "decided_at: Ts", decided_generation, decision_version
+                   removal_since AS "removal_since: Ts", delete_confirmed, rebalance_asked, rebalance_done, input_hash, decision, decided_at AS "decided_at: Ts", decided_generation, decision_version, acceptances
             FROM application WHERE namespace = $1 AND name = $2"#,
             key.namespace,
             key.name
@@ -287,7 +303,7 @@ impl Store {
         let rows = sqlx::query!(
             r#"
             SELECT id, a.namespace, a.name, hub_uid, object_uid, generation, spec_hash, intent, revision, removal,
-                   removal_since AS "removal_since: Ts", delete_confirmed, rebalance_asked, rebalance_done, input_hash, decision, decided_at AS "decided_at: Ts", decided_generation, decision_version
+                   removal_since AS "removal_since: Ts", delete_confirmed, rebalance_asked, rebalance_done, input_hash, decision, decided_at AS "decided_at: Ts", decided_generation, decision_version, acceptances
             FROM unnest($1::text[], $2::text[]) AS w (namespace, name)
             JOIN application a ON a.namespace = w.namespace AND a.name = w.name"#,
             &namespaces as _,

@@ -13,6 +13,8 @@ pub struct CellTaken {
     pub object_uid: String,
     /// Its generation.
     pub generation: i64,
+    /// Its resourceVersion, where that is a number.
+    pub resource_version: Option<i64>,
     /// Its labels.
     pub labels: Value,
     /// Its spec.
@@ -32,6 +34,8 @@ pub struct CellRow {
     pub object_uid: Option<String>,
     /// Its generation when it was taken in.
     pub generation: Option<i64>,
+    /// Its resourceVersion when it was taken in.
+    pub resource_version: Option<i64>,
     /// It is being deleted.
     pub leaving: bool,
     /// Authority epoch.
@@ -44,15 +48,16 @@ impl Store {
         let mut write = self.write(claim, "cell_take").await?;
         sqlx::query!(
             r#"
-            INSERT INTO cell (name, object_uid, generation, labels, spec) VALUES ($1, $2, $3, $4, $5)
+            INSERT INTO cell (name, object_uid, generation, labels, spec, resource_version) VALUES ($1, $2, $3, $4, $5, $6)
             ON CONFLICT (name) DO UPDATE SET object_uid = excluded.object_uid, generation = excluded.generation,
-              labels = excluded.labels, spec = excluded.spec, leaving = false
+              labels = excluded.labels, spec = excluded.spec, leaving = false, resource_version = excluded.resource_version
             WHERE NOT EXISTS (SELECT 1 FROM cluster WHERE cluster.name = excluded.name)"#,
             taken.name,
             taken.object_uid,
             taken.generation,
             taken.labels,
             taken.spec,
+            taken.resource_version,
         )
         .execute(&mut **write)
         .await?;
@@ -74,7 +79,8 @@ impl Store {
         // Its authority stays.
         let gone = sqlx::query!(
             r#"
-            UPDATE cell c SET spec = NULL, labels = '{}', object_uid = NULL, generation = NULL, leaving = false
+            UPDATE cell c SET spec = NULL, labels = '{}', object_uid = NULL, generation = NULL, resource_version = NULL,
+              leaving = false
             WHERE c.name = $1 AND c.leaving
               AND NOT EXISTS (SELECT 1 FROM placement p WHERE p.cluster = c.spec ->> 'cluster' AND p.cell = c.name)"#,
             name
@@ -90,7 +96,7 @@ impl Store {
     /// All cells, by name.
     pub async fn cell_list(&self) -> Result<Vec<CellRow>, StoreError> {
         let rows = sqlx::query!(
-            "SELECT name, labels, spec, object_uid, generation, leaving, authority FROM cell ORDER BY name"
+            "SELECT name, labels, spec, object_uid, generation, resource_version, leaving, authority FROM cell ORDER BY name"
         )
         .fetch_all(&self.pool)
         .await?;
@@ -104,6 +110,7 @@ impl Store {
                     spec: row.spec,
                     object_uid: row.object_uid,
                     generation: row.generation,
+                    resource_version: row.resource_version,
                     leaving: row.leaving,
                 })
             })

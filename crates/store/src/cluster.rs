@@ -18,6 +18,8 @@ pub struct ClusterTaken {
     pub member_uid: String,
     /// Generation of the object.
     pub generation: i64,
+    /// Its resourceVersion, where that is a number.
+    pub resource_version: Option<i64>,
     /// Its labels.
     pub labels: Value,
     /// Its spec.
@@ -96,6 +98,7 @@ macro_rules! cluster_taken {
             object_uid: $row.object_uid,
             member_uid: $row.member_uid,
             generation: $row.generation,
+            resource_version: $row.resource_version,
             labels: $row.labels,
             spec: $row.spec,
             removal,
@@ -136,11 +139,11 @@ impl Store {
         let mut write = self.write(claim, "cluster_take").await?;
         sqlx::query!(
             r#"
-            INSERT INTO cluster (name, object_uid, member_uid, generation, labels, spec, removal, gone)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+            INSERT INTO cluster (name, object_uid, member_uid, generation, labels, spec, removal, gone, resource_version)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
             ON CONFLICT (name) DO UPDATE SET object_uid = excluded.object_uid, member_uid = excluded.member_uid,
               generation = excluded.generation, labels = excluded.labels, spec = excluded.spec, removal = excluded.removal,
-              gone = excluded.gone"#,
+              gone = excluded.gone, resource_version = excluded.resource_version"#,
             taken.name,
             taken.object_uid,
             taken.member_uid,
@@ -149,6 +152,7 @@ impl Store {
             taken.spec,
             taken.removal.map(Removal::as_str),
             taken.gone,
+            taken.resource_version,
         )
         .execute(&mut **write)
         .await?;
@@ -171,13 +175,14 @@ impl Store {
         sqlx::query!("DELETE FROM cluster_status WHERE cluster = $1", taken.name).execute(&mut **write).await?;
         sqlx::query!("DELETE FROM credential WHERE cluster = $1", taken.name).execute(&mut **write).await?;
         sqlx::query!(
-            "UPDATE cluster SET object_uid = $2, member_uid = $3, generation = $4, labels = $5, spec = $6 WHERE name = $1",
+            "UPDATE cluster SET object_uid = $2, member_uid = $3, generation = $4, labels = $5, spec = $6, resource_version = $7 WHERE name = $1",
             taken.name,
             taken.object_uid,
             taken.member_uid,
             taken.generation,
             taken.labels,
             taken.spec,
+            taken.resource_version,
         )
         .execute(&mut **write)
         .await?;
@@ -203,7 +208,7 @@ impl Store {
     /// All clusters as taken in, by name.
     pub async fn cluster_taken_list(&self) -> Result<Vec<ClusterTaken>, StoreError> {
         let rows = sqlx::query!(
-            "SELECT name, object_uid, member_uid, generation, labels, spec, removal, gone FROM cluster ORDER BY name"
+            "SELECT name, object_uid, member_uid, generation, resource_version, labels, spec, removal, gone FROM cluster ORDER BY name"
         )
         .fetch_all(&self.pool)
         .await?;
@@ -213,7 +218,7 @@ impl Store {
     /// Clusters as taken in that have this name or are this member, by name.
     pub async fn cluster_taken_alike(&self, name: &str, member_uid: &str) -> Result<Vec<ClusterTaken>, StoreError> {
         let rows = sqlx::query!(
-            "SELECT name, object_uid, member_uid, generation, labels, spec, removal, gone FROM cluster
+            "SELECT name, object_uid, member_uid, generation, resource_version, labels, spec, removal, gone FROM cluster
              WHERE name = $1 OR member_uid = $2 ORDER BY name",
             name,
             member_uid
@@ -227,7 +232,7 @@ impl Store {
     pub async fn cluster_list(&self) -> Result<Vec<ClusterRow>, StoreError> {
         let rows = sqlx::query!(
             r#"
-            SELECT c.name, c.object_uid, c.member_uid, c.generation, c.labels, c.spec, c.removal, c.gone,
+            SELECT c.name, c.object_uid, c.member_uid, c.generation, c.resource_version, c.labels, c.spec, c.removal, c.gone,
                    s.health AS "health?", s.reason AS "reason?", s.message AS "message?", s.as_of AS "as_of: Ts",
                    s.checked_at AS "checked_at: Ts", s.unhealthy_since AS "unhealthy_since: Ts",
                    s.silent_since AS "silent_since: Ts", s.signals AS "signals?", s.version, s.installation, s.kinds AS "kinds?", s.capacity AS "capacity?"
@@ -242,7 +247,7 @@ impl Store {
     pub async fn cluster_get(&self, name: &str) -> Result<Option<ClusterRow>, StoreError> {
         let row = sqlx::query!(
             r#"
-            SELECT c.name, c.object_uid, c.member_uid, c.generation, c.labels, c.spec, c.removal, c.gone,
+            SELECT c.name, c.object_uid, c.member_uid, c.generation, c.resource_version, c.labels, c.spec, c.removal, c.gone,
                    s.health AS "health?", s.reason AS "reason?", s.message AS "message?", s.as_of AS "as_of: Ts",
                    s.checked_at AS "checked_at: Ts", s.unhealthy_since AS "unhealthy_since: Ts",
                    s.silent_since AS "silent_since: Ts", s.signals AS "signals?", s.version, s.installation, s.kinds AS "kinds?", s.capacity AS "capacity?"

@@ -19,6 +19,7 @@ mod directive;
 mod error;
 mod exchange;
 mod failover_breaker;
+mod forgotten_application;
 mod hints;
 mod identity;
 mod lease;

@@ -10,12 +10,13 @@ use sqlx::{AssertSqlSafe, Connection, Row};
 use testbed::Bed;
 
 /// Tables with a row or more for each application.
-const LARGE: [&str; 9] = [
+const LARGE: [&str; 10] = [
     "app_revision",
     "application",
     "cell_decision",
     "decision_log",
     "delete_window",
+    "forgotten_application",
     "payload",
     "placement",
     "placement_status",

@@ -55,7 +55,8 @@ pub const CONFIRM_DELETE: &str = "fleet.meridian.io/confirm-delete";
 /// Annotation on a Cluster: its `spec.uid`, by which a person says that the member is gone for good. When the Cluster is
 /// deleted, what was placed there is forgotten instead of released, as long as the member does not answer.
 pub const GONE: &str = "fleet.meridian.io/gone";
-/// Annotation on an Application whose origin is not that of the stored intent: hash of the spec a person accepts.
+/// Annotation on an Application, Cluster or Cell that is an earlier state of what was taken in: hash of exactly that step back,
+/// by which a person accepts it once.
 pub const ACCEPT_INTENT: &str = "fleet.meridian.io/accept-intent";
 /// Annotation on an Application: hash of the rebalance plan a person asks for.
 pub const REBALANCE: &str = "fleet.meridian.io/rebalance";

@@ -377,6 +377,10 @@ pub struct ApplicationStatus {
     /// Deletes that wait for a person: hash of the plan, to be given to `meridian app confirm-delete`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending_deletes: Option<PendingDeletes>,
+    /// While `Ready` says `IntentSourceLost`: what was taken in and stays in force. `meridian intake accept` names it beside
+    /// the spec that takes its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intent_taken: Option<String>,
     /// Conditions: `Ready`, `Scheduled`, `ZoneSpreadSatisfied`, `RebalanceNeeded`, `Drifted`, `DeletionBlocked`,
     /// `FailoverFrozen`, `Reconciling`, `Stalled`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

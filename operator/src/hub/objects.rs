@@ -202,15 +202,17 @@ where
 }
 
 /// Nothing changed but status, or our finalizer came, both most often written by ourselves: there is nothing to take in.
-/// Kinds without a generation never say so.
+/// Kinds without a generation never say so. A version that is lower is always news: the store of the hub went back.
 fn says_the_same(before: &ObjectMeta, now: &ObjectMeta) -> bool {
     let said = |meta: &ObjectMeta| ObjectMeta { resource_version: None, managed_fields: None, ..meta.clone() };
     let ours = |meta: &ObjectMeta| meta.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
+    let version = |meta: &ObjectMeta| meta.resource_version.as_deref()?.parse::<i64>().ok();
+    let went_back = matches!((version(before), version(now)), (Some(before), Some(now)) if now < before);
     let mut before = said(before);
     if ours(now) && !ours(&before) {
         before.finalizers.get_or_insert_default().push(FINALIZER.to_owned());
     }
-    now.generation.is_some() && before == said(now)
+    now.generation.is_some() && !went_back && before == said(now)
 }
 
 #[cfg(test)]
@@ -260,6 +262,7 @@ mod tests {
             (meta("1", 1, &[]), meta("2", 1, &["other"]), false),
             (meta("1", 1, &[]), meta("2", 2, &[]), false),
             (meta("1", 1, &[]), labelled, false),
+            (meta("2", 1, &[]), meta("1", 1, &[]), false),
             (gone.clone(), gone, false),
         ] {
             assert_eq!(says_the_same(&before, &now), same, "{before:?} to {now:?}");

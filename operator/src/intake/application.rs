@@ -14,7 +14,7 @@ use kube::{Api, ResourceExt};
 use store::{ApplicationRow, ApplicationTaken, Hint, Removal};
 use vocabulary::{AppKey, ContentHash, hash_json, labels};
 
-use super::provenance::{Provenance, Source, compare};
+use super::provenance::{Known, Provenance, provenance_of, source_lost};
 use super::{Intake, IntakeError, Refusal};
 use crate::hub::{drop_finalizer, ensure_finalizer, is_swept};
 
@@ -31,7 +31,14 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
     }
     ensure_finalizer(&api, &object).await?;
     let pod_security = intake.pod_security.of(&intake.hub, &key.namespace).await?;
-    let wanted = match wanted(intake, &key, &object, row.as_ref(), pod_security) {
+    let known = match row {
+        Some(row) => Known::Taken(Box::new(row)),
+        None => match intake.store.forgotten_application_at(&object.uid().unwrap_or_default()).await? {
+            Some(at) => Known::Forgotten(at),
+            None => Known::Nothing,
+        },
+    };
+    let wanted = match wanted(intake, &key, &object, &known, pod_security) {
         Ok(wanted) => wanted,
         Err(refusal) => {
             intake.refuse(KIND, &key, Some(refusal));
@@ -123,53 +130,26 @@ fn wanted(
     intake: &Intake,
     key: &AppKey,
     object: &Application,
-    row: Option<&ApplicationRow>,
+    known: &Known,
     pod_security: BTreeMap<String, String>,
 ) -> Result<Option<ApplicationTaken>, Refusal> {
     let generation = object.metadata.generation.unwrap_or_default();
-    let refuse = |reason, message| Refusal { reason, message, generation };
+    let refuse = |reason, message| Refusal { reason, message, generation, taken: None };
     if let Some(denial) = protected_denial(&key.namespace) {
         return Err(refuse("NamespaceDenied", format!("metadata.namespace: {denial}")));
     }
-    let object_uid = object.uid().unwrap_or_default();
     let spec_hash = hash_json(&object.spec).map_err(|error| refuse("Unreadable", error.to_string()))?;
-    let shown =
-        Source { hub_uid: &intake.hub_uid, object_uid: &object_uid, generation, spec_hash: spec_hash.as_bytes() };
-    let taken = row.map(|row| Source {
-        hub_uid: &row.hub_uid,
-        object_uid: &row.object_uid,
-        generation: row.generation,
-        spec_hash: &row.spec_hash,
-    });
-    // A person says that this is the intent now, naming exactly this content.
-    let accepted = confirmed(object, labels::ACCEPT_INTENT).as_deref() == Some(spec_hash.as_bytes());
-    let lost = |why: &str| {
-        let (namespace, name) = (&key.namespace, &key.name);
-        let remedy = format!("run `meridian intake accept {name} -n {namespace}`");
-        let message = format!("{why}; members stay as they are. If what stands here is what you want, {remedy}");
-        refuse("IntentSourceLost", message)
-    };
-    let provenance = match compare(taken, shown) {
-        Provenance::SourceLost(_) if accepted => Provenance::Newer,
-        Provenance::SourceLost(why) => return Err(lost(why)),
+    let placed = placement_of(intake, key, &object.spec);
+    let policy = placed.as_ref().ok().and_then(|(_, policy)| policy.as_ref());
+    let provenance = match provenance_of(&intake.hub_uid, object, &spec_hash, known, policy) {
+        Provenance::SourceLost { why, taken } => return Err(source_lost(key, generation, why, taken)),
         provenance => provenance,
     };
-    let (placement, policy) =
-        placement_of(intake, key, &object.spec).map_err(|(reason, message)| refuse(reason, message))?;
-    let before = row.and_then(|row| serde_json::from_value::<Intent>(row.intent.clone()).ok()?.policy);
-    if !accepted
-        && let (Some(before), Some(now)) = (before, &policy)
-        && before.uid == now.uid
-        && now.generation < before.generation
-    {
-        return Err(lost(
-            "its PlacementPolicy has a lower generation than the one taken in: the hub was restored from an older state",
-        ));
-    }
+    let (placement, policy) = placed.map_err(|(reason, message)| refuse(reason, message))?;
     let blueprint = render::blueprint(key, &object.spec).map_err(|problems| refuse("InvalidSpec", lines(&problems)))?;
     if let Some(account) = blueprint.accounts.iter().find(|account| !some_cluster_allows(intake, account)) {
         let message = format!(
-            "{}: service account {account} is not part of the Application and no cluster allows it; add a ServiceAccount component of that name, use default, or add it to spec.serviceAccounts of a Cluster",
+            "{}: service account {account} is not delivered beside it by the Application and no cluster allows it; add a ServiceAccount component of that name with scope: PerCluster, its default, use default, or add it to spec.serviceAccounts of a Cluster",
             blueprint.account_place(account)
         );
         return Err(refuse("InvalidSpec", message));
@@ -201,21 +181,20 @@ fn wanted(
             .map_err(|message| refuse("InvalidSpec", message))?,
     };
     let intent = serde_json::to_value(&intent).map_err(|error| refuse("Unreadable", error.to_string()))?;
-    let unchanged = provenance == Provenance::Same
-        && row.is_some_and(|row| {
-            row.intent == intent
-                && row.rebalance_asked == rebalance_asked
-                && row.delete_confirmed == delete_confirmed
-                && row.removal.is_none()
-        });
-    if unchanged {
+    let is_unchanged = |row: &ApplicationRow| {
+        row.intent == intent
+            && row.rebalance_asked == rebalance_asked
+            && row.delete_confirmed == delete_confirmed
+            && row.removal.is_none()
+    };
+    if provenance == Provenance::Same && matches!(known, Known::Taken(row) if is_unchanged(row)) {
         return Ok(None);
     }
     let payload = RevisionBody { components: &object.spec.components, overrides: &object.spec.overrides };
     Ok(Some(ApplicationTaken {
         key: key.clone(),
         hub_uid: intake.hub_uid.clone(),
-        object_uid,
+        object_uid: object.uid().unwrap_or_default(),
         generation,
         spec_hash: spec_hash.as_bytes().to_vec(),
         intent,
@@ -224,6 +203,7 @@ fn wanted(
         secret: blueprint.kinds.contains("v1/Secret"),
         rebalance_asked,
         delete_confirmed,
+        accepted: provenance == Provenance::Accepted,
     }))
 }
 

@@ -5,7 +5,7 @@ use kube::{Api, ResourceExt};
 use store::{CellRow, CellTaken, Hint};
 use vocabulary::AppKey;
 
-use super::provenance::older;
+use super::declaration::{Age, Declaration, age_of, refuse_older, resource_version};
 use super::{Intake, IntakeError};
 use crate::hub::{drop_finalizer, ensure_finalizer, is_swept};
 
@@ -39,29 +39,58 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
         return Ok(());
     }
     ensure_finalizer(&api, &object).await?;
-    let spec = serde_json::to_value(&object.spec)?;
-    let labels = serde_json::to_value(object.labels())?;
-    let object_uid = object.uid();
-    let before = row.as_ref().and_then(|row| Some((row.object_uid.as_deref()?, row.generation?)));
-    if let Some(refusal) = before.and_then(|before| older(object.as_ref(), "mcell", before, &spec)) {
+    let taken = CellTaken {
+        name: key.name.clone(),
+        object_uid: object.uid().unwrap_or_default(),
+        generation: object.metadata.generation.unwrap_or_default(),
+        resource_version: resource_version(object.as_ref()),
+        labels: serde_json::to_value(object.labels())?,
+        spec: serde_json::to_value(&object.spec)?,
+    };
+    let shown = declaration(&taken);
+    let before = row.as_ref().and_then(declaration_of_row);
+    if let Some(refusal) = before.and_then(|before| refuse_older(object.as_ref(), "mcell", &shown, &before)) {
         intake.refuse(KIND, &key, Some(refusal));
         return Ok(());
     }
-    let same = |row: &CellRow| row.object_uid == object_uid && row.spec.as_ref() == Some(&spec) && row.labels == labels;
-    if row.as_ref().is_some_and(same) {
+    let is_same = |row: &CellRow| {
+        row.object_uid.as_ref() == Some(&taken.object_uid)
+            && row.spec.as_ref() == Some(&taken.spec)
+            && row.labels == taken.labels
+    };
+    if row.as_ref().is_some_and(is_same) {
+        if before.is_some_and(|before| age_of(&shown, &before) == Age::SameAtOtherVersion) {
+            intake.store.cell_take(&intake.claim, &taken).await?;
+        }
         intake.refuse(KIND, &key, None);
         return Ok(());
     }
-    let taken = CellTaken {
-        name: key.name.clone(),
-        object_uid: object_uid.unwrap_or_default(),
-        generation: object.metadata.generation.unwrap_or_default(),
-        labels,
-        spec,
-    };
     intake.store.cell_take(&intake.claim, &taken).await?;
     intake.refusals.set(KIND, &key, None);
     tracing::info!(cell = key.name, "cell taken in");
     intake.hints.send(Hint::Topology);
     Ok(())
+}
+
+fn declaration(taken: &CellTaken) -> Declaration<'_> {
+    Declaration {
+        object_uid: &taken.object_uid,
+        generation: taken.generation,
+        resource_version: taken.resource_version,
+        labels: &taken.labels,
+        spec: &taken.spec,
+        gone: false,
+    }
+}
+
+/// The declaration that was taken in; `None` for the implicit cell of a cluster.
+fn declaration_of_row(row: &CellRow) -> Option<Declaration<'_>> {
+    Some(Declaration {
+        object_uid: row.object_uid.as_deref()?,
+        generation: row.generation?,
+        resource_version: row.resource_version,
+        labels: &row.labels,
+        spec: row.spec.as_ref()?,
+        gone: false,
+    })
 }

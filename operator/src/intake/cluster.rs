@@ -5,7 +5,7 @@ use kube::{Api, ResourceExt};
 use store::{CellRow, ClusterTaken, Hint, Removal};
 use vocabulary::{AppKey, ClusterName, labels};
 
-use super::provenance::older;
+use super::declaration::{Age, Declaration, age_of, refuse_older, resource_version};
 use super::{Intake, IntakeError, Refusal, application, zone_cells};
 use crate::connection;
 use crate::hub::{drop_finalizer, ensure_finalizer, is_swept};
@@ -41,6 +41,7 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
         object_uid: object.uid().unwrap_or_default(),
         member_uid: object.spec.uid.clone(),
         generation: object.metadata.generation.unwrap_or_default(),
+        resource_version: resource_version(object.as_ref()),
         labels: serde_json::to_value(object.labels())?,
         spec: serde_json::to_value(&object.spec)?,
         removal,
@@ -64,6 +65,9 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
     } else if row.is_none_or(|row| changed(row, &taken)) {
         intake.store.cluster_take(&intake.claim, &taken).await?;
     } else {
+        if row.is_some_and(|row| age_of(&declaration(&taken), &declaration(row)) == Age::SameAtOtherVersion) {
+            intake.store.cluster_take(&intake.claim, &taken).await?;
+        }
         intake.refuse(KIND, &key, None);
         // A deletion that waits may have become possible.
         if removal.is_some() && intake.store.cluster_forget(&intake.claim, &key.name).await? {
@@ -109,6 +113,17 @@ fn removal_of(object: &Cluster) -> Option<Removal> {
     })
 }
 
+fn declaration(taken: &ClusterTaken) -> Declaration<'_> {
+    Declaration {
+        object_uid: &taken.object_uid,
+        generation: taken.generation,
+        resource_version: taken.resource_version,
+        labels: &taken.labels,
+        spec: &taken.spec,
+        gone: taken.gone,
+    }
+}
+
 fn changed(before: &ClusterTaken, now: &ClusterTaken) -> bool {
     before.object_uid != now.object_uid
         || before.generation != now.generation
@@ -126,7 +141,7 @@ fn refuse_name_of_cell(cells: &[CellRow], now: &ClusterTaken) -> Option<Refusal>
         "a Cell of cluster {cluster} has the name {0}, and a cluster's name is that of its implicit cell; join the member under another name, or delete Cell {0} and wait until nothing is placed there",
         now.name
     );
-    Some(Refusal { reason: "NameTaken", message, generation: now.generation })
+    Some(Refusal { reason: "NameTaken", message, generation: now.generation, taken: None })
 }
 
 fn refuse<'a>(
@@ -135,7 +150,7 @@ fn refuse<'a>(
     before: Option<&ClusterTaken>,
     mut others: impl Iterator<Item = &'a ClusterTaken>,
 ) -> Option<Refusal> {
-    let refusal = |reason, message| Some(Refusal { reason, message, generation: now.generation });
+    let refusal = |reason, message| Some(Refusal { reason, message, generation: now.generation, taken: None });
     if let Some(other) = others.find(|other| other.member_uid == now.member_uid) {
         return refusal(
             "SameCluster",
@@ -161,7 +176,7 @@ fn refuse<'a>(
                 before.member_uid, now.member_uid, now.name
             ),
         ),
-        Some(before) => older(object, "mcl", (&before.object_uid, before.generation), &now.spec),
+        Some(before) => refuse_older(object, "mcl", &declaration(now), &declaration(before)),
         None => None,
     }
 }
@@ -180,6 +195,7 @@ mod tests {
             spec,
             object_uid: None,
             generation: None,
+            resource_version: None,
             leaving: false,
             authority: 1,
         };
@@ -189,6 +205,7 @@ mod tests {
             object_uid: "o".to_owned(),
             member_uid: "m".to_owned(),
             generation: 3,
+            resource_version: None,
             labels: json!({}),
             spec: json!({}),
             removal: None,

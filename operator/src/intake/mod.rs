@@ -6,6 +6,7 @@ mod application;
 mod cell;
 mod cluster;
 mod credential;
+mod declaration;
 mod metrics;
 mod pod_security;
 mod provenance;

@@ -15,13 +15,15 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
     /// Generation the refusal speaks of.
     pub(crate) generation: i64,
+    /// For a lost source of an Application: what was taken in, as an acceptance names it.
+    pub(crate) taken: Option<String>,
 }
 
 impl Refusal {
     /// It is there, and is not what this program takes it for.
     pub(crate) fn unreadable(why: &str) -> Self {
         let message = format!("the object cannot be read: {why}; correct it, or update Meridian's CRDs");
-        Self { reason: "Unreadable", message, generation: 0 }
+        Self { reason: "Unreadable", message, generation: 0, taken: None }
     }
 
     /// The database does not take it.
@@ -30,7 +32,7 @@ impl Refusal {
             "the object cannot be stored: {}; take out characters with code zero (\\u0000) and what is far too long",
             vocabulary::chain(error)
         );
-        Self { reason: "CannotBeStored", message, generation: 0 }
+        Self { reason: "CannotBeStored", message, generation: 0, taken: None }
     }
 }
 

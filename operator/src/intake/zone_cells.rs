@@ -95,7 +95,8 @@ fn planned(intake: &Intake, object: &Cluster) -> Result<ZoneCells, String> {
 /// Why the Cluster cannot have a Cell per zone, if it asks for that.
 pub(super) fn refuse(intake: &Intake, object: &Cluster) -> Option<Refusal> {
     let message = planned(intake, object).err()?;
-    Some(Refusal { reason: "CellPerZone", message, generation: object.metadata.generation.unwrap_or_default() })
+    let generation = object.metadata.generation.unwrap_or_default();
+    Some(Refusal { reason: "CellPerZone", message, generation, taken: None })
 }
 
 /// Makes Cells that are missing. Asked again, it does nothing.

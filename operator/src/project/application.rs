@@ -119,6 +119,7 @@ pub(super) async fn show(
         ];
         ApplicationStatus {
             observed_generation: Some(generation),
+            intent_taken: refusal.taken,
             conditions: condition::merge(&shown.conditions, conditions),
             ..ApplicationStatus::default()
         }

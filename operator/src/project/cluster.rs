@@ -3,7 +3,7 @@
 use crds::cluster::v1alpha1::{Amounts, ZoneCapacity};
 use crds::condition::{self, Status, condition};
 use crds::{Cluster, ClusterStatus};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::Api;
 use members::install::INSTALLATION_VERSION;
@@ -55,12 +55,8 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
             conditions.push(make(condition::READY, Status::Unknown, "Pending", "the member was not met yet"));
         }
         (None, Some(known)) => {
-            let status = match known.health.as_str() {
-                "Pass" => Status::True,
-                "Fail" => Status::False,
-                _ => Status::Unknown,
-            };
-            conditions.push(make(condition::READY, status, &known.reason, &known.message));
+            let (status, reason, message) = readiness(known, now, project.stale_after);
+            conditions.push(make(condition::READY, status, &reason, &message));
             conditions.extend(signals(&known.signals, make));
             let (enough, reason, message) = permissions(name, known);
             conditions.push(make(condition::PERMISSIONS_SUFFICIENT, Status::from(enough), reason, &message));
@@ -86,6 +82,29 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
     write_status(&project.hub, &api, name, &wanted).await?;
     events::tell(&project.recorder, &*object, &shown.conditions, &wanted.conditions).await;
     Ok(())
+}
+
+/// Whether the member is well, by the health that was stored and the age of the last sign of life.
+///
+/// Health that nobody confirms says nothing about now, and decisions count it as unknown too. The message names the time and
+/// not the age: an age would be news at each look.
+fn readiness(known: &ClusterStatusRow, now: Timestamp, stale_after: SignedDuration) -> (Status, String, String) {
+    let is_old = known.as_of.is_none_or(|as_of| now.duration_since(as_of) > stale_after);
+    let status = match known.health.as_str() {
+        "Pass" if is_old => {
+            let seen = known.as_of.and_then(|as_of| Timestamp::from_second(as_of.as_second()).ok());
+            let seen = seen.map_or_else(|| "never".to_owned(), |seen| seen.to_string());
+            let message = format!(
+                "it was well when it was seen last, and that is too old to count: last sign of life {seen}, the limit is {} s. No operator process observes it now; see the operator's logs about this cluster",
+                stale_after.as_secs()
+            );
+            return (Status::Unknown, "Stale".to_owned(), message);
+        }
+        "Pass" => Status::True,
+        "Fail" => Status::False,
+        _ => Status::Unknown,
+    };
+    (status, known.reason.clone(), known.message.clone())
 }
 
 /// Whether the member grants what its profiles need, by what was installed there and what we may do.
@@ -137,4 +156,34 @@ fn says_the_same(shown: &ClusterStatus, wanted: &ClusterStatus) -> bool {
         status
     };
     still(shown) == still(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn health_that_nobody_confirms_is_not_ready() {
+        let now = Timestamp::from_second(1_000).unwrap();
+        let limit = SignedDuration::from_secs(60);
+        for (case, health, seen, expected) in [
+            ("well", "Pass", Some(941), (Status::True, "Healthy")),
+            ("well, at the limit", "Pass", Some(940), (Status::True, "Healthy")),
+            ("well, long ago", "Pass", Some(939), (Status::Unknown, "Stale")),
+            ("well, and never seen", "Pass", None, (Status::Unknown, "Stale")),
+            ("refused us, long ago", "Fail", Some(0), (Status::False, "Healthy")),
+            ("silent", "Unknown", Some(0), (Status::Unknown, "Healthy")),
+        ] {
+            let known = ClusterStatusRow {
+                health: health.to_owned(),
+                reason: "Healthy".to_owned(),
+                as_of: seen.map(|seen| Timestamp::from_second(seen).unwrap()),
+                ..ClusterStatusRow::unknown()
+            };
+            let (status, reason, message) = readiness(&known, now, limit);
+            assert_eq!((status, reason.as_str()), expected, "{case}: {message}");
+            let time = seen.map_or("never".to_owned(), |seen| Timestamp::from_second(seen).unwrap().to_string());
+            assert!(reason != "Stale" || message.contains(&time), "{case}: {message}");
+        }
+    }
 }

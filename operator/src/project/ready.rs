@@ -1,5 +1,7 @@
 //! The condition `Ready` of an Application: is it as asked, and if not, what is the first reason. Pure.
 
+use std::collections::BTreeSet;
+
 use crds::application::v1alpha1::{ApplicationStatus, CellReplicas};
 use crds::condition::{self, Status, condition};
 use domain::decision_record::DecisionRecord;
@@ -19,12 +21,12 @@ impl Facts<'_> {
     /// still run in a silent cluster that everything has left is not waited for.
     pub(super) fn is_complete(&self, record: &DecisionRecord) -> bool {
         let owners = &record.replica_owners;
-        let divided = self.rows.iter().filter(|row| row.divided && !self.is_surplus(&row.cluster, owners));
+        let divided = self.rows.iter().filter(|row| row.divided && !self.is_surplus_row(row, owners));
         let placed: i32 = divided.map(|row| row.target).sum();
         if self.row.input_hash.is_none() || !record.problems.is_empty() || placed < record.wanted {
             return false;
         }
-        self.rows.iter().filter(|row| !self.is_surplus(&row.cluster, owners)).all(|row| {
+        self.rows.iter().filter(|row| !self.is_surplus_row(row, owners)).all(|row| {
             row.wish == Wish::Present
                 && self.status.get(&row.id).is_some_and(|status| {
                     status.state == ObjectState::Applied
@@ -50,8 +52,9 @@ impl Facts<'_> {
         let make = |value, reason: &str, message: String| {
             condition(condition::READY, value, reason, message, Some(self.generation), now.clone())
         };
-        let stale: Vec<&str> =
-            status.cells.iter().filter(|cell| cell.stale).map(|cell| cell.cluster.as_str()).collect();
+        let stale_cells = status.cells.iter().filter(|cell| cell.stale).map(|cell| cell.cluster.as_str());
+        let staying = self.rows.iter().filter(|row| row.wish == Wish::Present).map(|row| row.cluster.as_str());
+        let stale: BTreeSet<&str> = stale_cells.chain(staying.filter(|cluster| self.is_stale(cluster))).collect();
         let numbers = self.numbers(status, record);
         if let Some(refusal) = &self.refusal {
             return make(Status::False, refusal.reason, refusal.message.clone());
@@ -138,7 +141,7 @@ impl Facts<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, HashMap};
+    use std::collections::HashMap;
 
     use domain::intent::Intent;
     use domain::render::ReplicaOwner;
@@ -172,6 +175,7 @@ mod tests {
             decided_at: Some(Timestamp::UNIX_EPOCH),
             decided_generation: 1,
             decision_version: 1,
+            acceptances: 0,
         }
     }
 
@@ -224,6 +228,17 @@ mod tests {
     }
 
     fn show(rows: &[PlacementRow], known: Vec<StatusRow>, replicas: i32, record: &DecisionRecord) -> ApplicationStatus {
+        show_seen(rows, known, replicas, record, &["east", "west"])
+    }
+
+    /// The status while only some clusters were seen.
+    fn show_seen(
+        rows: &[PlacementRow],
+        known: Vec<StatusRow>,
+        replicas: i32,
+        record: &DecisionRecord,
+        seen: &[&str],
+    ) -> ApplicationStatus {
         let intent: Intent = serde_json::from_value(json!({
             "replicas": replicas, "suspended": false, "placement": {}, "drift": "Report", "adopt": "Never",
         }))
@@ -243,7 +258,7 @@ mod tests {
         };
         let clusters = ["east", "west"].map(|name| (name.parse().unwrap(), cluster(name)));
         let topology = Topology { clusters: clusters.into_iter().collect(), ..Topology::default() };
-        let seen = BTreeMap::from(["east", "west"].map(|name| (name.to_owned(), Timestamp::UNIX_EPOCH)));
+        let seen = seen.iter().map(|name| ((*name).to_owned(), Timestamp::UNIX_EPOCH)).collect();
         let status: HashMap<_, _> = known.into_iter().map(|status| (status.placement, status)).collect();
         Facts {
             row: &application(record),
@@ -324,5 +339,35 @@ mod tests {
         }
         let pending = status.objects.iter().find(|object| object.kind == "Deployment").unwrap();
         assert!(pending.state == "Pending" && pending.message.contains(cause), "{pending:?}");
+    }
+
+    #[test]
+    fn what_stays_in_a_silent_cluster_is_not_ready() {
+        let mut left = row(1, "east", "Deployment", 0);
+        left.wish = Wish::Delete;
+        let mut own = row(3, "east", "Deployment", 1);
+        (own.component, own.divided) = ("worker".to_owned(), false);
+        let daemon = row(3, "east", "DaemonSet", 1);
+        let leaves = PlacementRow { wish: Wish::Delete, ..daemon.clone() };
+        let owners = [
+            ("deployment", ReplicaOwner::Placement),
+            ("worker", ReplicaOwner::Template { replicas: 1 }),
+            ("statefulset", ReplicaOwner::Template { replicas: 1 }),
+        ];
+        for (case, stays, ready) in [
+            ("nothing stays", None, "True"),
+            ("a workload of each cell", Some(own), "Unknown"),
+            ("a StatefulSet", Some(row(3, "east", "StatefulSet", 1)), "Unknown"),
+            ("a DaemonSet", Some(daemon), "Unknown"),
+            ("a DaemonSet that leaves", Some(leaves), "True"),
+        ] {
+            let rows: Vec<PlacementRow> =
+                [left.clone(), row(2, "west", "Deployment", 2)].into_iter().chain(stays).collect();
+            let known = rows.iter().map(well).collect();
+            let status = show_seen(&rows, known, 2, &owned(&owners, 2), &["west"]);
+            let (found, reason, message) = ready_of(&status);
+            assert_eq!(found, ready, "{case}: {reason}: {message}");
+            assert!(ready == "True" || reason == "Stale" && message.contains("silent: east"), "{case}: {message}");
+        }
     }
 }

@@ -72,6 +72,12 @@ impl Facts<'_> {
         self.is_stale(cluster) && here().any(|row| row.divided) && !here().any(runs)
     }
 
+    /// The row is of that surplus: it is divided, or leaves. What stays in the cluster by decision is unknown there, also
+    /// where it has no replicas that are counted, as a `DaemonSet`.
+    pub(super) fn is_surplus_row(&self, row: &PlacementRow, owners: &BTreeMap<String, ReplicaOwner>) -> bool {
+        (row.divided || row.wish != Wish::Present) && self.is_surplus(&row.cluster, owners)
+    }
+
     /// What holds the object of a row up.
     pub(super) fn culprit(&self, row: &PlacementRow) -> Option<String> {
         culprit(row, self.rows, self.status)
@@ -106,6 +112,7 @@ impl Facts<'_> {
             decision: self.row.decided_at.map(|_| decision),
             history: self.history(),
             pending_deletes: record.pending.clone(),
+            intent_taken: self.refusal.as_ref().and_then(|refusal| refusal.taken.clone()),
             conditions: Vec::new(),
         };
         if self.is_complete(&record) {

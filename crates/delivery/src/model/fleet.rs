@@ -56,6 +56,7 @@ pub(super) fn joined(cluster: usize, now: Timestamp) -> ClusterRow {
             member_uid: format!("member-{name}"),
             name,
             generation: 1,
+            resource_version: None,
             labels: json!({}),
             spec,
             removal: None,
@@ -95,6 +96,7 @@ pub(super) fn implicit_cell(cluster: usize) -> CellRow {
         spec: None,
         object_uid: None,
         generation: None,
+        resource_version: None,
         leaving: false,
         authority: 1,
     }
@@ -110,6 +112,7 @@ pub(super) fn declared_cell(cluster: usize, cell: usize, fits: bool) -> CellRow 
         spec: Some(json!({"cluster": name(cluster), "zone": zone})),
         object_uid: Some("cell".to_owned()),
         generation: Some(1),
+        resource_version: None,
         leaving: false,
         authority: 1,
     }

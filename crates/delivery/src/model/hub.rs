@@ -254,6 +254,7 @@ impl Written {
             secret: false,
             rebalance_asked: None,
             delete_confirmed: None,
+            accepted: false,
         };
         Ok((taken, Arc::new(revision)))
     }

@@ -170,6 +170,7 @@ impl Sql<'_> {
                     name: name.clone(),
                     object_uid: row.object_uid.clone().unwrap(),
                     generation: row.generation.unwrap(),
+                    resource_version: row.resource_version,
                     labels: row.labels.clone(),
                     spec: spec.clone(),
                 };

@@ -81,6 +81,7 @@ impl Tables {
             decided_at: before.and_then(|row| row.decided_at),
             decided_generation: before.filter(|_| continues).map_or(0, |row| row.decided_generation),
             decision_version: before.map_or(0, |row| row.decision_version),
+            acceptances: before.map_or(0, |row| row.acceptances) + i64::from(taken.accepted),
         };
         self.apps.insert(id, row);
     }

@@ -22,7 +22,7 @@ use super::mirror::Mirror;
 use super::tables::Tables;
 use crate::board::{Board, Entry, belongs, object_id};
 use crate::live::Live;
-use crate::render_row::{RowRender, render_row};
+use crate::render_row::{RowRender, cell_of, render_row};
 use crate::step::next_step;
 
 /// Clusters of the model; the last one joins later.
@@ -386,8 +386,7 @@ impl<'m> World<'m> {
         let rendered = if entry.row.wish == Wish::Present {
             let hash = ContentHash::from_bytes(&entry.row.revision).unwrap();
             let revision = &self.tables.revisions[&(entry.row.app, hash)];
-            let cell = topology.cells.get(entry.row.cell.as_str());
-            let Some(cell) = cell.or_else(|| topology.cells.get(entry.row.cluster.as_str())) else { return Ok(false) };
+            let Some(cell) = cell_of(topology, &entry.row) else { return Ok(false) };
             let siblings = board.sibling_names(&entry, &revision.blueprint);
             let own_replicas = live.as_ref().and_then(|live| live.own_replicas);
             let row = RowRender {

@@ -80,6 +80,7 @@ impl Installed {
             name: CLUSTER.to_owned(),
             object_uid: "o".to_owned(),
             member_uid: member.kube_system_uid().await.unwrap(),
+            resource_version: None,
             generation: 1,
             labels: json!({}),
             spec: json!({"region": "r", "zones": ["z"], "uid": "u", "connection": {"server": "https://x"}}),
@@ -158,6 +159,7 @@ impl Installed {
             secret: false,
             rebalance_asked: None,
             delete_confirmed: None,
+            accepted: false,
         };
         app.id = self.store.application_take(&self.claim, &taken, &self.key).await.unwrap();
         app

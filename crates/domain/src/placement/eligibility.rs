@@ -241,7 +241,7 @@ fn tenancy_rejection(request: &Request<'_>, cluster: &ClusterFacts) -> Option<Re
     Some(Rejection {
         rule: Rule::ServiceAccountDenied,
         message: format!(
-            "cluster {name} does not let pods run as service account {account}; make it a component of the Application, or add it to spec.serviceAccounts of the Cluster"
+            "cluster {name} does not let pods run as service account {account}; make it a component of the Application with scope: PerCluster, or add it to spec.serviceAccounts of the Cluster"
         ),
     })
 }

@@ -7,8 +7,9 @@ use crds::cluster::v1alpha1::Amounts;
 use serde_json::{Value, json};
 use vocabulary::{AppKey, ContentHash};
 
+use super::accounts::{ServiceAccounts, foreign_accounts};
 use super::bounds::{self, Growth, REPLICAS_MAX, SIZE_MAX};
-use super::checks::{ServiceAccounts, foreign_accounts, name_problem, result_problems, scales};
+use super::checks::{name_problem, result_problems, scales};
 use super::fields::canonical_hash;
 use super::intake_checks::{intake_problems, overridden_problems, scaler_problem};
 use super::kinds::{self, Scopes};

@@ -1,77 +1,13 @@
 //! What no object of an Application may say, as declared or after overrides.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crds::application::v1alpha1::Scope;
 use serde_json::Value;
 use vocabulary::labels;
 
+use super::ComponentPlan;
+use super::accounts::{ServiceAccounts, named_accounts};
 use super::fields::member;
 use super::kinds::{at, group, name_limit, pod_template_path};
-use super::{Blueprint, ComponentPlan};
-use crate::tenancy::DEFAULT_ACCOUNT;
-
-/// Names of the service accounts that pods of an Application may run as.
-pub(super) struct ServiceAccounts(BTreeSet<String>);
-
-impl ServiceAccounts {
-    /// Those the components declare.
-    pub(super) fn declared(components: &[ComponentPlan]) -> Self {
-        let accounts = components.iter().filter(|c| c.kind == "ServiceAccount" && group(&c.api_version).is_empty());
-        Self(accounts.map(|component| component.object_name.clone()).collect())
-    }
-
-    /// Those beside an object in its member, and those its template already names: intake let them pass.
-    pub(super) fn rendered(
-        template: &Value,
-        component: &ComponentPlan,
-        siblings: &BTreeMap<(String, String), String>,
-    ) -> Self {
-        let beside = siblings.keys().filter(|(kind, _)| kind == "ServiceAccount").map(|(_, name)| name.clone());
-        let named = named_accounts(component, template).into_iter().map(|(_, name)| name);
-        Self(beside.chain(named).collect())
-    }
-
-    /// Those a component's object may name after overrides: declared ones, and those its template names.
-    pub(super) fn beside(components: &[ComponentPlan], component: &ComponentPlan) -> Self {
-        let mut accounts = Self::declared(components);
-        accounts.0.extend(named_accounts(component, &component.template).into_iter().map(|(_, name)| name));
-        accounts
-    }
-
-    fn allow(&self, name: &str) -> bool {
-        name.is_empty() || name == DEFAULT_ACCOUNT || self.0.contains(name)
-    }
-}
-
-/// Service accounts that objects of the components use and that are no components themselves. Pods that name none run as
-/// `default`.
-pub(super) fn foreign_accounts(components: &[ComponentPlan]) -> BTreeSet<String> {
-    let declared = ServiceAccounts::declared(components);
-    let mut foreign = BTreeSet::new();
-    for component in components {
-        let named: Vec<String> =
-            named_accounts(component, &component.template).into_iter().map(|(_, name)| name).collect();
-        if component.workload && named.iter().all(String::is_empty) {
-            foreign.insert(DEFAULT_ACCOUNT.to_owned());
-        }
-        foreign.extend(named.into_iter().filter(|name| !name.is_empty() && !declared.0.contains(name)));
-    }
-    foreign.retain(|name| !declared.0.contains(name));
-    foreign
-}
-
-impl Blueprint {
-    /// Where the spec names a service account that is no component, as a path.
-    pub fn account_place(&self, account: &str) -> String {
-        let names = |component: &ComponentPlan| {
-            let named = named_accounts(component, &component.template);
-            named.into_iter().find(|(_, name)| name == account).map(|(path, _)| path)
-        };
-        let place = self.components.iter().enumerate().find_map(|(i, component)| Some((i, names(component)?)));
-        place.map_or_else(|| "spec.components".to_owned(), |(i, path)| format!("spec.components[{i}].template.{path}"))
-    }
-}
 
 /// Metadata that only API servers and controllers write.
 const FORBIDDEN_METADATA: [&str; 11] = [
@@ -147,7 +83,7 @@ pub(super) fn result_problems(
 }
 
 /// Kinds whose maps are the user's data and name nothing.
-fn holds_data(plan: &ComponentPlan) -> bool {
+pub(super) fn holds_data(plan: &ComponentPlan) -> bool {
     group(&plan.api_version).is_empty() && matches!(plan.kind.as_str(), "ConfigMap" | "Secret")
 }
 
@@ -176,45 +112,6 @@ fn reserved(value: &Value, path: &str, only_metadata: bool, problems: &mut Vec<(
         Value::Array(items) => {
             for (i, item) in items.iter().enumerate() {
                 reserved(item, &format!("{path}[{i}]"), only_metadata, problems);
-            }
-        }
-        _ => {}
-    }
-}
-
-/// Service accounts the object names, with their paths.
-fn named_accounts(plan: &ComponentPlan, object: &Value) -> Vec<(String, String)> {
-    let mut named = Vec::new();
-    if !holds_data(plan) {
-        accounts_within(object, "", &mut named);
-    }
-    let old = pod_template_path(&plan.api_version, &plan.kind, object)
-        .map(|path| [path, &["spec", "serviceAccount"]].concat());
-    // A token Secret is the third way to act as an account.
-    let token =
-        (plan.kind == "Secret").then_some(vec!["metadata", "annotations", "kubernetes.io/service-account.name"]);
-    for path in old.into_iter().chain(token) {
-        if let Some(name) = at(object, &path).and_then(Value::as_str) {
-            named.push((path.join("."), name.to_owned()));
-        }
-    }
-    named
-}
-
-fn accounts_within(value: &Value, path: &str, named: &mut Vec<(String, String)>) {
-    match value {
-        Value::Object(map) => {
-            for (key, inner) in map {
-                let here = if path.is_empty() { key.clone() } else { format!("{path}{}", member(key)) };
-                match inner {
-                    Value::String(name) if key == "serviceAccountName" => named.push((here, name.clone())),
-                    _ => accounts_within(inner, &here, named),
-                }
-            }
-        }
-        Value::Array(items) => {
-            for (i, item) in items.iter().enumerate() {
-                accounts_within(item, &format!("{path}[{i}]"), named);
             }
         }
         _ => {}

@@ -3,6 +3,7 @@
 //!
 //! Values go in and come out as [`serde_json::Value`], so fields unknown here survive.
 
+mod accounts;
 mod blueprint;
 mod bounds;
 mod checks;
@@ -101,7 +102,8 @@ pub struct Blueprint {
     pub divided: Option<usize>,
     /// Kinds used, as `group/version/Kind` or `version/Kind`.
     pub kinds: BTreeSet<String>,
-    /// Service accounts that pods run as and that are no components; `default` among them where pods name none.
+    /// Service accounts that pods run as and that the Application does not deliver beside them; `default` among them where
+    /// pods name none.
     pub accounts: BTreeSet<String>,
     /// Hash of components and overrides in canonical form, without the Divided template's `spec.replicas`.
     pub revision: ContentHash,

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 use vocabulary::{ObjectKey, labels};
 
-use super::checks::{ServiceAccounts, result_problems};
+use super::accounts::ServiceAccounts;
+use super::checks::result_problems;
 use super::fields::canonical_hash;
 use super::kinds::{group, has_replicas, pod_template_path};
 use super::name::is_per_declared_cell;

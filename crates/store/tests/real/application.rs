@@ -2,7 +2,7 @@
 
 use store::seal::EnvelopeKey;
 
-use store::{Keeper, LeaseTimes, Removal, Store};
+use store::{ApplicationTaken, Keeper, LeaseTimes, Removal, Store};
 use testbed::Bed;
 
 use crate::rows::{application, claim, cluster, decide, deployment};
@@ -36,6 +36,44 @@ async fn an_application_goes_when_nothing_of_it_is_placed_and_takes_only_what_no
     assert_eq!(payloads(), "1", "the other one has its own still");
     let left = store.payload_of_revision(twin, &[2], &key).await.unwrap();
     assert_eq!(left.as_deref(), Some(b"{}".as_slice()));
+
+    store.close().await;
+    keeper.release().await;
+}
+
+#[tokio::test]
+async fn objects_of_forgotten_applications_are_kept_90_days() {
+    let bed = Bed::builder().start().await.unwrap();
+    let store = Store::open(&bed.postgres.url(), 2).unwrap();
+    store.migrate().await.unwrap();
+    let keeper = Keeper::start(&bed.postgres.url(), "test".to_owned(), LeaseTimes::default()).unwrap();
+    let leader = claim(&keeper, "leader").await;
+    let key = EnvelopeKey::from_hex(&"5a".repeat(32)).unwrap();
+    let forget = async |object_uid: &str, accepted: bool| {
+        let taken = ApplicationTaken { object_uid: object_uid.to_owned(), accepted, ..application("web") };
+        let id = store.application_take(&leader, &taken, &key).await.unwrap();
+        let acceptances = store.application_get(&taken.key).await.unwrap().unwrap().acceptances;
+        assert_eq!(acceptances, i64::from(accepted), "{object_uid}");
+        store.application_remove(&leader, id, Removal::Delete, None).await.unwrap();
+        assert!(store.application_forget(&leader, id).await.unwrap());
+    };
+    let kept = async |object_uid: &str| store.forgotten_application_at(object_uid).await.unwrap();
+
+    forget("first", false).await;
+    forget("second", false).await;
+    let deleted = kept("first").await.unwrap();
+    assert!(kept("second").await.is_some() && kept("other").await.is_none());
+    // A person wants it back, and deletes it again.
+    forget("first", true).await;
+    assert!(kept("first").await.unwrap() > deleted, "the last deletion counts");
+
+    bed.postgres.query("UPDATE forgotten_application SET forgotten_at = now() - interval '89 days'").unwrap();
+    forget("third", false).await;
+    assert!(kept("first").await.is_some() && kept("second").await.is_some(), "backups may be that old");
+    bed.postgres.query("UPDATE forgotten_application SET forgotten_at = now() - interval '91 days'").unwrap();
+    // One that is forgotten again is renewed by the statement that prunes the others.
+    forget("first", false).await;
+    assert!(kept("first").await.is_some() && kept("second").await.is_none() && kept("third").await.is_none());
 
     store.close().await;
     keeper.release().await;

@@ -18,6 +18,7 @@ pub(crate) fn cluster(name: &str) -> ClusterTaken {
         name: name.to_owned(),
         object_uid: format!("object-{name}"),
         member_uid: format!("member-{name}"),
+        resource_version: Some(1),
         generation: 1,
         labels: json!({}),
         spec: json!({}),
@@ -39,6 +40,7 @@ pub(crate) fn application(name: &str) -> ApplicationTaken {
         secret: false,
         rebalance_asked: None,
         delete_confirmed: None,
+        accepted: false,
     }
 }
 

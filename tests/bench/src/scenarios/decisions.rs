@@ -138,6 +138,7 @@ fn clusters() -> Vec<ClusterTaken> {
                 object_uid: format!("object-{name}"),
                 member_uid: format!("member-{name}"),
                 generation: 1,
+                resource_version: None,
                 labels: json!({}),
                 spec: json!({
                     "region": "r1", "zones": [format!("z{zone}")], "profiles": ["observe", "deploy"],
@@ -201,6 +202,7 @@ fn taken(number: usize) -> anyhow::Result<ApplicationTaken> {
         secret: false,
         rebalance_asked: None,
         delete_confirmed: None,
+        accepted: false,
         key,
     })
 }
