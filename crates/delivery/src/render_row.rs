@@ -93,7 +93,6 @@ mod tests {
             floor: 0,
             surge: 0,
             zone_spread: None,
-            zone_spread: None,
             plan_epoch: 1,
             revision: vec![1],
             wish: Wish::Present,
