@@ -198,6 +198,7 @@ mod tests {
             },
             rank: 50,
             divided: false,
+            zone_spread: None,
             target: 1,
             floor: 0,
             surge: 0,
@@ -223,7 +224,12 @@ mod tests {
             cells: names.iter().map(|name| (name.parse().unwrap(), cell(name))).collect(),
             ..Topology::default()
         };
-        let plan = CellPlan { revision: wanted, target: 1, holds: Holds::Everything };
+        let plan = CellPlan {
+            revision: wanted,
+            target: 1,
+            holds: Holds::Everything,
+            zones: crate::cells::ZonesTold { told: None, wanted: None },
+        };
         for (case, existing, cells, home) in [
             ("nothing is there", vec![], &names[..], "east"),
             ("the Job runs", vec![job("west", Wish::Present)], &names[..], "west"),

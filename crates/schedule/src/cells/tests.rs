@@ -23,6 +23,7 @@ fn world() -> World {
             spec: json!({"region": name, "zones": ["a", "b"], "uid": name, "connection": {"server": "https://m:6443"}}),
             removal: None,
             gone: false,
+            resource_version: None,
         },
         status: Some(ClusterStatusRow {
             health: "Pass".to_owned(),
@@ -95,6 +96,7 @@ fn application(told: [(Option<ZoneSpread>, bool); 2]) -> (AppFacts, Arc<StoredRe
     };
     let application = ApplicationRow {
         id: 1,
+        acceptances: 0,
         key,
         hub_uid: String::new(),
         object_uid: String::new(),
