@@ -53,7 +53,7 @@ fn count(number: i32, one: &str, many: &str) -> String {
 /// only where it leaves out all: the user did not want them.
 fn leading_rules(cells: &[CellDecision]) -> String {
     if cells.is_empty() {
-        return "no cluster has joined; `meridian cluster join` adds one".to_owned();
+        return "no cluster has joined; `meridian cluster join --kubeconfig FILE NAME` adds one".to_owned();
     }
     let selected: Vec<&CellDecision> = cells.iter().filter(|cell| cell.verdict != Rule::NotSelected.as_str()).collect();
     if selected.is_empty() {
@@ -145,7 +145,7 @@ mod tests {
             (
                 "nothing has joined",
                 record(1, 1, vec![]),
-                "1 of 1 replica found no place: no cluster has joined; `meridian cluster join` adds one",
+                "1 of 1 replica found no place: no cluster has joined; `meridian cluster join --kubeconfig FILE NAME` adds one",
             ),
             (
                 "nothing is divided",

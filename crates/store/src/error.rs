@@ -29,8 +29,8 @@ pub enum StoreError {
         /// Epoch that was claimed.
         epoch: i64,
     },
-    /// The schema is not this program's; how, and what to do.
-    #[error("the database schema is not this program's: {0}")]
+    /// The schema is not this program's, or the database takes no writes; how, and what to do.
+    #[error("the database does not work with this program: {0}")]
     Schema(String),
     /// A row holds something this program cannot read.
     #[error("{what} in the database cannot be read: {reason}")]
@@ -107,8 +107,8 @@ impl StoreError {
 }
 
 /// SQLSTATEs of a database that is gone or has no room for us (`PostgreSQL`, appendix A): 08 connection, 53 resources, 57P
-/// shutdown or an ended session, 58 the system under it, 25P03 and 25P04 a transaction that was ended because it took too long.
-const UNAVAILABLE: [&str; 6] = ["08", "53", "57P", "58", "25P03", "25P04"];
+/// shutdown or an ended session, 58 the system under it, 25006 one that takes no writes, 25P03 and 25P04 a transaction that was ended because it took too long.
+const UNAVAILABLE: [&str; 7] = ["08", "53", "57P", "58", "25006", "25P03", "25P04"];
 /// SQLSTATEs of a statement that was given up: 40 conflict, serialization and deadlock, 55P03 lock timeout, 55006 object in
 /// use, 57014 statement timeout.
 const GIVEN_UP: [&str; 4] = ["40", "55P03", "55006", "57014"];
@@ -157,6 +157,7 @@ mod tests {
             ("disk full", "53100", "unavailable"),
             ("idle in transaction", "25P03", "unavailable"),
             ("connection", "08006", "unavailable"),
+            ("read only", "25006", "unavailable"),
             ("no such value", "22021", "refused"),
             ("unique", "23505", "refused"),
             ("check", "23514", "refused"),

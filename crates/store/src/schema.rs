@@ -27,6 +27,10 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 const MIGRATION_LIMITS: [(&str, &str); 3] =
     [("statement_timeout", "0"), ("lock_timeout", "1min"), ("idle_in_transaction_session_timeout", "0")];
 
+/// A database that takes no writes.
+const READ_ONLY: &str =
+    "it takes no writes, as on a standby or where default_transaction_read_only is on; connect to the primary";
+
 /// What to do about a schema that is behind.
 const MIGRATE: &str = "run `meridian-operator migrate --database-url URL`";
 
@@ -82,7 +86,11 @@ impl Store {
         } else {
             0
         };
-        fits(&known, &applied, oldest_program).map_err(StoreError::Schema)
+        fits(&known, &applied, oldest_program).map_err(StoreError::Schema)?;
+        // A standby answers every question and takes no lease.
+        let takes_writes: bool =
+            sqlx::query_scalar("SELECT current_setting('transaction_read_only') = 'off'").fetch_one(&quick).await?;
+        if takes_writes { Ok(()) } else { Err(StoreError::Schema(READ_ONLY.to_owned())) }
     }
 
     /// Why the pool has no connection to give: what the server says to one more.

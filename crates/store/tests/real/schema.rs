@@ -22,6 +22,14 @@ async fn a_schema_that_is_not_this_programs_is_refused_with_the_remedy() {
     store.check().await.unwrap();
     store.migrate().await.unwrap();
 
+    // A standby, or a primary that was told to take no writes.
+    bed.postgres.query("ALTER ROLE meridian SET default_transaction_read_only = on").unwrap();
+    let other = Store::open(&bed.postgres.url(), 1).unwrap();
+    let message = refused(other.check().await);
+    assert!(message.contains("takes no writes") && message.contains("primary"), "{message}");
+    other.close().await;
+    bed.postgres.query("ALTER ROLE meridian RESET default_transaction_read_only").unwrap();
+
     for (change, told, remedy) in [
         ("UPDATE schema_range SET oldest_program = 9999", "newer", "run the program"),
         ("UPDATE _sqlx_migrations SET checksum = sha384('other')", "another build's", "empty database"),
