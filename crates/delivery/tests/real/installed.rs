@@ -244,16 +244,6 @@ impl Installed {
         self.tell();
     }
 
-    /// The row and its status are again as they were at an earlier plan, as in a backup of the database.
-    pub(crate) fn restore(&self, app: &App, plan_epoch: u32) {
-        self.sql(&format!(
-            "update placement_status set applied_epoch = {plan_epoch} where placement in (select id from placement where app = {0}); \
-             update placement set plan_epoch = {plan_epoch} where app = {0}",
-            app.id
-        ));
-        self.tell();
-    }
-
     fn sql(&self, statement: &str) -> String {
         self.bed.postgres.query(statement).unwrap()
     }

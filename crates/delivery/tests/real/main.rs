@@ -97,21 +97,6 @@ fn a_row_made_anew_is_raised_above_the_fence_in_the_member() {
 }
 
 #[test]
-fn restored_database_changes_nothing_in_members() {
-    on_member(async |it| {
-        let app = it.application("restored", "web", &config(&json!({"a": "1"})), json!({})).await;
-        it.place(&app, 7);
-        let path = "/api/v1/namespaces/restored/configmaps/web";
-        it.eventually_row(&app, "s.applied_epoch = 7").await;
-        let before = it.admin("GET", path, &json!(null)).await;
-        it.restore(&app, 3);
-        it.eventually_said(&app, |state, message| state == "Refused" && message.contains("accept-database")).await;
-        assert_eq!(it.admin("GET", path, &json!(null)).await, before);
-        it.eventually_row(&app, "s.found_epoch = 0").await;
-    });
-}
-
-#[test]
 fn an_object_that_lost_its_label_is_neither_forgotten_nor_refused() {
     on_member(async |it| {
         for (namespace, leaves) in [("label-a", false), ("label-b", true)] {
