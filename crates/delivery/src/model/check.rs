@@ -216,7 +216,9 @@ pub(super) fn at_rest(world: &World<'_>) -> Result<(), String> {
         return broken(format!("{} is removed and still there", app.key));
     }
     let waits = |cell: &&store::CellDecisionRow| cell.zone_spread != cell.zone_spread_wanted;
-    if let Some(cell) = world.tables.cell_decisions.values().flatten().find(waits) {
+    // What has no object cannot be told anything.
+    let placed = world.tables.cell_decisions.iter().filter(|(app, _)| record(world, **app).problems.is_empty());
+    if let Some(cell) = placed.flat_map(|(_, cells)| cells).find(waits) {
         return broken(format!("cell {} waits to spread pods over its zones otherwise", cell.cell));
     }
     match objects(world) {
