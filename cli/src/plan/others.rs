@@ -39,11 +39,20 @@ impl Others {
     /// meant there.
     pub(super) fn decide(&self, request: &Request<'_>, topology: &Topology, directives: &[Directive]) -> Outcome {
         let mut cells = Vec::new();
-        for (name, eligibility) in placement::eligible_cells(request, topology, directives) {
+        let eligible = placement::eligible_cells(request, topology, directives);
+        let held = |name: &CellName| self.held.get(name).copied().unwrap_or(0);
+        // A selector that matches nothing takes nothing away.
+        let is_held = self.total() > 0
+            && eligible.iter().all(|(name, eligibility)| match eligibility {
+                Eligibility::Eligible => false,
+                Eligibility::Rejected(rejection) => held(name) == 0 || rejection.rule == Rule::NotSelected,
+            });
+        for (name, eligibility) in eligible {
             let Some(facts) = topology.cells.get(&name) else { continue };
-            let before = self.held.get(&name).copied().unwrap_or(0);
+            let before = held(&name);
             let target = match &eligibility {
-                Eligibility::Rejected(rejection) if matches!(rejection.rule, Rule::NotSelected | Rule::Excluded) => 0,
+                Eligibility::Rejected(rejection) if rejection.rule == Rule::NotSelected && !is_held => 0,
+                Eligibility::Rejected(rejection) if rejection.rule == Rule::Excluded => 0,
                 Eligibility::Eligible if before == 0 => self.each,
                 Eligibility::Eligible | Eligibility::Rejected(_) => before,
             };
@@ -68,7 +77,7 @@ impl Others {
             wanted: total.saturating_add(shortfall),
             shortfall,
             waiting: 0,
-            hold: None,
+            hold: is_held.then(|| "no cell is to hold the Application; what runs stays".to_owned()),
             spread: Spread::NotAsked,
             rebalance_needed: 0,
             notes: Vec::new(),

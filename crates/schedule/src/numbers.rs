@@ -146,6 +146,10 @@ fn is_kept(world: &World, facts: &AppFacts, cell: &CellName) -> bool {
     }
 }
 
+/// Why a workload that is not divided stays where no cell is meant for it.
+const NOTHING_MEANT: &str =
+    "no cell is to hold the Application; what runs stays. Correct spec.placement.cells, or delete the Application";
+
 /// Where nothing is divided, every eligible cell holds the application; one that holds it keeps it unless it is no
 /// longer meant.
 fn undivided(
@@ -157,14 +161,20 @@ fn undivided(
     plan: &mut AppPlan,
 ) -> BTreeMap<CellName, i32> {
     let eligible = placement::eligible_cells(request, &world.topology, directives);
+    let is_meant = |cell: &CellName, eligibility: &Eligibility| match eligibility {
+        Eligibility::Eligible => true,
+        Eligibility::Rejected(rejection) => {
+            previous.contains_key(cell) && !matches!(rejection.rule, Rule::NotSelected | Rule::Excluded)
+        }
+    };
+    // A selector that matches nothing takes nothing away.
+    let is_held = !previous.is_empty() && !eligible.iter().any(|(cell, eligibility)| is_meant(cell, eligibility));
     let mut record = DecisionRecord { wanted: 0, ..DecisionRecord::default() };
+    record.hold = is_held.then(|| NOTHING_MEANT.to_owned());
     let mut cells = BTreeMap::new();
     for (cell, eligibility) in &eligible {
         let before = previous.contains_key(cell);
-        let here = match eligibility {
-            Eligibility::Eligible => true,
-            Eligibility::Rejected(rejection) => before && !matches!(rejection.rule, Rule::NotSelected | Rule::Excluded),
-        };
+        let here = is_meant(cell, eligibility) || is_held && before;
         if here {
             cells.insert(cell.clone(), 0);
         }
@@ -186,7 +196,7 @@ fn undivided(
     cells.extend(unknown.map(|cell| (cell.clone(), 0)));
     record.decision.input_hash = hash.to_string();
     record.decision.summary = format!("nothing is divided: present in {} of {} cells", cells.len(), eligible.len());
-    record.short = cells.is_empty();
+    record.short = cells.is_empty() || is_held;
     record = record.made_from(inputs, &plan.standing.1);
     record.carry_over(&plan.standing.1);
     // Which cells held it before changes with every look; that alone is no new decision.

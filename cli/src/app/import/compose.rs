@@ -233,6 +233,7 @@ mod tests {
                 cell: &cell,
                 object_name: &component.object_name,
                 replicas: (Some(component) == blueprint.divided.map(|i| &blueprint.components[i])).then_some(3),
+                owns_replicas: false,
                 suspended: false,
                 zone_spread: None,
                 overrides: &[],
