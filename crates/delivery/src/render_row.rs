@@ -57,6 +57,7 @@ pub(crate) fn render_row(
         cell: input.cell,
         object_name: &row.object.name,
         replicas,
+        owns_replicas: input.own_replicas.is_some(),
         suspended: input.suspended,
         zone_spread: row.zone_spread,
         overrides: &revision.overrides,
@@ -129,10 +130,10 @@ mod tests {
         }
     }
 
-    fn rendered_replicas(stated: Option<i32>, own_replicas: Option<i32>) -> Option<i64> {
+    fn rendered_replicas(kind: (&str, &str), stated: Option<i32>, own_replicas: Option<i32>) -> Option<i64> {
         let app = AppKey { namespace: "shop".to_owned(), name: "web".to_owned() };
         let pods = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "web", "image": "web:1"}]}});
-        let mut template = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        let mut template = json!({"apiVersion": kind.0, "kind": kind.1, "metadata": {"name": "web"},
             "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": pods}});
         if let Some(stated) = stated {
             template["spec"]["replicas"] = json!(stated);
@@ -154,12 +155,15 @@ mod tests {
 
     #[test]
     fn a_number_left_out_keeps_what_runs_until_another_sets_it() {
-        for (case, stated, own, expected) in [
-            ("the template states it", Some(2), Some(2), Some(2)),
-            ("left out while only we own the number", None, Some(2), Some(2)),
-            ("left out after an autoscaler took it over", None, None, None),
+        let (deployment, widget) = (("apps/v1", "Deployment"), ("example.io/v1", "Widget"));
+        for (case, kind, stated, own, expected) in [
+            ("the template states it", deployment, Some(2), Some(2), Some(2)),
+            ("left out while only we own the number", deployment, None, Some(2), Some(2)),
+            ("left out after an autoscaler took it over", deployment, None, None, None),
+            ("a kind of the member's own that was divided", widget, None, Some(2), Some(2)),
+            ("a kind of the member's own without replicas", widget, None, None, None),
         ] {
-            assert_eq!(rendered_replicas(stated, own), expected, "{case}");
+            assert_eq!(rendered_replicas(kind, stated, own), expected, "{case}");
         }
     }
 }

@@ -124,6 +124,8 @@ pub struct RenderInput<'a> {
     pub object_name: &'a str,
     /// `spec.replicas` to set; kinds without replicas ignore it.
     pub replicas: Option<i32>,
+    /// Meridian owns `spec.replicas` of the live object, so the kind has replicas, whatever the template says.
+    pub owns_replicas: bool,
     /// Nothing is to run: what has no replicas is stopped in the way of its kind.
     pub suspended: bool,
     /// How strictly pods are spread over the zones of the cluster; nothing where they are not.

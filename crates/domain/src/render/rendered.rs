@@ -28,6 +28,7 @@ pub fn render(input: &RenderInput<'_>) -> Result<Rendered, RenderError> {
     metadata.insert("namespace".to_owned(), json!(input.app.namespace));
     let takes_replicas = component.scope == Scope::Divided
         || component.replicas.is_some()
+        || input.owns_replicas
         || has_replicas(&component.api_version, &component.kind);
     if let Some(replicas) = input.replicas.filter(|_| takes_replicas) {
         map_at(input, &mut object, &["spec"])?.insert("replicas".to_owned(), json!(replicas));
@@ -168,6 +169,7 @@ mod tests {
             cell: &cell,
             object_name: "web",
             replicas,
+            owns_replicas: false,
             suspended,
             zone_spread: None,
             overrides: &[],
