@@ -20,7 +20,7 @@ pub(super) struct Promises {
     sets: BTreeMap<(usize, String), String>,
 }
 
-fn available(members: &BTreeMap<usize, Member>, app: &str) -> i32 {
+pub(super) fn available(members: &BTreeMap<usize, Member>, app: &str) -> i32 {
     members.values().map(|member| available_in(member, app)).sum()
 }
 
@@ -47,7 +47,10 @@ fn wanted(written: &Written, tables: &Tables) -> i32 {
         return written.replicas;
     }
     let main = tables.placements_of(row.id).filter(|row| has_replicas(&row.object) && row.object.kind != "StatefulSet");
-    main.filter(|row| row.wish == Wish::Present).map(|row| row.target).sum()
+    // What the member refuses runs nothing that could be lost.
+    let is_refused =
+        |row: &&PlacementRow| tables.status.get(&row.id).is_some_and(|status| status.state == ObjectState::Refused);
+    main.filter(|row| row.wish == Wish::Present).filter(|row| !is_refused(row)).map(|row| row.target).sum()
 }
 
 impl Promises {
@@ -114,11 +117,15 @@ impl Promises {
         self.sets.clear();
     }
 
-    /// A cluster is removed with what runs there.
-    pub(super) fn lower_to_elsewhere(&mut self, members: &BTreeMap<usize, Member>, leaving: usize) {
+    /// A cluster is removed with what runs there: what others run, and are told to run on, stays.
+    pub(super) fn lower_to_elsewhere(&mut self, tables: &Tables, members: &BTreeMap<usize, Member>, leaving: usize) {
+        let cluster = fleet::name(leaving);
         for (name, promised) in &mut self.promised {
             let there = members.get(&leaving).map_or(0, |member| available_in(member, name));
-            *promised = (*promised).min(available(members, name) - there);
+            let app = tables.apps.values().find(|row| row.key.name == *name);
+            let rows = app.into_iter().flat_map(|app| tables.placements_of(app.id));
+            let told: i32 = rows.filter(|row| row.cluster != cluster).map(PlacementRow::rendered).sum();
+            *promised = (*promised).min(available(members, name) - there).min(told);
         }
     }
 
@@ -248,6 +255,7 @@ fn application(world: &World<'_>, written: &Written, app: AppId) -> Result<(), S
     let waits = |row: &&PlacementRow| {
         world.tables.status.get(&row.id).is_some_and(|status| status.state == ObjectState::Refused)
     };
+    let wanted_revision = &world.tables.apps[&app].revision;
     let blocked = !record.problems.is_empty() || rows.iter().any(waits);
     for cell in cells.iter().filter(|cell| cell.target > 0) {
         let placed: i32 = rows
@@ -256,7 +264,10 @@ fn application(world: &World<'_>, written: &Written, app: AppId) -> Result<(), S
             .map(|row| row.target)
             .sum();
         let named = record.problems.iter().any(|problem| cell.cell.starts_with(problem.cluster.as_str()));
-        if placed != cell.target && !named {
+        // A cell that still runs another revision waits for those before it.
+        let waits_its_turn =
+            blocked && rows.iter().any(|row| row.cell == cell.cell && row.revision != *wanted_revision);
+        if placed != cell.target && !named && !waits_its_turn {
             return Err(format!("{} of cell {} are decided, {placed} have an object", cell.target, cell.cell));
         }
     }

@@ -65,6 +65,7 @@ impl Member {
             }
         }
         let mut value = object.clone();
+        let owned = if object["spec"]["replicas"].is_i64() { json!({"f:replicas": {}}) } else { json!({}) };
         let owns_replicas = object["spec"]["replicas"].is_i64();
         if has_replicas(key) && !owns_replicas {
             let foreign = before.as_ref().filter(|before| !before.owns_replicas);
@@ -80,7 +81,7 @@ impl Member {
         value["metadata"]["generation"] = json!(generation);
         value["metadata"]["resourceVersion"] = json!(now.to_string());
         value["metadata"]["managedFields"] =
-            json!([{"manager": "meridian", "operation": "Apply", "fieldsV1": {"f:spec": {}}}]);
+            json!([{"manager": "meridian", "operation": "Apply", "fieldsV1": {"f:spec": owned}}]);
         if let Some(status) = before.as_ref().map(|before| before.value["status"].clone()) {
             value["status"] = status;
         }

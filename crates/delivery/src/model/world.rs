@@ -124,7 +124,7 @@ impl<'m> World<'m> {
                 if let Some(row) = self.tables.clusters.get_mut(&name) {
                     row.taken.removal = Some(fleet::removal(delete));
                     // What finds no other place there goes with the cluster, as the person said.
-                    self.promises.lower_to_elsewhere(&self.members, cluster);
+                    self.promises.lower_to_elsewhere(&self.tables, &self.members, cluster);
                 }
             }
             FleetEdit::Declare(cell) => {
@@ -173,6 +173,11 @@ impl<'m> World<'m> {
         }
         // What somebody else ended was not ended by a decision, and decisions may count on it until it is observed.
         self.promises.drop_all();
+    }
+
+    /// Available replicas of an application in all members.
+    pub(super) fn available(&self, app: &str) -> i32 {
+        super::check::available(&self.members, app)
     }
 
     fn watch(&mut self) -> Result<(), String> {
