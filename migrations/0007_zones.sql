@@ -1,10 +1,11 @@
--- Clusters over zones: how strictly pods of one object are spread over them, and where they are seen.
+-- What objects take from their cells: node selectors, override rules that select the cell, the spread of pods over its zones.
+-- And where pods are seen in clusters over zones.
 
--- How strictly the cell is told to spread its pods over its zones, and how strictly it is to be; nothing where it is not.
--- They differ while cells wait for their turn, as with a revision.
-ALTER TABLE cell_decision ADD COLUMN zone_spread text CHECK (zone_spread IN ('Strict', 'Preferred'));
-ALTER TABLE cell_decision ADD COLUMN zone_spread_wanted text CHECK (zone_spread_wanted IN ('Strict', 'Preferred'));
+-- As the cell is told, and as it is to be. They differ while cells wait for their turn, as with a revision. Nothing where a
+-- program before this one decided: what the cell is now counts.
+ALTER TABLE cell_decision ADD COLUMN inputs jsonb;
+ALTER TABLE cell_decision ADD COLUMN inputs_wanted jsonb;
 -- The same, as the object is rendered.
-ALTER TABLE placement ADD COLUMN zone_spread text CHECK (zone_spread IN ('Strict', 'Preferred'));
+ALTER TABLE placement ADD COLUMN inputs jsonb;
 -- Ready pods of the object by zone, where its cell spans several; nothing before they were counted.
 ALTER TABLE placement_status ADD COLUMN zones jsonb;

@@ -148,7 +148,7 @@ mod tests {
             surge: 0,
             plan_epoch: 1,
             revision: vec![1],
-            zone_spread: None,
+            inputs: None,
             wish: Wish::Present,
         };
         let status = StatusRow { object_uid: uid.map(str::to_owned), ..StatusRow::unknown(7, Timestamp::UNIX_EPOCH) };

@@ -445,7 +445,7 @@ mod tests {
             surge: 0,
             plan_epoch,
             revision: vec![1],
-            zone_spread: None,
+            inputs: None,
             wish: Wish::Present,
         }
     }

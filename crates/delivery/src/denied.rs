@@ -54,7 +54,7 @@ mod tests {
             surge: 0,
             plan_epoch: 1,
             revision: vec![1],
-            zone_spread: None,
+            inputs: None,
             wish: Wish::Present,
         };
         Entry {

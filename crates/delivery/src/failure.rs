@@ -141,7 +141,7 @@ mod tests {
             surge: 0,
             plan_epoch,
             revision: vec![1],
-            zone_spread: None,
+            inputs: None,
             wish: Wish::Present,
         };
         let status = StatusRow { applied_epoch, ..StatusRow::unknown(7, Timestamp::UNIX_EPOCH) };

@@ -50,6 +50,7 @@ pub(crate) fn render_row(
         // A number of ours that nobody else owns is kept: the API server would put 1 in its place.
         input.own_replicas.filter(|_| component.replicas.is_none()).map(|own| own.max(1))
     };
+    let live = render::cell_inputs(&revision.overrides, input.cell, None);
     render::render(&RenderInput {
         app: input.app,
         component,
@@ -59,7 +60,7 @@ pub(crate) fn render_row(
         replicas,
         owns_replicas: input.own_replicas.is_some(),
         suspended: input.suspended,
-        zone_spread: row.zone_spread,
+        inputs: row.inputs.as_ref().unwrap_or(&live),
         overrides: &revision.overrides,
         fence,
     })
@@ -93,7 +94,7 @@ mod tests {
             target: 1,
             floor: 0,
             surge: 0,
-            zone_spread: None,
+            inputs: None,
             plan_epoch: 1,
             revision: vec![1],
             wish: Wish::Present,

@@ -93,7 +93,7 @@ mod tests {
             target: 0,
             floor: 0,
             surge: 0,
-            zone_spread: None,
+            inputs: None,
             plan_epoch: FENCE.plan,
             revision: vec![1],
             wish,

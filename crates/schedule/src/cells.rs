@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use crds::application::v1alpha1::Scope;
 use domain::motion::{CellRollout, Rollout, advance};
-use domain::placement::zone_spread;
 use domain::stored_revision::StoredRevision;
 use domain::topology::CellState;
 use store::{CellDecisionRow, PlacementRow, Slot, Wish};
-use vocabulary::{CellName, ContentHash, Verdict, ZoneSpread};
+use vocabulary::{CellName, ContentHash, Verdict};
 
 use crate::gather::AppFacts;
 use crate::identity::is_of_component;
 use crate::rows::row_settled;
+use crate::told::Told;
 use crate::world::World;
 
 /// What of an application a cell holds.
@@ -28,28 +28,18 @@ pub(crate) enum Holds {
 }
 
 /// The decision about one cell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CellPlan {
     pub(crate) target: i32,
     pub(crate) revision: ContentHash,
-    pub(crate) zones: ZonesTold,
+    pub(crate) inputs: Told,
     pub(crate) holds: Holds,
-}
-
-/// How strictly pods of the Divided component are spread over the zones of a cell. It restarts pods, so it changes cell by
-/// cell, as a revision does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ZonesTold {
-    /// As the cell is told.
-    pub(crate) told: Option<ZoneSpread>,
-    /// As the policy asks for.
-    pub(crate) wanted: Option<ZoneSpread>,
 }
 
 impl CellPlan {
     /// The cell is told all that is wanted of it.
-    fn is_current(&self, wanted: ContentHash) -> bool {
-        self.revision == wanted && self.zones.told == self.zones.wanted
+    pub(crate) fn is_current(&self, wanted: ContentHash) -> bool {
+        self.revision == wanted && self.inputs.told == self.inputs.wanted
     }
 }
 
@@ -62,10 +52,10 @@ pub(crate) fn plan_cells(
 ) -> BTreeMap<CellName, CellPlan> {
     let mut cells: BTreeMap<CellName, CellPlan> = BTreeMap::new();
     for (cell, target) in targets {
-        cells.insert(cell.clone(), planned(world, facts, cell, *target, Holds::Everything));
+        cells.insert(cell.clone(), planned(world, facts, wanted, cell, *target, Holds::Everything));
     }
     for (cell, holds) in anchors(world, facts, wanted) {
-        cells.entry(cell.clone()).or_insert_with(|| planned(world, facts, &cell, 0, holds));
+        cells.entry(cell.clone()).or_insert_with(|| planned(world, facts, wanted, &cell, 0, holds));
     }
     for cell in cells_without_restart(world, facts, wanted, &cells) {
         cells.entry(cell).and_modify(|plan| plan.revision = facts.wanted);
@@ -73,7 +63,7 @@ pub(crate) fn plan_cells(
     if let Some(next) = next_cell(world, facts, &cells) {
         cells.entry(next).and_modify(|plan| {
             plan.revision = facts.wanted;
-            plan.zones.told = plan.zones.wanted;
+            plan.inputs.told.clone_from(&plan.inputs.wanted);
         });
     }
     if wanted.blueprint.divided.is_none() {
@@ -87,17 +77,16 @@ pub(crate) fn plan_cells(
     cells
 }
 
-fn planned(world: &World, facts: &AppFacts, cell: &CellName, target: i32, holds: Holds) -> CellPlan {
-    let held = facts.cells.get(cell);
-    let revision = held.map_or(facts.wanted, |held| held.revision);
-    let told = held.and_then(|held| held.zone_spread);
-    let wanted = match world.topology.cells.get(cell) {
-        // Where the pods are to be is not known.
-        None => told,
-        Some(facts) if facts.state == CellState::Misdeclared => told,
-        Some(cell) => zone_spread(&facts.intent.placement, cell),
-    };
-    CellPlan { target, revision, zones: ZonesTold { told: held.map_or(wanted, |_| told), wanted }, holds }
+fn planned(
+    world: &World,
+    facts: &AppFacts,
+    wanted: &StoredRevision,
+    cell: &CellName,
+    target: i32,
+    holds: Holds,
+) -> CellPlan {
+    let revision = facts.cells.get(cell).map_or(facts.wanted, |held| held.revision);
+    CellPlan { target, revision, inputs: Told::of(world, facts, wanted, cell), holds }
 }
 
 /// Cells and clusters that keep a part of the application whatever becomes of its replicas: what has an identity of its
@@ -151,7 +140,9 @@ fn cells_without_restart(
         let present = facts.revisions.get(revision);
         *revision != facts.wanted && present.is_some_and(|present| present.substance == wanted.substance)
     };
-    let alike = cells.iter().filter(|(_, plan)| is_alike(&plan.revision)).map(|(cell, _)| cell);
+    // Revisions that are alike have the same override rules, so what is told of one is told of the other.
+    let is_alike = |plan: &CellPlan| plan.inputs.told == plan.inputs.wanted && is_alike(&plan.revision);
+    let alike = cells.iter().filter(|(_, plan)| is_alike(plan)).map(|(cell, _)| cell);
     alike.filter(|cell| settled(world, facts, cell) != Verdict::Unknown).cloned().collect()
 }
 
@@ -186,12 +177,17 @@ fn settled(world: &World, facts: &AppFacts, cell: &CellName) -> Verdict {
     Verdict::all(present.map(verdict))
 }
 
-/// Every cell runs the wanted revision, and everything told to it is available.
+/// Every cell was told what is wanted before, and everything told to it is available.
 pub(crate) fn is_ready(world: &World, facts: &AppFacts, cells: &BTreeMap<CellName, CellPlan>) -> bool {
-    !cells.is_empty()
-        && cells
-            .iter()
-            .all(|(cell, plan)| plan.revision == facts.wanted && settled(world, facts, cell) == Verdict::Pass)
+    // What a cell is told only now runs nowhere yet.
+    let was_told = |cell: &CellName, plan: &CellPlan| {
+        let held = facts.cells.get(cell);
+        held.is_some_and(|held| held.revision == plan.revision && held.inputs.as_ref() == Some(&plan.inputs.told))
+    };
+    let is_ready = |(cell, plan): (&CellName, &CellPlan)| {
+        plan.is_current(facts.wanted) && was_told(cell, plan) && settled(world, facts, cell) == Verdict::Pass
+    };
+    !cells.is_empty() && cells.iter().all(is_ready)
 }
 
 /// Replicas decided for all cells, without those that go with a cluster that a person removes.
@@ -210,8 +206,8 @@ pub(crate) fn decision_rows(cells: &BTreeMap<CellName, CellPlan>) -> Vec<CellDec
         slot: Slot::Main,
         target: plan.target,
         revision: plan.revision.as_bytes().to_vec(),
-        zone_spread: plan.zones.told,
-        zone_spread_wanted: plan.zones.wanted,
+        inputs: Some(plan.inputs.told.clone()),
+        inputs_wanted: Some(plan.inputs.wanted.clone()),
     };
     cells.iter().map(row).collect()
 }

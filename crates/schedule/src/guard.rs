@@ -267,7 +267,7 @@ mod tests {
             surge: 0,
             plan_epoch,
             revision: Vec::new(),
-            zone_spread: None,
+            inputs: None,
             wish: Wish::Present,
         }
     }

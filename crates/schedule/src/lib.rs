@@ -23,6 +23,7 @@ mod plan;
 mod reservations;
 mod rows;
 mod silence;
+mod told;
 mod world;
 
 use std::collections::{BTreeSet, HashMap};

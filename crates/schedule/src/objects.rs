@@ -8,7 +8,7 @@ use domain::render::{Blueprint, ComponentPlan, object_names};
 use domain::stored_revision::StoredRevision;
 use domain::topology::{CellFacts, Topology};
 use store::{PlacementRow, Wish};
-use vocabulary::{CellName, ClusterName, ContentHash, ObjectKey, ZoneSpread};
+use vocabulary::{CellInputs, CellName, ClusterName, ContentHash, ObjectKey};
 
 use crate::cells::{CellPlan, Holds, has_identity};
 use crate::identity::{group, is_of_component};
@@ -22,8 +22,8 @@ pub(crate) struct Desired<'a> {
     pub(crate) revision: ContentHash,
     pub(crate) target: i32,
     pub(crate) divided: bool,
-    /// How strictly its pods are spread over the zones of its cell.
-    pub(crate) zone_spread: Option<ZoneSpread>,
+    /// What it takes from its cell.
+    pub(crate) inputs: CellInputs,
     /// Names in order of preference.
     pub(crate) names: Vec<String>,
 }
@@ -63,19 +63,21 @@ impl<'a> ObjectInputs<'a> {
     /// The objects that are to exist.
     pub(crate) fn objects(&self) -> Vec<Desired<'a>> {
         let mut objects = Vec::new();
-        let mut clusters: BTreeMap<ClusterName, ContentHash> = BTreeMap::new();
+        // Objects of a cluster go with its first cell, or with the first that was told what is wanted.
+        let mut clusters: BTreeMap<ClusterName, &CellPlan> = BTreeMap::new();
         for (cell, plan) in self.cells {
             let Some(facts) = self.topology.cells.get(cell) else { continue };
-            let in_cluster = clusters.entry(facts.cluster.clone()).or_insert(plan.revision);
-            if plan.revision == self.wanted {
-                *in_cluster = self.wanted;
+            let leads = |plan: &CellPlan| (plan.is_current(self.wanted), plan.revision == self.wanted);
+            let in_cluster = clusters.entry(facts.cluster.clone()).or_insert(plan);
+            if leads(plan) > leads(in_cluster) {
+                *in_cluster = plan;
             }
-            self.in_cell(facts, *plan, &mut objects);
+            self.in_cell(facts, plan, &mut objects);
         }
         let mut once: BTreeSet<&str> = BTreeSet::new();
-        for (cluster, revision) in &clusters {
+        for (cluster, plan) in &clusters {
             let Some(implicit) = self.topology.cells.get(cluster.as_str()) else { continue };
-            let Some(parsed) = self.revisions.get(revision) else { continue };
+            let Some(parsed) = self.revisions.get(&plan.revision) else { continue };
             for component in &parsed.blueprint.components {
                 let here = match component.scope {
                     Scope::PerCluster => true,
@@ -85,25 +87,28 @@ impl<'a> ObjectInputs<'a> {
                     Scope::Divided | Scope::PerCell => false,
                 };
                 if here {
-                    objects.push(object(component, implicit, *revision, self.own_replicas(component), false));
+                    let target = self.own_replicas(component);
+                    objects.push(object(component, implicit, plan.revision, &plan.inputs.told.cluster, target, false));
                 }
             }
         }
         objects
     }
 
-    fn in_cell(&self, facts: &CellFacts, plan: CellPlan, objects: &mut Vec<Desired<'a>>) {
+    fn in_cell(&self, facts: &CellFacts, plan: &CellPlan, objects: &mut Vec<Desired<'a>>) {
         let Some(parsed) = self.revisions.get(&plan.revision) else { return };
+        let inputs = &plan.inputs.told.cell;
         for component in &parsed.blueprint.components {
             let stays = plan.holds == Holds::Identities && (has_identity(&component.kind) || !component.workload);
             let everything = plan.holds == Holds::Everything;
             match component.scope {
                 Scope::Divided if everything => {
-                    let divided = object(component, facts, plan.revision, plan.target, true);
-                    objects.push(Desired { zone_spread: plan.zones.told, ..divided });
+                    objects.push(object(component, facts, plan.revision, inputs, plan.target, true));
                 }
                 Scope::PerCell if everything || stays => {
-                    objects.push(object(component, facts, plan.revision, self.own_replicas(component), false));
+                    let inputs = CellInputs { zone_spread: None, ..inputs.clone() };
+                    let target = self.own_replicas(component);
+                    objects.push(object(component, facts, plan.revision, &inputs, target, false));
                 }
                 _ => {}
             }
@@ -118,7 +123,7 @@ impl<'a> ObjectInputs<'a> {
         component: &ComponentPlan,
         blueprint: &Blueprint,
         cluster: &ClusterName,
-        clusters: &BTreeMap<ClusterName, ContentHash>,
+        clusters: &BTreeMap<ClusterName, &CellPlan>,
     ) -> bool {
         let home_of = |component: &ComponentPlan| {
             let is_home = |row: &&PlacementRow| {
@@ -143,6 +148,7 @@ fn object<'a>(
     component: &'a ComponentPlan,
     cell: &CellFacts,
     revision: ContentHash,
+    inputs: &CellInputs,
     target: i32,
     divided: bool,
 ) -> Desired<'a> {
@@ -152,7 +158,7 @@ fn object<'a>(
         names.truncate(1);
     }
     let (cell, cluster) = (cell.name.clone(), cell.cluster.clone());
-    Desired { component, cell, cluster, revision, target, divided, zone_spread: None, names }
+    Desired { component, cell, cluster, revision, target, divided, inputs: inputs.clone(), names }
 }
 
 #[cfg(test)]
@@ -198,7 +204,7 @@ mod tests {
             },
             rank: 50,
             divided: false,
-            zone_spread: None,
+            inputs: None,
             target: 1,
             floor: 0,
             surge: 0,
@@ -224,12 +230,8 @@ mod tests {
             cells: names.iter().map(|name| (name.parse().unwrap(), cell(name))).collect(),
             ..Topology::default()
         };
-        let plan = CellPlan {
-            revision: wanted,
-            target: 1,
-            holds: Holds::Everything,
-            zones: crate::cells::ZonesTold { told: None, wanted: None },
-        };
+        let plan =
+            CellPlan { revision: wanted, target: 1, holds: Holds::Everything, inputs: crate::told::Told::default() };
         for (case, existing, cells, home) in [
             ("nothing is there", vec![], &names[..], "east"),
             ("the Job runs", vec![job("west", Wish::Present)], &names[..], "west"),
@@ -238,7 +240,7 @@ mod tests {
         ] {
             let inputs = ObjectInputs {
                 topology: &topology,
-                cells: &cells.iter().map(|name| (name.parse().unwrap(), plan)).collect(),
+                cells: &cells.iter().map(|name| (name.parse().unwrap(), plan.clone())).collect(),
                 wanted,
                 revisions: &BTreeMap::from([(wanted, Arc::clone(&parsed))]),
                 existing: &existing,

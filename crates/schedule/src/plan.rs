@@ -9,7 +9,7 @@ use store::{
     AppId, CellDecisionRow, DecisionBase, PlacementChange, PlacementId, PlacementInsert, PlacementRow, Removal,
     ReservationRow, Slot, Wish,
 };
-use vocabulary::{AppKey, ContentHash, ZoneSpread};
+use vocabulary::{AppKey, ContentHash, PlaceInputs};
 
 use crate::cells::{decided_total, decision_rows, is_ready, plan_cells};
 use crate::gather::{AppFacts, Gathered};
@@ -208,11 +208,12 @@ fn record_revision(facts: &AppFacts, blueprint: &Blueprint, plan: &mut AppPlan) 
 }
 
 /// The decision about a cell as it is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HeldCell {
     pub(crate) target: i32,
     pub(crate) revision: ContentHash,
-    pub(crate) zone_spread: Option<ZoneSpread>,
+    /// What objects take from it; nothing where an older program decided.
+    pub(crate) inputs: Option<PlaceInputs>,
 }
 
 /// The stored decisions about the serving version of an application, by cell. One that cannot be read is left out.
@@ -220,7 +221,7 @@ pub(crate) fn held_cells(rows: &[CellDecisionRow]) -> BTreeMap<vocabulary::CellN
     let main = rows.iter().filter(|row| row.slot == Slot::Main);
     main.filter_map(|row| {
         let revision = ContentHash::from_bytes(&row.revision)?;
-        Some((row.cell.parse().ok()?, HeldCell { target: row.target, revision, zone_spread: row.zone_spread }))
+        Some((row.cell.parse().ok()?, HeldCell { target: row.target, revision, inputs: row.inputs.clone() }))
     })
     .collect()
 }

@@ -158,7 +158,7 @@ fn next(row: &PlacementRow, fate: &Fate<'_, '_>, floor: Option<i32>) -> Option<P
             target: object.target,
             floor: floor.unwrap_or(0),
             revision: object.revision.as_bytes().to_vec(),
-            zone_spread: object.zone_spread,
+            inputs: Some(object.inputs.clone()),
             wish: Wish::Present,
             ..present
         },
@@ -286,7 +286,7 @@ fn insert_of(facts: &AppFacts, object: &Desired<'_>) -> Insert {
             divided: object.divided,
             target: object.target,
             revision: object.revision.as_bytes().to_vec(),
-            zone_spread: object.zone_spread,
+            inputs: Some(object.inputs.clone()),
         },
         names: object.names.clone(),
     }

@@ -343,10 +343,10 @@ impl Store {
                 OR EXISTS (
                   SELECT 1 FROM placement p
                   WHERE p.app = a.id AND (p.wish <> 'Present' OR p.floor > p.target OR p.revision <> a.revision))
-                -- Cells that wait for their turn to spread pods over zones otherwise.
+                -- Cells that wait for their turn to take what they are now.
                 OR EXISTS (
                   SELECT 1 FROM cell_decision d
-                  WHERE d.app = a.id AND d.zone_spread IS DISTINCT FROM d.zone_spread_wanted) AS moving
+                  WHERE d.app = a.id AND d.inputs IS DISTINCT FROM d.inputs_wanted) AS moving
               FROM application a WHERE a.id = ANY($1)) a
             WHERE moving OR (
               NOT EXISTS (SELECT 1 FROM app_revision r WHERE r.app = a.id AND r.revision = a.revision AND r.was_ready)

@@ -1,9 +1,10 @@
 //! What is decided for each cell of an application: kept apart from the objects that follow from it.
 
-use vocabulary::ZoneSpread;
+use serde_json::Value;
+use vocabulary::PlaceInputs;
 
 use crate::decision::{DecisionRow, Txn};
-use crate::placement::zone_spread;
+use crate::placement::{inputs, stored_inputs};
 use crate::{AppId, Slot, Store, StoreError};
 
 /// The decision about one cell and slot.
@@ -17,10 +18,10 @@ pub struct CellDecisionRow {
     pub target: i32,
     /// Revision that every component of the application runs there.
     pub revision: Vec<u8>,
-    /// How strictly pods of the Divided component are spread over the zones of the cell, as the cell is told.
-    pub zone_spread: Option<ZoneSpread>,
-    /// How strictly they are to be once it is the cell's turn.
-    pub zone_spread_wanted: Option<ZoneSpread>,
+    /// What objects take from the cell, as it is told; nothing where an older program decided.
+    pub inputs: Option<PlaceInputs>,
+    /// What they are to take once it is the cell's turn.
+    pub inputs_wanted: Option<PlaceInputs>,
 }
 
 impl Store {
@@ -28,7 +29,7 @@ impl Store {
     pub async fn cell_decision_list(&self, apps: &[AppId]) -> Result<Vec<(AppId, CellDecisionRow)>, StoreError> {
         let rows = sqlx::query!(
             r#"
-            SELECT app, cell, slot, target, revision, zone_spread, zone_spread_wanted
+            SELECT app, cell, slot, target, revision, inputs, inputs_wanted
             FROM cell_decision WHERE app = ANY($1) ORDER BY app, cell, slot"#,
             apps
         )
@@ -36,14 +37,13 @@ impl Store {
         .await?;
         rows.into_iter()
             .map(|row| {
-                let spread = |text: Option<String>| zone_spread(text.as_deref(), "cell_decision.zone_spread");
                 let decision = CellDecisionRow {
                     cell: row.cell,
                     slot: Slot::parse(&row.slot)?,
                     target: row.target,
                     revision: row.revision,
-                    zone_spread: spread(row.zone_spread)?,
-                    zone_spread_wanted: spread(row.zone_spread_wanted)?,
+                    inputs: inputs(row.inputs, "cell_decision.inputs")?,
+                    inputs_wanted: inputs(row.inputs_wanted, "cell_decision.inputs_wanted")?,
                 };
                 Ok((row.app, decision))
             })
@@ -65,24 +65,24 @@ pub(crate) async fn replace(transaction: &mut Txn, decisions: &[&DecisionRow]) -
     let slots: Vec<&str> = rows.iter().map(|(_, row)| row.slot.as_str()).collect();
     let targets: Vec<i32> = rows.iter().map(|(_, row)| row.target).collect();
     let revisions: Vec<&[u8]> = rows.iter().map(|(_, row)| row.revision.as_slice()).collect();
-    let told: Vec<Option<&str>> = rows.iter().map(|(_, row)| row.zone_spread.map(ZoneSpread::as_str)).collect();
-    let wanted: Vec<Option<&str>> =
-        rows.iter().map(|(_, row)| row.zone_spread_wanted.map(ZoneSpread::as_str)).collect();
+    let told: Vec<Option<Value>> = rows.iter().map(|(_, row)| row.inputs.as_ref().map(stored_inputs)).collect();
+    let wanted: Vec<Option<Value>> =
+        rows.iter().map(|(_, row)| row.inputs_wanted.as_ref().map(stored_inputs)).collect();
     sqlx::query!(
         r#"
         WITH n AS (
-          SELECT * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::int[], $6::bytea[], $7::text[], $8::text[])
-            AS n (app, cell, slot, target, revision, zone_spread, zone_spread_wanted)
+          SELECT * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::int[], $6::bytea[], $7::jsonb[], $8::jsonb[])
+            AS n (app, cell, slot, target, revision, inputs, inputs_wanted)
         ), gone AS (
           -- Cells that the application left.
           DELETE FROM cell_decision d WHERE d.app = ANY($1)
             AND NOT EXISTS (SELECT 1 FROM n WHERE n.app = d.app AND n.cell = d.cell AND n.slot = d.slot)
         )
-        INSERT INTO cell_decision AS d (app, cell, slot, target, revision, zone_spread, zone_spread_wanted) SELECT * FROM n
+        INSERT INTO cell_decision AS d (app, cell, slot, target, revision, inputs, inputs_wanted) SELECT * FROM n
         ON CONFLICT (app, cell, slot) DO UPDATE SET target = excluded.target, revision = excluded.revision,
-          zone_spread = excluded.zone_spread, zone_spread_wanted = excluded.zone_spread_wanted
-        WHERE (d.target, d.revision, d.zone_spread, d.zone_spread_wanted)
-          IS DISTINCT FROM (excluded.target, excluded.revision, excluded.zone_spread, excluded.zone_spread_wanted)"#,
+          inputs = excluded.inputs, inputs_wanted = excluded.inputs_wanted
+        WHERE (d.target, d.revision, d.inputs, d.inputs_wanted)
+          IS DISTINCT FROM (excluded.target, excluded.revision, excluded.inputs, excluded.inputs_wanted)"#,
         &apps,
         &owners,
         &cells as _,

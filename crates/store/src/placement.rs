@@ -1,6 +1,9 @@
 //! Placement rows: one per object that is to exist in a member.
 
-use vocabulary::{ObjectKey, ZoneSpread, rendered_replicas};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use vocabulary::{CellInputs, ObjectKey, rendered_replicas};
 
 use crate::parsed_rows::readable;
 use crate::{AppId, PlacementId, Store, StoreError};
@@ -90,8 +93,8 @@ pub struct PlacementRow {
     pub plan_epoch: u32,
     /// Revision to run.
     pub revision: Vec<u8>,
-    /// How strictly its pods are spread over the zones of its cell; nothing where they are not.
-    pub zone_spread: Option<ZoneSpread>,
+    /// What it takes from its cell; nothing where an older program wrote it: what the cell is now counts.
+    pub inputs: Option<CellInputs>,
     /// What is to become of it.
     pub wish: Wish,
 }
@@ -118,9 +121,17 @@ pub struct OwnerRow {
     pub app_name: String,
 }
 
-/// Reads how strictly pods are spread over zones.
-pub(crate) fn zone_spread(text: Option<&str>, column: &'static str) -> Result<Option<ZoneSpread>, StoreError> {
-    text.map(|text| ZoneSpread::parse(text).ok_or_else(|| StoreError::corrupt(column, text))).transpose()
+/// Reads what objects take from their places.
+pub(crate) fn inputs<T: DeserializeOwned>(
+    stored: Option<Value>,
+    column: &'static str,
+) -> Result<Option<T>, StoreError> {
+    stored.map(serde_json::from_value).transpose().map_err(|error| StoreError::corrupt(column, error))
+}
+
+/// The stored form of what objects take from their places.
+pub(crate) fn stored_inputs<T: Serialize>(inputs: &T) -> Value {
+    serde_json::to_value(inputs).expect("inputs are maps of text, numbers and words")
 }
 
 macro_rules! placement_row {
@@ -147,7 +158,7 @@ macro_rules! placement_row {
             plan_epoch: u32::try_from(row.plan_epoch)
                 .map_err(|error| StoreError::corrupt("placement.plan_epoch", error))?,
             revision: row.revision,
-            zone_spread: zone_spread(row.zone_spread.as_deref(), "placement.zone_spread")?,
+            inputs: inputs(row.inputs, "placement.inputs")?,
             wish: Wish::parse(&row.wish)?,
         })
     }};
@@ -159,7 +170,7 @@ impl Store {
         let rows = sqlx::query!(
             r#"
             SELECT id, app, component, cell, slot, cluster, api_version, kind, namespace, object_name, rank, divided,
-                   target, floor, surge, plan_epoch, revision, zone_spread, wish
+                   target, floor, surge, plan_epoch, revision, inputs, wish
             FROM placement WHERE app = ANY($1) ORDER BY app, id"#,
             apps
         )
@@ -173,7 +184,7 @@ impl Store {
         let rows = sqlx::query!(
             r#"
             SELECT id, app, component, cell, slot, cluster, api_version, kind, namespace, object_name, rank, divided,
-                   target, floor, surge, plan_epoch, revision, zone_spread, wish
+                   target, floor, surge, plan_epoch, revision, inputs, wish
             FROM placement WHERE id = ANY($1) ORDER BY rank, id"#,
             ids
         )
@@ -188,7 +199,7 @@ impl Store {
         let rows = sqlx::query!(
             r#"
             SELECT id, app, component, cell, slot, cluster, api_version, kind, namespace, object_name, rank, divided,
-                   target, floor, surge, plan_epoch, revision, zone_spread, wish
+                   target, floor, surge, plan_epoch, revision, inputs, wish
             FROM placement WHERE cluster = $1 ORDER BY rank, id"#,
             cluster
         )

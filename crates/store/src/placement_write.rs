@@ -1,8 +1,10 @@
 //! Writes of placement rows, as parts of the transaction of a decision.
 
-use vocabulary::{ObjectKey, ZoneSpread};
+use serde_json::Value;
+use vocabulary::{CellInputs, ObjectKey};
 
 use crate::decision::{DecisionRow, Txn};
+use crate::placement::stored_inputs;
 use crate::{AppId, PlacementId, PlacementRow, Slot, StoreError, Wish};
 
 /// An object that is to exist from now on.
@@ -26,8 +28,8 @@ pub struct PlacementInsert {
     pub target: i32,
     /// Revision.
     pub revision: Vec<u8>,
-    /// How strictly its pods are spread over the zones of its cell.
-    pub zone_spread: Option<ZoneSpread>,
+    /// What it takes from its cell.
+    pub inputs: Option<CellInputs>,
 }
 
 /// New values of a placement. Writing them raises its plan epoch.
@@ -53,8 +55,8 @@ pub struct PlacementChange {
     pub surge: i32,
     /// Revision.
     pub revision: Vec<u8>,
-    /// How strictly its pods are spread over the zones of its cell.
-    pub zone_spread: Option<ZoneSpread>,
+    /// What it takes from its cell.
+    pub inputs: Option<CellInputs>,
     /// What is to become of it.
     pub wish: Wish,
 }
@@ -73,7 +75,7 @@ impl PlacementChange {
             floor: row.floor,
             surge: row.surge,
             revision: row.revision.clone(),
-            zone_spread: row.zone_spread,
+            inputs: row.inputs.clone(),
             wish: row.wish,
         }
     }
@@ -95,17 +97,17 @@ pub(crate) async fn insert(
     let divided: Vec<bool> = rows.iter().map(|(_, row)| row.divided).collect();
     let targets: Vec<i32> = rows.iter().map(|(_, row)| row.target).collect();
     let revisions: Vec<&[u8]> = rows.iter().map(|(_, row)| row.revision.as_slice()).collect();
-    let spreads: Vec<Option<&str>> = rows.iter().map(|(_, row)| row.zone_spread.map(ZoneSpread::as_str)).collect();
+    let inputs: Vec<Option<Value>> = rows.iter().map(|(_, row)| row.inputs.as_ref().map(stored_inputs)).collect();
     let added = sqlx::query!(
         r#"
         INSERT INTO placement (app, component, cell, slot, cluster, api_version, kind, namespace, object_name, rank, divided,
-          target, floor, plan_epoch, revision, zone_spread, wish)
+          target, floor, plan_epoch, revision, inputs, wish)
         SELECT app, component, cell, slot, cluster, api_version, kind, namespace, object_name, rank, divided, target, 0, 1,
-          revision, zone_spread, 'Present'
+          revision, inputs, 'Present'
         FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-          $9::text[], $10::smallint[], $11::bool[], $12::int[], $13::bytea[], $14::text[])
+          $9::text[], $10::smallint[], $11::bool[], $12::int[], $13::bytea[], $14::jsonb[])
           AS n (app, component, cell, slot, cluster, api_version, kind, namespace, object_name, rank, divided, target, revision,
-                zone_spread)
+                inputs)
         RETURNING cluster, id"#,
         &apps,
         &text(|row| &row.component) as _,
@@ -120,7 +122,7 @@ pub(crate) async fn insert(
         &divided,
         &targets,
         &revisions as _,
-        &spreads as _,
+        &inputs as _,
     )
     .fetch_all(&mut **transaction)
     .await?;
@@ -149,18 +151,18 @@ pub(crate) async fn change(
     let floors: Vec<i32> = rows.iter().map(|row| row.floor).collect();
     let surges: Vec<i32> = rows.iter().map(|row| row.surge).collect();
     let revisions: Vec<&[u8]> = rows.iter().map(|row| row.revision.as_slice()).collect();
-    let spreads: Vec<Option<&str>> = rows.iter().map(|row| row.zone_spread.map(ZoneSpread::as_str)).collect();
+    let inputs: Vec<Option<Value>> = rows.iter().map(|row| row.inputs.as_ref().map(stored_inputs)).collect();
     let wishes: Vec<&str> = rows.iter().map(|row| row.wish.as_str()).collect();
     let changed = sqlx::query!(
         r#"
         UPDATE placement p SET component = n.component, api_version = n.api_version, rank = n.rank, divided = n.divided,
           target = n.target, floor = n.floor, surge = n.surge, revision = n.revision, wish = n.wish,
-          zone_spread = n.zone_spread,
+          inputs = n.inputs,
           -- Above a fence that was found in the member, too: the member refuses everything below.
           plan_epoch = greatest(p.plan_epoch, (SELECT s.found_epoch FROM placement_status s WHERE s.placement = p.id)) + 1
         FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::smallint[], $6::bool[], $7::int[], $8::int[],
-          $9::int[], $10::bytea[], $11::text[], $12::text[])
-          AS n (id, epoch, component, api_version, rank, divided, target, floor, surge, revision, wish, zone_spread)
+          $9::int[], $10::bytea[], $11::text[], $12::jsonb[])
+          AS n (id, epoch, component, api_version, rank, divided, target, floor, surge, revision, wish, inputs)
         WHERE p.id = n.id AND p.plan_epoch = n.epoch
         RETURNING p.cluster, p.id"#,
         &ids,
@@ -174,7 +176,7 @@ pub(crate) async fn change(
         &surges,
         &revisions as _,
         &wishes as _,
-        &spreads as _,
+        &inputs as _,
     )
     .fetch_all(&mut **transaction)
     .await?;

@@ -5,6 +5,7 @@
 mod causes;
 mod fence;
 mod hash;
+mod inputs;
 pub mod labels;
 mod messages;
 mod names;
@@ -16,6 +17,7 @@ mod zone_spread;
 pub use causes::chain;
 pub use fence::{Fence, FenceError};
 pub use hash::{ContentHash, ContentHashError, hash_json};
+pub use inputs::{CellInputs, PlaceInputs};
 pub use messages::{Trouble, cause, group_causes, shorten};
 pub use names::{AppKey, CellName, ClusterName, NameError, ObjectKey, suffixed_name};
 pub use namespaces::{PROTECTED_NAMESPACE_PREFIXES, is_protected_namespace};

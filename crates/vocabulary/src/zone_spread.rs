@@ -1,7 +1,9 @@
 //! How strictly pods of one object are spread over the zones of its cluster.
 
+use serde::{Deserialize, Serialize};
+
 /// How strictly pods of one object are spread over the zones of its cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ZoneSpread {
     /// A pod that would make zones differ by more than one waits: `DoNotSchedule`.
     Strict,
@@ -10,19 +12,6 @@ pub enum ZoneSpread {
 }
 
 impl ZoneSpread {
-    /// The text form in the database.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Strict => "Strict",
-            Self::Preferred => "Preferred",
-        }
-    }
-
-    /// Reads the text form in the database.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Strict, Self::Preferred].into_iter().find(|spread| spread.as_str() == text)
-    }
-
     /// The text form in a pod's topology spread constraint.
     pub const fn when_unsatisfiable(self) -> &'static str {
         match self {

@@ -81,7 +81,7 @@ mod tests {
             target,
             floor,
             surge: 0,
-            zone_spread: None,
+            inputs: None,
             plan_epoch: 1,
             revision: vec![1],
             wish: Wish::Present,

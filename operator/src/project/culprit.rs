@@ -84,7 +84,7 @@ mod tests {
             target: 1,
             floor: 0,
             surge: 0,
-            zone_spread: None,
+            inputs: None,
             plan_epoch: 3,
             revision: vec![2],
             wish: Wish::Present,

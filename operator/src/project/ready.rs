@@ -200,7 +200,7 @@ mod tests {
             target,
             floor: 0,
             surge: 0,
-            zone_spread: None,
+            inputs: None,
             plan_epoch: 1,
             revision: REVISION.to_vec(),
             wish: Wish::Present,

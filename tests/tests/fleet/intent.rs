@@ -201,6 +201,16 @@ async fn deleted_since(fleet: &Fleet, space: &str) -> anyhow::Result<()> {
     fleet.meridian(&["app", "delete", "web", "-n", space, "--yes"]).map(drop)
 }
 
+/// Raises the hub's revision by some hundreds.
+fn write_often(fleet: &Fleet, space: &str) -> anyhow::Result<()> {
+    let object = |number: usize| {
+        json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": format!("written-{number}"), "namespace": space}})
+    };
+    let items: Vec<_> = (0..400).map(object).collect();
+    fleet.apply("hub", &json!({"apiVersion": "v1", "kind": "List", "items": items}))
+}
+
 async fn a_hub_restored(fleet: &mut Fleet, revisions: Revisions, [old, young]: [&str; 2]) -> anyhow::Result<()> {
     namespace(fleet, old)?;
     fleet.apply("hub", &web(old, "web", 6))?;
@@ -221,6 +231,8 @@ async fn a_hub_restored(fleet: &mut Fleet, revisions: Revisions, [old, young]: [
     patch(fleet, old, "web", &json!({"spec": {"replicas": 9}}))?;
     fleet.ready(old, "web").await?;
     fleet.meridian(&["app", "delete", "web", "-n", &deleted, "--yes"])?;
+    // What the hub writes after the restore stays below what the label gets.
+    write_often(fleet, &by_policy)?;
     // A label does not raise the generation.
     fleet.kubectl("hub", &["label", "mcl", "north-b", "tier=gold"])?;
     let tier = "labels ->> 'tier'";

@@ -180,7 +180,7 @@ mod tests {
     use domain::placement::check_spec;
     use domain::render::{self, RenderInput};
     use domain::topology::{CellFacts, CellState};
-    use vocabulary::{AppKey, Fence};
+    use vocabulary::{AppKey, CellInputs, Fence};
 
     use super::*;
     use crate::app::import::samples;
@@ -235,7 +235,7 @@ mod tests {
                 replicas: (Some(component) == blueprint.divided.map(|i| &blueprint.components[i])).then_some(3),
                 owns_replicas: false,
                 suspended: false,
-                zone_spread: None,
+                inputs: &CellInputs::default(),
                 overrides: &[],
                 fence: "0000000000.0000000000.0000000001".parse::<Fence>().unwrap(),
             })

@@ -222,11 +222,14 @@ pub(super) fn at_rest(world: &World<'_>) -> Result<(), String> {
     if let Some(app) = world.tables.apps.values().find(|row| row.removal.is_some()) {
         return broken(format!("{} is removed and still there", app.key));
     }
-    let waits = |cell: &&store::CellDecisionRow| cell.zone_spread != cell.zone_spread_wanted;
+    let waits = |cell: &&store::CellDecisionRow| cell.inputs != cell.inputs_wanted;
     // What has no object cannot be told anything.
     let placed = world.tables.cell_decisions.iter().filter(|(app, _)| record(world, **app).problems.is_empty());
     if let Some(cell) = placed.flat_map(|(_, cells)| cells).find(waits) {
-        return broken(format!("cell {} waits to spread pods over its zones otherwise", cell.cell));
+        return broken(format!("cell {} waits to take what it is now", cell.cell));
+    }
+    if let Err(why) = labelled(world) {
+        return broken(why);
     }
     match objects(world) {
         Ok(()) => Ok(()),
@@ -299,6 +302,38 @@ fn application(world: &World<'_>, written: &Written, app: AppId) -> Result<(), S
         let replicas = stored.value["spec"]["replicas"].as_i64();
         if row.divided && replicas != Some(i64::from(row.rendered())) && !blocked {
             return Err(format!("{} in {} runs {replicas:?}, told {}", row.object, row.cluster, row.rendered()));
+        }
+    }
+    Ok(())
+}
+
+/// Every main workload has what the override rule makes of it in its place, where nothing holds its application up.
+fn labelled(world: &World<'_>) -> Result<(), String> {
+    for written in world.hub.apps.values() {
+        let Some(app) = world.tables.apps.values().find(|row| row.key == written.key) else { continue };
+        let wanted = &app.revision;
+        let rows = world.tables.placements_of(app.id).filter(|row| row.component == written.component_name());
+        let held_up = |row: &PlacementRow| {
+            row.revision != *wanted
+                || world.tables.status.get(&row.id).is_some_and(|status| status.state == ObjectState::Refused)
+        };
+        if !record(world, app.id).problems.is_empty() || world.tables.placements_of(app.id).any(held_up) {
+            continue;
+        }
+        for row in rows {
+            let cluster = (0..4).find(|cluster| fleet::name(*cluster) == row.cluster).unwrap();
+            let labels = if row.cell == row.cluster {
+                world.tables.clusters.get(&row.cluster).map(|row| &row.taken.labels)
+            } else {
+                world.tables.cells.get(&row.cell).map(|cell| &cell.labels)
+            };
+            let (Some(labels), Some(stored)) = (labels, world.members[&cluster].objects.get(&id(&row.object))) else {
+                continue;
+            };
+            let found = stored.value["metadata"]["labels"].get("tier");
+            if found != labels.get("tier") {
+                return Err(format!("{} in {} has {found:?} where the cell has {labels}", row.object, row.cell));
+            }
         }
     }
     Ok(())

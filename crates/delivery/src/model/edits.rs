@@ -51,9 +51,15 @@ pub(super) enum AppEdit {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum FleetEdit {
     Cordon(bool),
+    /// A label that override rules select by.
+    Gold(bool),
+    /// The nodes that a declared cell binds its pods to.
+    Pool(usize, u8),
     Drain(bool),
     Silent(bool),
-    Remove { delete: bool },
+    Remove {
+        delete: bool,
+    },
     Join,
     Declare(usize),
     DeleteCell(usize),
@@ -139,6 +145,8 @@ fn fleet_edit() -> impl Strategy<Value = FleetEdit> {
     use FleetEdit::*;
     prop_oneof![
         2 => any::<bool>().prop_map(Cordon),
+        2 => any::<bool>().prop_map(Gold),
+        1 => (0usize..2, 0u8..3).prop_map(|(cell, pool)| Pool(cell, pool)),
         4 => any::<bool>().prop_map(Drain),
         3 => any::<bool>().prop_map(Silent),
         1 => any::<bool>().prop_map(|delete| Remove { delete }),

@@ -72,6 +72,10 @@ impl Written {
         }
     }
 
+    pub(super) fn component_name(&self) -> &'static str {
+        NAMES[self.component]
+    }
+
     pub(super) fn is_divided(&self) -> bool {
         self.multiply == Multiply::Divided
     }
@@ -167,8 +171,10 @@ impl Written {
         if self.by_zone {
             placement["spread"] = json!([{"topology": "Zone", "maxSkew": 1, "whenUnsatisfiable": "BestEffort"}]);
         }
+        let gold = json!({"cells": {"matchLabels": {"tier": "gold"}},
+            "patches": [{"component": NAMES[self.component], "labels": {"tier": "gold"}}]});
         let mut whole = json!({
-            "components": components, "placement": placement, "suspended": self.suspended,
+            "components": components, "overrides": [gold], "placement": placement, "suspended": self.suspended,
             "adopt": if self.adopt { "Always" } else { "Never" },
         });
         if self.is_divided() {

@@ -256,7 +256,7 @@ impl Tables {
             row.floor = change.floor;
             row.surge = change.surge;
             row.revision.clone_from(&change.revision);
-            row.zone_spread = change.zone_spread;
+            row.inputs.clone_from(&change.inputs);
             row.wish = change.wish;
             row.plan_epoch += 1;
         }
@@ -281,7 +281,7 @@ impl Tables {
                 surge: 0,
                 plan_epoch: 1,
                 revision: insert.revision.clone(),
-                zone_spread: insert.zone_spread,
+                inputs: insert.inputs.clone(),
                 wish: Wish::Present,
             };
             self.placements.insert(row.id, row);

@@ -9,7 +9,7 @@ use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
 use domain::topology::Topology;
 use jiff::{SignedDuration, Timestamp};
 use schedule::{Decisions, decide};
-use serde_json::Value;
+use serde_json::{Value, json};
 use store::{AppId, ObjectState, PlacementId, Removal, StatusRow, Wish};
 use vocabulary::{ContentHash, Fence, labels};
 
@@ -114,6 +114,14 @@ impl<'m> World<'m> {
         match change {
             FleetEdit::Join => self.join(cluster),
             FleetEdit::Cordon(on) => self.set(&name, "cordoned", on),
+            FleetEdit::Gold(on) => self.label(cluster, on),
+            FleetEdit::Pool(cell, pool) => {
+                if let Some(spec) =
+                    self.tables.cells.get_mut(&fleet::cell_name(cluster, cell)).and_then(|row| row.spec.as_mut())
+                {
+                    spec["nodeSelector"] = json!({"pool": pool.to_string()});
+                }
+            }
             FleetEdit::Drain(on) => self.set(&name, "drain", on),
             FleetEdit::Silent(silent) => {
                 if let Some(member) = self.members.get_mut(&cluster) {
@@ -150,6 +158,19 @@ impl<'m> World<'m> {
     fn set(&mut self, cluster: &str, field: &str, on: bool) {
         if let Some(row) = self.tables.clusters.get_mut(cluster) {
             fleet::set(row, field, on);
+        }
+    }
+
+    /// Labels a cluster and the cells that are declared in it.
+    fn label(&mut self, cluster: usize, gold: bool) {
+        let labels = if gold { json!({"tier": "gold"}) } else { json!({}) };
+        if let Some(row) = self.tables.clusters.get_mut(&fleet::name(cluster)) {
+            row.taken.labels = labels.clone();
+        }
+        for cell in [0, 1] {
+            if let Some(row) = self.tables.cells.get_mut(&fleet::cell_name(cluster, cell)) {
+                row.labels = labels.clone();
+            }
         }
     }
 

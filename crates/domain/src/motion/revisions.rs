@@ -8,7 +8,7 @@ use vocabulary::{CellName, Verdict};
 pub struct CellRollout {
     /// Cell.
     pub cell: CellName,
-    /// Its objects are told what is wanted: the revision, and how strictly pods are spread over zones.
+    /// Its objects are told what is wanted: the revision, and what they take from the cell.
     pub is_current: bool,
     /// Whether everything told to the cell is delivered, worked out and available. Unknown when facts are stale.
     pub settled: Verdict,

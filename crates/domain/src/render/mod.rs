@@ -9,6 +9,7 @@ mod bounds;
 mod checks;
 mod differs;
 mod fields;
+mod inputs;
 mod intake_checks;
 mod kinds;
 mod name;
@@ -28,13 +29,14 @@ use crds::application::v1alpha1::{AdoptPolicy, OverrideRule, Scope};
 use crds::cluster::v1alpha1::Amounts;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use vocabulary::{AppKey, ContentHash, Fence, ObjectKey, ZoneSpread};
+use vocabulary::{AppKey, CellInputs, ContentHash, Fence, ObjectKey};
 
 use crate::topology::CellFacts;
 
 pub use blueprint::{blueprint, blueprint_of_revision};
 pub use differs::differs;
 pub use fields::{extra_fields, fields_hash, lost_fields, our_fields};
+pub use inputs::cell_inputs;
 pub use kinds::{is_never_deleted, is_replicated, is_scalable, replica_owner};
 pub use name::object_names;
 pub use observed::{Observed, observe};
@@ -118,7 +120,7 @@ pub struct RenderInput<'a> {
     pub component: &'a ComponentPlan,
     /// Rendered names of the Application's objects beside it, by kind and template name.
     pub siblings: &'a BTreeMap<(String, String), String>,
-    /// Where it goes.
+    /// Where it goes: its name, and whether it is declared.
     pub cell: &'a CellFacts,
     /// Its name there, as stored in its row.
     pub object_name: &'a str,
@@ -128,9 +130,9 @@ pub struct RenderInput<'a> {
     pub owns_replicas: bool,
     /// Nothing is to run: what has no replicas is stopped in the way of its kind.
     pub suspended: bool,
-    /// How strictly pods are spread over the zones of the cluster; nothing where they are not.
-    pub zone_spread: Option<ZoneSpread>,
-    /// The revision's overrides; those that select the cell are applied in order.
+    /// What it takes from the cell: nothing of it is read from `cell`, which may have changed since.
+    pub inputs: &'a CellInputs,
+    /// The revision's overrides, of which the inputs name some.
     pub overrides: &'a [OverrideRule],
     /// The fence it carries.
     pub fence: Fence,

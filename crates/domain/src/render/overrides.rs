@@ -6,26 +6,23 @@ use serde_json::{Map, Value, json};
 use super::bounds::Growth;
 use super::kinds::{at_mut, pod_template_path};
 use super::{ComponentPlan, RenderError};
-use crate::topology::CellFacts;
 
-/// Applies, in order, what the rules that select the cell change of the component. Says whether anything applied.
+/// Applies, in order, what the selected rules change of the component. Says whether anything applied. A rule that the
+/// revision does not have is an error: the selection was made for another one.
 pub(super) fn apply_matching(
     component: &ComponentPlan,
     rules: &[OverrideRule],
-    cell: &CellFacts,
+    selected: &[usize],
     object: &mut Value,
 ) -> Result<bool, RenderError> {
     let mut applied = false;
     let mut growth = Growth::default();
-    for (rule, change) in rules.iter().enumerate().filter(|(_, rule)| rule.cells.matches(&cell.labels)) {
+    for &rule in selected {
+        let failed = |patch, message| RenderError::Override { component: component.name.clone(), rule, patch, message };
+        let change = rules.get(rule).ok_or_else(|| failed(0, "the revision has no such rule".to_owned()))?;
         for (patch, change) in change.patches.iter().enumerate() {
             if change.component == component.name {
-                apply(component, change, object, &mut growth).map_err(|message| RenderError::Override {
-                    component: component.name.clone(),
-                    rule,
-                    patch,
-                    message,
-                })?;
+                apply(component, change, object, &mut growth).map_err(|message| failed(patch, message))?;
                 applied = true;
             }
         }

@@ -15,7 +15,7 @@ use crds::application::v1alpha1::Scope;
 pub fn render(input: &RenderInput<'_>) -> Result<Rendered, RenderError> {
     let component = input.component;
     let mut object = component.template.clone();
-    if overrides::apply_matching(component, input.overrides, input.cell, &mut object)? {
+    if overrides::apply_matching(component, input.overrides, &input.inputs.overrides, &mut object)? {
         // Alone, each rule was checked at intake; together they may still reach what none may change.
         let accounts = ServiceAccounts::rendered(&component.template, component, input.siblings);
         if let Some((path, message)) = result_problems(component, &object, &accounts).into_iter().next() {
@@ -38,7 +38,7 @@ pub fn render(input: &RenderInput<'_>) -> Result<Rendered, RenderError> {
     }
     references::rewrite(&component.api_version, &component.kind, &mut object, input.siblings);
     bind_to_cell(input, &mut object)?;
-    if let Some(spread) = input.zone_spread {
+    if let Some(spread) = input.inputs.zone_spread {
         zones::spread_over_zones(component, spread, &mut object);
     }
     let own = map_at(input, &mut object, &["metadata", "labels"])?;
@@ -84,10 +84,10 @@ fn bind_to_cell(input: &RenderInput<'_>, object: &mut Value) -> Result<(), Rende
     let pods = pod_template_path(api_version, kind, object);
     let cell = json!(input.cell.name.as_str());
     if let Some(path) = pods
-        && !input.cell.node_selector.is_empty()
+        && !input.inputs.node_selector.is_empty()
     {
         let selector = map_at(input, object, &[path, &["spec", "nodeSelector"]].concat())?;
-        for (key, value) in &input.cell.node_selector {
+        for (key, value) in &input.inputs.node_selector {
             selector.insert(key.clone(), json!(value));
         }
     }
@@ -138,7 +138,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use crds::application::v1alpha1::Component;
-    use vocabulary::AppKey;
+    use vocabulary::{AppKey, CellInputs};
 
     use super::*;
     use crate::render::blueprint_of_revision;
@@ -171,7 +171,7 @@ mod tests {
             replicas,
             owns_replicas: false,
             suspended,
-            zone_spread: None,
+            inputs: &CellInputs::default(),
             overrides: &[],
             fence: "0000000001.0000000001.0000000001".parse().unwrap(),
         };

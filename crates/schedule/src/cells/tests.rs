@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use store::{ApplicationRow, Bookings, ClusterRow, ClusterStatusRow, ClusterTaken, ObjectState, StatusRow};
-use vocabulary::{AppKey, ObjectKey};
+use vocabulary::{AppKey, CellInputs, ObjectKey, PlaceInputs, ZoneSpread};
 
 use super::*;
 use crate::gather::AppRows;
@@ -11,15 +11,15 @@ use crate::world::FleetRows;
 
 const CLUSTERS: [&str; 2] = ["east", "west"];
 
-/// Two clusters over two zones each, both well.
-fn world() -> World {
+/// Two clusters over two zones each, both well and with these labels.
+fn world(labels: &Value) -> World {
     let cluster = |name: &&str| ClusterRow {
         taken: ClusterTaken {
             name: (*name).to_owned(),
             object_uid: "o".to_owned(),
             member_uid: (*name).to_owned(),
             generation: 1,
-            labels: json!({}),
+            labels: labels.clone(),
             spec: json!({"region": name, "zones": ["a", "b"], "uid": name, "connection": {"server": "https://m:6443"}}),
             removal: None,
             gone: false,
@@ -41,20 +41,21 @@ fn world() -> World {
     World::of(rows, Timestamp::UNIX_EPOCH, SignedDuration::from_secs(60)).0
 }
 
-/// An application that runs in both clusters, told as given and worked out or not.
-fn application(told: [(Option<ZoneSpread>, bool); 2]) -> (AppFacts, Arc<StoredRevision>) {
+/// An application that runs in both clusters, told as given and worked out or not. A rule changes it in cells of tier gold.
+fn application(told: [(CellInputs, bool); 2]) -> (AppFacts, Arc<StoredRevision>) {
     let key = AppKey { namespace: "shop".to_owned(), name: "web".to_owned() };
     let body = json!({"components": [{"name": "web", "template": {
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {
             "selector": {"matchLabels": {"app": "web"}}, "template": {"metadata": {"labels": {"app": "web"}},
-                "spec": {"containers": [{"name": "c", "image": "i:1"}]}}}}}], "overrides": []});
+                "spec": {"containers": [{"name": "c", "image": "i:1"}]}}}}}], "overrides": [{"cells": {"matchLabels": {"tier": "gold"}},
+            "patches": [{"component": "web", "image": "i:gold"}]}]});
     let parsed = Arc::new(StoredRevision::parse(&key, body.to_string().as_bytes()).unwrap());
     let revision = parsed.blueprint.revision;
     let spread: Value = json!({"spread": [{"topology": "Zone", "maxSkew": 1}]});
     let intent = json!({"replicas": 4, "suspended": false, "placement": spread, "drift": "Report", "adopt": "Never"});
     let bytes = revision.as_bytes().to_vec();
-    let places = || CLUSTERS.iter().zip(told).zip(1..);
-    let row = |((cluster, (zone_spread, _)), id): ((&&str, (Option<ZoneSpread>, bool)), i64)| PlacementRow {
+    let places = || CLUSTERS.iter().zip(told.clone()).zip(1..);
+    let row = |((cluster, (inputs, _)), id): ((&&str, (CellInputs, bool)), i64)| PlacementRow {
         id,
         app: 1,
         component: "web".to_owned(),
@@ -74,10 +75,10 @@ fn application(told: [(Option<ZoneSpread>, bool); 2]) -> (AppFacts, Arc<StoredRe
         surge: 0,
         plan_epoch: 3,
         revision: bytes.clone(),
-        zone_spread,
+        inputs: Some(inputs),
         wish: Wish::Present,
     };
-    let status = |((_, (_, settled)), id): ((&&str, (Option<ZoneSpread>, bool)), i64)| StatusRow {
+    let status = |((_, (_, settled)), id): ((&&str, (CellInputs, bool)), i64)| StatusRow {
         state: ObjectState::Applied,
         applied_epoch: 3,
         observed_epoch: 3,
@@ -86,13 +87,15 @@ fn application(told: [(Option<ZoneSpread>, bool); 2]) -> (AppFacts, Arc<StoredRe
         settled,
         ..StatusRow::unknown(id, Timestamp::UNIX_EPOCH)
     };
-    let cell = |(cluster, (zone_spread, _)): (&&str, (Option<ZoneSpread>, bool))| CellDecisionRow {
+    // What is there once per cluster is told the same.
+    let place = |cell: CellInputs| PlaceInputs { cluster: CellInputs { zone_spread: None, ..cell.clone() }, cell };
+    let cell = |(cluster, (inputs, _)): (&&str, (CellInputs, bool))| CellDecisionRow {
         cell: (*cluster).to_owned(),
         slot: Slot::Main,
         target: 2,
         revision: bytes.clone(),
-        zone_spread,
-        zone_spread_wanted: None,
+        inputs: Some(place(inputs)),
+        inputs_wanted: None,
     };
     let application = ApplicationRow {
         id: 1,
@@ -117,7 +120,7 @@ fn application(told: [(Option<ZoneSpread>, bool); 2]) -> (AppFacts, Arc<StoredRe
     };
     let facts = AppFacts::of(AppRows {
         application,
-        cells: CLUSTERS.iter().zip(told).map(cell).collect(),
+        cells: CLUSTERS.iter().zip(told.clone()).map(cell).collect(),
         placements: places().map(row).collect(),
         status: places().map(status).collect(),
         reservations: Vec::new(),
@@ -126,29 +129,64 @@ fn application(told: [(Option<ZoneSpread>, bool); 2]) -> (AppFacts, Arc<StoredRe
     (facts.unwrap(), parsed)
 }
 
+fn spread(zone_spread: Option<ZoneSpread>) -> CellInputs {
+    CellInputs { zone_spread, ..CellInputs::default() }
+}
+
+fn targets() -> BTreeMap<CellName, i32> {
+    CLUSTERS.map(|name| (name.parse::<CellName>().unwrap(), 2)).into()
+}
+
 #[test]
 fn a_spread_over_zones_goes_cell_by_cell() {
     const STRICT: Option<ZoneSpread> = Some(ZoneSpread::Strict);
-    let world = world();
-    let targets = CLUSTERS.map(|name| (name.parse::<CellName>().unwrap(), 2)).into();
+    let world = world(&json!({}));
     for (case, told, expected) in [
         ("both run without", [(None, true), (None, true)], [STRICT, None]),
         ("the first is not worked out", [(STRICT, false), (None, true)], [STRICT, None]),
         ("the first is ready", [(STRICT, true), (None, true)], [STRICT, STRICT]),
         ("another strictness", [(Some(ZoneSpread::Preferred), true), (STRICT, true)], [STRICT, STRICT]),
     ] {
-        let (facts, wanted) = application(told);
-        let cells = plan_cells(&world, &facts, &wanted, &targets);
-        assert_eq!(CLUSTERS.map(|name| cells[name].zones.told), expected, "{case}");
-        assert_eq!(CLUSTERS.map(|name| cells[name].zones.wanted), [STRICT, STRICT], "{case}");
+        let (facts, wanted) = application(told.map(|(zone_spread, settled)| (spread(zone_spread), settled)));
+        let cells = plan_cells(&world, &facts, &wanted, &targets());
+        assert_eq!(CLUSTERS.map(|name| cells[name].inputs.told.cell.zone_spread), expected, "{case}");
+        assert_eq!(CLUSTERS.map(|name| cells[name].inputs.wanted.cell.zone_spread), [STRICT, STRICT], "{case}");
     }
 }
 
 #[test]
-fn a_new_cell_is_spread_over_its_zones_at_once() {
-    let (mut facts, wanted) = application([(None, false), (None, false)]);
+fn labels_of_many_cells_reach_their_objects_cell_by_cell() {
+    let world = world(&json!({"tier": "gold"}));
+    let inputs = |rules: &[usize]| CellInputs { overrides: rules.to_vec(), ..spread(Some(ZoneSpread::Strict)) };
+    for (case, told, expected) in [
+        ("both run without", [(inputs(&[]), true), (inputs(&[]), true)], [&[0][..], &[]]),
+        ("the first is not worked out", [(inputs(&[0]), false), (inputs(&[]), true)], [&[0], &[]]),
+        ("the first is ready", [(inputs(&[0]), true), (inputs(&[]), true)], [&[0], &[0]]),
+    ] {
+        let (facts, wanted) = application(told);
+        let cells = plan_cells(&world, &facts, &wanted, &targets());
+        let places = CLUSTERS.map(|name| &cells[name].inputs.told);
+        assert_eq!(places.map(|place| place.cell.overrides.as_slice()), expected, "{case}");
+        assert_eq!(places.map(|place| place.cluster.overrides.as_slice()), expected, "{case}");
+        assert!(!is_ready(&world, &facts, &cells), "{case}");
+    }
+}
+
+#[test]
+fn a_new_cell_is_told_at_once_what_it_is() {
+    let (mut facts, wanted) = application([(CellInputs::default(), false), (CellInputs::default(), false)]);
     facts.cells.clear();
-    let targets = CLUSTERS.map(|name| (name.parse::<CellName>().unwrap(), 2)).into();
-    let cells = plan_cells(&world(), &facts, &wanted, &targets);
-    assert_eq!(CLUSTERS.map(|name| cells[name].zones.told), [Some(ZoneSpread::Strict); 2]);
+    let cells = plan_cells(&world(&json!({"tier": "gold"})), &facts, &wanted, &targets());
+    let now = CellInputs { overrides: vec![0], ..spread(Some(ZoneSpread::Strict)) };
+    assert_eq!(CLUSTERS.map(|name| cells[name].inputs.told.cell.clone()), [now.clone(), now]);
+}
+
+#[test]
+fn a_cell_of_which_an_older_program_decided_was_told_what_it_is() {
+    let (mut facts, wanted) = application([(CellInputs::default(), true), (CellInputs::default(), true)]);
+    for held in facts.cells.values_mut() {
+        held.inputs = None;
+    }
+    let cells = plan_cells(&world(&json!({"tier": "gold"})), &facts, &wanted, &targets());
+    assert!(cells.values().all(|plan| plan.is_current(facts.wanted)), "{cells:?}");
 }

@@ -70,6 +70,6 @@ pub(crate) fn deployment(cluster: &str) -> PlacementInsert {
         divided: true,
         target: 1,
         revision: vec![2],
-        zone_spread: None,
+        inputs: None,
     }
 }
