@@ -210,11 +210,32 @@ impl<'o, 'a> Fates<'_, 'o, 'a> {
             return Fate::Stays;
         }
         let silent = self.failover.lost.iter().any(|(cluster, _)| cluster.as_str() == row.cluster);
+        if self.has_unsettled_successor(row) || has_identity(&row.object.kind) && self.stays_put(row) {
+            return Fate::Stays;
+        }
         if self.families.of_row(self.world, self.facts, row).is_some() && !self.goes_with_cluster(row) {
             return Fate::Shrinks { silent };
         }
         // Nothing is deleted in a cluster that is silent.
         if silent || self.stays_put(row) || self.is_needed(row) { Fate::Stays } else { Fate::Deleted }
+    }
+
+    /// A component of the same name takes over here, is not worked out yet, and one of the two is a DaemonSet: nodes decide
+    /// how many pods of it run, so replicas are not counted against them.
+    fn has_unsettled_successor(&self, row: &PlacementRow) -> bool {
+        let is_daemon = |kind: &str| kind == "DaemonSet";
+        let succeeds = |object: &Desired<'_>| {
+            object.cluster.as_str() == row.cluster
+                && object.component.name == row.component
+                && object.component.workload
+                && is_daemon(&object.component.kind) != is_daemon(&row.object.kind)
+        };
+        let unsettled = |other: &PlacementRow| {
+            let status = self.facts.status.get(&other.id);
+            status.is_none_or(|status| row_settled(other, status) != Verdict::Pass)
+        };
+        let mut told = self.facts.rows.iter().filter(|other| self.matching.object_of(other.id).is_some_and(succeeds));
+        told.any(unsettled) || self.matching.missing.iter().any(|object| succeeds(object))
     }
 
     /// A person removes the cluster with what runs there, and what the row still runs finds no other place.

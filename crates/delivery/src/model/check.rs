@@ -7,7 +7,7 @@ use store::{AppId, ObjectState, PlacementRow, Wish};
 
 use super::fleet;
 use super::hub::{Hub, Written};
-use super::member::{Member, has_replicas, id, is_managed};
+use super::member::{Member, id, is_managed, runs_pods};
 use super::tables::Tables;
 use super::world::World;
 
@@ -28,13 +28,18 @@ fn available_in(member: &Member, app: &str) -> i32 {
     member
         .objects
         .iter()
-        .filter(|((_, kind, ..), stored)| {
-            kind != "StatefulSet"
+        .filter(|((.., name), stored)| {
+            is_main(name)
                 && is_managed(&stored.value)
                 && stored.value["metadata"]["labels"]["fleet.meridian.io/app"] == app
         })
         .map(|(_, stored)| stored.running)
         .sum()
+}
+
+/// Whether an object of the name is the main workload: the sets that stand beside it have a promise of their own.
+fn is_main(name: &str) -> bool {
+    !name.starts_with("set")
 }
 
 /// Replicas that are wanted by what is written, and decided.
@@ -46,7 +51,7 @@ fn wanted(written: &Written, tables: &Tables) -> i32 {
     if written.is_divided() {
         return written.replicas;
     }
-    let main = tables.placements_of(row.id).filter(|row| has_replicas(&row.object) && row.object.kind != "StatefulSet");
+    let main = tables.placements_of(row.id).filter(|row| runs_pods(&row.object) && is_main(&row.object.name));
     // What the member refuses runs nothing that could be lost.
     let is_refused =
         |row: &&PlacementRow| tables.status.get(&row.id).is_some_and(|status| status.state == ObjectState::Refused);
@@ -85,7 +90,7 @@ impl Promises {
         let mut sets = BTreeMap::new();
         for (cluster, member) in members {
             for ((_, kind, _, name), stored) in &member.objects {
-                if kind == "StatefulSet" && is_managed(&stored.value) {
+                if kind == "StatefulSet" && !is_main(name) && is_managed(&stored.value) {
                     let app = stored.value["metadata"]["labels"]["fleet.meridian.io/app"].as_str().unwrap_or_default();
                     if stored.value["metadata"].get("deletionTimestamp").is_none() {
                         sets.insert((*cluster, name.clone()), app.to_owned());

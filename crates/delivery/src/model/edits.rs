@@ -3,6 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::hub::KINDS;
+
 /// How the main workload of an application is multiplied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Multiply {
@@ -124,7 +126,7 @@ fn app_edit() -> impl Strategy<Value = AppEdit> {
         3 => (0usize..3).prop_map(RenameObject),
         2 => (0usize..3).prop_map(RenameBoth),
         3 => multiply.prop_map(AppEdit::Multiply),
-        2 => (0usize..4).prop_map(Kind),
+        2 => (0..KINDS.len()).prop_map(Kind),
         3 => (0i32..10).prop_map(Replicas),
         1 => proptest::option::of(1i32..4).prop_map(OwnReplicas),
         2 => (0u8..3).prop_map(Content),

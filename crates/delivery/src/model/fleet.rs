@@ -25,6 +25,7 @@ fn kinds() -> Value {
         "apps/v1/Deployment",
         "apps/v1/ReplicaSet",
         "apps/v1/StatefulSet",
+        "apps/v1/DaemonSet",
         "example.io/v1alpha1/Widget",
         "example.io/v1/Widget",
         "v1/ConfigMap",

@@ -17,11 +17,13 @@ use super::edits::{AppEdit, Multiply, Side};
 /// Names that components and objects take, so that two applications sometimes want the same.
 const NAMES: [&str; 3] = ["web", "api", "srv"];
 /// Kinds of the main workload. A `Widget` is a kind of the members' own.
-const KINDS: [(&str, &str); 4] = [
+pub(super) const KINDS: [(&str, &str); 6] = [
     ("apps/v1", "Deployment"),
     ("apps/v1", "ReplicaSet"),
     ("example.io/v1alpha1", "Widget"),
     ("example.io/v1", "Widget"),
+    ("apps/v1", "StatefulSet"),
+    ("apps/v1", "DaemonSet"),
 ];
 
 /// An Application as its owner wrote it last.
@@ -147,6 +149,7 @@ impl Written {
         });
         let mut spec = json!({"selector": {"matchLabels": {"app": self.key.name}}, "template": pod});
         if !self.is_divided()
+            && kind != "DaemonSet"
             && let Some(own) = self.own
         {
             spec["replicas"] = json!(own);

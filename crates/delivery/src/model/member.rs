@@ -192,10 +192,16 @@ fn report(stored: &mut Stored) {
     stored.value["status"] = json!({
         "observedGeneration": generation, "replicas": running, "readyReplicas": running,
         "availableReplicas": running, "updatedReplicas": running, "currentReplicas": running,
+        "desiredNumberScheduled": 1, "numberReady": running, "numberAvailable": running,
+        "updatedNumberScheduled": running,
     });
 }
 
-pub(super) fn has_replicas(key: &ObjectKey) -> bool {
+pub(super) fn runs_pods(key: &ObjectKey) -> bool {
+    has_replicas(key) || key.kind == "DaemonSet"
+}
+
+fn has_replicas(key: &ObjectKey) -> bool {
     matches!(key.kind.as_str(), "Deployment" | "ReplicaSet" | "StatefulSet" | "Widget")
 }
 

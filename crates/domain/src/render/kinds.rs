@@ -58,12 +58,13 @@ pub(super) fn scopes(api_version: &str, kind: &str) -> Scopes {
     }
 }
 
-/// Whether a component runs alike pods that replace each other: its replicas count wherever they run.
+/// Whether a component runs as many pods as it is told. While an edit replaces it by another one of that sort, its pods go
+/// when those of the other are available.
 pub fn is_replicated(component: &ComponentPlan) -> bool {
     match scopes(&component.api_version, &component.kind) {
-        Scopes::Scalable => true,
+        Scopes::Scalable | Scopes::OnlyPerCell => true,
         Scopes::Unlisted => component.scope == Scope::Divided || component.replicas.is_some() || component.workload,
-        Scopes::OnlyPerCell | Scopes::RunsOnce | Scopes::NotDivided => false,
+        Scopes::RunsOnce | Scopes::NotDivided => false,
     }
 }
 
