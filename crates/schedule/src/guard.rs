@@ -177,16 +177,31 @@ impl Deletes {
     }
 
     fn pending(&self, reason: String) -> PendingDeletes {
-        let mut objects: Vec<String> =
-            self.going.iter().map(|row| format!("{}: {} {}", row.cluster, row.object.kind, row.object.name)).collect();
+        let mut objects: Vec<String> = self.going.iter().map(shown).collect();
         objects.sort_unstable();
         objects.truncate(NAMED);
         PendingDeletes { plan: self.plan().to_string(), objects, count: self.going.len() as i32, reason }
     }
 
+    /// Why a person is to be asked. What waits for one already goes on waiting: it does not go because time has passed.
+    fn reason_to_wait(
+        &self,
+        app: store::AppId,
+        pending: Option<&PendingDeletes>,
+        window: &DeleteWindow,
+    ) -> Option<String> {
+        let waits = pending.filter(|pending| self.going.iter().any(|row| pending.objects.contains(&shown(row))));
+        waits.map(|pending| pending.reason.clone()).or_else(|| self.excess(app, window))
+    }
+
     fn is_confirmed(&self) -> bool {
         self.confirmed.as_deref() == Some(self.plan().as_bytes())
     }
+}
+
+/// An object that waits, as a person sees it.
+fn shown(row: &PlacementRow) -> String {
+    format!("{}: {} {}", row.cluster, row.object.kind, row.object.name)
 }
 
 /// Lets the deletes of a batch through, or keeps them back; each application sees what those before it delete. What goes
@@ -201,7 +216,8 @@ pub(crate) fn hold(plans: &mut [AppPlan], mut window: DeleteWindow) -> Vec<Vec<(
                 record(plan, None);
                 return Vec::new();
             }
-            if let Some(reason) = deletes.excess(plan.app, &window) {
+            let (_, standing) = plan.record.as_ref().unwrap_or(&plan.standing);
+            if let Some(reason) = deletes.reason_to_wait(plan.app, standing.pending.as_ref(), &window) {
                 keep(plan, &deletes);
                 let pending = deletes.after(plan).pending(reason);
                 record(plan, Some(pending));
@@ -328,6 +344,24 @@ mod tests {
             }
             let found: Vec<&str> = deletes.going.iter().map(|row| row.component.as_str()).collect();
             assert_eq!(found, counted, "{case}");
+        }
+    }
+
+    #[test]
+    fn deletes_that_wait_for_a_person_do_not_go_with_time() {
+        let quiet = DeleteWindow { present: [("east".to_owned(), 100)].into(), ..DeleteWindow::default() };
+        let going = |ids: std::ops::Range<PlacementId>| Deletes {
+            going: ids.map(|id| row(id, 1)).collect(),
+            present: 100,
+            ..Deletes::default()
+        };
+        let asked = going(1..30).pending("many".to_owned());
+        for (case, pending, now, expected) in [
+            ("few that nobody was asked about", None, going(1..3), None),
+            ("some that a person was asked about", Some(&asked), going(1..3), Some("many".to_owned())),
+            ("nothing any more", Some(&asked), going(1..1), None),
+        ] {
+            assert_eq!(now.reason_to_wait(1, pending, &quiet), expected, "{case}");
         }
     }
 }

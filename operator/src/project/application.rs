@@ -9,7 +9,7 @@ use domain::intent::Intent;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
-use store::{AppId, ApplicationRow, PlacementId, PlacementRow, RevisionRow, StatusRow, StoreError};
+use store::{AppId, ApplicationRow, PlacementId, PlacementRow, RevisionRow, Slot, StatusRow, StoreError};
 use vocabulary::AppKey;
 
 use super::status::{Facts, is_progress, says_the_same};
@@ -21,6 +21,8 @@ use crate::intake::APPLICATION;
 #[derive(Debug)]
 pub(super) struct Stored {
     row: ApplicationRow,
+    /// Revision that each cell is told, by cell.
+    told: HashMap<String, Vec<u8>>,
     rows: Vec<PlacementRow>,
     status: HashMap<PlacementId, StatusRow>,
     revisions: Vec<RevisionRow>,
@@ -33,17 +35,28 @@ pub(super) async fn read(project: &Project, keys: &[AppKey]) -> Result<HashMap<A
     }
     let found = project.store.application_get_many(keys).await?;
     let ids: Vec<AppId> = found.iter().map(|row| row.id).collect();
-    let (rows, status, revisions) = tokio::try_join!(
+    let (cells, rows, status, revisions) = tokio::try_join!(
+        project.store.cell_decision_list(&ids),
         project.store.placement_list(&ids),
         project.store.status_list(&ids),
         project.store.revision_list(&ids),
     )?;
     let mut stored: HashMap<AppId, Stored> = found
         .into_iter()
-        .map(|row| (row.id, Stored { row, rows: Vec::new(), status: HashMap::new(), revisions: Vec::new() }))
+        .map(|row| {
+            (
+                row.id,
+                Stored { row, told: HashMap::new(), rows: Vec::new(), status: HashMap::new(), revisions: Vec::new() },
+            )
+        })
         .collect();
     let mut status: HashMap<PlacementId, StatusRow> =
         status.into_iter().map(|status| (status.placement, status)).collect();
+    for (app, cell) in cells {
+        if let Some(app) = stored.get_mut(&app).filter(|_| cell.slot == Slot::Main) {
+            app.told.insert(cell.cell, cell.revision);
+        }
+    }
     for row in rows {
         if let Some(app) = stored.get_mut(&row.app) {
             app.status.extend(status.remove_entry(&row.id));
@@ -86,7 +99,7 @@ pub(super) async fn show(
     let refusal = project.refusals.get(APPLICATION, key);
     let generation = object.metadata.generation.unwrap_or_default();
     let now = Timestamp::now();
-    let wanted = if let Some(Stored { row, rows, status, revisions }) = stored {
+    let wanted = if let Some(Stored { row, told, rows, status, revisions }) = stored {
         // Status speaks of the generation the placement follows, so nobody takes an older state for the newer spec's.
         let generation = if refusal.is_some() { generation } else { row.decided_generation };
         let fleet = project.fleet.view(&project.store).await?;
@@ -95,6 +108,7 @@ pub(super) async fn show(
         Facts {
             row,
             intent: &intent,
+            told,
             rows,
             status,
             revisions,

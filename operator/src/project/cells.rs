@@ -18,13 +18,17 @@ impl Facts<'_> {
         let mut cells: BTreeMap<&str, CellReplicas> = BTreeMap::new();
         for row in self.rows {
             let status = self.status_of(row);
-            let Some(counted) = count_replicas(row, &status, owners) else { continue };
+            let Some(mut counted) = count_replicas(row, &status, owners) else { continue };
+            if self.told.get(&row.cell).is_some_and(|told| *told != row.revision) {
+                // It is of an earlier revision, and goes when its successors run, or when a person says so.
+                counted.desired = 0;
+            }
             if row.wish != Wish::Present && status.state.is_over() {
                 continue;
             }
             let cell = cells.entry(&row.cell).or_insert_with(|| self.empty_cell(row));
             if row.wish == Wish::Present {
-                cell.revision = short(&row.revision);
+                cell.revision = short(self.told.get(&row.cell).unwrap_or(&row.revision));
             }
             self.add_row(cell, row, &status, counted);
         }
@@ -61,7 +65,8 @@ impl Facts<'_> {
         for (zone, count) in status.zones.iter().flatten().filter(|_| row.divided && cell.zone.contains('+')) {
             *cell.ready_by_zone.entry(zone.clone()).or_default() += count;
         }
-        let current = status.applied_revision.as_deref() == Some(row.revision.as_slice());
+        let told = self.told.get(&row.cell).unwrap_or(&row.revision);
+        let current = row.revision == *told && status.applied_revision.as_ref() == Some(told);
         cell.updated += if current { status.updated } else { 0 };
         if cell.message.is_none() {
             cell.message = self.culprit(row);

@@ -259,10 +259,16 @@ mod tests {
         let clusters = ["east", "west"].map(|name| (name.parse().unwrap(), cluster(name)));
         let topology = Topology { clusters: clusters.into_iter().collect(), ..Topology::default() };
         let seen = seen.iter().map(|name| ((*name).to_owned(), Timestamp::UNIX_EPOCH)).collect();
+        // The first row of a cell is of the revision that the cell is told.
+        let mut told: HashMap<String, Vec<u8>> = HashMap::new();
+        for row in rows {
+            told.entry(row.cell.clone()).or_insert_with(|| row.revision.clone());
+        }
         let status: HashMap<_, _> = known.into_iter().map(|status| (status.placement, status)).collect();
         Facts {
             row: &application(record),
             intent: &intent,
+            told: &told,
             rows,
             status: &status,
             revisions: &[],
@@ -285,6 +291,17 @@ mod tests {
     fn owned(owners: &[(&str, ReplicaOwner)], wanted: i32) -> DecisionRecord {
         let replica_owners = owners.iter().map(|(name, owner)| ((*name).to_owned(), *owner)).collect();
         DecisionRecord { replica_owners, wanted, ..DecisionRecord::default() }
+    }
+
+    #[test]
+    fn objects_of_an_earlier_revision_that_wait_are_run_and_not_asked_for() {
+        let earlier = PlacementRow { revision: vec![9; 16], ..row(2, "east", "StatefulSet", 2) };
+        let rows = [row(1, "east", "StatefulSet", 2), earlier];
+        let record = owned(&[("statefulset", ReplicaOwner::Template { replicas: 2 })], 0);
+        let status = show(&rows, rows.iter().map(well).collect(), 0, &record);
+        let cell = &status.cells[0];
+        assert_eq!((cell.desired, cell.placed, cell.available, cell.updated), (2, 4, 4, 2));
+        assert_eq!(cell.revision, super::super::status::short(&rows[0].revision));
     }
 
     #[test]

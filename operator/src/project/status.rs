@@ -27,6 +27,8 @@ const HISTORY: usize = 20;
 pub(super) struct Facts<'a> {
     pub(super) row: &'a ApplicationRow,
     pub(super) intent: &'a Intent,
+    /// Revision that each cell is told, by cell.
+    pub(super) told: &'a HashMap<String, Vec<u8>>,
     pub(super) rows: &'a [PlacementRow],
     pub(super) status: &'a HashMap<PlacementId, StatusRow>,
     pub(super) revisions: &'a [RevisionRow],
