@@ -220,7 +220,7 @@ impl<'o, 'a> Fates<'_, 'o, 'a> {
         if silent || self.stays_put(row) || self.is_needed(row) { Fate::Stays } else { Fate::Deleted }
     }
 
-    /// A component of the same name takes over here, is not worked out yet, and one of the two is a DaemonSet: nodes decide
+    /// A component of the same name takes over here, is not worked out yet, and one of the two is a `DaemonSet`: nodes decide
     /// how many pods of it run, so replicas are not counted against them.
     fn has_unsettled_successor(&self, row: &PlacementRow) -> bool {
         let is_daemon = |kind: &str| kind == "DaemonSet";
