@@ -159,7 +159,11 @@ impl Write<'_> {
         };
         let MemberError::Invalid { fields, .. } = &error else { return Err(error.into()) };
         let (session, key) = (self.session, &self.entry.row.object);
-        let there = session.member().get(kind, &key.namespace, &key.name).await?;
+        let there = match session.member().get(kind, &key.namespace, &key.name).await {
+            // What is not valid and not there yet is only not valid.
+            Err(MemberError::NotFound { .. }) => return Err(error.into()),
+            there => there?,
+        };
         let lists = lists_to_replace(fields, self.object, &there);
         if lists.is_empty() {
             return Err(error.into());

@@ -263,7 +263,11 @@ impl Session {
         let age_min = self.times().reread * 2;
         let (installation, generation) = (self.installation(), self.generation());
         let outdated = !orphans.is_empty() && self.is_outdated();
-        plan_orphans(orphans, now, OrphanRules { installation, generation, placed, outdated, age_min })
+        plan_orphans(
+            orphans,
+            now,
+            OrphanRules { installation, generation, joined: self.joined(), placed, outdated, age_min },
+        )
     }
 
     async fn write_pulse(&self, pulse: &mut Pulse, watched: &mut Watched) -> Result<(), StoreError> {

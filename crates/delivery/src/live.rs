@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::render::{self, Observed};
+use jiff::Timestamp;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use vocabulary::{ContentHash, Fence, ObjectKey, labels};
@@ -24,6 +25,8 @@ pub(crate) struct Live {
     /// Installation of Meridian that delivered it.
     pub(crate) installation: Option<String>,
     pub(crate) deleting: bool,
+    /// When the member stored it first.
+    pub(crate) created: Option<Timestamp>,
     /// Finalizers that others hold it by while it is being deleted.
     pub(crate) held_by: Vec<String>,
     /// Hash of the set of fields we own, by the member's own bookkeeping.
@@ -96,6 +99,7 @@ impl Live {
             component: label(labels::COMPONENT).map(str::to_owned),
             installation: annotation(labels::INSTALLATION).map(str::to_owned),
             deleting: metadata.get("deletionTimestamp").is_some(),
+            created: text("creationTimestamp").and_then(|text| text.parse().ok()),
             held_by: foreign_finalizers(metadata),
             fields: own.map(render::fields_hash),
             lost: Vec::new(),

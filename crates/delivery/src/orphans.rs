@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use members::{MemberError, Preconditions};
 use store::StoreError;
 use tokio::time::Instant;
@@ -17,6 +18,8 @@ use crate::session::Session;
 const PRUNED_MAX: usize = 10;
 /// The same in percent of the objects placed in the member.
 const PRUNED_PERCENT: usize = 20;
+/// Maximum difference of the clocks of a member and the database that is allowed for.
+const CLOCK_SKEW_MAX: SignedDuration = SignedDuration::from_mins(5);
 /// Names in a message.
 const NAMED_MAX: usize = 3;
 
@@ -36,6 +39,8 @@ pub(crate) struct OrphanRules<'a> {
     pub(crate) installation: &'a str,
     /// Generation of its database.
     pub(crate) generation: u32,
+    /// When the member joined; nothing where it is not known.
+    pub(crate) joined: Option<Timestamp>,
     /// Number of rows in the member.
     pub(crate) placed: usize,
     /// Objects in the member were written after what the database knows.
@@ -52,41 +57,60 @@ pub(crate) fn plan_orphans(orphans: Vec<(Live, Instant)>, now: Instant, rules: O
         live.installation.as_deref() == Some(rules.installation)
             && live.fence.is_some_and(|fence| fence.generation <= rules.generation)
     };
-    let mut ours: Vec<(Live, Instant)> =
-        orphans.into_iter().filter(|(live, _)| is_ours(live) && !live.deleting).collect();
+    let ours = orphans.into_iter().filter(|(live, _)| is_ours(live) && !live.deleting);
+    // An object of a time before the cluster joined was left behind when the cluster was removed: it is no late create.
+    let was_there = |live: &Live| {
+        let joined = rules.joined.and_then(|joined| joined.checked_add(CLOCK_SKEW_MAX).ok());
+        matches!((live.created, joined), (Some(created), Some(joined)) if created < joined)
+    };
+    let (left, mut ours): (Vec<_>, Vec<_>) = ours.partition(|(live, _)| was_there(live));
     if ours.is_empty() {
-        return OrphanPlan { prune: Vec::new(), message: None };
+        let message = (!left.is_empty()).then(|| {
+            format!(
+                "{} stayed here when the cluster was removed, and run on without an Application: {}; delete there what is not needed",
+                count(left.len()),
+                named(&left)
+            )
+        });
+        return OrphanPlan { prune: Vec::new(), message };
     }
     ours.sort_by_key(|(live, _)| live.key.to_string());
-    let names: Vec<String> = ours.iter().take(NAMED_MAX).map(|(live, _)| live.key.to_string()).collect();
-    let more = ours.len().saturating_sub(NAMED_MAX);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let count = ours.len();
+    let (names, number) = (named(&ours), ours.len());
+    let objects = count(number);
     if rules.outdated {
         let message = format!(
-            "{count} objects of this Meridian belong to no Application: {}{more}; the database is older than this member, so none is deleted; see what its Applications say",
-            names.join(", ")
+            "{objects} belong to no Application: {names}; the database is older than this member, so none is deleted; see what its Applications say"
         );
         return OrphanPlan { prune: Vec::new(), message: Some(message) };
     }
     let limit = PRUNED_MAX.max(rules.placed * PRUNED_PERCENT / 100);
-    if count > limit {
+    if number > limit {
         let message = format!(
-            "{count} objects of this Meridian belong to no Application: {}{more}; more than {limit} are not deleted by themselves, delete there what is not needed",
-            names.join(", ")
+            "{objects} belong to no Application: {names}; more than {limit} are not deleted by themselves, delete there what is not needed"
         );
         return OrphanPlan { prune: Vec::new(), message: Some(message) };
     }
-    let message = format!(
-        "{count} objects of this Meridian belong to no Application and are deleted, but for StatefulSets: {}{more}",
-        names.join(", ")
-    );
+    let message = format!("{objects} belong to no Application and are deleted, but for StatefulSets: {names}");
     let is_due = |(live, since): &(Live, Instant)| {
         // What has an identity of its own is removed by a person.
         now.saturating_duration_since(*since) >= rules.age_min && live.key.kind != "StatefulSet"
     };
     let prune = ours.into_iter().filter(is_due).map(|(live, _)| live).take(PRUNED_MAX).collect();
     OrphanPlan { prune, message: Some(message) }
+}
+
+fn count(objects: usize) -> String {
+    if objects == 1 { "1 object of this Meridian".to_owned() } else { format!("{objects} objects of this Meridian") }
+}
+
+/// The first objects by name, and how many more there are.
+fn named(orphans: &[(Live, Instant)]) -> String {
+    let mut names: Vec<String> = orphans.iter().map(|(live, _)| live.key.to_string()).collect();
+    names.sort_unstable();
+    let more = names.len().saturating_sub(NAMED_MAX);
+    names.truncate(NAMED_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", names.join(", "))
 }
 
 impl Session {
@@ -157,7 +181,7 @@ mod tests {
     const AGE_MIN: Duration = Duration::from_mins(1);
 
     fn rules(placed: usize) -> OrphanRules<'static> {
-        OrphanRules { installation: "i", generation: 2, placed, outdated: false, age_min: AGE_MIN }
+        OrphanRules { installation: "i", generation: 2, joined: None, placed, outdated: false, age_min: AGE_MIN }
     }
 
     fn names(plan: &OrphanPlan) -> Vec<&str> {
@@ -179,6 +203,23 @@ mod tests {
         assert_eq!(names(&plan), ["late"]);
         assert!(plan.message.is_some_and(|message| message.starts_with("3 objects")));
         assert_eq!(plan_orphans(Vec::new(), now, rules(100)).message, None);
+    }
+
+    #[test]
+    fn objects_from_before_the_cluster_joined_are_left() {
+        let now = Instant::now() + AGE_MIN * 2;
+        let joined: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+        let orphan = |name: &str, created: &str| {
+            let live = Live { created: Some(created.parse().unwrap()), ..orphan("Deployment", name, "i", 1) };
+            (live, now - AGE_MIN)
+        };
+        let (before, late) = (orphan("before", "2026-01-01T11:00:00Z"), orphan("late", "2026-01-01T13:00:00Z"));
+        let rules = OrphanRules { joined: Some(joined), ..rules(100) };
+        let plan = plan_orphans(vec![before.clone(), late], now, rules);
+        assert_eq!(names(&plan), ["late"]);
+        let plan = plan_orphans(vec![before], now, rules);
+        assert_eq!(names(&plan), [""; 0]);
+        assert!(plan.message.is_some_and(|message| message.contains("stayed here")));
     }
 
     #[test]

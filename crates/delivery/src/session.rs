@@ -51,6 +51,7 @@ struct Inner {
     member: Member,
     contact: ArcSwap<Contact>,
     generation: u32,
+    joined: Option<Timestamp>,
     installation: String,
     fleet: ArcSwap<FleetView>,
     board: Mutex<Board>,
@@ -70,6 +71,7 @@ impl Session {
     ) -> Result<Self, StoreError> {
         let _reader = Arc::clone(&delivery.readers).acquire_owned().await;
         let generation = delivery.store.identity_generation().await?;
+        let joined = delivery.store.cluster_joined_at(cluster.as_str()).await?;
         let installation = delivery.store.identity_installation().await?.to_string();
         let session = Self(Arc::new(Inner {
             delivery,
@@ -79,6 +81,7 @@ impl Session {
             member,
             contact: ArcSwap::from_pointee(contact),
             generation,
+            joined,
             installation,
             fleet: ArcSwap::from_pointee(FleetView::default()),
             board: Mutex::default(),
@@ -169,6 +172,11 @@ impl Session {
     /// Generation of the database.
     pub(crate) fn generation(&self) -> u32 {
         self.0.generation
+    }
+
+    /// When the cluster joined.
+    pub(crate) fn joined(&self) -> Option<Timestamp> {
+        self.0.joined
     }
 
     /// Whom an object that is let go belonged to: of which installation, and which Application of its namespace.

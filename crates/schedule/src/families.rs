@@ -1,9 +1,11 @@
 //! Components that take over from each other when an application is edited. Pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use crds::application::v1alpha1::Scope;
 use domain::render::{ComponentPlan, is_replicated};
+use domain::stored_revision::StoredRevision;
 use store::PlacementRow;
 use vocabulary::ContentHash;
 
@@ -20,12 +22,13 @@ pub(crate) const DIVIDED: Family = 0;
 
 /// Groups the replicated components of the revisions that run or are wanted.
 ///
-/// An edit may rename a component, its object, or change kind and scope. Components that share a name or an object serve
-/// the same requests, so their replicas are counted together: none of them is lowered before the others are available.
+/// An edit may rename a component, its object, or change kind and scope. Components that share a name, or whose objects do,
+/// serve the same requests, and so do the only one that an edit takes away and the only one that it brings. Their replicas
+/// are counted together: none of them is lowered before the others are available.
 #[derive(Debug)]
 pub(crate) struct Families<'a> {
     by_component: HashMap<&'a str, Family>,
-    by_object: HashMap<(&'a str, &'a str), Family>,
+    by_object: HashMap<&'a str, Family>,
 }
 
 impl<'a> Families<'a> {
@@ -44,21 +47,45 @@ impl<'a> Families<'a> {
             for (component, family) in components.iter().zip(&families) {
                 let least = |known: &mut Family| *known = (*known).min(*family);
                 grouped.by_component.entry(&component.name).and_modify(least).or_insert(*family);
-                let object = (component.kind.as_str(), component.object_name.as_str());
-                grouped.by_object.entry(object).and_modify(least).or_insert(*family);
+                grouped.by_object.entry(&component.object_name).and_modify(least).or_insert(*family);
             }
             let joined: Vec<Family> =
                 components.iter().filter_map(|component| grouped.of_component(component)).collect();
             if joined == families {
+                grouped.join_the_only_replaced(facts);
                 return grouped;
             }
             families = joined;
         }
     }
 
+    /// Joins the only family that an edit takes away with the only one that it brings.
+    fn join_the_only_replaced(&mut self, facts: &AppFacts) {
+        let of_revision = |revision: &StoredRevision| -> BTreeSet<Family> {
+            let replicated = revision.blueprint.components.iter().filter(|component| is_replicated(component));
+            replicated.filter_map(|component| self.of_component(component)).collect()
+        };
+        let (wanted, earlier): (Vec<_>, Vec<_>) = facts.revisions.iter().partition(|(hash, _)| **hash == facts.wanted);
+        let all = |revisions: Vec<(&ContentHash, &Arc<StoredRevision>)>| -> BTreeSet<Family> {
+            revisions.into_iter().flat_map(|(_, revision)| of_revision(revision)).collect()
+        };
+        let (wanted, earlier) = (all(wanted), all(earlier));
+        let only = |mut families: std::collections::btree_set::Difference<'_, Family>| {
+            families.next().copied().filter(|_| families.next().is_none())
+        };
+        let (Some(left), Some(new)) = (only(earlier.difference(&wanted)), only(wanted.difference(&earlier))) else {
+            return;
+        };
+        for family in self.by_component.values_mut().chain(self.by_object.values_mut()) {
+            if *family == left.max(new) {
+                *family = left.min(new);
+            }
+        }
+    }
+
     fn of_component(&self, component: &ComponentPlan) -> Option<Family> {
         let named = self.by_component.get(component.name.as_str());
-        let object = self.by_object.get(&(component.kind.as_str(), component.object_name.as_str()));
+        let object = self.by_object.get(component.object_name.as_str());
         named.into_iter().chain(object).min().copied()
     }
 

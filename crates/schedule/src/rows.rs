@@ -119,7 +119,7 @@ pub(crate) fn reconcile(
         let is_outrun = facts.status.get(&row.id).is_some_and(|status| status.found_epoch >= row.plan_epoch);
         match next(row, fate, floor) {
             Some(next) if is_outrun || next != PlacementChange::of(row) => {
-                if next.wish != Wish::Present && row.wish == Wish::Present {
+                if next.wish != Wish::Present && row.wish == Wish::Present && !is_replaced(&counted, &matching, row) {
                     plan.deletes.consider(world, row, next.wish);
                 }
                 plan.changes.push(next);
@@ -128,6 +128,20 @@ pub(crate) fn reconcile(
             None => plan.forget.push(row.id),
         }
     }
+}
+
+/// Whether another object of its family runs in the cell in the place of a row, as after a rename: the row went down to
+/// nothing only because that one is available, so no person is asked.
+fn is_replaced(
+    counted: &BTreeMap<Family, Vec<&PlacementRow>>,
+    matching: &Matching<'_, '_>,
+    row: &PlacementRow,
+) -> bool {
+    let family = counted.values().find(|rows| rows.iter().any(|other| other.id == row.id));
+    family.is_some_and(|rows| {
+        rows.iter()
+            .any(|other| other.cell == row.cell && matching.object_of(other.id).is_some_and(|object| object.target > 0))
+    })
 }
 
 /// Replicas that stay available while the rows of the Divided component move: what they were told when the move began, as
@@ -220,13 +234,13 @@ impl<'o, 'a> Fates<'_, 'o, 'a> {
         if silent || self.stays_put(row) || self.is_needed(row) { Fate::Stays } else { Fate::Deleted }
     }
 
-    /// A component of the same name takes over here, is not worked out yet, and one of the two is a `DaemonSet`: nodes decide
+    /// A component of the same name, or with an object of that name, takes over here, is not worked out yet, and one of the two is a `DaemonSet`: nodes decide
     /// how many pods of it run, so replicas are not counted against them.
     fn has_unsettled_successor(&self, row: &PlacementRow) -> bool {
         let is_daemon = |kind: &str| kind == "DaemonSet";
         let succeeds = |object: &Desired<'_>| {
             object.cluster.as_str() == row.cluster
-                && object.component.name == row.component
+                && (object.component.name == row.component || object.component.object_name == row.object.name)
                 && object.component.workload
                 && is_daemon(&object.component.kind) != is_daemon(&row.object.kind)
         };

@@ -175,7 +175,7 @@ impl Store {
         sqlx::query!("DELETE FROM cluster_status WHERE cluster = $1", taken.name).execute(&mut **write).await?;
         sqlx::query!("DELETE FROM credential WHERE cluster = $1", taken.name).execute(&mut **write).await?;
         sqlx::query!(
-            "UPDATE cluster SET object_uid = $2, member_uid = $3, generation = $4, labels = $5, spec = $6, resource_version = $7 WHERE name = $1",
+            "UPDATE cluster SET object_uid = $2, member_uid = $3, generation = $4, labels = $5, spec = $6, resource_version = $7, joined_at = now() WHERE name = $1",
             taken.name,
             taken.object_uid,
             taken.member_uid,
@@ -203,6 +203,14 @@ impl Store {
             == 1;
         write.commit().await?;
         Ok(gone)
+    }
+
+    /// When a cluster joined; nothing where it is not known.
+    pub async fn cluster_joined_at(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
+        let joined = sqlx::query_scalar!(r#"SELECT joined_at AS "joined_at: Ts" FROM cluster WHERE name = $1"#, name)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(joined.map(Ts::to_jiff))
     }
 
     /// All clusters as taken in, by name.

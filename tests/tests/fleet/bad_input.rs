@@ -346,7 +346,21 @@ pub(crate) async fn bad_input_names_the_field_and_the_remedy(fleet: &mut Fleet) 
         let missing = missing(message, words);
         ensure!(missing.is_empty(), "{case}: the message does not say {missing:?}: {message}");
     }
-    nothing_is_delivered(fleet, "bad")
+    nothing_is_delivered(fleet, "bad")?;
+    refused_by_the_members(fleet).await
+}
+
+/// What only a member can judge is refused in its words, also where no object is there yet.
+async fn refused_by_the_members(fleet: &Fleet) -> anyhow::Result<()> {
+    let mut manifest = web("bad", "typo", 3);
+    manifest["spec"]["components"][0]["template"]["spec"]["template"]["spec"]["containers"][0]["imagee"] =
+        json!("web:1");
+    fleet.apply("hub", &manifest)?;
+    let refused = |app: &crds::Application| condition(app, "Stalled").is_some_and(|(stalled, _)| stalled == "True");
+    let seen = fleet.app_until("bad", "typo", "refused by the members", refused).await?;
+    let (_, message) = condition(&seen, "Ready").context("a condition")?;
+    ensure!(message.contains("imagee"), "the message does not name the field: {message}");
+    fleet.meridian(&["app", "delete", "typo", "-n", "bad", "--yes"]).map(drop)
 }
 
 fn nothing_is_delivered(fleet: &Fleet, namespace: &str) -> anyhow::Result<()> {

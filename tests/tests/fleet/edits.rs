@@ -1,9 +1,10 @@
 //! Ordinary edits of a running Application: nothing is lost by a new name, another scope or another object.
 
 use acceptance::manifests::{MEMBERS, deployment, namespace, web};
-use acceptance::{Fleet, History};
-use anyhow::ensure;
+use acceptance::{Fleet, History, SOON};
+use anyhow::{Context, ensure};
 use serde_json::{Value, json};
+use testbed::eventually;
 
 const DEPLOYMENTS: &str = "apps/v1/Deployment";
 
@@ -62,6 +63,41 @@ pub(crate) async fn new_names_and_scopes_lose_no_replica(fleet: &mut Fleet) -> a
         ],
     )
     .await
+}
+
+pub(crate) async fn deployment_stays_until_the_set_in_its_place_runs(fleet: &mut Fleet) -> anyhow::Result<()> {
+    const SPACE: &str = "sets";
+    namespace(fleet, SPACE)?;
+    let mut manifest = web(SPACE, "web", 6);
+    manifest["spec"].as_object_mut().context("a spec")?.remove("replicas");
+    manifest["spec"]["components"][0]["scope"] = json!("PerCell");
+    manifest["spec"]["components"][0]["template"]["spec"]["replicas"] = json!(2);
+    let deployment = manifest.clone();
+    fleet.apply("hub", &deployment)?;
+    fleet.ready(SPACE, "web").await?;
+
+    // A set whose pods find no node.
+    let history = History::follow(fleet, &MEMBERS, DEPLOYMENTS, SPACE).await?;
+    let template = &mut manifest["spec"]["components"][0]["template"];
+    template["kind"] = json!("StatefulSet");
+    template["spec"]["serviceName"] = json!("web");
+    template["spec"]["template"]["spec"]["nodeSelector"] = json!({"example.org/pool": "none"});
+    fleet.apply("hub", &manifest)?;
+    eventually("the first set has its pods, which wait for nodes", SOON, async || {
+        let set = fleet.get("north-a", "statefulset", SPACE, "web")?.context("no set yet")?;
+        ensure!(set["status"]["replicas"].as_i64().is_some_and(|pods| pods > 0), "{}", set["status"]);
+        Ok(Some(()))
+    })
+    .await?;
+    // The way back takes the set away again.
+    fleet.apply("hub", &deployment)?;
+    fleet.ready(SPACE, "web").await?;
+    history.available_at_least(6)?;
+    for member in MEMBERS {
+        let there = fleet.kubectl(member, &["get", "deploy,statefulset", "-n", SPACE, "-o", "name"])?;
+        ensure!(there.trim() == "deployment.apps/web", "{member} has {there}");
+    }
+    fleet.meridian(&["app", "delete", "web", "-n", SPACE, "--yes"]).map(drop)
 }
 
 pub(crate) async fn a_name_that_becomes_free_is_taken(fleet: &mut Fleet) -> anyhow::Result<()> {

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         cells::a_cluster_over_zones_is_one_place_or_a_cell_in_each,
         motion::scaling_never_moves_a_cell_the_wrong_way,
         edits::new_names_and_scopes_lose_no_replica,
+        edits::deployment_stays_until_the_set_in_its_place_runs,
         edits::a_name_that_becomes_free_is_taken,
         motion::a_revision_goes_cell_by_cell,
         motion::a_revision_that_restarts_nothing_goes_everywhere_at_once,

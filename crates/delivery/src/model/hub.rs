@@ -82,10 +82,11 @@ impl Written {
         self.multiply == Multiply::Divided
     }
 
-    /// Whether the main workload serves the requests of the one before: a Divided one always does, another by its name.
+    /// Whether the main workload serves the requests of the one before: where a `DaemonSet` comes or goes, by its name.
     pub(super) fn continues(&self, before: &Self) -> bool {
-        let named = self.component == before.component || self.object == before.object && self.kind == before.kind;
-        self.uid == before.uid && (self.is_divided() && before.is_divided() || named)
+        let is_daemon = |written: &Self| KINDS[written.kind].1 == "DaemonSet";
+        let named = self.component == before.component || self.object == before.object;
+        self.uid == before.uid && (named || !is_daemon(self) && !is_daemon(before))
     }
 
     /// Whether a `StatefulSet` of the name is declared.
