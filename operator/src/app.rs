@@ -75,7 +75,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
         revisions: Arc::new(Revisions::new(store.clone(), Arc::clone(&revisions))),
         fleet: Arc::default(),
         named: Arc::default(),
-        sink: Arc::default(),
+        status_writer: Arc::default(),
         readers: Arc::new(Semaphore::new(delivery::READERS)),
         hints: hints.clone(),
         registry: registry.clone(),

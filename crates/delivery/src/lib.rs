@@ -4,39 +4,23 @@
 //! renders, applies, watches the result and writes `placement_status` and `cluster_status`. It decides nothing:
 //! numbers, places and revisions are those of the rows.
 
-mod act;
-mod adopt;
-mod apply;
-mod board;
-mod bounded;
-mod capacity;
-mod cluster;
-mod contact;
-mod denied;
-mod failure;
+mod decide;
+mod deliverer;
+mod event_loop;
 mod fleet;
-mod follow;
-mod followed;
-mod lists;
-mod live;
+mod handshake;
+mod hinted_rows;
 mod metrics;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test")]
 mod model;
-mod named;
-mod orphans;
-mod probes;
-mod pulse;
-mod rediscover;
-mod render_row;
+mod observe;
 mod revisions;
 mod session;
-mod sink;
-mod step;
+mod status;
 #[cfg(test)]
 mod stored_rows;
-mod watched;
-mod zones;
+mod write;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -47,13 +31,13 @@ use store::{Hints, Store};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-pub use act::MEMBER_WRITES;
-pub use cluster::{DeliveryError, run};
+pub use deliverer::{DeliveryError, run};
 pub use fleet::Fleet;
+pub use hinted_rows::HintedRows;
 pub use metrics::DeliveryMetrics;
-pub use named::NamedRows;
 pub use revisions::Revisions;
-pub use sink::Sink;
+pub use status::status_writer::StatusWriter;
+pub use write::execute::MEMBER_WRITES;
 
 /// What delivery works with. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -65,9 +49,9 @@ pub struct Delivery {
     /// What was read of the fleet.
     pub fleet: Arc<Fleet>,
     /// Rows that hints name.
-    pub named: Arc<NamedRows>,
+    pub named: Arc<HintedRows>,
     /// What was observed and is not written yet.
-    pub sink: Arc<Sink>,
+    pub status_writer: Arc<StatusWriter>,
     /// Members whose rows and status are read whole at once: after a start all of them are.
     pub readers: Arc<Semaphore>,
     /// Hints in and out.
@@ -89,7 +73,7 @@ impl Delivery {
     /// # Errors
     /// None: what cannot be written is written later.
     pub async fn write_observed(self, shutdown: CancellationToken) -> Result<(), Infallible> {
-        self.sink.run(&self.store, &self.hints, shutdown).await;
+        self.status_writer.run(&self.store, &self.hints, shutdown).await;
         Ok(())
     }
 }

@@ -42,7 +42,7 @@ pub struct DeliveryMetrics {
     pub orphans: Family<ClusterLabel, Gauge>,
     /// Objects that belonged to no row and were deleted.
     pub orphans_pruned: Family<ClusterLabel, Counter>,
-    /// One while everything in the member that matters was listed and is watched.
+    /// One while everything in the member that matters was listed and is watches.
     pub followed: Family<ClusterLabel, Gauge>,
 }
 
@@ -62,7 +62,7 @@ impl DeliveryMetrics {
             ),
             followed: metrics.register(
                 "delivery_followed",
-                "Whether everything that matters in the member was listed and is watched",
+                "Whether everything that matters in the member was listed and is watches",
                 Family::default(),
             ),
             orphans_pruned: metrics.register(

@@ -11,12 +11,12 @@ use vocabulary::AppKey;
 
 /// What delivery needs to know of an application.
 #[derive(Debug, Clone)]
-pub(crate) struct AppFacts {
+pub(crate) struct DeliveredApp {
     pub(crate) key: AppKey,
     pub(crate) intent: Arc<Intent>,
 }
 
-impl AppFacts {
+impl DeliveredApp {
     fn read(row: ApplicationRow) -> Result<Self, RevisionError> {
         let intent =
             serde_json::from_value(row.intent).map_err(|error| RevisionError::Unreadable(error.to_string()))?;
@@ -34,7 +34,7 @@ pub struct Revisions {
 
 #[derive(Debug, Default)]
 struct Slot {
-    facts: Arc<OnceCell<AppFacts>>,
+    facts: Arc<OnceCell<DeliveredApp>>,
     /// The hint that said last that the intent changed. Every deliverer hears it; the first makes room.
     stale_since: Option<Arc<Hint>>,
 }
@@ -79,7 +79,7 @@ impl Revisions {
 
     /// Reads those of some applications that are not known, together.
     pub(crate) async fn learn(&self, wanted: BTreeSet<AppId>) -> Result<(), StoreError> {
-        let unknown: HashMap<AppId, Arc<OnceCell<AppFacts>>> = {
+        let unknown: HashMap<AppId, Arc<OnceCell<DeliveredApp>>> = {
             let mut apps = self.apps();
             let mut cell = |app| Arc::clone(&apps.entry(app).or_default().facts);
             wanted.into_iter().map(|app| (app, cell(app))).filter(|(_, facts)| !facts.initialized()).collect()
@@ -89,7 +89,7 @@ impl Revisions {
         }
         let ids: Vec<AppId> = unknown.keys().copied().collect();
         for row in self.store.application_list(&ids).await? {
-            let (id, facts) = (row.id, AppFacts::read(row));
+            let (id, facts) = (row.id, DeliveredApp::read(row));
             // What cannot be read is told by whoever delivers it; and somebody may have been faster.
             if let (Some(cell), Ok(facts)) = (unknown.get(&id), facts) {
                 let _ = cell.set(facts);
@@ -105,17 +105,17 @@ impl Revisions {
     }
 
     /// An application as it is in the database now, whatever was heard of it.
-    pub(crate) async fn app_anew(&self, app: AppId) -> Result<AppFacts, RevisionError> {
+    pub(crate) async fn app_anew(&self, app: AppId) -> Result<DeliveredApp, RevisionError> {
         self.apps().entry(app).or_default().facts = Arc::default();
         self.app(app).await
     }
 
-    pub(crate) async fn app(&self, app: AppId) -> Result<AppFacts, RevisionError> {
+    pub(crate) async fn app(&self, app: AppId) -> Result<DeliveredApp, RevisionError> {
         let cell = Arc::clone(&self.apps().entry(app).or_default().facts);
         // Boxed: most find it in memory and need not carry what reading takes.
         let read = async || {
             let row = self.store.application_list(&[app]).await?.pop().ok_or(RevisionError::Missing)?;
-            AppFacts::read(row)
+            DeliveredApp::read(row)
         };
         match cell.get_or_try_init(|| Box::pin(read())).await {
             Ok(facts) => Ok(facts.clone()),

@@ -15,16 +15,16 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vocabulary::{ClusterName, Fence, ObjectKey};
 
-use crate::act;
-use crate::adopt::released_by;
-use crate::board::{Board, Entry};
-use crate::contact::Contact;
-use crate::failure::ActError;
+use crate::decide::adoption::released_by;
+use crate::decide::failure::ActError;
 use crate::fleet::FleetView;
-use crate::live::Live;
+use crate::handshake::MemberInfo;
 use crate::metrics::{ClusterLabel, FailureLabel};
+use crate::observe::cluster_state::{ClusterState, Entry};
+use crate::observe::observed_object::ObservedObject;
 use crate::revisions::Revisions;
-use crate::sink::Source;
+use crate::status::status_writer::StatusSource;
+use crate::write::execute;
 use crate::{Delivery, DeliveryTimes};
 
 /// Objects worked on at once.
@@ -49,14 +49,14 @@ struct Inner {
     cluster: ClusterName,
     claim: Claim,
     member: Member,
-    contact: ArcSwap<Contact>,
+    member_info: ArcSwap<MemberInfo>,
     generation: u32,
     joined: Option<Timestamp>,
     installation: String,
     fleet: ArcSwap<FleetView>,
-    board: Mutex<Board>,
+    cluster_state: Mutex<ClusterState>,
     queue: Queue<PlacementId>,
-    source: Arc<Source>,
+    source: Arc<StatusSource>,
     namespaces: Mutex<BTreeSet<String>>,
 }
 
@@ -65,7 +65,7 @@ impl Session {
         delivery: Delivery,
         cluster: ClusterName,
         member: Member,
-        contact: Contact,
+        member_info: MemberInfo,
         claim: Claim,
         heard: Instant,
     ) -> Result<Self, StoreError> {
@@ -76,22 +76,22 @@ impl Session {
         let session = Self(Arc::new(Inner {
             delivery,
             cluster,
-            source: Source::new(claim.clone()),
+            source: StatusSource::new(claim.clone()),
             claim,
             member,
-            contact: ArcSwap::from_pointee(contact),
+            member_info: ArcSwap::from_pointee(member_info),
             generation,
             joined,
             installation,
             fleet: ArcSwap::from_pointee(FleetView::default()),
-            board: Mutex::default(),
+            cluster_state: Mutex::default(),
             queue: Queue::default(),
             namespaces: Mutex::default(),
         }));
         session.read_topology(heard).await?;
         session.read_rows(Rows::All).await?;
         let status = session.delivery().store.status_in_cluster(session.name()).await?;
-        session.board().take_status(status);
+        session.cluster_state().take_status(status);
         Ok(session)
     }
 
@@ -113,12 +113,12 @@ impl Session {
     }
 
     /// What the member serves and lets us do, as last read.
-    pub(crate) fn contact(&self) -> Arc<Contact> {
-        self.0.contact.load_full()
+    pub(crate) fn member_info(&self) -> Arc<MemberInfo> {
+        self.0.member_info.load_full()
     }
 
-    pub(crate) fn met_again(&self, contact: Contact) {
-        self.0.contact.store(Arc::new(contact));
+    pub(crate) fn met_again(&self, member_info: MemberInfo) {
+        self.0.member_info.store(Arc::new(member_info));
     }
 
     pub(crate) fn queue(&self) -> &Queue<PlacementId> {
@@ -127,7 +127,7 @@ impl Session {
 
     /// Sends what was observed of a placement to the database.
     pub(crate) fn send(&self, app: AppId, before: &StatusRow, now: StatusRow) {
-        self.0.delivery.sink.push(&self.0.source, app, before, now);
+        self.0.delivery.status_writer.push(&self.0.source, app, before, now);
     }
 
     pub(crate) fn member(&self) -> &Member {
@@ -142,8 +142,8 @@ impl Session {
         self.0.fleet.load_full()
     }
 
-    pub(crate) fn board(&self) -> MutexGuard<'_, Board> {
-        self.0.board.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn cluster_state(&self) -> MutexGuard<'_, ClusterState> {
+        self.0.cluster_state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -187,24 +187,24 @@ impl Session {
     /// Reads the names of the applications of rows, where they are not known. Without its name a row is recognised by the UID
     /// of its object only, so a failure is made up for at the next reading.
     async fn name_apps(&self) {
-        let unnamed = self.board().unnamed_apps();
+        let unnamed = self.cluster_state().unnamed_apps();
         if unnamed.is_empty() {
             return;
         }
         if let Err(error) = self.revisions().learn(unnamed.clone()).await {
             tracing::debug!(cluster = self.name(), error = vocabulary::chain(&error), "applications were not read");
         }
-        let mut board = self.board();
+        let mut cluster_state = self.cluster_state();
         for app in unnamed {
             if let Some(name) = self.revisions().known_name(app) {
-                board.name_app(app, &name);
+                cluster_state.name_app(app, &name);
             }
         }
     }
 
     /// The kind of an object as the member serves it.
     pub(crate) fn kind(&self, object: &ObjectKey) -> Result<ApiKind, ActError> {
-        self.0.contact.load().kind(&object.api_version, &object.kind).cloned().ok_or_else(|| {
+        self.0.member_info.load().kind(&object.api_version, &object.kind).cloned().ok_or_else(|| {
             ActError::Waits(format!(
                 "cluster {} does not serve {} {} or does not let us write it; see `meridian cluster permissions {0} --kubeconfig FILE`",
                 self.name(),
@@ -236,8 +236,8 @@ impl Session {
 
     /// Takes what became of a step, folds in what was observed meanwhile, and sends the result to the database.
     pub(crate) fn record(&self, entry: &Entry, done: StatusRow) {
-        let mut board = self.board();
-        let Some(now) = board.entries.get_mut(&entry.row.id) else { return };
+        let mut cluster_state = self.cluster_state();
+        let Some(now) = cluster_state.entries.get_mut(&entry.row.id) else { return };
         let seen = now.status.clone();
         now.status = StatusRow {
             object_uid: seen.object_uid,
@@ -252,8 +252,8 @@ impl Session {
             ..done
         };
         let unobserved = now.status.clone();
-        let status = board.observe(entry.row.id, Timestamp::now()).map_or(unobserved, |change| change.now);
-        // Under the board's lock: an older status must not overtake this one on its way out.
+        let status = cluster_state.observe(entry.row.id, Timestamp::now()).map_or(unobserved, |change| change.now);
+        // Under the cluster_state's lock: an older status must not overtake this one on its way out.
         if !status.same_facts(&entry.status) {
             self.send(entry.row.app, &entry.status, status);
         }
@@ -261,7 +261,7 @@ impl Session {
 
     /// Remembers which object an apply made or changed, and the fields that the member said we own of it.
     pub(crate) fn applied(&self, entry: &Entry, stored: &Value, fields: Option<Value>) {
-        if let Some(now) = self.board().entries.get_mut(&entry.row.id) {
+        if let Some(now) = self.cluster_state().entries.get_mut(&entry.row.id) {
             now.applied_fields = fields.map(Arc::new);
             now.status.object_uid = stored["metadata"]["uid"].as_str().map(str::to_owned);
         }
@@ -269,8 +269,8 @@ impl Session {
 
     /// An object that was known by its UID is not there any more. Returns the entry as it is from then on.
     pub(crate) fn vanished(&self, entry: &Entry) -> Entry {
-        let mut board = self.board();
-        board.vanished(entry.row.id);
+        let mut cluster_state = self.cluster_state();
+        cluster_state.vanished(entry.row.id);
         let mut entry = entry.clone();
         entry.status.object_uid = None;
         entry
@@ -278,13 +278,13 @@ impl Session {
 
     /// Takes a live object from an answer of the member.
     pub(crate) fn saw(&self, api_version: &str, kind: &str, object: &Value) {
-        if let Some(live) = Live::read(api_version, kind, object) {
-            self.board().upsert(live);
+        if let Some(live) = ObservedObject::read(api_version, kind, object) {
+            self.cluster_state().upsert(live);
         }
     }
 
     pub(crate) fn push_siblings(&self, id: PlacementId) {
-        let siblings = self.board().siblings(id);
+        let siblings = self.cluster_state().siblings(id);
         self.0.queue.extend(siblings);
     }
 
@@ -295,7 +295,7 @@ impl Session {
         let now = delivery.fleet.since(&delivery.store, after).await?;
         let before = self.0.fleet.swap(Arc::clone(&now));
         if !now.says_the_same(&before) {
-            let all: Vec<PlacementId> = self.board().entries.keys().copied().collect();
+            let all: Vec<PlacementId> = self.cluster_state().entries.keys().copied().collect();
             self.0.queue.extend(all);
         }
         Ok(())
@@ -304,9 +304,9 @@ impl Session {
     pub(crate) async fn read_rows(&self, wanted: Rows) -> Result<(), StoreError> {
         let rows = self.delivery().store.placement_in_cluster(self.name()).await?;
         let taken = {
-            let mut board = self.board();
-            board.keep_only(&rows);
-            board.take_rows(rows, Timestamp::now())
+            let mut cluster_state = self.cluster_state();
+            cluster_state.keep_only(&rows);
+            cluster_state.take_rows(rows, Timestamp::now())
         };
         let looked_at = |(id, calls): (PlacementId, bool)| (calls || wanted == Rows::All).then_some(id);
         self.name_apps().await;
@@ -324,10 +324,10 @@ impl Session {
         let delivery = self.delivery();
         let rows = delivery.named.of(&delivery.store, self.revisions(), hint, named, self.name()).await?;
         let taken = {
-            let mut board = self.board();
+            let mut cluster_state = self.cluster_state();
             let there: BTreeSet<PlacementId> = rows.iter().map(|row| row.id).collect();
-            ids.iter().filter(|id| !there.contains(id)).for_each(|id| board.forget(*id));
-            board.take_rows(rows, Timestamp::now())
+            ids.iter().filter(|id| !there.contains(id)).for_each(|id| cluster_state.forget(*id));
+            cluster_state.take_rows(rows, Timestamp::now())
         };
         self.name_apps().await;
         self.0.queue.extend(taken.into_iter().map(|(id, _)| id));
@@ -349,7 +349,7 @@ impl Session {
             outcome = &mut watch => outcome,
             fenced = inner.source.fenced() => Err(fenced),
         };
-        inner.delivery.sink.leave(&inner.source);
+        inner.delivery.status_writer.leave(&inner.source);
         self.delivery().metrics.followed.get_or_create(&self.label()).set(0);
         outcome
     }
@@ -377,7 +377,7 @@ impl Session {
     async fn work_on(self, id: PlacementId) {
         let queue = &self.0.queue;
         // A panic about one object must not end delivery of the others.
-        let is_to_be_repeated = match contain(act::work(&self, id)).await {
+        let is_to_be_repeated = match contain(execute::work(&self, id)).await {
             Ok(repeat) => repeat,
             Err(panicked) => {
                 tracing::error!(cluster = self.name(), placement = id, error = %panicked, "object was not delivered; it is tried again");
@@ -394,7 +394,7 @@ impl Session {
 }
 
 /// Names of sibling objects, for references between components.
-impl Board {
+impl ClusterState {
     pub(crate) fn sibling_names(&self, entry: &Entry, blueprint: &Blueprint) -> BTreeMap<(String, String), String> {
         self.of_app(entry.row.app)
             .filter(|other| other.row.cell == entry.row.cell || other.row.cell == other.row.cluster)

@@ -22,12 +22,12 @@ pub(super) struct Mirror {
     key: EnvelopeKey,
     bed: Bed,
     runtime: tokio::runtime::Runtime,
-    followed: Followed,
+    followed: FollowState,
 }
 
 /// What the database was brought up to.
 #[derive(Default)]
-struct Followed {
+struct FollowState {
     clusters: BTreeMap<String, ClusterRow>,
     cells: BTreeMap<String, CellRow>,
     status: BTreeMap<PlacementId, StatusRow>,
@@ -50,7 +50,7 @@ impl Mirror {
             (bed, store, keeper, claim)
         });
         let key = EnvelopeKey::from_hex(&"0a".repeat(32)).unwrap();
-        Self { _keeper: keeper, store, claim, key, bed, runtime, followed: Followed::default() }
+        Self { _keeper: keeper, store, claim, key, bed, runtime, followed: FollowState::default() }
     }
 
     /// Forgets all rows, for the next sequence.
@@ -59,7 +59,7 @@ impl Mirror {
             .postgres
             .query("TRUNCATE application, cluster, cell, placement, payload, failover_breaker CASCADE")
             .unwrap();
-        self.followed = Followed::default();
+        self.followed = FollowState::default();
     }
 
     /// Makes the writes since the last call, and compares all rows.
@@ -98,7 +98,7 @@ fn failed(error: StoreError) -> String {
 }
 
 impl Sql<'_> {
-    async fn repeat(&self, wrote: Wrote, followed: &mut Followed) -> Result<(), String> {
+    async fn repeat(&self, wrote: Wrote, followed: &mut FollowState) -> Result<(), String> {
         match wrote {
             Wrote::Taken(taken) => {
                 self.store.application_take(self.claim, &taken, self.key).await.map_err(failed)?;
@@ -141,7 +141,7 @@ impl Sql<'_> {
         self.store.application_remove(self.claim, id, removal, confirmed).await.map_err(failed)
     }
 
-    async fn clusters(&self, tables: &Tables, followed: &mut Followed) -> Result<bool, String> {
+    async fn clusters(&self, tables: &Tables, followed: &mut FollowState) -> Result<bool, String> {
         let mut wrote = false;
         for (name, row) in &tables.clusters {
             let before = followed.clusters.get(name);
@@ -160,7 +160,7 @@ impl Sql<'_> {
         Ok(wrote)
     }
 
-    async fn cells(&self, tables: &Tables, followed: &mut Followed) -> Result<bool, String> {
+    async fn cells(&self, tables: &Tables, followed: &mut FollowState) -> Result<bool, String> {
         let mut wrote = false;
         for (name, row) in &tables.cells {
             let Some(spec) = &row.spec else { continue };
@@ -196,7 +196,7 @@ impl Sql<'_> {
         Ok(wrote)
     }
 
-    async fn status(&self, tables: &Tables, followed: &mut Followed) -> Result<bool, String> {
+    async fn status(&self, tables: &Tables, followed: &mut FollowState) -> Result<bool, String> {
         let changed = tables.status.iter().filter(|(id, row)| followed.status.get(id) != Some(row));
         let rows: Vec<StatusRow> = changed.filter_map(|(_, row)| followed.names.status(row)).collect();
         if rows.is_empty() {
@@ -209,7 +209,7 @@ impl Sql<'_> {
     }
 
     /// Confirmations that a person gave beside the intent.
-    async fn confirmed(&self, tables: &Tables, followed: &mut Followed) -> Result<bool, String> {
+    async fn confirmed(&self, tables: &Tables, followed: &mut FollowState) -> Result<bool, String> {
         let mut wrote = false;
         for row in tables.apps.values() {
             if followed.confirmed.get(&row.key) == Some(&row.delete_confirmed) {

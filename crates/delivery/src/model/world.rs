@@ -20,10 +20,10 @@ use super::hub::{Hub, Written};
 use super::member::{ApplyRefused, Member, id, is_managed, text};
 use super::mirror::Mirror;
 use super::tables::Tables;
-use crate::board::{Board, Entry, belongs, object_id};
-use crate::live::Live;
-use crate::render_row::{RowRender, cell_of, render_row};
-use crate::step::next_step;
+use crate::decide::action::next_action;
+use crate::decide::render_row::{RowRender, cell_of, render_row};
+use crate::observe::cluster_state::{ClusterState, Entry, belongs, object_id};
+use crate::observe::observed_object::ObservedObject;
 
 /// Clusters of the model; the last one joins later.
 const CLUSTERS: usize = 4;
@@ -36,7 +36,7 @@ pub(super) struct World<'m> {
     pub(super) hub: Hub,
     pub(super) tables: Tables,
     pub(super) members: BTreeMap<usize, Member>,
-    boards: BTreeMap<usize, Board>,
+    cluster_states: BTreeMap<usize, ClusterState>,
     /// What a second decider read and decided, and did not write yet.
     read: Option<Decisions>,
     pub(super) promises: Promises,
@@ -53,7 +53,7 @@ impl<'m> World<'m> {
             hub: Hub::default(),
             tables: Tables::default(),
             members: BTreeMap::new(),
-            boards: BTreeMap::new(),
+            cluster_states: BTreeMap::new(),
             read: None,
             promises: Promises::default(),
             rested: BTreeMap::new(),
@@ -182,7 +182,7 @@ impl<'m> World<'m> {
         self.tables.clusters.insert(name.clone(), fleet::joined(cluster, self.now));
         self.tables.cells.entry(name).or_insert_with(|| fleet::implicit_cell(cluster));
         self.members.entry(cluster).or_default().answers = true;
-        self.boards.remove(&cluster);
+        self.cluster_states.remove(&cluster);
     }
 
     fn edit_member(&mut self, cluster: usize, change: MemberEdit) {
@@ -229,7 +229,7 @@ impl<'m> World<'m> {
                 Ok(true)
             }
             Step::Restart => {
-                self.boards.clear();
+                self.cluster_states.clear();
                 self.read = None;
                 Ok(true)
             }
@@ -349,33 +349,33 @@ impl<'m> World<'m> {
         Ok(worked)
     }
 
-    /// Brings the board of a cluster up to what is stored and what is there. Returns whether that was news.
+    /// Brings the cluster_state of a cluster up to what is stored and what is there. Returns whether that was news.
     fn observe(&mut self, cluster: usize) -> bool {
         let (now, rows) = (self.now, self.tables.placements_in(&fleet::name(cluster)));
-        let fresh = !self.boards.contains_key(&cluster);
-        let board = self.boards.entry(cluster).or_default();
-        board.keep_only(&rows);
-        board.take_rows(rows.clone(), now);
+        let fresh = !self.cluster_states.contains_key(&cluster);
+        let cluster_state = self.cluster_states.entry(cluster).or_default();
+        cluster_state.keep_only(&rows);
+        cluster_state.take_rows(rows.clone(), now);
         if fresh {
-            board.take_status(rows.iter().filter_map(|row| self.tables.status.get(&row.id).cloned()).collect());
+            cluster_state.take_status(rows.iter().filter_map(|row| self.tables.status.get(&row.id).cloned()).collect());
         }
         let member = &self.members[&cluster];
-        for kind in board.kinds().clone().into_keys() {
-            board.reset(&kind);
+        for kind in cluster_state.kinds().clone().into_keys() {
+            cluster_state.reset(&kind);
             let of_kind = member.objects.iter().filter(|((group, name, ..), _)| *group == kind.0 && *name == kind.1);
             let mut named = std::collections::HashSet::new();
             for (_, stored) in of_kind.filter(|(_, stored)| is_managed(&stored.value)) {
                 let version = stored.value["apiVersion"].as_str().unwrap_or_default();
-                if let Some(live) = Live::read(version, &kind.1, &stored.value) {
+                if let Some(live) = ObservedObject::read(version, &kind.1, &stored.value) {
                     named.insert(object_id(&live.key));
-                    board.upsert(live);
+                    cluster_state.upsert(live);
                 }
             }
-            board.sync(&kind, &named);
+            cluster_state.sync(&kind, &named);
         }
         let mut news = false;
         for row in rows {
-            if let Some(change) = board.observe(row.id, now) {
+            if let Some(change) = cluster_state.observe(row.id, now) {
                 self.tables.status.insert(row.id, change.now);
                 news = true;
             }
@@ -385,27 +385,29 @@ impl<'m> World<'m> {
 
     /// Takes what is there of one object. Returns whether that was news.
     fn observe_one(&mut self, cluster: usize, entry: &Entry) -> bool {
-        let (Some(board), key) = (self.boards.get_mut(&cluster), &entry.row.object) else { return false };
+        let (Some(cluster_state), key) = (self.cluster_states.get_mut(&cluster), &entry.row.object) else {
+            return false;
+        };
         let there = self.members[&cluster].objects.get(&id(key)).filter(|stored| is_managed(&stored.value));
         if let Some(stored) = there {
             let version = stored.value["apiVersion"].as_str().unwrap_or_default();
-            board.upsert(Live::read(version, &key.kind, &stored.value).unwrap());
+            cluster_state.upsert(ObservedObject::read(version, &key.kind, &stored.value).unwrap());
         } else {
-            let uid = board.live(key).map(|live| live.uid.clone()).unwrap_or_default();
-            board.delete(key, &uid);
+            let uid = cluster_state.live(key).map(|live| live.uid.clone()).unwrap_or_default();
+            cluster_state.delete(key, &uid);
         }
-        let Some(change) = board.observe(entry.row.id, self.now) else { return false };
+        let Some(change) = cluster_state.observe(entry.row.id, self.now) else { return false };
         self.tables.status.insert(entry.row.id, change.now);
         true
     }
 
     fn work_on(&mut self, cluster: usize, placement: PlacementId, topology: &Topology) -> Result<bool, String> {
-        let board = &self.boards[&cluster];
-        let Some(entry) = board.entries.get(&placement).cloned() else { return Ok(false) };
-        if board.waits_for(placement).is_some() {
+        let cluster_state = &self.cluster_states[&cluster];
+        let Some(entry) = cluster_state.entries.get(&placement).cloned() else { return Ok(false) };
+        if cluster_state.waits_for(placement).is_some() {
             return Ok(false);
         }
-        let live = board.live(&entry.row.object).filter(|live| belongs(&entry, live)).cloned();
+        let live = cluster_state.live(&entry.row.object).filter(|live| belongs(&entry, live)).cloned();
         let fence = Fence { generation: 1, authority: 1, plan: entry.row.plan_epoch };
         let app = &self.tables.apps[&entry.row.app];
         let intent: Intent = serde_json::from_value(app.intent.clone()).unwrap();
@@ -413,7 +415,7 @@ impl<'m> World<'m> {
             let hash = ContentHash::from_bytes(&entry.row.revision).unwrap();
             let revision = &self.tables.revisions[&(entry.row.app, hash)];
             let Some(cell) = cell_of(topology, &entry.row) else { return Ok(false) };
-            let siblings = board.sibling_names(&entry, &revision.blueprint);
+            let siblings = cluster_state.sibling_names(&entry, &revision.blueprint);
             let own_replicas = live.as_ref().and_then(|live| live.own_replicas);
             let row = RowRender {
                 app: &app.key,
@@ -429,7 +431,7 @@ impl<'m> World<'m> {
         };
         let keep = render::is_never_deleted(&entry.row.object);
         let hash = rendered.as_ref().map(|rendered| rendered.hash);
-        let step = next_step(&entry, live.as_ref(), fence, hash, false, keep);
+        let step = next_action(&entry, live.as_ref(), fence, hash, false, keep);
         let app_name = app.key.name.clone();
         let status = self.act(
             cluster,
@@ -440,7 +442,9 @@ impl<'m> World<'m> {
             &intent,
         )?;
         let Some(status) = status else { return Ok(false) };
-        if let Some(known) = self.boards.get_mut(&cluster).and_then(|board| board.entries.get_mut(&placement)) {
+        if let Some(known) =
+            self.cluster_states.get_mut(&cluster).and_then(|cluster_state| cluster_state.entries.get_mut(&placement))
+        {
             known.status = status.clone();
         }
         let changed = self.tables.status.get(&placement).is_none_or(|before| !before.same_facts(&status));
@@ -452,7 +456,7 @@ impl<'m> World<'m> {
         &mut self,
         cluster: usize,
         entry: &Entry,
-        step: crate::step::Step,
+        step: crate::decide::action::Action,
         rendered: Option<(Value, ContentHash)>,
         app: &str,
         intent: &Intent,
@@ -462,18 +466,18 @@ impl<'m> World<'m> {
         let member = self.members.get_mut(&cluster).unwrap();
         let with = |state, message| StatusRow { state, message, changed_at: now, ..entry.status.clone() };
         Ok(match step {
-            crate::step::Step::Nothing => None,
-            crate::step::Step::Gone => Some(with(ObjectState::Gone, None)),
-            crate::step::Step::Delete { uid } => {
+            crate::decide::action::Action::Nothing => None,
+            crate::decide::action::Action::Gone => Some(with(ObjectState::Gone, None)),
+            crate::decide::action::Action::Delete { uid } => {
                 member.delete(key, &uid);
                 Some(with(ObjectState::Deleting, None))
             }
-            crate::step::Step::Release { .. } => {
+            crate::decide::action::Action::Release { .. } => {
                 member.release(key);
                 self.promises.lower_to_available(&self.members);
                 Some(with(ObjectState::Released, None))
             }
-            crate::step::Step::Apply { first } => {
+            crate::decide::action::Action::Apply { first } => {
                 let Some((object, hash)) = rendered else { return Ok(None) };
                 let mut result = member.apply(key, &object, first);
                 if result == Err(ApplyRefused::Exists) {

@@ -98,7 +98,7 @@ impl Installed {
             revisions: Arc::new(Revisions::new(store.clone(), parsed)),
             fleet: Arc::default(),
             named: Arc::default(),
-            sink: Arc::default(),
+            status_writer: Arc::default(),
             readers: Arc::new(Semaphore::new(delivery::READERS)),
             hints: hints.clone(),
             registry,

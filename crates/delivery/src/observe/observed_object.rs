@@ -8,16 +8,16 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use vocabulary::{ContentHash, Fence, ObjectKey, labels};
 
-use crate::bounded::bounded_message;
+use crate::status::bounded::bounded_message;
 
 /// The few facts of a live object that delivery needs.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Live {
+pub(crate) struct ObservedObject {
     pub(crate) key: ObjectKey,
     pub(crate) uid: String,
     pub(crate) resource_version: String,
     pub(crate) fence: Option<Fence>,
-    /// It carries the label by which it is watched; an answer of the member may show one that does not.
+    /// It carries the label by which it is watches; an answer of the member may show one that does not.
     pub(crate) managed: bool,
     /// Application and component named by its labels.
     pub(crate) app: Option<String>,
@@ -60,7 +60,7 @@ pub(crate) fn without_template(bytes: &[u8]) -> serde_json::Result<Value> {
     fields.into_iter().map(read).collect::<serde_json::Result<Map<_, _>>>().map(Value::Object)
 }
 
-impl Live {
+impl ObservedObject {
     /// Whether the next step for it is the same as for another state of the object: all that a step is chosen by is equal.
     pub(crate) fn is_told_alike(&self, other: &Self) -> bool {
         self.uid == other.uid

@@ -9,11 +9,11 @@ use tokio_util::sync::CancellationToken;
 use vocabulary::{ClusterName, Verdict};
 
 use crate::Delivery;
-use crate::contact::{Trouble, meet};
-use crate::pulse::{signals_unmet, silent_since};
+use crate::handshake::{Trouble, handshake};
 use crate::session::Session;
+use crate::status::health_tracker::{signals_unmet, silent_since};
 
-/// Pause before the next try to meet a member that cannot be used.
+/// Pause before the next try to handshake a member that cannot be used.
 const MEET_AGAIN: Duration = Duration::from_secs(2);
 
 /// Why delivery to a cluster ended.
@@ -51,13 +51,13 @@ pub async fn run(
     let mut heard = Instant::now();
     // Meet the member; say why not as long as that fails. A process that has just begun may hold the lease before it
     // has opened its credentials: that is no fact about the member.
-    let (member, contact) = loop {
+    let (member, member_info) = loop {
         let complete = delivery.registry.is_complete();
         // Read anew each time: another member may have been put under the name meanwhile.
         let row = registered(&delivery, &name).await.map_err(stopped)?;
         let expected = row.ok_or_else(|| DeliveryError::Gone(name.clone()))?.taken.member_uid;
         let met = match delivery.registry.get(&cluster) {
-            Some(member) => meet(&member, &expected).await.map(|contact| (member, contact)),
+            Some(member) => handshake(&member, &expected).await.map(|member_info| (member, member_info)),
             None => Err(Trouble::without_member(&name, delivery.registry.unusable(&cluster))),
         };
         match met {
@@ -82,7 +82,7 @@ pub async fn run(
             }
         }
     };
-    let session = Session::begin(delivery, cluster, member, contact, claim, heard).await.map_err(stopped)?;
+    let session = Session::begin(delivery, cluster, member, member_info, claim, heard).await.map_err(stopped)?;
     session.run(hints, shutdown).await.map_err(stopped)
 }
 

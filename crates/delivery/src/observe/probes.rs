@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use members::Member;
 
-use crate::contact::{Trouble, is_expected};
+use crate::handshake::{Trouble, is_expected};
 
 /// An answer, or none.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use members::Member;
 use tokio::time::Instant;
 
-use crate::contact::{Contact, Trouble, meet};
+use crate::handshake::{MemberInfo, Trouble, handshake};
 
 /// Interval between two questions while rows are of kinds that the member does not serve or does not grant.
 const MISSING_KIND_INTERVAL: Duration = Duration::from_secs(10);
@@ -19,7 +19,7 @@ pub(crate) struct Rediscovery {
     due: Instant,
     /// Pauses before the next questions, the last first; afterwards the interval.
     pauses: Vec<Duration>,
-    asked: Option<BoxFuture<'static, Result<Contact, Trouble>>>,
+    asked: Option<BoxFuture<'static, Result<MemberInfo, Trouble>>>,
 }
 
 impl Rediscovery {
@@ -43,11 +43,11 @@ impl Rediscovery {
     ///
     /// # Cancel safety
     /// Safe: a question under way goes on with the next call.
-    pub(crate) async fn next(&mut self, member: &Member, expected_uid: &str) -> Result<Contact, Trouble> {
+    pub(crate) async fn next(&mut self, member: &Member, expected_uid: &str) -> Result<MemberInfo, Trouble> {
         if self.asked.is_none() {
             tokio::time::sleep_until(self.due).await;
             let (member, expected_uid) = (member.clone(), expected_uid.to_owned());
-            self.asked = Some(Box::pin(async move { meet(&member, &expected_uid).await }));
+            self.asked = Some(Box::pin(async move { handshake(&member, &expected_uid).await }));
         }
         let answer = match &mut self.asked {
             Some(asked) => asked.await,

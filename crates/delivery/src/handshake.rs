@@ -1,15 +1,15 @@
-//! First contact with a member, and again from time to time: is it the one we think, what does it serve, what may we do.
+//! First member_info with a member, and again from time to time: is it the one we think, what does it serve, what may we do.
 
 use std::collections::HashMap;
 
 use members::{ApiKind, Member, MemberError, Unusable};
 use vocabulary::Verdict;
 
-use crate::board::GroupKind;
+use crate::observe::cluster_state::GroupKind;
 
 /// What a member serves and lets us do.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Contact {
+pub(crate) struct MemberInfo {
     pub(crate) version: String,
     /// Version of what join installed there; nothing when it is not known.
     pub(crate) installation: Option<u32>,
@@ -68,7 +68,7 @@ impl Trouble {
     }
 }
 
-impl Contact {
+impl MemberInfo {
     /// `group/version/Kind`, or `version/Kind` in the core group, sorted.
     pub(crate) fn kind_names(&self) -> Vec<String> {
         let mut names: Vec<String> =
@@ -82,7 +82,7 @@ impl Contact {
         self.kinds.iter().find(|kind| kind.kind == name && kind.api_version() == api_version)
     }
 
-    /// Kinds to be watched, in the versions given.
+    /// Kinds to be watches, in the versions given.
     pub(crate) fn watchable(&self, wanted: &HashMap<GroupKind, String>) -> Vec<ApiKind> {
         wanted.iter().filter_map(|((_, name), api_version)| self.kind(api_version, name).cloned()).collect()
     }
@@ -104,7 +104,7 @@ pub(crate) fn is_expected(member: &Member, uid: &str, expected_uid: &str) -> Res
 }
 
 /// Meets a member.
-pub(crate) async fn meet(member: &Member, expected_uid: &str) -> Result<Contact, Trouble> {
+pub(crate) async fn handshake(member: &Member, expected_uid: &str) -> Result<MemberInfo, Trouble> {
     let trouble = |error: MemberError| Trouble::of(&error);
     let version = member.version().await.map_err(trouble)?;
     let uid = member.kube_system_uid().await.map_err(trouble)?;
@@ -131,7 +131,7 @@ pub(crate) async fn meet(member: &Member, expected_uid: &str) -> Result<Contact,
         Err(MemberError::Forbidden { .. }) => None,
         found => found.map_err(trouble)?,
     };
-    Ok(Contact { version: version.git_version, installation, kinds })
+    Ok(MemberInfo { version: version.git_version, installation, kinds })
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use domain::tenancy::{Tenancy, protected_denial};
 use domain::topology::Topology;
 
-use crate::board::Entry;
-use crate::failure::ActError;
+use crate::decide::failure::ActError;
+use crate::observe::cluster_state::Entry;
 
 /// Refuses to write an object that is to be there.
 pub(crate) fn refuse_write(topology: &Topology, entry: &Entry) -> Result<(), ActError> {

@@ -1,4 +1,4 @@
-//! Carries one step out in the member and writes down what became of it.
+//! Carries one action out in the member and writes down what became of it.
 
 use crds::application::v1alpha1::DriftPolicy;
 use domain::render;
@@ -10,27 +10,27 @@ use std::time::Instant;
 use store::{ObjectState, PlacementId, PlacementRow, StatusRow, Wish};
 use vocabulary::{Fence, labels};
 
-use crate::apply::Write;
-use crate::board::{Entry, belongs, is_missing, object_id};
-use crate::denied;
-use crate::failure::{ActError, Outlook, after_failure, outrun};
-use crate::live::Live;
-use crate::render_row::{RowRender, cell_of, render_row};
-use crate::revisions::AppFacts;
+use crate::decide::action::{Action, next_action};
+use crate::decide::denied;
+use crate::decide::failure::{ActError, Outlook, after_failure, outrun};
+use crate::decide::render_row::{RowRender, cell_of, render_row};
+use crate::observe::cluster_state::{Entry, belongs, is_missing, object_id};
+use crate::observe::observed_object::ObservedObject;
+use crate::revisions::DeliveredApp;
 use crate::session::Session;
-use crate::step::{Step, next_step};
+use crate::write::apply::Write;
 use domain::stored_revision::StoredRevision;
 
 /// Works on one placement. Returns whether it is to be tried again.
 pub(crate) async fn work(session: &Session, id: PlacementId) -> bool {
     let (entry, live, is_ready) = {
-        let board = session.board();
-        let Some(entry) = board.entries.get(&id).cloned() else { return false };
-        let live = board.live(&entry.row.object).filter(|live| belongs(&entry, live)).cloned();
+        let cluster_state = session.cluster_state();
+        let Some(entry) = cluster_state.entries.get(&id).cloned() else { return false };
+        let live = cluster_state.live(&entry.row.object).filter(|live| belongs(&entry, live)).cloned();
         // Nothing is done before everything there was listed; the end of the list brings it back.
-        let is_ready = board.is_synced(&object_id(&entry.row.object).0);
+        let is_ready = cluster_state.is_synced(&object_id(&entry.row.object).0);
         // Whatever it waits for brings it back.
-        if board.waits_for(id).is_some() {
+        if cluster_state.waits_for(id).is_some() {
             return false;
         }
         (entry, live, is_ready)
@@ -79,7 +79,7 @@ fn failed(session: &Session, entry: &Entry, error: &ActError) -> bool {
 
 /// Does what is next for an object. What calls the member is boxed: most looks end without a call, and each would carry the
 /// ten kilobytes that a call needs.
-async fn attempt(session: &Session, entry: Entry, live: Option<Live>) -> Result<Option<StatusRow>, ActError> {
+async fn attempt(session: &Session, entry: Entry, live: Option<ObservedObject>) -> Result<Option<StatusRow>, ActError> {
     let (entry, live) =
         if is_missing(&entry, live.as_ref()) { Box::pin(look(session, entry)).await? } else { (entry, live) };
     let (entry, live) = (&entry, live.as_ref());
@@ -97,41 +97,41 @@ async fn attempt(session: &Session, entry: Entry, live: Option<Live>) -> Result<
     let enforce = app.intent.drift == DriftPolicy::Enforce;
     let keep = render::is_never_deleted(&entry.row.object);
     let hash = rendered.as_ref().map(|rendered| rendered.hash);
-    let step = next_step(entry, live, fence, hash, enforce, keep);
-    if !matches!(step, Step::Nothing | Step::Gone)
+    let action = next_action(entry, live, fence, hash, enforce, keep);
+    if !matches!(action, Action::Nothing | Action::Gone)
         && let Some(error) = outrun(live.and_then(|live| live.fence), fence, entry.was_applied())
     {
         return Err(error);
     }
-    match step {
-        Step::Nothing => Ok(None),
-        Step::Gone => Ok(Some(StatusRow {
+    match action {
+        Action::Nothing => Ok(None),
+        Action::Gone => Ok(Some(StatusRow {
             state: ObjectState::Gone,
             message: None,
             changed_at: Timestamp::now(),
             ..entry.status.clone()
         })),
-        Step::Apply { first } => {
+        Action::Apply { first } => {
             let Some(mut rendered) = rendered else { return Ok(None) };
             denied::refuse_write(&session.fleet().topology, entry)?;
             rendered.object["metadata"]["annotations"][labels::INSTALLATION] = session.installation().into();
             let write = Write { session, entry, app: &app, own_adopt: adopt, object: &rendered.object, fence };
             Box::pin(write.apply(rendered.hash, first)).await.map(Some)
         }
-        Step::Delete { .. } | Step::Release { .. } if denied::left_alone(entry).is_some() => Ok(Some(StatusRow {
+        Action::Delete { .. } | Action::Release { .. } if denied::left_alone(entry).is_some() => Ok(Some(StatusRow {
             state: ObjectState::Released,
             message: denied::left_alone(entry),
             changed_at: Timestamp::now(),
             ..entry.status.clone()
         })),
-        Step::Delete { uid } => {
+        Action::Delete { uid } => {
             let kind = session.kind(&entry.row.object)?;
             let object = &entry.row.object;
             let remove = session.member().remove(&kind, &object.namespace, &object.name, fence, &uid);
             let result = Box::pin(measured(session, "delete", remove)).await;
             Ok(Some(after_leaving(entry, result, ObjectState::Deleting)?))
         }
-        Step::Release { uid, resource_version } => {
+        Action::Release { uid, resource_version } => {
             let kind = session.kind(&entry.row.object)?;
             let only_if = Preconditions { uid: Some(uid), resource_version: Some(resource_version) };
             let object = &entry.row.object;
@@ -143,12 +143,12 @@ async fn attempt(session: &Session, entry: Entry, live: Option<Live>) -> Result<
     }
 }
 
-/// Looks whether an object that left its watch is gone, or is there and only lost the label by which it is watched.
-async fn look(session: &Session, entry: Entry) -> Result<(Entry, Option<Live>), ActError> {
+/// Looks whether an object that left its watch is gone, or is there and only lost the label by which it is watches.
+async fn look(session: &Session, entry: Entry) -> Result<(Entry, Option<ObservedObject>), ActError> {
     let key = &entry.row.object;
     let kind = session.kind(key)?;
     let there = match session.member().get(&kind, &key.namespace, &key.name).await {
-        Ok(there) => Live::read(&key.api_version, &key.kind, &there),
+        Ok(there) => ObservedObject::read(&key.api_version, &key.kind, &there),
         Err(MemberError::NotFound { .. }) => None,
         Err(error) => return Err(error.into()),
     };
@@ -169,13 +169,13 @@ fn unknown_cell(row: &PlacementRow) -> ActError {
 fn render_entry(
     session: &Session,
     entry: &Entry,
-    live: Option<&Live>,
-    app: &AppFacts,
+    live: Option<&ObservedObject>,
+    app: &DeliveredApp,
     revision: &StoredRevision,
     cell: &CellFacts,
     fence: Fence,
 ) -> Result<render::Rendered, ActError> {
-    let siblings = session.board().sibling_names(entry, &revision.blueprint);
+    let siblings = session.cluster_state().sibling_names(entry, &revision.blueprint);
     let input = RowRender {
         app: &app.key,
         row: &entry.row,

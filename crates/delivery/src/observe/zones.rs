@@ -6,20 +6,20 @@ use domain::topology::Topology;
 use jiff::Timestamp;
 use store::{AppId, ObjectState, PlacementId, StatusRow};
 
-use crate::board::Board;
-use crate::capacity::{Census, Workload};
+use crate::observe::capacity::{CapacityTracker, Workload};
+use crate::observe::cluster_state::ClusterState;
 use crate::session::Session;
 
 impl Session {
     /// Counts ready pods by zone, and sends what changed to the database. Does nothing before nodes and pods were listed.
-    pub(crate) fn observe_zones(&self, census: &Census) {
-        if !census.is_listed() {
+    pub(crate) fn observe_zones(&self, capacity_tracker: &CapacityTracker) {
+        if !capacity_tracker.is_listed() {
             return;
         }
         let fleet = self.fleet();
-        let mut board = self.board();
-        for (app, before, now) in count_zones(&mut board, &fleet.topology, census, Timestamp::now()) {
-            // Under the board's lock: an older status must not overtake this one on its way out.
+        let mut cluster_state = self.cluster_state();
+        for (app, before, now) in count_zones(&mut cluster_state, &fleet.topology, capacity_tracker, Timestamp::now()) {
+            // Under the cluster_state's lock: an older status must not overtake this one on its way out.
             self.send(app, &before, now);
         }
     }
@@ -27,14 +27,15 @@ impl Session {
 
 /// Takes the numbers by zone into the status of delivered objects of the Divided component. Returns what changed: before and now.
 fn count_zones(
-    board: &mut Board,
+    cluster_state: &mut ClusterState,
     topology: &Topology,
-    census: &Census,
+    capacity_tracker: &CapacityTracker,
     now: Timestamp,
 ) -> Vec<(AppId, StatusRow, StatusRow)> {
     let mut workloads: BTreeMap<Workload, Vec<String>> = BTreeMap::new();
     let mut counted: BTreeMap<PlacementId, Workload> = BTreeMap::new();
-    for entry in board.entries.values().filter(|entry| entry.row.divided && entry.status.state == ObjectState::Applied)
+    for entry in
+        cluster_state.entries.values().filter(|entry| entry.row.divided && entry.status.state == ObjectState::Applied)
     {
         let Some(cell) = topology.cells.get(entry.row.cell.as_str()).filter(|cell| cell.zones.len() > 1) else {
             continue;
@@ -45,14 +46,14 @@ fn count_zones(
         counted.insert(entry.row.id, workload);
     }
     let known: Vec<PlacementId> =
-        board.entries.values().filter(|entry| entry.status.zones.is_some()).map(|entry| entry.row.id).collect();
+        cluster_state.entries.values().filter(|entry| entry.status.zones.is_some()).map(|entry| entry.row.id).collect();
     if counted.is_empty() && known.is_empty() {
         return Vec::new();
     }
-    let counts = census.ready_by_zone(&workloads);
+    let counts = capacity_tracker.ready_by_zone(&workloads);
     let mut changes = Vec::new();
     for id in known.into_iter().chain(counted.keys().copied().collect::<Vec<_>>()) {
-        let Some(entry) = board.entries.get_mut(&id) else { continue };
+        let Some(entry) = cluster_state.entries.get_mut(&id) else { continue };
         let zones = counted.get(&id).and_then(|workload| counts.get(workload)).cloned();
         if entry.status.zones == zones {
             continue;

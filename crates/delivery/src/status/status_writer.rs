@@ -26,13 +26,13 @@ const REFUSED_PAUSE_MAX: Duration = Duration::from_mins(1);
 
 /// Whose observations they are: one session with one member.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub(crate) struct StatusSource {
     claim: Claim,
     /// Cancelled when a write was refused because the claim no longer holds.
     fenced: CancellationToken,
 }
 
-impl Source {
+impl StatusSource {
     pub(crate) fn new(claim: Claim) -> Arc<Self> {
         Arc::new(Self { claim, fenced: CancellationToken::new() })
     }
@@ -47,21 +47,21 @@ impl Source {
 #[derive(Debug)]
 struct Observed {
     app: AppId,
-    source: Arc<Source>,
+    source: Arc<StatusSource>,
     status: StatusRow,
 }
 
 /// A row that the database refused, and when it is tried again.
 #[derive(Debug)]
 struct Parked {
-    source: Weak<Source>,
+    source: Weak<StatusSource>,
     due: Instant,
     pause: Duration,
 }
 
 /// Status waiting to be written; at most one row per placement.
 #[derive(Debug, Default)]
-pub struct Sink {
+pub struct StatusWriter {
     waiting: Mutex<HashMap<PlacementId, Observed>>,
     /// Rows that were refused alone. Until one was written it travels alone, and not before it is due.
     parked: Mutex<HashMap<PlacementId, Parked>>,
@@ -80,20 +80,20 @@ fn is_urgent(before: &StatusRow, now: &StatusRow) -> bool {
         || before.observed_epoch != now.observed_epoch && now.available > 0
 }
 
-impl Sink {
+impl StatusWriter {
     fn waiting(&self) -> MutexGuard<'_, HashMap<PlacementId, Observed>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the status of a placement; `before` is what was taken last.
-    pub(crate) fn push(&self, source: &Arc<Source>, app: AppId, before: &StatusRow, status: StatusRow) {
+    pub(crate) fn push(&self, source: &Arc<StatusSource>, app: AppId, before: &StatusRow, status: StatusRow) {
         let urgent = is_urgent(before, &status);
         self.waiting().insert(status.placement, Observed { app, source: Arc::clone(source), status });
         if urgent { self.wake.notify_one() } else { self.patient.notify_one() }
     }
 
     /// A session ended: what it observed and nobody has written is observed anew by the next.
-    pub(crate) fn leave(&self, source: &Arc<Source>) {
+    pub(crate) fn leave(&self, source: &Arc<StatusSource>) {
         self.waiting().retain(|_, observed| !Arc::ptr_eq(&observed.source, source));
     }
 
@@ -257,25 +257,25 @@ mod tests {
         let rule = "alter table placement_status add check (replicas <> 13)";
         rows.bed.postgres.query(rule).unwrap();
         let (hints, _exchange) = Hints::new(rows.store.clone(), CancellationToken::new());
-        let sink = Sink::default();
+        let status_writer = StatusWriter::default();
         let mut sources = BTreeMap::new();
         for cluster in clusters {
-            sources.insert(cluster, Source::new(rows.claim(cluster).await));
+            sources.insert(cluster, StatusSource::new(rows.claim(cluster).await));
         }
         let bad = rows.placements["c"];
         let push = |cluster: &str, replicas: i32| {
             let before = StatusRow::unknown(rows.placements[cluster], Timestamp::now());
             let now = StatusRow { state: ObjectState::Applied, replicas, ..before.clone() };
-            sink.push(&sources[cluster], 1, &before, now);
+            status_writer.push(&sources[cluster], 1, &before, now);
         };
         for cluster in clusters {
             push(cluster, if cluster == "c" { 13 } else { 1 });
         }
         let mut told = hints.subscribe();
 
-        let taken = sink.take();
+        let taken = status_writer.take();
         assert!(taken.is_sorted_by_key(|observed| observed.status.placement), "rows are locked in one order");
-        assert!(sink.write(&rows.store, &hints, taken).await, "the others need no pause");
+        assert!(status_writer.write(&rows.store, &hints, taken).await, "the others need no pause");
         let written = || {
             let query = "select coalesce(string_agg(p.cluster, ' ' order by p.cluster), '') from placement p join placement_status s on s.placement = p.id";
             rows.bed.postgres.query(query).unwrap()
@@ -286,32 +286,32 @@ mod tests {
         // The refused one is no part of later batches, also with new content, and is tried less and less often.
         push("c", 13);
         push("a", 2);
-        let taken: Vec<PlacementId> = sink.take().iter().map(|observed| observed.status.placement).collect();
+        let taken: Vec<PlacementId> = status_writer.take().iter().map(|observed| observed.status.placement).collect();
         assert_eq!(taken, [rows.placements["a"]]);
         for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
             let pause = Duration::from_secs(pause);
-            let due = sink.parked_until().unwrap();
-            assert!(sink.take_parked(due - Duration::from_millis(1)).is_none());
-            let row = sink.take_parked(due).unwrap();
-            assert_eq!((row.status.placement, sink.parked()[&bad].pause), (bad, pause));
-            assert!(sink.write(&rows.store, &hints, vec![row]).await);
+            let due = status_writer.parked_until().unwrap();
+            assert!(status_writer.take_parked(due - Duration::from_millis(1)).is_none());
+            let row = status_writer.take_parked(due).unwrap();
+            assert_eq!((row.status.placement, status_writer.parked()[&bad].pause), (bad, pause));
+            assert!(status_writer.write(&rows.store, &hints, vec![row]).await);
         }
         push("c", 3);
-        let row = sink.take_parked(sink.parked_until().unwrap()).unwrap();
-        assert!(sink.write(&rows.store, &hints, vec![row]).await);
+        let row = status_writer.take_parked(status_writer.parked_until().unwrap()).unwrap();
+        assert!(status_writer.write(&rows.store, &hints, vec![row]).await);
         assert_eq!(written(), "a b c d e");
-        assert!(sink.parked().is_empty(), "it travels with the others again");
+        assert!(status_writer.parked().is_empty(), "it travels with the others again");
 
         // A database that is slow is not asked row by row.
         for cluster in clusters {
             push(cluster, 5);
         }
-        let taken = sink.take();
+        let taken = status_writer.take();
         let slow = "create function slow() returns trigger language plpgsql as 'begin raise exception $x$slow$x$ using errcode = $x$57014$x$; end';
                     create trigger slow before insert or update on placement_status for each row execute function slow()";
         rows.bed.postgres.query(slow).unwrap();
-        assert!(!sink.write(&rows.store, &hints, taken).await, "all wait for the database");
-        assert_eq!((sink.take().len(), sink.parked().len()), (clusters.len(), 0));
+        assert!(!status_writer.write(&rows.store, &hints, taken).await, "all wait for the database");
+        assert_eq!((status_writer.take().len(), status_writer.parked().len()), (clusters.len(), 0));
         drop(sources);
         rows.end().await;
     }
@@ -320,15 +320,15 @@ mod tests {
     async fn text_with_a_zero_in_it_is_written_without() {
         let rows = StoredRows::begin(&["a"]).await;
         let (hints, _exchange) = Hints::new(rows.store.clone(), CancellationToken::new());
-        let sink = Sink::default();
-        let source = Source::new(rows.claim("a").await);
+        let status_writer = StatusWriter::default();
+        let source = StatusSource::new(rows.claim("a").await);
         let before = StatusRow::unknown(rows.placements["a"], Timestamp::now());
         let drift = vec!["metadata.labels.a\0b".to_owned()];
-        sink.push(&source, 1, &before, StatusRow { drift, ..before.clone() });
-        assert!(sink.write(&rows.store, &hints, sink.take()).await);
+        status_writer.push(&source, 1, &before, StatusRow { drift, ..before.clone() });
+        assert!(status_writer.write(&rows.store, &hints, status_writer.take()).await);
         let written = rows.bed.postgres.query("select drift[1] from placement_status").unwrap();
         assert_eq!(written, "metadata.labels.ab");
-        assert!(sink.parked().is_empty());
+        assert!(status_writer.parked().is_empty());
         rows.end().await;
     }
 }

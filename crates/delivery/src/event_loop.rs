@@ -11,16 +11,16 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::Instant;
 
-use crate::capacity::add;
-use crate::cluster::registered;
-use crate::contact::Trouble;
-use crate::followed::Followed;
-use crate::orphans::{OrphanPlan, OrphanRules, plan_orphans};
-use crate::probes::{Probes, Sign};
-use crate::pulse::{Pulse, PulseWrite};
-use crate::rediscover::Rediscovery;
+use crate::deliverer::registered;
+use crate::handshake::Trouble;
+use crate::observe::capacity::add;
+use crate::observe::probes::{Probes, Sign};
+use crate::observe::rediscovery::Rediscovery;
+use crate::observe::watch_state::FollowState;
+use crate::observe::watches::Watches;
 use crate::session::{Rows, Session};
-use crate::watched::Watched;
+use crate::status::health_tracker::{HealthTracker, HealthWrite};
+use crate::write::orphans::{OrphanPlan, OrphanRules, plan_orphans};
 
 /// Pause before everything is read again after the database did not give it. Spread over sessions by their own moment.
 const READ_AGAIN: Duration = Duration::from_secs(3);
@@ -30,7 +30,7 @@ impl Session {
     /// lease, or another member in place of this one, ends the watches.
     pub(crate) async fn follow(&self, hints: &mut Receiver<Arc<Hint>>) -> Result<(), StoreError> {
         let times = self.times();
-        let mut watched = Watched::new(self);
+        let mut watches = Watches::new(self);
         let mut probes = Probes::default();
         let mut probe = tokio::time::interval(times.probe);
         // Members that were met together do not do the same things at the same moments for ever.
@@ -42,33 +42,33 @@ impl Session {
         }
         let Some(row) = registered(self.delivery(), self.name()).await? else { return Ok(()) };
         let expected_uid = row.taken.member_uid;
-        let mut pulse = Pulse::new(times, row.status);
+        let mut health_tracker = HealthTracker::new(times, row.status);
         let mut heard = Instant::now();
         // When everything is read again, after the database did not give what was asked for.
         let mut behind: Option<Instant> = None;
         // A watch from a revision that the member has not reached any more would hear nothing until it has.
         let mut reached = None;
         loop {
-            watched.cover(self);
-            if watched.lacks_kinds() {
+            watches.cover(self);
+            if watches.lacks_kinds() {
                 rediscovery.lacks_kinds();
             }
             // Something is due all the time: when it comes late, it is we who did not listen.
             let late = heard.elapsed().saturating_sub(times.probe);
-            pulse.deaf(late);
-            watched.exclude_from_silence(late);
+            health_tracker.deaf(late);
+            watches.exclude_from_silence(late);
             heard = Instant::now();
             tokio::select! {
-                Some((source, event)) = watched.next() => {
-                    pulse.told(if let WatchEvent::Down(error) = &event { Err(Trouble::of(error)) } else { Ok(()) });
-                    let listed = watched.take(self, &source, event);
-                    if listed && matches!(watched.judge(self, times.silence), Followed::Known { .. }) {
-                        self.write_pulse(&mut pulse, &mut watched).await?;
+                Some((source, event)) = watches.next() => {
+                    health_tracker.told(if let WatchEvent::Down(error) = &event { Err(Trouble::of(error)) } else { Ok(()) });
+                    let listed = watches.take(self, &source, event);
+                    if listed && matches!(watches.judge(self, times.silence), FollowState::Known { .. }) {
+                        self.write_health(&mut health_tracker, &mut watches).await?;
                     }
                 }
                 Some(sign) = probes.next() => match sign {
                     Sign::Answered(Ok(revision)) => {
-                        pulse.answered(Ok(()));
+                        health_tracker.answered(Ok(()));
                         if let (Some(reached), Some(revision)) = (reached, revision)
                             && revision < reached
                         {
@@ -80,16 +80,16 @@ impl Session {
                         }
                         reached = revision.or(reached);
                     }
-                    Sign::Answered(Err(trouble)) => pulse.answered(Err(trouble)),
-                    Sign::Told(outcome) => pulse.told(outcome),
+                    Sign::Answered(Err(trouble)) => health_tracker.answered(Err(trouble)),
+                    Sign::Told(outcome) => health_tracker.told(outcome),
                 },
                 _ = probe.tick() => {
-                    probes.ask(self.member(), &expected_uid, pulse.watch_is_quiet());
-                    self.write_pulse(&mut pulse, &mut watched).await?;
+                    probes.ask(self.member(), &expected_uid, health_tracker.watch_is_quiet());
+                    self.write_health(&mut health_tracker, &mut watches).await?;
                 }
                 // Silence is told when it has lasted long enough, not with the next question after that.
-                () = tokio::time::sleep_until(pulse.silent_at()), if pulse.silent_at() > Instant::now() => {
-                    self.write_pulse(&mut pulse, &mut watched).await?;
+                () = tokio::time::sleep_until(health_tracker.silent_at()), if health_tracker.silent_at() > Instant::now() => {
+                    self.write_health(&mut health_tracker, &mut watches).await?;
                 }
                 () = sleep_until(behind), if behind.is_some() => {
                     behind = self.make_up(self.read_everything().await)?;
@@ -97,7 +97,7 @@ impl Session {
                 }
                 _ = reread.tick() => {
                     // Chosen before the rows are read: what was made for a row that comes with them is named by it.
-                    let is_whole = watched.judge(self, times.silence) == Followed::Known { stale: Vec::new() };
+                    let is_whole = watches.judge(self, times.silence) == FollowState::Known { stale: Vec::new() };
                     let orphans = self.plan_orphans().prune;
                     let mut outcome = self.read_again(times.reread).await;
                     if outcome.is_ok() && is_whole && behind.is_none() {
@@ -107,7 +107,7 @@ impl Session {
                     if self.is_replaced(&expected_uid) { return Ok(()) }
                 }
                 answer = rediscovery.next(self.member(), &expected_uid) => match answer {
-                    Ok(contact) => self.met_again(contact),
+                    Ok(member_info) => self.met_again(member_info),
                     Err(trouble) => tracing::warn!(
                         cluster = self.name(), reason = trouble.reason, message = trouble.message,
                         "kinds and rights were not read again; those known stay in use"
@@ -211,7 +211,7 @@ impl Session {
         match hint.as_ref() {
             Hint::Decide(app) => {
                 let first = self.revisions().app_changed(*app, hint);
-                let ids: Vec<PlacementId> = self.board().of_app(*app).map(|entry| entry.row.id).collect();
+                let ids: Vec<PlacementId> = self.cluster_state().of_app(*app).map(|entry| entry.row.id).collect();
                 if first && !ids.is_empty() {
                     // Read while it is decided: when the decision arrives, it is known. If that fails, whoever delivers
                     // reads it and says so.
@@ -244,9 +244,9 @@ impl Session {
     /// Whether an object in the member carries a fence above that of its row, although the row was delivered before: the
     /// database was restored from an older state.
     fn is_outdated(&self) -> bool {
-        let board = self.board();
-        board.entries.values().filter(|entry| entry.was_applied()).any(|entry| {
-            let found = board.live(&entry.row.object).and_then(|live| live.fence);
+        let cluster_state = self.cluster_state();
+        cluster_state.entries.values().filter(|entry| entry.was_applied()).any(|entry| {
+            let found = cluster_state.live(&entry.row.object).and_then(|live| live.fence);
             found.is_some_and(|found| found > self.fence(entry))
         })
     }
@@ -255,8 +255,8 @@ impl Session {
     fn plan_orphans(&self) -> OrphanPlan {
         let now = Instant::now();
         let (orphans, placed) = {
-            let mut board = self.board();
-            (board.orphans(now), board.placed())
+            let mut cluster_state = self.cluster_state();
+            (cluster_state.orphans(now), cluster_state.placed())
         };
         self.delivery().metrics.orphans.get_or_create(&self.label()).set(orphans.len() as i64);
         // Old enough are those that two readings of all rows left alone.
@@ -270,40 +270,40 @@ impl Session {
         )
     }
 
-    async fn write_pulse(&self, pulse: &mut Pulse, watched: &mut Watched) -> Result<(), StoreError> {
+    async fn write_health(&self, health_tracker: &mut HealthTracker, watches: &mut Watches) -> Result<(), StoreError> {
         let zones =
             self.fleet().topology.clusters.get(self.cluster()).map(|facts| facts.zones.clone()).unwrap_or_default();
-        let ours = if watched.census.is_listed() { self.ours().await } else { None };
+        let ours = if watches.capacity_tracker.is_listed() { self.ours().await } else { None };
         // What of the pods is ours is not known for a moment: the capacity known before stands.
-        let capacity = ours.and_then(|ours| watched.census.capacity(&zones, &ours));
-        self.observe_zones(&watched.census);
-        let contact = self.contact();
-        pulse.nodes(watched.census.ready_nodes());
-        pulse.orphans(self.plan_orphans().message);
-        let followed = watched.judge(self, self.times().silence);
-        let status = pulse.status(&followed, |before| ClusterStatusRow {
-            version: Some(contact.version.clone()),
-            installation: contact.installation.and_then(|version| i32::try_from(version).ok()),
-            kinds: contact.kind_names().into(),
+        let capacity = ours.and_then(|ours| watches.capacity_tracker.capacity(&zones, &ours));
+        self.observe_zones(&watches.capacity_tracker);
+        let member_info = self.member_info();
+        health_tracker.nodes(watches.capacity_tracker.ready_nodes());
+        health_tracker.orphans(self.plan_orphans().message);
+        let followed = watches.judge(self, self.times().silence);
+        let status = health_tracker.status(&followed, |before| ClusterStatusRow {
+            version: Some(member_info.version.clone()),
+            installation: member_info.installation.and_then(|version| i32::try_from(version).ok()),
+            kinds: member_info.kind_names().into(),
             capacity: capacity
                 .and_then(|capacity| serde_json::to_value(capacity).ok())
                 .unwrap_or_else(|| before.capacity.clone()),
             ..before
         });
         let metrics = &self.delivery().metrics;
-        let is_known = matches!(followed, Followed::Known { .. });
+        let is_known = matches!(followed, FollowState::Known { .. });
         metrics.followed.get_or_create(&self.label()).set(i64::from(is_known));
-        let Some(write) = pulse.due(&status) else { return Ok(()) };
+        let Some(write) = health_tracker.due(&status) else { return Ok(()) };
         let store = &self.delivery().store;
         let written = match (write, status.checked_at) {
-            (PulseWrite::Sign, Some(now)) => store.cluster_seen(self.claim(), self.name(), status.as_of, now).await,
+            (HealthWrite::Sign, Some(now)) => store.cluster_seen(self.claim(), self.name(), status.as_of, now).await,
             _ => store.cluster_status_set(self.claim(), self.name(), &status).await,
         };
         if self.make_up(written)?.is_some() {
             // It is due again with the next look.
             return Ok(());
         }
-        if write == PulseWrite::Decisive {
+        if write == HealthWrite::Decisive {
             tracing::info!(
                 cluster = self.name(),
                 health = status.health,
@@ -314,11 +314,11 @@ impl Session {
         }
         let name = self.name().to_owned();
         self.delivery().hints.send(match write {
-            PulseWrite::Decisive => Hint::Health(name),
-            PulseWrite::Numbers => Hint::Capacity(name),
-            PulseWrite::Sign => Hint::Seen(name),
+            HealthWrite::Decisive => Hint::Health(name),
+            HealthWrite::Numbers => Hint::Capacity(name),
+            HealthWrite::Sign => Hint::Seen(name),
         });
-        pulse.wrote(status);
+        health_tracker.wrote(status);
         Ok(())
     }
 
@@ -332,7 +332,7 @@ impl Session {
             add(ours.entry(zones.unwrap_or_default()).or_default(), pod, i64::from(replicas));
         };
         let mut unknown = Vec::new();
-        for entry in self.board().entries.values().filter(|entry| entry.status.replicas > 0) {
+        for entry in self.cluster_state().entries.values().filter(|entry| entry.status.replicas > 0) {
             let revision = entry.status.applied_revision.as_ref().unwrap_or(&entry.row.revision);
             match &entry.pod {
                 Some((known, pod)) if known == revision => {
@@ -345,7 +345,7 @@ impl Session {
             let facts = self.revisions().app(row.app).await.ok()?;
             let revision = self.revisions().revision(row.app, &facts.key, &bytes).await.ok()?;
             let found = revision.blueprint.components.iter().find(|known| known.name == row.component);
-            if let (Some(found), Some(entry)) = (found, self.board().entries.get_mut(&row.id)) {
+            if let (Some(found), Some(entry)) = (found, self.cluster_state().entries.get_mut(&row.id)) {
                 count(&row.cell, &row.cluster, found.pod, entry.status.replicas);
                 entry.pod = Some((bytes, found.pod));
             }

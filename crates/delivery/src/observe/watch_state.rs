@@ -2,7 +2,7 @@
 //!
 //! One stream is followed from the end of its list on, and again from when its watch was opened again. A stream that is not
 //! followed for the silence limit is lost. A lost kind makes the rows of that kind stale and says nothing of the others; the
-//! member itself is silent only where its nodes or pods are lost, which are watched in every member.
+//! member itself is silent only where its nodes or pods are lost, which are watches in every member.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 /// How one stream is followed.
 #[derive(Debug)]
-pub(crate) struct Following {
+pub(crate) struct StreamState {
     /// Since when what is known may be old; nothing while it is followed.
     lost: Option<Instant>,
     /// It was listed whole, and no new list has begun.
@@ -19,7 +19,7 @@ pub(crate) struct Following {
     trouble: Option<String>,
 }
 
-impl Following {
+impl StreamState {
     pub(crate) fn begun() -> Self {
         Self { lost: Some(Instant::now()), listed: false, trouble: None }
     }
@@ -71,7 +71,7 @@ impl Following {
 
 /// How a member is followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Followed {
+pub(crate) enum FollowState {
     /// All lists are complete, but for those of the kinds named, whose rows are marked as stale.
     Known {
         /// Kinds that cannot be followed, each with the reason.
@@ -83,12 +83,12 @@ pub(crate) enum Followed {
     Silent(String),
 }
 
-impl Followed {
+impl FollowState {
     pub(crate) fn of<'a>(
         now: Instant,
         silence: Duration,
-        essential: [(&str, &Following); 2],
-        kinds: impl Iterator<Item = (&'a str, &'a Following)>,
+        essential: [(&str, &StreamState); 2],
+        kinds: impl Iterator<Item = (&'a str, &'a StreamState)>,
     ) -> Self {
         for (name, following) in essential {
             if let Some(why) =
@@ -115,27 +115,27 @@ mod tests {
 
     const SILENCE: Duration = Duration::from_secs(12);
 
-    fn followed() -> Following {
-        let mut following = Following::begun();
+    fn followed() -> StreamState {
+        let mut following = StreamState::begun();
         following.list_ends();
         following
     }
 
-    fn judge(nodes: &Following, pods: &Following, kinds: &[(&str, &Following)]) -> Followed {
-        Followed::of(Instant::now(), SILENCE, [("nodes", nodes), ("pods", pods)], kinds.iter().copied())
+    fn judge(nodes: &StreamState, pods: &StreamState, kinds: &[(&str, &StreamState)]) -> FollowState {
+        FollowState::of(Instant::now(), SILENCE, [("nodes", nodes), ("pods", pods)], kinds.iter().copied())
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_kind_that_is_never_listed_is_stale_alone() {
-        let (nodes, pods, deployments, mut widgets) = (followed(), followed(), followed(), Following::begun());
-        let kinds = |widgets: &Following| judge(&nodes, &pods, &[("Deployment", &deployments), ("Widget", widgets)]);
+        let (nodes, pods, deployments, mut widgets) = (followed(), followed(), followed(), StreamState::begun());
+        let kinds = |widgets: &StreamState| judge(&nodes, &pods, &[("Deployment", &deployments), ("Widget", widgets)]);
         widgets.fails("conversion webhook failed".to_owned());
-        assert_eq!(kinds(&widgets), Followed::Listing);
+        assert_eq!(kinds(&widgets), FollowState::Listing);
         tokio::time::advance(SILENCE).await;
         let stale = vec!["Widget: conversion webhook failed".to_owned()];
-        assert_eq!(kinds(&widgets), Followed::Known { stale });
+        assert_eq!(kinds(&widgets), FollowState::Known { stale });
         widgets.list_ends();
-        assert_eq!(kinds(&widgets), Followed::Known { stale: Vec::new() });
+        assert_eq!(kinds(&widgets), FollowState::Known { stale: Vec::new() });
     }
 
     #[tokio::test(start_paused = true)]
@@ -148,7 +148,7 @@ mod tests {
             deployments.fails("forbidden".to_owned());
         }
         let stale = vec!["Deployment: forbidden".to_owned()];
-        assert_eq!(judge(&nodes, &pods, &[("Deployment", &deployments)]), Followed::Known { stale });
+        assert_eq!(judge(&nodes, &pods, &[("Deployment", &deployments)]), FollowState::Known { stale });
         deployments.is_heard();
         assert!(deployments.is_followed());
     }
@@ -159,7 +159,7 @@ mod tests {
         pods.fails("no route".to_owned());
         tokio::time::advance(SILENCE).await;
         assert!(
-            matches!(judge(&nodes, &pods, &[]), Followed::Silent(why) if why.contains("pods") && why.contains("no route"))
+            matches!(judge(&nodes, &pods, &[]), FollowState::Silent(why) if why.contains("pods") && why.contains("no route"))
         );
     }
 

@@ -5,9 +5,9 @@ use members::MemberError;
 use store::{ObjectState, StatusRow};
 use vocabulary::Fence;
 
-use crate::board::Entry;
-use crate::bounded::bounded_message;
+use crate::observe::cluster_state::Entry;
 use crate::revisions::RevisionError;
+use crate::status::bounded::bounded_message;
 
 /// Maximum plan epoch of a found fence that a plan is raised above. Anybody can write an annotation on an object that is not
 /// ours yet; plans rise by one a change and must never run out.
@@ -118,7 +118,7 @@ mod tests {
     use vocabulary::ObjectKey;
 
     use super::*;
-    use crate::step::{Step, next_step};
+    use crate::decide::action::{Action, next_action};
 
     fn entry(plan_epoch: u32, applied_epoch: u32) -> Entry {
         let row = PlacementRow {
@@ -148,9 +148,9 @@ mod tests {
         Entry { row, status, applied_fields: None, pod: None, app_name: None }
     }
 
-    fn next(entry: &Entry) -> Step {
+    fn next(entry: &Entry) -> Action {
         let fence = Fence { generation: 1, authority: 1, plan: entry.row.plan_epoch };
-        next_step(entry, None, fence, None, false, false)
+        next_action(entry, None, fence, None, false, false)
     }
 
     #[test]
@@ -162,7 +162,7 @@ mod tests {
             let mut entry = entry(3, applied_epoch);
             entry.status = after_failure(&entry, &error);
             assert_eq!((entry.status.state, entry.status.message.as_ref()), (ObjectState::Refused, Some(&message)));
-            assert_eq!(next(&entry), Step::Apply { first: true });
+            assert_eq!(next(&entry), Action::Apply { first: true });
             assert!(after_failure(&entry, &error).same_facts(&entry.status), "nothing is written again");
         }
     }
@@ -172,7 +172,7 @@ mod tests {
         let mut entry = entry(3, 2);
         let error = ActError::Taken("it belongs to somebody else".to_owned());
         entry.status = after_failure(&entry, &error);
-        assert_eq!((entry.status.state, next(&entry)), (ObjectState::Refused, Step::Apply { first: true }));
+        assert_eq!((entry.status.state, next(&entry)), (ObjectState::Refused, Action::Apply { first: true }));
         assert!(after_failure(&entry, &error).same_facts(&entry.status), "nothing is written again");
     }
 
@@ -206,8 +206,8 @@ mod tests {
     fn what_is_refused_for_good_stands_until_the_plan_changes() {
         let mut entry = entry(3, 2);
         entry.status = after_failure(&entry, &ActError::Refused("it belongs to somebody else".to_owned()));
-        assert_eq!((entry.status.state, next(&entry)), (ObjectState::Refused, Step::Nothing));
+        assert_eq!((entry.status.state, next(&entry)), (ObjectState::Refused, Action::Nothing));
         entry.row.plan_epoch = 4;
-        assert_eq!(next(&entry), Step::Apply { first: true });
+        assert_eq!(next(&entry), Action::Apply { first: true });
     }
 }

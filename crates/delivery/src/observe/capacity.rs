@@ -7,7 +7,7 @@ use domain::render::{pod_amounts, quantity};
 use serde_json::Value;
 use vocabulary::labels::NODE_ZONE;
 
-use crate::bounded::PODS_MAX;
+use crate::status::bounded::PODS_MAX;
 
 /// Groups of alike nodes kept per zone.
 const SHAPES: usize = 32;
@@ -39,14 +39,14 @@ pub(crate) type ZoneCounts = BTreeMap<String, i32>;
 
 /// Nodes and bound pods of one member.
 #[derive(Debug, Default)]
-pub(crate) struct Census {
+pub(crate) struct CapacityTracker {
     nodes: HashMap<String, Node>,
     pods: HashMap<(String, String), Pod>,
     nodes_synced: bool,
     pods_synced: bool,
 }
 
-impl Census {
+impl CapacityTracker {
     pub(crate) fn reset_nodes(&mut self) {
         self.nodes.clear();
         self.nodes_synced = false;
@@ -292,20 +292,20 @@ mod tests {
 
     #[test]
     fn pods_and_nodes_of_any_size_are_counted_without_overflow() {
-        let mut census = Census::default();
+        let mut capacity_tracker = CapacityTracker::default();
         for name in ["a", "b", "c"] {
-            census.node(&json!({
+            capacity_tracker.node(&json!({
                 "metadata": {"name": name}, "spec": {},
                 "status": {"conditions": [{"type": "Ready", "status": "True"}], "allocatable": {"cpu": "9E", "memory": "9E", "pods": "9223372036854775807"}},
             }));
-            census.pod(&json!({
+            capacity_tracker.pod(&json!({
                 "metadata": {"namespace": "x", "name": name},
                 "spec": {"nodeName": "a", "containers": [{"resources": {"requests": {"cpu": "9E", "memory": "9E"}}}]},
             }));
         }
-        census.nodes_synced();
-        census.pods_synced();
-        let capacity = census
+        capacity_tracker.nodes_synced();
+        capacity_tracker.pods_synced();
+        let capacity = capacity_tracker
             .capacity(
                 &["z".to_owned()],
                 &[(vec!["z".to_owned()], Amounts { cpu_milli: i64::MIN, ..Amounts::default() })].into(),
@@ -317,20 +317,20 @@ mod tests {
 
     #[test]
     fn capacity_counts_schedulable_nodes_and_bound_pods_by_zone() {
-        let mut census = Census::default();
+        let mut capacity_tracker = CapacityTracker::default();
         let zones = ["a".to_owned(), "b".to_owned()];
-        assert_eq!(census.capacity(&zones, &BTreeMap::new()), None, "unknown before everything is listed");
-        census.node(&node("n1", "a", "2"));
-        census.node(&node("n2", "b", "4"));
+        assert_eq!(capacity_tracker.capacity(&zones, &BTreeMap::new()), None, "unknown before everything is listed");
+        capacity_tracker.node(&node("n1", "a", "2"));
+        capacity_tracker.node(&node("n2", "b", "4"));
         let mut cordoned = node("n3", "b", "8");
         cordoned["spec"] = json!({"unschedulable": true});
-        census.node(&cordoned);
-        census.pod(&pod("p1", "n1", "500m"));
-        census.pod(&pod("p2", "n2", "250m"));
-        census.nodes_synced();
-        census.pods_synced();
+        capacity_tracker.node(&cordoned);
+        capacity_tracker.pod(&pod("p1", "n1", "500m"));
+        capacity_tracker.pod(&pod("p2", "n2", "250m"));
+        capacity_tracker.nodes_synced();
+        capacity_tracker.pods_synced();
         let ours = BTreeMap::from([(vec!["a".to_owned()], Amounts { cpu_milli: 500, memory_mi: 128, pods: 1 })]);
-        let capacity = census.capacity(&zones, &ours).unwrap();
+        let capacity = capacity_tracker.capacity(&zones, &ours).unwrap();
         assert_eq!(capacity[0].allocatable.cpu_milli, 2000);
         assert_eq!(capacity[0].foreign, Amounts::default());
         assert_eq!(capacity[1].allocatable.cpu_milli, 4000);
@@ -362,9 +362,9 @@ mod tests {
 
     #[test]
     fn ready_pods_of_a_deployment_are_counted_by_zone() {
-        let mut census = Census::default();
+        let mut capacity_tracker = CapacityTracker::default();
         for (name, zone) in [("n1", "a"), ("n2", "b"), ("n3", "elsewhere")] {
-            census.node(&node(name, zone, "2"));
+            capacity_tracker.node(&node(name, zone, "2"));
         }
         let of = |name: &str, node: &str, owner: &str, ready: &str, deleting: bool| {
             let mut pod = pod(name, node, "1m");
@@ -376,14 +376,14 @@ mod tests {
             }
             pod
         };
-        census.pod(&of("p1", "n1", "web-5d9", "True", false));
-        census.pod(&of("p2", "n1", "web-5d9", "True", false));
-        census.pod(&of("p3", "n2", "web-5d9", "False", false));
-        census.pod(&of("p4", "n2", "web-5d9", "True", true));
-        census.pod(&of("p5", "n2", "other-5d9", "True", false));
-        census.pod(&of("p6", "n3", "web-5d9", "True", false));
+        capacity_tracker.pod(&of("p1", "n1", "web-5d9", "True", false));
+        capacity_tracker.pod(&of("p2", "n1", "web-5d9", "True", false));
+        capacity_tracker.pod(&of("p3", "n2", "web-5d9", "False", false));
+        capacity_tracker.pod(&of("p4", "n2", "web-5d9", "True", true));
+        capacity_tracker.pod(&of("p5", "n2", "other-5d9", "True", false));
+        capacity_tracker.pod(&of("p6", "n3", "web-5d9", "True", false));
         let web = ("pay".to_owned(), "Deployment".to_owned(), "web".to_owned());
-        let counts = census.ready_by_zone(&[(web.clone(), vec!["a".to_owned(), "b".to_owned()])].into());
+        let counts = capacity_tracker.ready_by_zone(&[(web.clone(), vec!["a".to_owned(), "b".to_owned()])].into());
         assert_eq!(counts[&web], [("a".to_owned(), 2), ("b".to_owned(), 0)].into());
     }
 

@@ -9,12 +9,12 @@ use tokio::time::Instant;
 use vocabulary::Verdict;
 
 use crate::DeliveryTimes;
-use crate::contact::{CREDENTIAL_UNUSABLE, NO_CREDENTIAL, Trouble};
-use crate::followed::Followed;
+use crate::handshake::{CREDENTIAL_UNUSABLE, NO_CREDENTIAL, Trouble};
+use crate::observe::watch_state::FollowState;
 
 /// What is to be written of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PulseWrite {
+pub(crate) enum HealthWrite {
     /// Health or kinds changed: where replicas may go is decided anew.
     Decisive,
     /// Words or capacity changed.
@@ -93,7 +93,7 @@ pub(crate) fn signals_unmet(trouble: &Trouble) -> Value {
 /// is no fact about the member. Its age tells how old it is. A member that was silent or refused us counts as well only
 /// after it has been well for a while.
 #[derive(Debug)]
-pub(crate) struct Pulse {
+pub(crate) struct HealthTracker {
     times: DeliveryTimes,
     api: Signal,
     watch: Signal,
@@ -101,7 +101,7 @@ pub(crate) struct Pulse {
     nodes: Option<(usize, usize)>,
     /// Objects that belong to no row, for people.
     orphans: Option<String>,
-    /// Since when something watched is not listed.
+    /// Since when something watches is not listed.
     unlisted: Option<Instant>,
     /// Since when all is well, without a break.
     well: Option<Instant>,
@@ -109,7 +109,7 @@ pub(crate) struct Pulse {
     written_at: Option<Instant>,
 }
 
-impl Pulse {
+impl HealthTracker {
     /// Of a member that was met a moment ago, with what is stored of it.
     pub(crate) fn new(times: DeliveryTimes, stored: Option<ClusterStatusRow>) -> Self {
         Self {
@@ -173,10 +173,10 @@ impl Pulse {
     /// How the member is now, followed like that; `with` adds what else is known.
     pub(crate) fn status(
         &mut self,
-        followed: &Followed,
+        followed: &FollowState,
         with: impl FnOnce(ClusterStatusRow) -> ClusterStatusRow,
     ) -> ClusterStatusRow {
-        let complete = matches!(followed, Followed::Known { .. });
+        let complete = matches!(followed, FollowState::Known { .. });
         if complete {
             self.unlisted = None;
         } else {
@@ -194,12 +194,12 @@ impl Pulse {
             self.api.judge(silence, ("Silent", &format!("no answer for {seconds} s; what runs there is unknown")));
         let quiet = format!("it tells nothing of what changes there for {seconds} s; what runs there is unknown");
         let lost = match followed {
-            Followed::Silent(why) => Some(Judgement::new(Verdict::Unknown, WATCH_STALE, why.clone())),
-            Followed::Known { .. } | Followed::Listing => None,
+            FollowState::Silent(why) => Some(Judgement::new(Verdict::Unknown, WATCH_STALE, why.clone())),
+            FollowState::Known { .. } | FollowState::Listing => None,
         };
         let watch = self.watch.judge(silence, (WATCH_STALE, &quiet)).or(lost);
         let kinds = match followed {
-            Followed::Known { stale } if !stale.is_empty() => {
+            FollowState::Known { stale } if !stale.is_empty() => {
                 let message =
                     format!("some kinds cannot be followed, and what they report is old: {}", stale.join("; "));
                 Some(Judgement::new(Verdict::Fail, "KindsStale", message))
@@ -285,26 +285,26 @@ impl Pulse {
     }
 
     /// What of a status is to be written now.
-    pub(crate) fn due(&self, status: &ClusterStatusRow) -> Option<PulseWrite> {
-        let Some(written) = &self.written else { return Some(PulseWrite::Decisive) };
+    pub(crate) fn due(&self, status: &ClusterStatusRow) -> Option<HealthWrite> {
+        let Some(written) = &self.written else { return Some(HealthWrite::Decisive) };
         if written.health != status.health || written.kinds != status.kinds {
-            return Some(PulseWrite::Decisive);
+            return Some(HealthWrite::Decisive);
         }
         let but_for_times = ClusterStatusRow { as_of: written.as_of, checked_at: written.checked_at, ..status.clone() };
         if *written != but_for_times {
-            return Some(PulseWrite::Numbers);
+            return Some(HealthWrite::Numbers);
         }
         let gap = jiff::SignedDuration::try_from(self.times.heartbeat * 2).unwrap_or(jiff::SignedDuration::MAX);
         if let (Some(before), Some(now)) = (written.as_of, status.as_of)
             && now.duration_since(before) > gap
         {
             // What had become too old to count counts again.
-            return Some(PulseWrite::Decisive);
+            return Some(HealthWrite::Decisive);
         }
         let beat = self.written_at.is_none_or(|at| at.elapsed() >= self.times.heartbeat);
         // One who takes over has judged nothing before the lists are read.
         let judged = self.unlisted.is_none() || written.health != format!("{:?}", Verdict::Pass);
-        (beat && judged).then_some(PulseWrite::Sign)
+        (beat && judged).then_some(HealthWrite::Sign)
     }
 
     pub(crate) fn wrote(&mut self, status: ClusterStatusRow) {
@@ -347,8 +347,8 @@ mod tests {
         }
     }
 
-    fn whole() -> Followed {
-        Followed::Known { stale: Vec::new() }
+    fn whole() -> FollowState {
+        FollowState::Known { stale: Vec::new() }
     }
 
     fn unreachable() -> Trouble {
@@ -356,86 +356,91 @@ mod tests {
     }
 
     /// Both signals are fresh for so long, step by step.
-    async fn well_for(pulse: &mut Pulse, seconds: u64) -> ClusterStatusRow {
+    async fn well_for(health_tracker: &mut HealthTracker, seconds: u64) -> ClusterStatusRow {
         for _ in 0..seconds {
             tokio::time::advance(Duration::from_secs(1)).await;
-            pulse.answered(Ok(()));
-            pulse.told(Ok(()));
-            let status = pulse.status(&whole(), |row| row);
-            pulse.wrote(status);
+            health_tracker.answered(Ok(()));
+            health_tracker.told(Ok(()));
+            let status = health_tracker.status(&whole(), |row| row);
+            health_tracker.wrote(status);
         }
-        pulse.status(&whole(), |row| row)
+        health_tracker.status(&whole(), |row| row)
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_known_stands_until_the_lists_are_read_or_time_is_up() {
         let times = DeliveryTimes::default();
-        let mut pulse = Pulse::new(times, Some(stored("Pass")));
-        let status = pulse.status(&Followed::Listing, |row| row);
+        let mut health_tracker = HealthTracker::new(times, Some(stored("Pass")));
+        let status = health_tracker.status(&FollowState::Listing, |row| row);
         assert_eq!((&status.health, status.as_of), (&stored("Pass").health, stored("Pass").as_of));
-        assert_ne!(pulse.due(&status), Some(PulseWrite::Decisive), "taking over is no fact about the member");
+        assert_ne!(health_tracker.due(&status), Some(HealthWrite::Decisive), "taking over is no fact about the member");
 
         tokio::time::advance(times.silence + Duration::from_secs(1)).await;
-        pulse.answered(Ok(()));
-        pulse.told(Ok(()));
-        let status = pulse.status(&Followed::Listing, |row| row);
+        health_tracker.answered(Ok(()));
+        health_tracker.told(Ok(()));
+        let status = health_tracker.status(&FollowState::Listing, |row| row);
         assert_eq!((status.health.as_str(), status.as_of), ("Unknown", Some(Timestamp::UNIX_EPOCH)));
-        assert_eq!(pulse.due(&status), Some(PulseWrite::Decisive));
+        assert_eq!(health_tracker.due(&status), Some(HealthWrite::Decisive));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_list_read_again_leaves_health_and_lets_the_age_grow() {
         let times = DeliveryTimes::default();
-        let mut pulse = Pulse::new(times, None);
-        pulse.nodes(Some((2, 2)));
-        let first = pulse.status(&whole(), |row| row);
+        let mut health_tracker = HealthTracker::new(times, None);
+        health_tracker.nodes(Some((2, 2)));
+        let first = health_tracker.status(&whole(), |row| row);
         assert_eq!(first.health, "Pass", "a member that was never silent needs no recovery");
-        assert_eq!(pulse.due(&first), Some(PulseWrite::Decisive));
-        pulse.wrote(first.clone());
+        assert_eq!(health_tracker.due(&first), Some(HealthWrite::Decisive));
+        health_tracker.wrote(first.clone());
         tokio::time::advance(times.heartbeat).await;
-        pulse.answered(Ok(()));
-        pulse.told(Ok(()));
-        let status = pulse.status(&Followed::Listing, |row| row);
+        health_tracker.answered(Ok(()));
+        health_tracker.told(Ok(()));
+        let status = health_tracker.status(&FollowState::Listing, |row| row);
         assert_eq!((&status.health, status.as_of), (&first.health, first.as_of));
-        assert_eq!(pulse.due(&status), None, "no newer sign of life while a list is missing");
+        assert_eq!(health_tracker.due(&status), None, "no newer sign of life while a list is missing");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_refused_credential_counts_at_once_and_silence_after_its_time() {
         let times = DeliveryTimes::default();
-        let mut pulse = Pulse::new(times, Some(stored("Pass")));
-        pulse.answered(Err(unreachable()));
-        assert_eq!(pulse.status(&whole(), |row| row).health, "Pass", "one failed call is no silence");
-        pulse.answered(Err(Trouble { verdict: Verdict::Fail, reason: "CredentialRejected", message: String::new() }));
-        assert_eq!(pulse.status(&whole(), |row| row).health, "Fail");
-        pulse.answered(Ok(()));
+        let mut health_tracker = HealthTracker::new(times, Some(stored("Pass")));
+        health_tracker.answered(Err(unreachable()));
+        assert_eq!(health_tracker.status(&whole(), |row| row).health, "Pass", "one failed call is no silence");
+        health_tracker.answered(Err(Trouble {
+            verdict: Verdict::Fail,
+            reason: "CredentialRejected",
+            message: String::new(),
+        }));
+        assert_eq!(health_tracker.status(&whole(), |row| row).health, "Fail");
+        health_tracker.answered(Ok(()));
         tokio::time::advance(times.silence).await;
-        assert_eq!(pulse.status(&whole(), |row| row).reason, "Silent");
+        assert_eq!(health_tracker.status(&whole(), |row| row).reason, "Silent");
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_we_did_not_listen_to_is_no_silence_and_grows_old() {
         let times = DeliveryTimes::default();
-        let mut pulse = Pulse::new(times, Some(stored("Pass")));
-        let as_of = pulse.status(&whole(), |row| row).as_of;
+        let mut health_tracker = HealthTracker::new(times, Some(stored("Pass")));
+        let as_of = health_tracker.status(&whole(), |row| row).as_of;
         tokio::time::advance(times.silence * 2).await;
-        pulse.deaf((times.silence * 2).saturating_sub(times.probe));
-        let status = pulse.status(&whole(), |row| row);
+        health_tracker.deaf((times.silence * 2).saturating_sub(times.probe));
+        let status = health_tracker.status(&whole(), |row| row);
         assert_eq!((status.health.as_str(), status.as_of), ("Pass", as_of));
         tokio::time::advance(times.silence).await;
-        pulse.deaf(Duration::ZERO);
-        assert_eq!(pulse.status(&whole(), |row| row).reason, "Silent", "now it had the time to say something");
+        health_tracker.deaf(Duration::ZERO);
+        assert_eq!(health_tracker.status(&whole(), |row| row).reason, "Silent", "now it had the time to say something");
     }
 
     #[tokio::test(start_paused = true)]
     async fn stale_kinds_are_told_and_the_member_stays_well() {
-        let mut pulse = Pulse::new(DeliveryTimes::default(), Some(stored("Pass")));
-        pulse.nodes(Some((1, 1)));
-        let status = pulse.status(&Followed::Known { stale: vec!["Widget: webhook failed".to_owned()] }, |row| row);
+        let mut health_tracker = HealthTracker::new(DeliveryTimes::default(), Some(stored("Pass")));
+        health_tracker.nodes(Some((1, 1)));
+        let status =
+            health_tracker.status(&FollowState::Known { stale: vec!["Widget: webhook failed".to_owned()] }, |row| row);
         assert_eq!((status.health.as_str(), status.reason.as_str()), ("Pass", "Degraded"));
         assert!(status.message.contains("Widget: webhook failed"), "{}", status.message);
         assert!(status.as_of > stored("Pass").as_of, "what else it tells is fresh");
-        let silent = pulse.status(&Followed::Silent("its pods cannot be followed".to_owned()), |row| row);
+        let silent = health_tracker.status(&FollowState::Silent("its pods cannot be followed".to_owned()), |row| row);
         assert_eq!((silent.health.as_str(), silent.reason.as_str()), ("Unknown", "WatchStale"));
     }
 
@@ -459,12 +464,12 @@ mod tests {
     async fn neither_signal_stands_for_the_other() {
         let times = DeliveryTimes::default();
         for (api, reason) in [(true, "WatchStale"), (false, "Silent")] {
-            let mut pulse = Pulse::new(times, Some(stored("Pass")));
+            let mut health_tracker = HealthTracker::new(times, Some(stored("Pass")));
             for _ in 0..=times.silence.as_secs() {
                 tokio::time::advance(Duration::from_secs(1)).await;
-                if api { pulse.answered(Ok(())) } else { pulse.told(Ok(())) }
+                if api { health_tracker.answered(Ok(())) } else { health_tracker.told(Ok(())) }
             }
-            let status = pulse.status(&whole(), |row| row);
+            let status = health_tracker.status(&whole(), |row| row);
             assert_eq!((status.health.as_str(), status.reason.as_str()), ("Unknown", reason));
         }
     }
@@ -472,45 +477,49 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn recovery_takes_its_time_and_a_break_begins_it_anew() {
         let times = DeliveryTimes::default();
-        let mut pulse = Pulse::new(times, Some(stored("Pass")));
-        pulse.nodes(Some((1, 1)));
+        let mut health_tracker = HealthTracker::new(times, Some(stored("Pass")));
+        health_tracker.nodes(Some((1, 1)));
         tokio::time::advance(times.silence).await;
-        let silent = pulse.status(&whole(), |row| row);
+        let silent = health_tracker.status(&whole(), |row| row);
         let since = silent.unhealthy_since;
         assert!(since.is_some());
-        pulse.wrote(silent);
-        assert_eq!(well_for(&mut pulse, 5).await.reason, "Recovering");
-        pulse.answered(Err(unreachable()));
+        health_tracker.wrote(silent);
+        assert_eq!(well_for(&mut health_tracker, 5).await.reason, "Recovering");
+        health_tracker.answered(Err(unreachable()));
         tokio::time::advance(times.silence).await;
-        pulse.told(Ok(()));
-        let again = pulse.status(&whole(), |row| row);
+        health_tracker.told(Ok(()));
+        let again = health_tracker.status(&whole(), |row| row);
         assert_eq!((again.health.as_str(), again.unhealthy_since), ("Unknown", since), "its timer is not reset");
-        pulse.wrote(again);
-        assert_eq!(well_for(&mut pulse, 9).await.health, "Unknown");
-        let well = well_for(&mut pulse, 3).await;
+        health_tracker.wrote(again);
+        assert_eq!(well_for(&mut health_tracker, 9).await.health, "Unknown");
+        let well = well_for(&mut health_tracker, 3).await;
         assert_eq!((well.health.as_str(), well.unhealthy_since), ("Pass", None));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_member_that_refused_us_after_it_was_silent_recovers_too() {
         let times = DeliveryTimes::default();
-        let mut pulse = Pulse::new(times, Some(stored("Pass")));
-        pulse.nodes(Some((1, 1)));
+        let mut health_tracker = HealthTracker::new(times, Some(stored("Pass")));
+        health_tracker.nodes(Some((1, 1)));
         tokio::time::advance(times.silence).await;
-        pulse.told(Ok(()));
-        pulse.answered(Err(Trouble { verdict: Verdict::Fail, reason: "PermissionMissing", message: String::new() }));
-        let refused = pulse.status(&whole(), |row| row);
+        health_tracker.told(Ok(()));
+        health_tracker.answered(Err(Trouble {
+            verdict: Verdict::Fail,
+            reason: "PermissionMissing",
+            message: String::new(),
+        }));
+        let refused = health_tracker.status(&whole(), |row| row);
         assert_eq!(refused.health, "Fail");
-        pulse.wrote(refused);
-        assert_eq!(well_for(&mut pulse, 5).await.reason, "Recovering");
-        assert_eq!(well_for(&mut pulse, times.recovery.as_secs()).await.health, "Pass");
+        health_tracker.wrote(refused);
+        assert_eq!(well_for(&mut health_tracker, 5).await.reason, "Recovering");
+        assert_eq!(well_for(&mut health_tracker, times.recovery.as_secs()).await.health, "Pass");
     }
 
     #[tokio::test(start_paused = true)]
     async fn nodes_that_are_not_ready_are_told_and_do_not_make_the_member_silent() {
-        let mut pulse = Pulse::new(DeliveryTimes::default(), None);
-        pulse.nodes(Some((1, 3)));
-        let status = pulse.status(&whole(), |row| row);
+        let mut health_tracker = HealthTracker::new(DeliveryTimes::default(), None);
+        health_tracker.nodes(Some((1, 3)));
+        let status = health_tracker.status(&whole(), |row| row);
         assert_eq!((status.health.as_str(), status.reason.as_str()), ("Pass", "Degraded"));
         assert_eq!(status.message, "2 of 3 nodes are not ready");
     }

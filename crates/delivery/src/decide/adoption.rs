@@ -7,7 +7,7 @@ use domain::render;
 use serde_json::Value;
 use vocabulary::labels;
 
-use crate::board::Entry;
+use crate::observe::cluster_state::Entry;
 
 /// What may be done with an object that has the name.
 #[derive(Debug, Clone, PartialEq, Eq)]

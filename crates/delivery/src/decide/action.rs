@@ -1,14 +1,14 @@
-//! The next step for one object, decided from rows, status and the live object. Pure.
+//! The next action for one object, decided from rows, status and the live object. Pure.
 
 use store::{ObjectState, Wish};
 use vocabulary::{ContentHash, Fence};
 
-use crate::board::Entry;
-use crate::live::Live;
+use crate::observe::cluster_state::Entry;
+use crate::observe::observed_object::ObservedObject;
 
 /// What to do with one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum Action {
     /// All is as it should be, or nothing can be done before something else happens.
     Nothing,
     /// Write it; look first whether something of that name is there when it was never delivered.
@@ -24,22 +24,22 @@ pub(crate) enum Step {
     Gone,
 }
 
-/// Chooses the step. `live` is the entry's own object, where there is one. `hash` is the content hash of what would be applied now, for an object that is to be there;
+/// Chooses the action. `live` is the entry's own object, where there is one. `hash` is the content hash of what would be applied now, for an object that is to be there;
 /// `enforce` puts drift back; `keep` are kinds that are never deleted.
-pub(crate) fn next_step(
+pub(crate) fn next_action(
     entry: &Entry,
-    live: Option<&Live>,
+    live: Option<&ObservedObject>,
     fence: Fence,
     hash: Option<ContentHash>,
     enforce: bool,
     keep: bool,
-) -> Step {
+) -> Action {
     let status = &entry.status;
     match (entry.row.wish, live) {
         (Wish::Present, None) => {
             // Refused stands until something about the row changes.
             let refused = status.state == ObjectState::Refused && status.applied_epoch == entry.row.plan_epoch;
-            if refused { Step::Nothing } else { Step::Apply { first: true } }
+            if refused { Action::Nothing } else { Action::Apply { first: true } }
         }
         (Wish::Present, Some(live)) => {
             let told = live.managed
@@ -48,16 +48,20 @@ pub(crate) fn next_step(
                 && hash.is_none_or(|hash| status.applied_hash.as_deref() == Some(hash.as_bytes()));
             let refused = status.state == ObjectState::Refused && status.applied_epoch == entry.row.plan_epoch;
             let put_back = enforce && !status.drift.is_empty();
-            if live.deleting || (told || refused) && !put_back { Step::Nothing } else { Step::Apply { first: false } }
+            if live.deleting || (told || refused) && !put_back {
+                Action::Nothing
+            } else {
+                Action::Apply { first: false }
+            }
         }
-        (_, None) if status.state.is_over() => Step::Nothing,
-        (_, None) => Step::Gone,
-        (_, Some(live)) if live.deleting => Step::Nothing,
-        (Wish::Delete, Some(live)) if !keep => Step::Delete { uid: live.uid.clone() },
+        (_, None) if status.state.is_over() => Action::Nothing,
+        (_, None) => Action::Gone,
+        (_, Some(live)) if live.deleting => Action::Nothing,
+        (Wish::Delete, Some(live)) if !keep => Action::Delete { uid: live.uid.clone() },
         // It was let go already, by a process that did not live to write that down.
-        (Wish::Delete | Wish::Orphan, Some(live)) if !live.managed => Step::Gone,
+        (Wish::Delete | Wish::Orphan, Some(live)) if !live.managed => Action::Gone,
         (Wish::Delete | Wish::Orphan, Some(live)) => {
-            Step::Release { uid: live.uid.clone(), resource_version: live.resource_version.clone() }
+            Action::Release { uid: live.uid.clone(), resource_version: live.resource_version.clone() }
         }
     }
 }
@@ -102,7 +106,7 @@ mod tests {
         Entry { row, status, applied_fields: None, pod: None, app_name: None }
     }
 
-    fn live(managed: bool, deleting: bool) -> Live {
+    fn live(managed: bool, deleting: bool) -> ObservedObject {
         let mut metadata = json!({"namespace": "shop", "name": "data", "uid": "u", "resourceVersion": "9"});
         if managed {
             metadata["labels"] = json!({labels::MANAGED: "true"});
@@ -111,34 +115,34 @@ mod tests {
         if deleting {
             metadata["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         }
-        Live::read("v1", "PersistentVolumeClaim", &json!({"metadata": metadata})).unwrap()
+        ObservedObject::read("v1", "PersistentVolumeClaim", &json!({"metadata": metadata})).unwrap()
     }
 
     #[test]
     fn step_follows_wish_and_live_object() {
-        let delete = || Step::Delete { uid: "u".to_owned() };
-        let release = || Step::Release { uid: "u".to_owned(), resource_version: "9".to_owned() };
+        let delete = || Action::Delete { uid: "u".to_owned() };
+        let release = || Action::Release { uid: "u".to_owned(), resource_version: "9".to_owned() };
         let (here, let_go, going) = (live(true, false), live(false, false), live(true, true));
         let applied = ObjectState::Applied;
         for (case, wish, state, applied_epoch, there, keep, expected) in [
-            ("new", Wish::Present, ObjectState::Failed, 0, None, false, Step::Apply { first: true }),
-            ("refused", Wish::Present, ObjectState::Refused, 4, None, false, Step::Nothing),
-            ("refused before", Wish::Present, ObjectState::Refused, 3, None, false, Step::Apply { first: true }),
-            ("as applied", Wish::Present, applied, 4, Some(&here), false, Step::Nothing),
-            ("new plan", Wish::Present, applied, 3, Some(&here), false, Step::Apply { first: false }),
-            ("marks lost", Wish::Present, applied, 4, Some(&let_go), false, Step::Apply { first: false }),
-            ("being deleted", Wish::Present, applied, 3, Some(&going), false, Step::Nothing),
+            ("new", Wish::Present, ObjectState::Failed, 0, None, false, Action::Apply { first: true }),
+            ("refused", Wish::Present, ObjectState::Refused, 4, None, false, Action::Nothing),
+            ("refused before", Wish::Present, ObjectState::Refused, 3, None, false, Action::Apply { first: true }),
+            ("as applied", Wish::Present, applied, 4, Some(&here), false, Action::Nothing),
+            ("new plan", Wish::Present, applied, 3, Some(&here), false, Action::Apply { first: false }),
+            ("marks lost", Wish::Present, applied, 4, Some(&let_go), false, Action::Apply { first: false }),
+            ("being deleted", Wish::Present, applied, 3, Some(&going), false, Action::Nothing),
             ("to go", Wish::Delete, applied, 4, Some(&here), false, delete()),
-            ("to go, is going", Wish::Delete, applied, 4, Some(&going), false, Step::Nothing),
-            ("to go, is gone", Wish::Delete, applied, 4, None, false, Step::Gone),
-            ("to go, told so", Wish::Delete, ObjectState::Gone, 4, None, false, Step::Nothing),
+            ("to go, is going", Wish::Delete, applied, 4, Some(&going), false, Action::Nothing),
+            ("to go, is gone", Wish::Delete, applied, 4, None, false, Action::Gone),
+            ("to go, told so", Wish::Delete, ObjectState::Gone, 4, None, false, Action::Nothing),
             ("never deleted", Wish::Delete, applied, 4, Some(&here), true, release()),
-            ("let go before the record", Wish::Delete, applied, 4, Some(&let_go), true, Step::Gone),
+            ("let go before the record", Wish::Delete, applied, 4, Some(&let_go), true, Action::Gone),
             ("orphan", Wish::Orphan, applied, 4, Some(&here), false, release()),
-            ("orphan let go before the record", Wish::Orphan, applied, 4, Some(&let_go), false, Step::Gone),
+            ("orphan let go before the record", Wish::Orphan, applied, 4, Some(&let_go), false, Action::Gone),
         ] {
-            let step = next_step(&entry(wish, state, applied_epoch), there, FENCE, None, false, keep);
-            assert_eq!(step, expected, "{case}");
+            let action = next_action(&entry(wish, state, applied_epoch), there, FENCE, None, false, keep);
+            assert_eq!(action, expected, "{case}");
         }
     }
 }

@@ -13,42 +13,44 @@ use store::PlacementId;
 use tokio::time::Instant;
 use vocabulary::labels;
 
-use crate::board::{Board, GroupKind, ObjectId, object_id};
-use crate::capacity::Census;
-use crate::contact::Contact;
-use crate::followed::{Followed, Following};
-use crate::live::{Live, without_template};
+use crate::handshake::MemberInfo;
+use crate::observe::capacity::CapacityTracker;
+use crate::observe::cluster_state::{ClusterState, GroupKind, ObjectId, object_id};
+use crate::observe::observed_object::{ObservedObject, without_template};
+use crate::observe::watch_state::{FollowState, StreamState};
 use crate::session::Session;
 
 /// What a watch is of.
 #[derive(Debug)]
-pub(crate) enum Source {
+pub(crate) enum WatchedKind {
     Objects(ApiKind),
     Nodes,
     Pods,
 }
 
 /// The watches of a session and what they count.
-pub(crate) struct Watched {
-    streams: SelectAll<futures::stream::BoxStream<'static, (Arc<Source>, WatchEvent)>>,
-    kinds: BTreeMap<GroupKind, Following>,
-    nodes: Following,
-    pods: Following,
+pub(crate) struct Watches {
+    streams: SelectAll<futures::stream::BoxStream<'static, (Arc<WatchedKind>, WatchEvent)>>,
+    kinds: BTreeMap<GroupKind, StreamState>,
+    nodes: StreamState,
+    pods: StreamState,
     listed: HashMap<GroupKind, HashSet<ObjectId>>,
     /// Kinds of the rows and capabilities of the member that the watches were begun by last.
-    covered: Option<(u64, Arc<Contact>)>,
+    covered: Option<(u64, Arc<MemberInfo>)>,
     lacks_kinds: bool,
-    pub(crate) census: Census,
+    pub(crate) capacity_tracker: CapacityTracker,
 }
 
-impl Watched {
+impl Watches {
     pub(crate) fn new(session: &Session) -> Self {
         let mut streams = SelectAll::new();
         let nodes = ApiKind::cluster_scoped("", "v1", "Node", "nodes");
         let pods = ApiKind::namespaced("", "v1", "Pod", "pods");
         // Pods that hold something of a node: most of what happens to a pod happens before and after.
         let bound = Selection::fields("spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed");
-        for (kind, source, selected) in [(nodes, Source::Nodes, Selection::default()), (pods, Source::Pods, bound)] {
+        for (kind, source, selected) in
+            [(nodes, WatchedKind::Nodes, Selection::default()), (pods, WatchedKind::Pods, bound)]
+        {
             let source = Arc::new(source);
             let stream = session.member().watch(&kind, &selected);
             streams.push(stream.map(move |event| (Arc::clone(&source), event)).boxed());
@@ -56,37 +58,37 @@ impl Watched {
         Self {
             streams,
             kinds: BTreeMap::new(),
-            nodes: Following::begun(),
-            pods: Following::begun(),
+            nodes: StreamState::begun(),
+            pods: StreamState::begun(),
             listed: HashMap::new(),
             covered: None,
             lacks_kinds: false,
-            census: Census::default(),
+            capacity_tracker: CapacityTracker::default(),
         }
     }
 
-    /// Begins to watch kinds that rows are of and that are not watched yet. Does nothing while neither the kinds of the rows
+    /// Begins to watch kinds that rows are of and that are not watches yet. Does nothing while neither the kinds of the rows
     /// nor the capabilities of the member changed.
     pub(crate) fn cover(&mut self, session: &Session) {
-        let contact = session.contact();
+        let member_info = session.member_info();
         let wanted = {
-            let board = session.board();
-            let epoch = board.kinds_epoch();
-            if self.covered.as_ref().is_some_and(|(known, met)| *known == epoch && Arc::ptr_eq(met, &contact)) {
+            let cluster_state = session.cluster_state();
+            let epoch = cluster_state.kinds_epoch();
+            if self.covered.as_ref().is_some_and(|(known, met)| *known == epoch && Arc::ptr_eq(met, &member_info)) {
                 return;
             }
-            self.covered = Some((epoch, Arc::clone(&contact)));
-            board.kinds().clone()
+            self.covered = Some((epoch, Arc::clone(&member_info)));
+            cluster_state.kinds().clone()
         };
-        let watchable = contact.watchable(&wanted);
+        let watchable = member_info.watchable(&wanted);
         self.lacks_kinds = watchable.len() < wanted.len();
         for kind in watchable {
             let group_kind = (kind.group.clone(), kind.kind.clone());
             if self.kinds.contains_key(&group_kind) {
                 continue;
             }
-            self.kinds.insert(group_kind, Following::begun());
-            let source = Arc::new(Source::Objects(kind.clone()));
+            self.kinds.insert(group_kind, StreamState::begun());
+            let source = Arc::new(WatchedKind::Objects(kind.clone()));
             let ours = Selection::labels(format!("{}=true", labels::MANAGED));
             let stream = session.member().watch(&kind, &ours);
             self.streams.push(stream.map(move |event| (Arc::clone(&source), event)).boxed());
@@ -99,7 +101,7 @@ impl Watched {
     }
 
     /// The next thing seen.
-    pub(crate) async fn next(&mut self) -> Option<(Arc<Source>, WatchEvent)> {
+    pub(crate) async fn next(&mut self) -> Option<(Arc<WatchedKind>, WatchEvent)> {
         self.streams.next().await
     }
 
@@ -111,51 +113,51 @@ impl Watched {
     }
 
     /// Marks the rows of kinds that cannot be followed for `silence`, and returns how the member is followed.
-    pub(crate) fn judge(&mut self, session: &Session, silence: Duration) -> Followed {
+    pub(crate) fn judge(&mut self, session: &Session, silence: Duration) -> FollowState {
         let now = Instant::now();
-        let with_rows: HashSet<GroupKind> = session.board().row_kinds();
+        let with_rows: HashSet<GroupKind> = session.cluster_state().row_kinds();
         for (kind, following) in &self.kinds {
             let why = following.lost_for(now, silence).map(|why| format!("{} cannot be followed there: {why}", kind.1));
             mark(session, kind, why);
         }
         let essential = [("nodes", &self.nodes), ("pods", &self.pods)];
         let delivered = self.kinds.iter().filter(|(kind, _)| with_rows.contains(*kind));
-        Followed::of(now, silence, essential, delivered.map(|(kind, following)| (kind.1.as_str(), following)))
+        FollowState::of(now, silence, essential, delivered.map(|(kind, following)| (kind.1.as_str(), following)))
     }
 
     /// Takes what was seen into account. Returns whether a list was completed by it.
-    pub(crate) fn take(&mut self, session: &Session, source: &Source, event: WatchEvent) -> bool {
+    pub(crate) fn take(&mut self, session: &Session, source: &WatchedKind, event: WatchEvent) -> bool {
         let is_synced = matches!(event, WatchEvent::Synced { .. });
         let following = match source {
-            Source::Objects(kind) => self.kinds.get_mut(&(kind.group.clone(), kind.kind.clone())),
-            Source::Nodes => Some(&mut self.nodes),
-            Source::Pods => Some(&mut self.pods),
+            WatchedKind::Objects(kind) => self.kinds.get_mut(&(kind.group.clone(), kind.kind.clone())),
+            WatchedKind::Nodes => Some(&mut self.nodes),
+            WatchedKind::Pods => Some(&mut self.pods),
         };
         if let Some(following) = following {
             following.take(&event);
         }
         match source {
-            Source::Objects(kind) => self.object(session, kind, event),
-            Source::Nodes => match event {
-                WatchEvent::Reset => self.census.reset_nodes(),
-                WatchEvent::Synced { .. } => self.census.nodes_synced(),
+            WatchedKind::Objects(kind) => self.object(session, kind, event),
+            WatchedKind::Nodes => match event {
+                WatchEvent::Reset => self.capacity_tracker.reset_nodes(),
+                WatchEvent::Synced { .. } => self.capacity_tracker.nodes_synced(),
                 WatchEvent::Upsert(bytes) => {
                     if let Ok(object) = serde_json::from_slice(&bytes) {
-                        self.census.node(&object);
+                        self.capacity_tracker.node(&object);
                     }
                 }
-                WatchEvent::Delete(gone) => self.census.node_gone(&gone.key.name),
+                WatchEvent::Delete(gone) => self.capacity_tracker.node_gone(&gone.key.name),
                 WatchEvent::Opened | WatchEvent::Bookmark { .. } | WatchEvent::Down(_) => {}
             },
-            Source::Pods => match event {
-                WatchEvent::Reset => self.census.reset_pods(),
-                WatchEvent::Synced { .. } => self.census.pods_synced(),
+            WatchedKind::Pods => match event {
+                WatchEvent::Reset => self.capacity_tracker.reset_pods(),
+                WatchEvent::Synced { .. } => self.capacity_tracker.pods_synced(),
                 WatchEvent::Upsert(bytes) => {
                     if let Ok(object) = serde_json::from_slice(&bytes) {
-                        self.census.pod(&object);
+                        self.capacity_tracker.pod(&object);
                     }
                 }
-                WatchEvent::Delete(gone) => self.census.pod_gone(&gone.key.namespace, &gone.key.name),
+                WatchEvent::Delete(gone) => self.capacity_tracker.pod_gone(&gone.key.namespace, &gone.key.name),
                 WatchEvent::Opened | WatchEvent::Bookmark { .. } | WatchEvent::Down(_) => {}
             },
         }
@@ -164,32 +166,32 @@ impl Watched {
 
     fn object(&mut self, session: &Session, kind: &ApiKind, event: WatchEvent) {
         let group_kind = (kind.group.clone(), kind.kind.clone());
-        if self.kinds.get(&group_kind).is_some_and(Following::is_followed) {
+        if self.kinds.get(&group_kind).is_some_and(StreamState::is_followed) {
             mark(session, &group_kind, None);
         }
         let mut asks_for_work = true;
         let touched: Vec<PlacementId> = match event {
             WatchEvent::Reset => {
                 self.listed.insert(group_kind.clone(), HashSet::new());
-                session.board().reset(&group_kind);
+                session.cluster_state().reset(&group_kind);
                 return;
             }
             WatchEvent::Upsert(bytes) => {
                 let Ok(object) = without_template(&bytes) else { return };
-                let Some(mut live) = Live::read(&kind.api_version(), &kind.kind, &object) else { return };
+                let Some(mut live) = ObservedObject::read(&kind.api_version(), &kind.kind, &object) else { return };
                 if let Some(listed) = self.listed.get_mut(&group_kind) {
                     listed.insert(object_id(&live.key));
                 }
-                let mut board = session.board();
-                live.lost = lost(&board, &live, &object);
+                let mut cluster_state = session.cluster_state();
+                live.lost = lost(&cluster_state, &live, &object);
                 // Most changes are counts in its status, which call for no write.
-                asks_for_work = board.live(&live.key).is_none_or(|known| !known.is_told_alike(&live));
-                board.upsert(live).into_iter().collect()
+                asks_for_work = cluster_state.live(&live.key).is_none_or(|known| !known.is_told_alike(&live));
+                cluster_state.upsert(live).into_iter().collect()
             }
-            WatchEvent::Delete(gone) => session.board().delete(&gone.key, &gone.uid).into_iter().collect(),
+            WatchEvent::Delete(gone) => session.cluster_state().delete(&gone.key, &gone.uid).into_iter().collect(),
             WatchEvent::Synced { .. } => {
                 let named = self.listed.remove(&group_kind).unwrap_or_default();
-                let touched = session.board().sync(&group_kind, &named);
+                let touched = session.cluster_state().sync(&group_kind, &named);
                 // Everything that waited for the list.
                 session.queue().extend(touched.iter().copied());
                 touched
@@ -202,7 +204,7 @@ impl Watched {
 
 /// Marks the rows of a kind as stale, or as followed again; sends what changed by it.
 fn mark(session: &Session, kind: &GroupKind, why: Option<String>) {
-    let (is_lost, touched) = (why.is_some(), session.board().set_stale(kind, why));
+    let (is_lost, touched) = (why.is_some(), session.cluster_state().set_stale(kind, why));
     if touched.is_empty() {
         return;
     }
@@ -217,15 +219,15 @@ fn mark(session: &Session, kind: &GroupKind, why: Option<String>) {
 fn observe(session: &Session, touched: Vec<PlacementId>, asks_for_work: bool) {
     let now = Timestamp::now();
     for id in touched {
-        let mut board = session.board();
-        let observed = board.observe(id, now);
-        let app = board.entries.get(&id).map(|entry| entry.row.app);
+        let mut cluster_state = session.cluster_state();
+        let observed = cluster_state.observe(id, now);
+        let app = cluster_state.entries.get(&id).map(|entry| entry.row.app);
         let over = observed.as_ref().is_some_and(|change| change.now.state.is_over());
-        // Under the board's lock: see `record`.
+        // Under the cluster_state's lock: see `record`.
         if let (Some(change), Some(app)) = (observed, app) {
             session.send(app, &change.before, change.now);
         }
-        drop(board);
+        drop(cluster_state);
         if asks_for_work {
             session.queue().push(id);
         }
@@ -237,13 +239,13 @@ fn observe(session: &Session, touched: Vec<PlacementId>, asks_for_work: bool) {
 }
 
 /// Names the fields that were ours after the last apply and are not in the object as it is now.
-fn lost(board: &Board, live: &Live, object: &Value) -> Vec<String> {
-    let entry = board.placement_of(&live.key).and_then(|id| board.entries.get(&id));
+fn lost(cluster_state: &ClusterState, live: &ObservedObject, object: &Value) -> Vec<String> {
+    let entry = cluster_state.placement_of(&live.key).and_then(|id| cluster_state.entries.get(&id));
     let Some(applied) = entry.and_then(|entry| entry.applied_fields.as_ref()) else { return Vec::new() };
     domain::render::lost_fields(applied, domain::render::our_fields(object))
 }
 
-impl Following {
+impl StreamState {
     /// What an event says of how well a stream is followed.
     fn take(&mut self, event: &WatchEvent) {
         match event {

@@ -8,19 +8,19 @@ use serde_json::Value;
 use store::{ObjectState, StatusRow};
 use vocabulary::{ContentHash, Fence, labels};
 
-use crate::act::measured;
-use crate::adopt::{Claim, claim, effective};
-use crate::board::Entry;
-use crate::failure::{ActError, outrun};
-use crate::lists::lists_to_replace;
-use crate::revisions::AppFacts;
+use crate::decide::adoption::{Claim, claim, effective};
+use crate::decide::failure::{ActError, outrun};
+use crate::decide::list_merge::lists_to_replace;
+use crate::observe::cluster_state::Entry;
+use crate::revisions::DeliveredApp;
 use crate::session::Session;
+use crate::write::execute::measured;
 
 /// One object on its way into the member.
 pub(crate) struct Write<'a> {
     pub(crate) session: &'a Session,
     pub(crate) entry: &'a Entry,
-    pub(crate) app: &'a AppFacts,
+    pub(crate) app: &'a DeliveredApp,
     /// What the component itself says of an object that is already there.
     pub(crate) own_adopt: Option<AdoptPolicy>,
     pub(crate) object: &'a Value,

@@ -11,7 +11,7 @@ use store::StoreError;
 use tokio::time::Instant;
 use vocabulary::Fence;
 
-use crate::live::Live;
+use crate::observe::observed_object::ObservedObject;
 use crate::session::Session;
 
 /// Maximum number of orphans that are deleted without a person: more than a few is no late create.
@@ -27,7 +27,7 @@ const NAMED_MAX: usize = 3;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct OrphanPlan {
     /// To be taken away now.
-    pub(crate) prune: Vec<Live>,
+    pub(crate) prune: Vec<ObservedObject>,
     /// For people; nothing when there are none.
     pub(crate) message: Option<String>,
 }
@@ -50,16 +50,20 @@ pub(crate) struct OrphanRules<'a> {
 }
 
 /// Chooses what is taken away of the `orphans`, each with the moment since when it is one.
-pub(crate) fn plan_orphans(orphans: Vec<(Live, Instant)>, now: Instant, rules: OrphanRules<'_>) -> OrphanPlan {
+pub(crate) fn plan_orphans(
+    orphans: Vec<(ObservedObject, Instant)>,
+    now: Instant,
+    rules: OrphanRules<'_>,
+) -> OrphanPlan {
     // Without a fence they are copies that Kubernetes' own controllers label as ours; those of another installation, or of a
     // newer generation of this database, are not ours to judge.
-    let is_ours = |live: &Live| {
+    let is_ours = |live: &ObservedObject| {
         live.installation.as_deref() == Some(rules.installation)
             && live.fence.is_some_and(|fence| fence.generation <= rules.generation)
     };
     let ours = orphans.into_iter().filter(|(live, _)| is_ours(live) && !live.deleting);
     // An object of a time before the cluster joined was left behind when the cluster was removed: it is no late create.
-    let was_there = |live: &Live| {
+    let was_there = |live: &ObservedObject| {
         let joined = rules.joined.and_then(|joined| joined.checked_add(CLOCK_SKEW_MAX).ok());
         matches!((live.created, joined), (Some(created), Some(joined)) if created < joined)
     };
@@ -91,7 +95,7 @@ pub(crate) fn plan_orphans(orphans: Vec<(Live, Instant)>, now: Instant, rules: O
         return OrphanPlan { prune: Vec::new(), message: Some(message) };
     }
     let message = format!("{objects} belong to no Application and are deleted, but for StatefulSets: {names}");
-    let is_due = |(live, since): &(Live, Instant)| {
+    let is_due = |(live, since): &(ObservedObject, Instant)| {
         // What has an identity of its own is removed by a person.
         now.saturating_duration_since(*since) >= rules.age_min && live.key.kind != "StatefulSet"
     };
@@ -104,7 +108,7 @@ fn count(objects: usize) -> String {
 }
 
 /// The first objects by name, and how many more there are.
-fn named(orphans: &[(Live, Instant)]) -> String {
+fn named(orphans: &[(ObservedObject, Instant)]) -> String {
     let mut names: Vec<String> = orphans.iter().map(|(live, _)| live.key.to_string()).collect();
     names.sort_unstable();
     let more = names.len().saturating_sub(NAMED_MAX);
@@ -115,13 +119,13 @@ fn named(orphans: &[(Live, Instant)]) -> String {
 
 impl Session {
     /// Takes orphans away, after the rows were read anew: `plan` was made from what was seen before.
-    pub(crate) async fn prune(&self, plan: Vec<Live>) -> Result<(), StoreError> {
+    pub(crate) async fn prune(&self, plan: Vec<ObservedObject>) -> Result<(), StoreError> {
         if plan.is_empty() {
             return Ok(());
         }
         let objects: Vec<_> = plan.iter().map(|live| (self.name().to_owned(), live.key.clone())).collect();
         let owners = self.delivery().store.placement_owners(&objects).await?;
-        let is_owned = |live: &Live| {
+        let is_owned = |live: &ObservedObject| {
             let same = |owner: &store::OwnerRow| {
                 owner.object.group() == live.key.group()
                     && owner.object.kind == live.key.kind
@@ -146,8 +150,8 @@ impl Session {
         Ok(())
     }
 
-    async fn take_away(&self, live: &Live, fence: Fence) -> Result<(), MemberError> {
-        let Some(kind) = self.contact().kind(&live.key.api_version, &live.key.kind).cloned() else { return Ok(()) };
+    async fn take_away(&self, live: &ObservedObject, fence: Fence) -> Result<(), MemberError> {
+        let Some(kind) = self.member_info().kind(&live.key.api_version, &live.key.kind).cloned() else { return Ok(()) };
         let (member, namespace, name) = (self.member(), &live.key.namespace, &live.key.name);
         let seen = Preconditions { uid: Some(live.uid.clone()), resource_version: Some(live.resource_version.clone()) };
         if domain::render::is_never_deleted(&live.key) {
@@ -166,7 +170,7 @@ mod tests {
 
     use super::*;
 
-    fn orphan(kind: &str, name: &str, installation: &str, generation: u32) -> Live {
+    fn orphan(kind: &str, name: &str, installation: &str, generation: u32) -> ObservedObject {
         let object = json!({"metadata": {
             "name": name, "namespace": "shop", "uid": name, "resourceVersion": "5",
             "labels": {labels::MANAGED: "true"},
@@ -175,7 +179,7 @@ mod tests {
                 labels::FENCE: Fence { generation, authority: 1, plan: 1 },
             },
         }});
-        Live::read("apps/v1", kind, &object).unwrap()
+        ObservedObject::read("apps/v1", kind, &object).unwrap()
     }
 
     const AGE_MIN: Duration = Duration::from_mins(1);
@@ -210,7 +214,7 @@ mod tests {
         let now = Instant::now() + AGE_MIN * 2;
         let joined: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
         let orphan = |name: &str, created: &str| {
-            let live = Live { created: Some(created.parse().unwrap()), ..orphan("Deployment", name, "i", 1) };
+            let live = ObservedObject { created: Some(created.parse().unwrap()), ..orphan("Deployment", name, "i", 1) };
             (live, now - AGE_MIN)
         };
         let (before, late) = (orphan("before", "2026-01-01T11:00:00Z"), orphan("late", "2026-01-01T13:00:00Z"));

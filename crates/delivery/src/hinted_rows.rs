@@ -16,9 +16,9 @@ type Reading = Arc<OnceCell<Mutex<HashMap<String, Vec<PlacementRow>>>>>;
 
 /// The rows of the hints that came last, by cluster.
 #[derive(Debug, Default)]
-pub struct NamedRows(Mutex<VecDeque<(Arc<Hint>, Reading)>>);
+pub struct HintedRows(Mutex<VecDeque<(Arc<Hint>, Reading)>>);
 
-impl NamedRows {
+impl HintedRows {
     /// The rows of a cluster that a hint names, as they were at some time after it was sent. What the revisions do
     /// not know of their applications is read with them.
     ///
@@ -84,7 +84,7 @@ mod tests {
         let named: BTreeMap<String, Vec<PlacementId>> =
             rows.placements.iter().map(|(cluster, id)| (cluster.clone(), vec![*id])).collect();
         let (first, second) = (Arc::new(Hint::Deliver(named.clone())), Arc::new(Hint::Deliver(named.clone())));
-        let reads = NamedRows::default();
+        let reads = HintedRows::default();
         let key = Arc::new(EnvelopeKey::from_hex(&"ab".repeat(32)).unwrap());
         let parsed = Arc::new(ParsedRevisions::new(rows.store.clone(), key));
         let revisions = Revisions::new(rows.store.clone(), parsed);

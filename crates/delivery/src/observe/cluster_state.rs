@@ -10,8 +10,8 @@ use store::{AppId, ObjectState, PlacementId, PlacementRow, StatusRow, Wish};
 use tokio::time::Instant;
 use vocabulary::{ContentHash, ObjectKey};
 
-use crate::bounded::FOREIGN_OBJECTS_MAX;
-use crate::live::Live;
+use crate::observe::observed_object::ObservedObject;
+use crate::status::bounded::FOREIGN_OBJECTS_MAX;
 
 /// One placement with what is known of it.
 #[derive(Debug, Clone)]
@@ -58,11 +58,11 @@ pub(crate) fn object_id(key: &ObjectKey) -> ObjectId {
 
 /// Rows, status and live objects of one cluster.
 #[derive(Debug, Default)]
-pub(crate) struct Board {
+pub(crate) struct ClusterState {
     pub(crate) entries: HashMap<PlacementId, Entry>,
     by_object: HashMap<ObjectId, PlacementId>,
     by_app: HashMap<AppId, BTreeSet<PlacementId>>,
-    live: HashMap<ObjectId, Live>,
+    live: HashMap<ObjectId, ObservedObject>,
     synced: HashSet<GroupKind>,
     /// Since when objects belong to no row.
     orphaned: HashMap<ObjectId, Instant>,
@@ -74,7 +74,7 @@ pub(crate) struct Board {
     kinds: HashMap<GroupKind, String>,
 }
 
-impl Board {
+impl ClusterState {
     /// Forgets rows that are not among these.
     pub(crate) fn keep_only(&mut self, rows: &[PlacementRow]) {
         let present: HashSet<PlacementId> = rows.iter().map(|row| row.id).collect();
@@ -137,7 +137,7 @@ impl Board {
         }
     }
 
-    pub(crate) fn live(&self, key: &ObjectKey) -> Option<&Live> {
+    pub(crate) fn live(&self, key: &ObjectKey) -> Option<&ObservedObject> {
         self.live.get(&object_id(key))
     }
 
@@ -146,7 +146,7 @@ impl Board {
     }
 
     /// Takes a live object; returns the placement it belongs to.
-    pub(crate) fn upsert(&mut self, live: Live) -> Option<PlacementId> {
+    pub(crate) fn upsert(&mut self, live: ObservedObject) -> Option<PlacementId> {
         let id = object_id(&live.key);
         // The answer to our own write may be newer than an event that was under way.
         if self.live.get(&id).is_some_and(|known| known.uid == live.uid && newer(known, &live)) {
@@ -239,8 +239,8 @@ impl Board {
         }
     }
 
-    /// Live objects with our label that belong to no row, each with the moment since when that is seen.
-    pub(crate) fn orphans(&mut self, now: Instant) -> Vec<(Live, Instant)> {
+    /// ObservedObject objects with our label that belong to no row, each with the moment since when that is seen.
+    pub(crate) fn orphans(&mut self, now: Instant) -> Vec<(ObservedObject, Instant)> {
         let Self { live, by_object, orphaned, .. } = self;
         orphaned.retain(|id, _| live.contains_key(id) && !by_object.contains_key(id));
         let alone = live.iter().filter(|(id, _)| !by_object.contains_key(*id));
@@ -313,7 +313,7 @@ impl Board {
 
 /// Whether a live object is the one we delivered for the entry: by its UID, or, where that is not known or another object was
 /// put in its place, by what it says of its application and component.
-pub(crate) fn belongs(entry: &Entry, live: &Live) -> bool {
+pub(crate) fn belongs(entry: &Entry, live: &ObservedObject) -> bool {
     let is_known = entry.status.object_uid.as_ref() == Some(&live.uid);
     let names_owner = live.managed
         && entry.app_name.is_some()
@@ -323,12 +323,12 @@ pub(crate) fn belongs(entry: &Entry, live: &Live) -> bool {
 }
 
 /// Whether an object that was there is missing from its watch, and nobody looked yet whether it is gone or only lost its label.
-pub(crate) fn is_missing(entry: &Entry, live: Option<&Live>) -> bool {
+pub(crate) fn is_missing(entry: &Entry, live: Option<&ObservedObject>) -> bool {
     live.is_none() && entry.status.object_uid.is_some() && !entry.status.state.is_over()
 }
 
 /// Compares by resourceVersion where both are numbers, as they are in every API server to date.
-fn newer(known: &Live, other: &Live) -> bool {
+fn newer(known: &ObservedObject, other: &ObservedObject) -> bool {
     match (known.resource_version.parse::<u64>(), other.resource_version.parse::<u64>()) {
         (Ok(known), Ok(other)) => known > other,
         _ => false,
@@ -345,7 +345,7 @@ fn unobserved(entry: &Entry, why: Option<&String>, now: Timestamp) -> StatusRow 
     status
 }
 
-fn observed(entry: &Entry, live: Option<&Live>, now: Timestamp) -> StatusRow {
+fn observed(entry: &Entry, live: Option<&ObservedObject>, now: Timestamp) -> StatusRow {
     let before = &entry.status;
     if is_missing(entry, live) {
         return unobserved(entry, None, now);
@@ -407,7 +407,7 @@ fn drift_message(drift: &[String], is_divided: bool) -> Option<String> {
     Some(format!("{first}{more} changed behind our back; set spec.drift: Enforce to put it back"))
 }
 
-fn drift(entry: &Entry, live: &Live) -> Vec<String> {
+fn drift(entry: &Entry, live: &ObservedObject) -> Vec<String> {
     let before: Option<ContentHash> = entry.status.fields_hash.as_deref().and_then(ContentHash::from_bytes);
     // Only what was written by the plan in force can have been changed behind our back.
     if before.is_none() || before == live.fields || entry.status.applied_epoch != entry.row.plan_epoch {
@@ -456,10 +456,10 @@ mod tests {
 
     #[test]
     fn only_rows_that_say_something_new_or_do_not_rest_call_for_a_look() {
-        let mut board = Board::default();
+        let mut cluster_state = ClusterState::default();
         let mut take = |row: PlacementRow, now: StatusRow| {
-            let calls = board.take_rows(vec![row], Timestamp::UNIX_EPOCH)[0].1;
-            board.take_status(vec![now]);
+            let calls = cluster_state.take_rows(vec![row], Timestamp::UNIX_EPOCH)[0].1;
+            cluster_state.take_status(vec![now]);
             calls
         };
         assert!(take(row(1, 3), status(ObjectState::Applied, 1)), "it is new");
@@ -498,7 +498,7 @@ mod tests {
             ("a foreign one", serde_json::json!(["example.org/hold"]), Some("held by finalizer example.org/hold")),
             ("the garbage collector's", serde_json::json!(["foregroundDeletion"]), None),
         ] {
-            let live = Live::read("apps/v1", "Deployment", &object(finalizers)).unwrap();
+            let live = ObservedObject::read("apps/v1", "Deployment", &object(finalizers)).unwrap();
             let row = PlacementRow { wish: Wish::Delete, ..row(2, 0) };
             let status = StatusRow { object_uid: Some("u".to_owned()), ..status(ObjectState::Deleting, 1) };
             let entry = Entry { row, status, applied_fields: None, pod: None, app_name: None };
@@ -510,26 +510,26 @@ mod tests {
 
     #[test]
     fn objects_that_belong_to_no_row_are_kept_up_to_a_limit() {
-        let mut board = Board::default();
-        board.take_rows(vec![row(1, 1)], Timestamp::UNIX_EPOCH);
+        let mut cluster_state = ClusterState::default();
+        cluster_state.take_rows(vec![row(1, 1)], Timestamp::UNIX_EPOCH);
         let live = |name: String| {
             let object = serde_json::json!({"metadata": {"name": name, "namespace": "shop", "uid": name}});
-            Live::read("apps/v1", "Deployment", &object).unwrap()
+            ObservedObject::read("apps/v1", "Deployment", &object).unwrap()
         };
         for number in 0..FOREIGN_OBJECTS_MAX + 50 {
-            board.upsert(live(format!("foreign-{number}")));
+            cluster_state.upsert(live(format!("foreign-{number}")));
         }
-        assert_eq!(board.upsert(live("web".to_owned())), Some(7), "what belongs to a row is always kept");
-        assert!(board.live.len() <= FOREIGN_OBJECTS_MAX + 2, "{}", board.live.len());
+        assert_eq!(cluster_state.upsert(live("web".to_owned())), Some(7), "what belongs to a row is always kept");
+        assert!(cluster_state.live.len() <= FOREIGN_OBJECTS_MAX + 2, "{}", cluster_state.live.len());
     }
 
     #[test]
     fn a_row_of_an_earlier_reading_changes_nothing() {
-        let mut board = Board::default();
-        board.take_rows(vec![row(3, 5)], Timestamp::UNIX_EPOCH);
-        board.take_rows(vec![row(2, 4)], Timestamp::UNIX_EPOCH);
-        assert_eq!(board.entries[&7].row, row(3, 5));
-        board.keep_only(&[]);
-        assert!(board.entries.is_empty() && board.by_app.is_empty());
+        let mut cluster_state = ClusterState::default();
+        cluster_state.take_rows(vec![row(3, 5)], Timestamp::UNIX_EPOCH);
+        cluster_state.take_rows(vec![row(2, 4)], Timestamp::UNIX_EPOCH);
+        assert_eq!(cluster_state.entries[&7].row, row(3, 5));
+        cluster_state.keep_only(&[]);
+        assert!(cluster_state.entries.is_empty() && cluster_state.by_app.is_empty());
     }
 }

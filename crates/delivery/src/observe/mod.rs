@@ -1,0 +1,10 @@
+//! What a member reports: lists and watches, and the state kept of them.
+
+pub(crate) mod capacity;
+pub(crate) mod cluster_state;
+pub(crate) mod observed_object;
+pub(crate) mod probes;
+pub(crate) mod rediscovery;
+pub(crate) mod watch_state;
+pub(crate) mod watches;
+pub(crate) mod zones;

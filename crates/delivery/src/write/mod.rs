@@ -1,0 +1,5 @@
+//! Writes to the member.
+
+pub(crate) mod apply;
+pub(crate) mod execute;
+pub(crate) mod orphans;
