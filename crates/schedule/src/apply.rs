@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use store::{AppId, Decided, DecisionRow, Hint, StoreError};
 
 use crate::Schedule;
+use crate::guard::GuardedPlan;
 use crate::names::{assign_names, candidates};
-use crate::plan::AppPlan;
 
 /// What became of a batch that was written.
 #[derive(Debug)]
@@ -22,20 +22,14 @@ pub(crate) struct Applied {
 /// Writes the plans.
 pub(crate) async fn apply(
     schedule: &Schedule,
-    mut plans: Vec<AppPlan>,
-    deletes: Vec<Vec<(String, i32)>>,
+    mut plans: Vec<GuardedPlan>,
     bookings: &BTreeMap<String, i64>,
 ) -> Result<Applied, StoreError> {
     let mut applied = Applied { again: BTreeSet::new(), booked: Vec::new(), is_whole: true };
     let names = candidates(&plans);
     let owners = if names.is_empty() { Vec::new() } else { schedule.store.placement_owners(&names).await? };
     assign_names(&mut plans, owners);
-    let rows: Vec<DecisionRow> = plans
-        .iter()
-        .zip(deletes)
-        .filter(|(plan, _)| !plan.is_empty())
-        .map(|(plan, deletes)| decision_row(plan, deletes))
-        .collect();
+    let rows: Vec<DecisionRow> = plans.iter().filter(|plan| !plan.plan().is_empty()).map(decision_row).collect();
     schedule.metrics.unchanged.inc_by((plans.len() - rows.len()) as u64);
     if !rows.is_empty() {
         let committed = schedule.store.decision_commit(&schedule.claim, &rows, bookings).await?;
@@ -46,12 +40,13 @@ pub(crate) async fn apply(
         applied.booked = committed.booked;
         // An application that changed meanwhile is decided again, by what it is now.
         applied.again.extend(&committed.outdated);
-        plans.retain(|plan| !committed.outdated.contains(&plan.app));
+        plans.retain(|plan| !committed.outdated.contains(&plan.plan().app));
         // A row that was forgotten may have held up others, and a removal may be over now.
-        applied.again.extend(plans.iter().filter(|plan| !plan.forget.is_empty()).map(|plan| plan.app));
+        let forgot = plans.iter().map(GuardedPlan::plan).filter(|plan| !plan.forget.is_empty());
+        applied.again.extend(forgot.map(|plan| plan.app));
     }
     remember_ready(schedule, &plans).await?;
-    for plan in &plans {
+    for plan in plans.iter().map(GuardedPlan::plan) {
         if plan.over && schedule.store.application_forget(&schedule.claim, plan.app).await? {
             tracing::info!(application = %plan.key, "application is gone");
             schedule.known_ready().remove(&plan.app);
@@ -79,12 +74,13 @@ fn notify(schedule: &Schedule, rows: &[DecisionRow], touched: Vec<(String, store
 }
 
 /// Remembers which revisions were fully ready once; what this process wrote already is not written again.
-async fn remember_ready(schedule: &Schedule, plans: &[AppPlan]) -> Result<(), StoreError> {
+async fn remember_ready(schedule: &Schedule, plans: &[GuardedPlan]) -> Result<(), StoreError> {
     let ready: Vec<(AppId, Vec<u8>)> = {
         let known = schedule.known_ready();
         let news = |app: AppId, revision: &Vec<u8>| known.get(&app) != Some(revision);
         plans
             .iter()
+            .map(GuardedPlan::plan)
             .filter_map(|plan| Some((plan.app, plan.ready.clone()?)))
             .filter(|(app, revision)| news(*app, revision))
             .collect()
@@ -97,7 +93,8 @@ async fn remember_ready(schedule: &Schedule, plans: &[AppPlan]) -> Result<(), St
     Ok(())
 }
 
-pub(crate) fn decision_row(plan: &AppPlan, deletes: Vec<(String, i32)>) -> DecisionRow {
+pub(crate) fn decision_row(guarded: &GuardedPlan) -> DecisionRow {
+    let plan = guarded.plan();
     let decided = plan.record.as_ref().map(|(hash, record)| {
         let targets: BTreeMap<&str, i32> = record
             .decision
@@ -123,7 +120,7 @@ pub(crate) fn decision_row(plan: &AppPlan, deletes: Vec<(String, i32)>) -> Decis
         inserts: plan.inserts.iter().map(|insert| insert.row.clone()).collect(),
         changes: plan.changes.clone(),
         forget: plan.forget.clone(),
-        deletes,
+        deletes: guarded.deletes().to_vec(),
         reservations: plan.reservations.clone(),
     }
 }

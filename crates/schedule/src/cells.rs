@@ -10,11 +10,11 @@ use domain::topology::CellState;
 use store::{CellDecisionRow, PlacementRow, Slot, Wish};
 use vocabulary::{CellName, ContentHash, Verdict};
 
-use crate::gather::AppFacts;
+use crate::cell_inputs::InputsPlan;
+use crate::fleet_snapshot::FleetSnapshot;
+use crate::gather::AppSnapshot;
 use crate::identity::is_of_component;
 use crate::rows::row_settled;
-use crate::told::Told;
-use crate::world::World;
 
 /// What of an application a cell holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,38 +32,38 @@ pub(crate) enum Holds {
 pub(crate) struct CellPlan {
     pub(crate) target: i32,
     pub(crate) revision: ContentHash,
-    pub(crate) inputs: Told,
+    pub(crate) inputs: InputsPlan,
     pub(crate) holds: Holds,
 }
 
 impl CellPlan {
     /// The cell is told all that is wanted of it.
     pub(crate) fn is_current(&self, wanted: ContentHash) -> bool {
-        self.revision == wanted && self.inputs.told == self.inputs.wanted
+        self.revision == wanted && self.inputs.current == self.inputs.wanted
     }
 }
 
 /// Adds revisions to the decided numbers, and cells that stay because of what must not move.
 pub(crate) fn plan_cells(
-    world: &World,
-    facts: &AppFacts,
+    snapshot: &FleetSnapshot,
+    facts: &AppSnapshot,
     wanted: &StoredRevision,
     targets: &BTreeMap<CellName, i32>,
 ) -> BTreeMap<CellName, CellPlan> {
     let mut cells: BTreeMap<CellName, CellPlan> = BTreeMap::new();
     for (cell, target) in targets {
-        cells.insert(cell.clone(), planned(world, facts, wanted, cell, *target, Holds::Everything));
+        cells.insert(cell.clone(), planned(snapshot, facts, wanted, cell, *target, Holds::Everything));
     }
-    for (cell, holds) in anchors(world, facts, wanted) {
-        cells.entry(cell.clone()).or_insert_with(|| planned(world, facts, wanted, &cell, 0, holds));
+    for (cell, holds) in anchors(snapshot, facts, wanted) {
+        cells.entry(cell.clone()).or_insert_with(|| planned(snapshot, facts, wanted, &cell, 0, holds));
     }
-    for cell in cells_without_restart(world, facts, wanted, &cells) {
+    for cell in cells_without_restart(snapshot, facts, wanted, &cells) {
         cells.entry(cell).and_modify(|plan| plan.revision = facts.wanted);
     }
-    if let Some(next) = next_cell(world, facts, &cells) {
+    if let Some(next) = next_cell(snapshot, facts, &cells) {
         cells.entry(next).and_modify(|plan| {
             plan.revision = facts.wanted;
-            plan.inputs.told.clone_from(&plan.inputs.wanted);
+            plan.inputs.current.clone_from(&plan.inputs.wanted);
         });
     }
     if wanted.blueprint.divided.is_none() {
@@ -78,27 +78,27 @@ pub(crate) fn plan_cells(
 }
 
 fn planned(
-    world: &World,
-    facts: &AppFacts,
+    snapshot: &FleetSnapshot,
+    facts: &AppSnapshot,
     wanted: &StoredRevision,
     cell: &CellName,
     target: i32,
     holds: Holds,
 ) -> CellPlan {
     let revision = facts.cells.get(cell).map_or(facts.wanted, |held| held.revision);
-    CellPlan { target, revision, inputs: Told::of(world, facts, wanted, cell), holds }
+    CellPlan { target, revision, inputs: InputsPlan::of(snapshot, facts, wanted, cell), holds }
 }
 
 /// Cells and clusters that keep a part of the application whatever becomes of its replicas: what has an identity of its
 /// own, or runs once, stays until a person removes it.
-fn anchors(world: &World, facts: &AppFacts, wanted: &StoredRevision) -> Vec<(CellName, Holds)> {
+fn anchors(snapshot: &FleetSnapshot, facts: &AppSnapshot, wanted: &StoredRevision) -> Vec<(CellName, Holds)> {
     let mut anchors = Vec::new();
     for row in facts.rows.iter().filter(|row| row.wish == Wish::Present) {
-        if !keeps_identities(world, row) {
+        if !keeps_identities(snapshot, row) {
             continue;
         }
         let Some(component) =
-            wanted.blueprint.components.iter().find(|component| is_of_component(&world.topology, row, component))
+            wanted.blueprint.components.iter().find(|component| is_of_component(&snapshot.topology, row, component))
         else {
             continue;
         };
@@ -107,7 +107,7 @@ fn anchors(world: &World, facts: &AppFacts, wanted: &StoredRevision) -> Vec<(Cel
             Scope::Once => (&row.cluster, Holds::ClusterObjects),
             _ => continue,
         };
-        if let Some((name, _)) = world.topology.cells.get_key_value(cell.as_str()) {
+        if let Some((name, _)) = snapshot.topology.cells.get_key_value(cell.as_str()) {
             anchors.push((name.clone(), holds));
         }
     }
@@ -118,9 +118,9 @@ fn anchors(world: &World, facts: &AppFacts, wanted: &StoredRevision) -> Vec<(Cel
 
 /// Whether what must not move stays in the place of a row: not where a person removes the cluster, or deletes the Cell after
 /// what is divided has left it.
-pub(crate) fn keeps_identities(world: &World, row: &PlacementRow) -> bool {
-    let leaving = world.topology.cells.get(row.cell.as_str()).is_some_and(|cell| cell.state == CellState::Leaving);
-    !leaving && !world.is_abandoned(&row.cluster) && !world.is_emptied(&row.cluster)
+pub(crate) fn keeps_identities(snapshot: &FleetSnapshot, row: &PlacementRow) -> bool {
+    let leaving = snapshot.topology.cells.get(row.cell.as_str()).is_some_and(|cell| cell.state == CellState::Leaving);
+    !leaving && !snapshot.is_abandoned(&row.cluster) && !snapshot.is_emptied(&row.cluster)
 }
 
 /// Whether objects of the kind are more than their template: replacing one elsewhere does not bring its state along.
@@ -131,8 +131,8 @@ pub(crate) fn has_identity(kind: &str) -> bool {
 /// Cells that answer and run what differs from the wanted revision in nothing that restarts pods: they need not wait for
 /// each other.
 fn cells_without_restart(
-    world: &World,
-    facts: &AppFacts,
+    snapshot: &FleetSnapshot,
+    facts: &AppSnapshot,
     wanted: &StoredRevision,
     cells: &BTreeMap<CellName, CellPlan>,
 ) -> Vec<CellName> {
@@ -141,19 +141,19 @@ fn cells_without_restart(
         *revision != facts.wanted && present.is_some_and(|present| present.substance == wanted.substance)
     };
     // Revisions that are alike have the same override rules, so what is told of one is told of the other.
-    let is_alike = |plan: &CellPlan| plan.inputs.told == plan.inputs.wanted && is_alike(&plan.revision);
+    let is_alike = |plan: &CellPlan| plan.inputs.current == plan.inputs.wanted && is_alike(&plan.revision);
     let alike = cells.iter().filter(|(_, plan)| is_alike(plan)).map(|(cell, _)| cell);
-    alike.filter(|cell| settled(world, facts, cell) != Verdict::Unknown).cloned().collect()
+    alike.filter(|cell| settled(snapshot, facts, cell) != Verdict::Unknown).cloned().collect()
 }
 
 /// The cell that takes the wanted revision next.
-fn next_cell(world: &World, facts: &AppFacts, cells: &BTreeMap<CellName, CellPlan>) -> Option<CellName> {
+fn next_cell(snapshot: &FleetSnapshot, facts: &AppSnapshot, cells: &BTreeMap<CellName, CellPlan>) -> Option<CellName> {
     let rollout: Vec<CellRollout> = cells
         .iter()
         .map(|(cell, plan)| CellRollout {
             cell: cell.clone(),
             is_current: plan.is_current(facts.wanted),
-            settled: settled(world, facts, cell),
+            settled: settled(snapshot, facts, cell),
         })
         .collect();
     match advance(&rollout) {
@@ -163,11 +163,11 @@ fn next_cell(world: &World, facts: &AppFacts, cells: &BTreeMap<CellName, CellPla
 }
 
 /// Whether everything told to a cell, and to its cluster, is delivered, worked out and available.
-fn settled(world: &World, facts: &AppFacts, cell: &CellName) -> Verdict {
-    let Some(cluster) = world.topology.cells.get(cell).map(|facts| facts.cluster.as_str()) else {
+fn settled(snapshot: &FleetSnapshot, facts: &AppSnapshot, cell: &CellName) -> Verdict {
+    let Some(cluster) = snapshot.topology.cells.get(cell).map(|facts| facts.cluster.as_str()) else {
         return Verdict::Unknown;
     };
-    if !world.is_fresh(cluster) {
+    if !snapshot.is_fresh(cluster) {
         return Verdict::Unknown;
     }
     let of_cluster = facts.rows_in(cluster).filter(|row| row.cluster == cluster);
@@ -178,23 +178,23 @@ fn settled(world: &World, facts: &AppFacts, cell: &CellName) -> Verdict {
 }
 
 /// Every cell was told what is wanted before, and everything told to it is available.
-pub(crate) fn is_ready(world: &World, facts: &AppFacts, cells: &BTreeMap<CellName, CellPlan>) -> bool {
+pub(crate) fn is_ready(snapshot: &FleetSnapshot, facts: &AppSnapshot, cells: &BTreeMap<CellName, CellPlan>) -> bool {
     // What a cell is told only now runs nowhere yet.
     let was_told = |cell: &CellName, plan: &CellPlan| {
         let held = facts.cells.get(cell);
-        held.is_some_and(|held| held.revision == plan.revision && held.inputs.as_ref() == Some(&plan.inputs.told))
+        held.is_some_and(|held| held.revision == plan.revision && held.inputs.as_ref() == Some(&plan.inputs.current))
     };
     let is_ready = |(cell, plan): (&CellName, &CellPlan)| {
-        plan.is_current(facts.wanted) && was_told(cell, plan) && settled(world, facts, cell) == Verdict::Pass
+        plan.is_current(facts.wanted) && was_told(cell, plan) && settled(snapshot, facts, cell) == Verdict::Pass
     };
     !cells.is_empty() && cells.iter().all(is_ready)
 }
 
 /// Replicas decided for all cells, without those that go with a cluster that a person removes.
-pub(crate) fn decided_total(world: &World, cells: &BTreeMap<CellName, CellPlan>) -> i64 {
+pub(crate) fn decided_total(snapshot: &FleetSnapshot, cells: &BTreeMap<CellName, CellPlan>) -> i64 {
     let stays = |cell: &CellName| {
-        let cluster = world.topology.cells.get(cell).map(|facts| facts.cluster.as_str());
-        cluster.is_none_or(|cluster| !world.is_emptied(cluster) && !world.is_abandoned(cluster))
+        let cluster = snapshot.topology.cells.get(cell).map(|facts| facts.cluster.as_str());
+        cluster.is_none_or(|cluster| !snapshot.is_emptied(cluster) && !snapshot.is_abandoned(cluster))
     };
     cells.iter().filter(|(cell, _)| stays(cell)).map(|(_, plan)| i64::from(plan.target)).sum()
 }
@@ -206,7 +206,7 @@ pub(crate) fn decision_rows(cells: &BTreeMap<CellName, CellPlan>) -> Vec<CellDec
         slot: Slot::Main,
         target: plan.target,
         revision: plan.revision.as_bytes().to_vec(),
-        inputs: Some(plan.inputs.told.clone()),
+        inputs: Some(plan.inputs.current.clone()),
         inputs_wanted: Some(plan.inputs.wanted.clone()),
     };
     cells.iter().map(row).collect()

@@ -7,12 +7,12 @@ use store::{DecisionRow, DeleteWindow, FailoverBreakerRow, OwnerRow, StoreError}
 use vocabulary::ObjectKey;
 
 use crate::apply::decision_row;
-use crate::gather::{AppFacts, AppRows, Gathered};
-use crate::guard;
-use crate::kept_world::Read;
+use crate::fleet_snapshot::{FleetRows, FleetSnapshot};
+use crate::gather::{AppRows, AppSnapshot, Gathered};
+use crate::guard::{GuardedPlan, withhold_mass_deletes};
 use crate::names::{assign_names, candidates};
 use crate::plan::plan_batch;
-use crate::world::{FleetRows, World};
+use crate::snapshot_cache::CachedSnapshot;
 
 /// What is to be written for a batch.
 #[derive(Debug)]
@@ -43,16 +43,15 @@ pub fn decide(
     now: Timestamp,
     stale_after: SignedDuration,
 ) -> Result<Decisions, StoreError> {
-    let (world, breaker) = World::of(fleet, now, stale_after);
-    let bookings = world.booking_versions.clone();
-    let apps = apps.into_iter().map(AppFacts::of).collect::<Result<Vec<_>, _>>()?;
-    let (mut plans, _) = plan_batch(Gathered { world: Read::now(world), apps });
-    let deletes = guard::hold(&mut plans, window);
+    let (snapshot, breaker) = FleetSnapshot::of(fleet, now, stale_after);
+    let bookings = snapshot.booking_versions.clone();
+    let apps = apps.into_iter().map(AppSnapshot::of).collect::<Result<Vec<_>, _>>()?;
+    let (plans, _) = plan_batch(Gathered { snapshot: CachedSnapshot::now(snapshot), apps });
+    let mut plans = withhold_mass_deletes(plans, window);
     let wanted = candidates(&plans);
     assign_names(&mut plans, owners(&wanted));
-    let over = plans.iter().filter(|plan| plan.over).map(|plan| plan.app).collect();
-    let ready = plans.iter().filter(|plan| plan.ready.is_some()).map(|plan| plan.app).collect();
-    let changed = plans.iter().zip(deletes).filter(|(plan, _)| !plan.is_empty());
-    let rows = changed.map(|(plan, deletes)| decision_row(plan, deletes)).collect();
+    let over = plans.iter().map(GuardedPlan::plan).filter(|plan| plan.over).map(|plan| plan.app).collect();
+    let ready = plans.iter().map(GuardedPlan::plan).filter(|plan| plan.ready.is_some()).map(|plan| plan.app).collect();
+    let rows = plans.iter().filter(|plan| !plan.plan().is_empty()).map(decision_row).collect();
     Ok(Decisions { rows, bookings, breaker, over, ready })
 }

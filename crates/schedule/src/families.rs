@@ -9,10 +9,10 @@ use domain::stored_revision::StoredRevision;
 use store::PlacementRow;
 use vocabulary::ContentHash;
 
-use crate::gather::AppFacts;
+use crate::fleet_snapshot::FleetSnapshot;
+use crate::gather::AppSnapshot;
 use crate::identity::is_of_component;
 use crate::objects::Desired;
-use crate::world::World;
 
 /// Number of a family of components.
 pub(crate) type Family = usize;
@@ -32,7 +32,7 @@ pub(crate) struct Families<'a> {
 }
 
 impl<'a> Families<'a> {
-    pub(crate) fn of(facts: &'a AppFacts) -> Self {
+    pub(crate) fn of(facts: &'a AppSnapshot) -> Self {
         let all = facts.revisions.values().flat_map(|revision| &revision.blueprint.components);
         let components: Vec<&ComponentPlan> = all.filter(|component| is_replicated(component)).collect();
         let mut families: Vec<Family> = (1..=components.len()).collect();
@@ -60,7 +60,7 @@ impl<'a> Families<'a> {
     }
 
     /// Joins the only family that an edit takes away with the only one that it brings.
-    fn join_the_only_replaced(&mut self, facts: &AppFacts) {
+    fn join_the_only_replaced(&mut self, facts: &AppSnapshot) {
         let of_revision = |revision: &StoredRevision| -> BTreeSet<Family> {
             let replicated = revision.blueprint.components.iter().filter(|component| is_replicated(component));
             replicated.filter_map(|component| self.of_component(component)).collect()
@@ -90,10 +90,10 @@ impl<'a> Families<'a> {
     }
 
     /// Family of a row; nothing for rows of components whose replicas do not replace each other.
-    pub(crate) fn of_row(&self, world: &World, facts: &AppFacts, row: &PlacementRow) -> Option<Family> {
+    pub(crate) fn of_row(&self, snapshot: &FleetSnapshot, facts: &AppSnapshot, row: &PlacementRow) -> Option<Family> {
         let revision = ContentHash::from_bytes(&row.revision).and_then(|hash| facts.revisions.get(&hash));
         let components = revision.map(|revision| revision.blueprint.components.as_slice()).unwrap_or_default();
-        let own = components.iter().find(|component| is_of_component(&world.topology, row, component));
+        let own = components.iter().find(|component| is_of_component(&snapshot.topology, row, component));
         let family = own.filter(|component| is_replicated(component)).and_then(|own| self.of_component(own));
         family.or(row.divided.then_some(DIVIDED))
     }

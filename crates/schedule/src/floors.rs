@@ -5,25 +5,25 @@ use std::collections::BTreeMap;
 use domain::motion::{RowFacts, floors_after_decision, lower_floors};
 use store::{PlacementId, PlacementRow};
 
-use crate::gather::AppFacts;
-use crate::world::World;
+use crate::fleet_snapshot::FleetSnapshot;
+use crate::gather::AppSnapshot;
 
 /// New floors of the rows of a family, by row. `target_after` gives the target a row will have; `coming` are replicas
 /// decided for objects that have no row yet, whatever keeps them from having one.
 pub(crate) fn plan_floors(
-    world: &World,
-    facts: &AppFacts,
+    snapshot: &FleetSnapshot,
+    facts: &AppSnapshot,
     rows: &[&PlacementRow],
     coming: i64,
     target_after: impl Fn(PlacementId) -> i32,
 ) -> BTreeMap<PlacementId, i32> {
     let available = |row: &PlacementRow| {
         let status = facts.status.get(&row.id).filter(|status| !status.stale)?;
-        (world.is_fresh(&row.cluster) && status.observed_epoch == row.plan_epoch).then_some(status.available)
+        (snapshot.is_fresh(&row.cluster) && status.observed_epoch == row.plan_epoch).then_some(status.available)
     };
     let seen = |row: &PlacementRow| {
         let status = facts.status.get(&row.id);
-        let fresh = world.is_fresh(&row.cluster) && !status.is_some_and(|status| status.stale);
+        let fresh = snapshot.is_fresh(&row.cluster) && !status.is_some_and(|status| status.stale);
         fresh.then(|| status.map_or(0, |status| status.available))
     };
     let known: Vec<RowFacts> = rows

@@ -10,17 +10,17 @@ use store::{AppId, ApplicationRow, CellDecisionRow, PlacementId, PlacementRow, R
 use vocabulary::{AppKey, CellName, ContentHash};
 
 use crate::Schedule;
-use crate::kept_world::Read;
+use crate::fleet_snapshot::FleetSnapshot;
 use crate::plan::{HeldCell, held_cells};
-use crate::world::World;
+use crate::snapshot_cache::CachedSnapshot;
 
 /// One application with everything decided and known of it.
 #[derive(Debug)]
-pub(crate) struct AppFacts {
+pub(crate) struct AppSnapshot {
     pub(crate) row: ApplicationRow,
     pub(crate) intent: Intent,
     /// The last decision, and the hash of what it was made from.
-    pub(crate) standing: (ContentHash, DecisionRecord),
+    pub(crate) last_decision: (ContentHash, DecisionRecord),
     pub(crate) wanted: ContentHash,
     /// Stored decisions about cells, as they are stored.
     pub(crate) cell_rows: Vec<CellDecisionRow>,
@@ -52,7 +52,7 @@ pub struct AppRows {
     pub revisions: BTreeMap<ContentHash, Arc<StoredRevision>>,
 }
 
-impl AppFacts {
+impl AppSnapshot {
     /// Reads what is stored.
     ///
     /// # Errors
@@ -67,7 +67,7 @@ impl AppFacts {
         }
         Ok(Self {
             intent,
-            standing: standing(&row),
+            last_decision: last_decision(&row),
             wanted: hash(&row.revision)?,
             cells: held_cells(&cell_rows),
             cell_rows,
@@ -89,16 +89,16 @@ impl AppFacts {
 /// A batch.
 #[derive(Debug)]
 pub(crate) struct Gathered {
-    pub(crate) world: Read,
-    pub(crate) apps: Vec<AppFacts>,
+    pub(crate) snapshot: CachedSnapshot,
+    pub(crate) apps: Vec<AppSnapshot>,
 }
 
 pub(crate) async fn gather(schedule: &Schedule, batch: &[AppId]) -> Result<Gathered, StoreError> {
     let store = &schedule.store;
     // Side by side: a decision that changed meanwhile is noticed when it is written, and what was observed carries the
     // epoch it was observed at.
-    let (world, rows, decided, placed, observed, reserved) = tokio::try_join!(
-        schedule.world.take(async || World::read(store, &schedule.claim, schedule.times.stale_after).await),
+    let (snapshot, rows, decided, placed, observed, reserved) = tokio::try_join!(
+        schedule.snapshot.take(async || FleetSnapshot::read(store, &schedule.claim, schedule.times.stale_after).await),
         store.application_list(batch),
         store.cell_decision_list(batch),
         store.placement_list(batch),
@@ -121,7 +121,7 @@ pub(crate) async fn gather(schedule: &Schedule, batch: &[AppId]) -> Result<Gathe
     }
     let parsed = revisions(schedule, &rows, &placements, &cells).await?;
     let mut apps = Vec::with_capacity(rows.len());
-    for row in rows.into_iter().filter(|row| !world.world.is_held(row.id)) {
+    for row in rows.into_iter().filter(|row| !snapshot.fleet.is_held(row.id)) {
         let placed = placements.remove(&row.id).unwrap_or_default();
         let observed = placed.iter().filter_map(|placement| status.remove(&placement.id)).collect();
         let decided = cells.remove(&row.id).unwrap_or_default();
@@ -133,7 +133,7 @@ pub(crate) async fn gather(schedule: &Schedule, batch: &[AppId]) -> Result<Gathe
             revisions.extend(found.and_then(|found| Some((hash(revision).ok()?, Arc::clone(found)))));
         }
         let reservations = held.remove(&row.id).unwrap_or_default();
-        apps.push(AppFacts::of(AppRows {
+        apps.push(AppSnapshot::of(AppRows {
             application: row,
             cells: decided,
             placements: placed,
@@ -142,11 +142,11 @@ pub(crate) async fn gather(schedule: &Schedule, batch: &[AppId]) -> Result<Gathe
             revisions,
         })?);
     }
-    Ok(Gathered { world, apps })
+    Ok(Gathered { snapshot, apps })
 }
 
 /// The last decision. One that cannot be read is made anew, from what is placed.
-fn standing(row: &ApplicationRow) -> (ContentHash, DecisionRecord) {
+fn last_decision(row: &ApplicationRow) -> (ContentHash, DecisionRecord) {
     let undecided = || (ContentHash::of(b""), DecisionRecord::default());
     let (Some(stored), Some(hash)) = (&row.decision, row.input_hash.as_deref().and_then(ContentHash::from_bytes))
     else {
@@ -170,12 +170,12 @@ async fn revisions(
 ) -> Result<HashMap<(AppId, Vec<u8>), Arc<StoredRevision>>, StoreError> {
     let keys: HashMap<AppId, &AppKey> = rows.iter().map(|row| (row.id, &row.key)).collect();
     // What is being removed goes by its rows alone: it goes also when its revisions cannot be read.
-    let standing: BTreeSet<AppId> = rows.iter().filter(|row| row.removal.is_none()).map(|row| row.id).collect();
+    let last_decision: BTreeSet<AppId> = rows.iter().filter(|row| row.removal.is_none()).map(|row| row.id).collect();
     let placed = placements.values().flatten().map(|placement| (placement.app, placement.revision.as_slice()));
     let told = cells.iter().flat_map(|(app, cells)| cells.iter().map(|cell| (*app, cell.revision.as_slice())));
     let wanted: BTreeSet<(AppId, &[u8])> =
         rows.iter().map(|row| (row.id, row.revision.as_slice())).chain(placed).chain(told).collect();
-    let wanted: Vec<(AppId, &[u8])> = wanted.into_iter().filter(|(app, _)| standing.contains(app)).collect();
+    let wanted: Vec<(AppId, &[u8])> = wanted.into_iter().filter(|(app, _)| last_decision.contains(app)).collect();
     let parse = |app: AppId, bytes: &[u8]| {
         let key = keys.get(&app).ok_or_else(|| "its application is not there".to_owned())?;
         StoredRevision::parse(key, bytes)

@@ -12,10 +12,10 @@ use domain::stored_revision::StoredRevision;
 use store::{DeleteWindow, PlacementChange, PlacementId, PlacementRow, Removal, Wish};
 use vocabulary::{ContentHash, hash_json};
 
-use crate::gather::AppFacts;
+use crate::fleet_snapshot::FleetSnapshot;
+use crate::gather::AppSnapshot;
 use crate::identity::declares;
 use crate::plan::AppPlan;
-use crate::world::World;
 
 /// Objects named at most.
 const NAMED: usize = 50;
@@ -47,12 +47,12 @@ enum Beforehand {
 }
 
 impl Beforehand {
-    fn of(facts: &AppFacts) -> Self {
+    fn of(facts: &AppSnapshot) -> Self {
         let Some(confirmed) = facts.row.delete_confirmed.as_deref().and_then(ContentHash::from_bytes) else {
             return Self::Nothing;
         };
         let wanted = facts.revisions.get(&facts.wanted);
-        let edit = facts.standing.1.edit.to(facts.wanted);
+        let edit = facts.last_decision.1.edit.to(facts.wanted);
         Self::judge(&facts.row.object_uid, confirmed, facts.row.removal, edit, wanted)
     }
 
@@ -75,17 +75,17 @@ impl Beforehand {
         }
     }
 
-    fn covers(&self, world: &World, row: &PlacementRow) -> bool {
+    fn covers(&self, snapshot: &FleetSnapshot, row: &PlacementRow) -> bool {
         match self {
             Self::Nothing => false,
             Self::Whole => true,
-            Self::Edit(wanted) => !declares(&world.topology, Some(wanted), row),
+            Self::Edit(wanted) => !declares(&snapshot.topology, Some(wanted), row),
         }
     }
 }
 
 impl Deletes {
-    pub(crate) fn of(facts: &AppFacts) -> Self {
+    pub(crate) fn of(facts: &AppSnapshot) -> Self {
         Self {
             going: Vec::new(),
             present: facts.rows.iter().filter(|row| row.wish == Wish::Present).count() as i64,
@@ -103,9 +103,10 @@ impl Deletes {
 
     /// A row goes by this wish. Only deletes count, and of them neither what is never deleted, nor what leaves because a
     /// person moved it away, nor what a person confirmed beforehand.
-    pub(crate) fn consider(&mut self, world: &World, row: &PlacementRow, wish: Wish) {
-        let by_a_person =
-            world.is_drained(&row.cluster) || self.previewed.contains(&row.cell) || self.beforehand.covers(world, row);
+    pub(crate) fn consider(&mut self, snapshot: &FleetSnapshot, row: &PlacementRow, wish: Wish) {
+        let by_a_person = snapshot.is_drained(&row.cluster)
+            || self.previewed.contains(&row.cell)
+            || self.beforehand.covers(snapshot, row);
         if wish == Wish::Delete && row.wish == Wish::Present && !by_a_person && !render::is_never_deleted(&row.object) {
             self.going.push(row.clone());
         }
@@ -199,40 +200,63 @@ impl Deletes {
     }
 }
 
+/// A plan that passed the guard: the only sort of plan that is written.
+#[derive(Debug)]
+pub(crate) struct GuardedPlan {
+    plan: AppPlan,
+    /// Deletes that the plan makes, by cluster.
+    deletes: Vec<(String, i32)>,
+}
+
+impl GuardedPlan {
+    pub(crate) fn plan(&self) -> &AppPlan {
+        &self.plan
+    }
+
+    /// Access for the naming of new objects, which deletes nothing.
+    pub(crate) fn plan_mut(&mut self) -> &mut AppPlan {
+        &mut self.plan
+    }
+
+    /// Deletes that the plan makes, by cluster.
+    pub(crate) fn deletes(&self) -> &[(String, i32)] {
+        &self.deletes
+    }
+}
+
 /// An object that waits, as a person sees it.
 fn shown(row: &PlacementRow) -> String {
     format!("{}: {} {}", row.cluster, row.object.kind, row.object.name)
 }
 
-/// Lets the deletes of a batch through, or keeps them back; each application sees what those before it delete. What goes
-/// through is counted in the returned lists, one for each plan.
-pub(crate) fn hold(plans: &mut [AppPlan], mut window: DeleteWindow) -> Vec<Vec<(String, i32)>> {
-    plans
-        .iter_mut()
-        .map(|plan| {
-            let deletes = std::mem::take(&mut plan.deletes);
-            if deletes.is_confirmed() {
-                // A person said so: it is no reason for others to wait.
-                record(plan, None);
-                return Vec::new();
-            }
-            let (_, standing) = plan.record.as_ref().unwrap_or(&plan.standing);
-            if let Some(reason) = deletes.reason_to_wait(plan.app, standing.pending.as_ref(), &window) {
-                keep(plan, &deletes);
-                let pending = deletes.after(plan).pending(reason);
-                record(plan, Some(pending));
-                return Vec::new();
-            }
+/// Withholds the deletes of plans that exceed a limit of the guard. Plans are taken in order: each counts the deletes of
+/// those before it.
+pub(crate) fn withhold_mass_deletes(plans: Vec<AppPlan>, mut window: DeleteWindow) -> Vec<GuardedPlan> {
+    let mut guard = |plan: &mut AppPlan| {
+        let deletes = std::mem::take(&mut plan.deletes);
+        if deletes.is_confirmed() {
+            // A person said so: it is no reason for others to wait.
             record(plan, None);
-            let counts = deletes.per_cluster();
-            for (cluster, count) in &counts {
-                *window.of_cluster.entry(cluster.clone()).or_default() += count;
-                *window.present.entry(cluster.clone()).or_default() -= count;
-            }
-            *window.of_app.entry(plan.app).or_default() += deletes.going.len() as i64;
-            counts.into_iter().map(|(cluster, count)| (cluster, count as i32)).collect()
-        })
-        .collect()
+            return Vec::new();
+        }
+        let (_, last_decision) = plan.record.as_ref().unwrap_or(&plan.last_decision);
+        if let Some(reason) = deletes.reason_to_wait(plan.app, last_decision.pending.as_ref(), &window) {
+            keep(plan, &deletes);
+            let pending = deletes.after(plan).pending(reason);
+            record(plan, Some(pending));
+            return Vec::new();
+        }
+        record(plan, None);
+        let counts = deletes.per_cluster();
+        for (cluster, count) in &counts {
+            *window.of_cluster.entry(cluster.clone()).or_default() += count;
+            *window.present.entry(cluster.clone()).or_default() -= count;
+        }
+        *window.of_app.entry(plan.app).or_default() += deletes.going.len() as i64;
+        counts.into_iter().map(|(cluster, count)| (cluster, count as i32)).collect()
+    };
+    let guarded = |mut plan: AppPlan| GuardedPlan { deletes: guard(&mut plan), plan };
+    plans.into_iter().map(guarded).collect()
 }
 
 /// Objects that wait stay as they are. Of a workload that left its cell only the empty object waits: its numbers are
@@ -247,9 +271,9 @@ fn keep(plan: &mut AppPlan, deletes: &Deletes) {
 }
 
 fn record(plan: &mut AppPlan, pending: Option<PendingDeletes>) {
-    let (_, standing) = plan.record.as_ref().unwrap_or(&plan.standing);
-    if standing.pending != pending {
-        let (_, record) = plan.record.get_or_insert_with(|| plan.standing.clone());
+    let (_, last_decision) = plan.record.as_ref().unwrap_or(&plan.last_decision);
+    if last_decision.pending != pending {
+        let (_, record) = plan.record.get_or_insert_with(|| plan.last_decision.clone());
         record.pending = pending;
     }
 }
@@ -260,7 +284,7 @@ mod tests {
     use vocabulary::ObjectKey;
 
     use super::*;
-    use crate::world::FleetRows;
+    use crate::fleet_snapshot::FleetRows;
 
     fn row(id: PlacementId, plan_epoch: u32) -> PlacementRow {
         PlacementRow {
@@ -302,7 +326,7 @@ mod tests {
         }
     }
 
-    fn world() -> World {
+    fn snapshot() -> FleetSnapshot {
         let fleet = FleetRows {
             clusters: Vec::new(),
             cells: Vec::new(),
@@ -310,7 +334,7 @@ mod tests {
             bookings: store::Bookings::default(),
             breaker: None,
         };
-        World::of(fleet, Timestamp::UNIX_EPOCH, SignedDuration::from_secs(60)).0
+        FleetSnapshot::of(fleet, Timestamp::UNIX_EPOCH, SignedDuration::from_secs(60)).0
     }
 
     /// A revision that declares the config map `stays`, of the component of that name.
@@ -340,7 +364,7 @@ mod tests {
             let mut deletes = Deletes { beforehand, ..Deletes::default() };
             for component in ["web", "stays"] {
                 let row = PlacementRow { component: component.to_owned(), ..row(7, 1) };
-                deletes.consider(&world(), &row, Wish::Delete);
+                deletes.consider(&snapshot(), &row, Wish::Delete);
             }
             let found: Vec<&str> = deletes.going.iter().map(|row| row.component.as_str()).collect();
             assert_eq!(found, counted, "{case}");

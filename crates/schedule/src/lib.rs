@@ -5,15 +5,16 @@
 //! writes.
 
 mod apply;
+mod cell_inputs;
 mod cells;
 mod decide;
 mod directives;
 mod families;
+mod fleet_snapshot;
 mod floors;
 mod gather;
 mod guard;
 mod identity;
-mod kept_world;
 mod matching;
 mod metrics;
 mod names;
@@ -23,8 +24,7 @@ mod plan;
 mod reservations;
 mod rows;
 mod silence;
-mod told;
-mod world;
+mod snapshot_cache;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use domain::stored_revision::StoredRevision;
 use jiff::{SignedDuration, Timestamp};
-use kept_world::KeptWorld;
+use snapshot_cache::SnapshotCache;
 use runtime::contain::{Panicked, contain};
 use runtime::pace::{Crowd, Pace};
 use runtime::queue::Queue;
@@ -44,9 +44,9 @@ use tokio_util::sync::CancellationToken;
 use vocabulary::chain;
 
 pub use decide::{Decisions, decide};
+pub use fleet_snapshot::FleetRows;
 pub use gather::AppRows;
 pub use metrics::ScheduleMetrics;
-pub use world::FleetRows;
 
 /// Applications decided in one transaction.
 const BATCH: usize = 64;
@@ -61,7 +61,7 @@ const PACE: Duration = Duration::from_millis(10);
 const GATHER: Duration = Duration::from_millis(2);
 const GATHER_MOST: Duration = Duration::from_millis(250);
 /// The same for looks at what was observed, of which few matter.
-const SIFT_MOST: Duration = Duration::from_millis(250);
+const FILTER_DELAY_MAX: Duration = Duration::from_millis(250);
 /// Between two looks at every application: many members that turn at once are one reason.
 const EVERYTHING: Duration = Duration::from_millis(10);
 const EVERYTHING_MOST: Duration = Duration::from_millis(500);
@@ -75,7 +75,7 @@ pub struct Schedule {
     hints: Hints,
     claim: Claim,
     revisions: Arc<ParsedRevisions<StoredRevision>>,
-    world: KeptWorld,
+    snapshot: SnapshotCache,
     queue: Queue<AppId>,
     /// Of these something was observed; few of them have to be decided because of that.
     observed: Queue<AppId>,
@@ -122,7 +122,7 @@ impl Schedule {
             hints,
             claim,
             revisions,
-            world: KeptWorld::default(),
+            snapshot: SnapshotCache::default(),
             queue: Queue::default(),
             observed: Queue::default(),
             ready: Mutex::default(),
@@ -137,12 +137,12 @@ impl Schedule {
     /// [`StoreError::Fenced`] when the claim no longer holds. Other failures are repeated.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), StoreError> {
         let listen = self.listen(&shutdown);
-        let sift = self.sift(&shutdown);
+        let filter_observations = self.filter_observations(&shutdown);
         let work = self.work(&shutdown);
-        tokio::pin!(listen, sift, work);
+        tokio::pin!(listen, filter_observations, work);
         tokio::select! {
             outcome = &mut listen => outcome,
-            () = &mut sift => Ok(()),
+            () = &mut filter_observations => Ok(()),
             outcome = &mut work => outcome,
         }
     }
@@ -195,11 +195,11 @@ impl Schedule {
                         }
                     }
                     Ok(Hint::Topology | Hint::Health(_) | Hint::Everything) | Err(RecvError::Lagged(_)) => {
-                        self.world.forget();
+                        self.snapshot.forget();
                         wanted = true;
                     }
                     Ok(Hint::Capacity(_)) => {
-                        self.world.forget();
+                        self.snapshot.forget();
                         freed = true;
                     }
                     Ok(Hint::Vacated) => vacated = true,
@@ -216,7 +216,7 @@ impl Schedule {
 
     /// Looks at every application; returns when to do so next because a cluster's silence will have lasted.
     async fn everything(&self) -> Option<Instant> {
-        self.world.forget();
+        self.snapshot.forget();
         match self.store.application_keys().await {
             Ok(keys) => self.queue.extend(keys.into_iter().map(|(id, _)| id)),
             Err(error) => tracing::warn!(error = %chain(&error), "applications were not read; the next round will"),
@@ -267,7 +267,7 @@ impl Schedule {
                 match self.store.cluster_list().await {
                     Ok(rows) => {
                         let now = Timestamp::now();
-                        let stale = |status| world::is_stale(status, now, self.times.stale_after);
+                        let stale = |status| fleet_snapshot::is_stale(status, now, self.times.stale_after);
                         if !rows.iter().filter_map(|row| row.status.as_ref()).any(stale) {
                             return;
                         }
@@ -287,9 +287,9 @@ impl Schedule {
     }
 
     /// Passes on those of the observed for which it matters: most of what members tell changes no decision.
-    async fn sift(&self, shutdown: &CancellationToken) {
+    async fn filter_observations(&self, shutdown: &CancellationToken) {
         let begun = Instant::now();
-        let (mut pace, mut crowd) = (Pace::new(GATHER, SIFT_MOST), Crowd::default());
+        let (mut pace, mut crowd) = (Pace::new(GATHER, FILTER_DELAY_MAX), Crowd::default());
         loop {
             let batch = tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -348,7 +348,7 @@ impl Schedule {
 
     /// Applications that may be decided in one transaction.
     fn batch(&self) -> usize {
-        (PLACES / self.world.clusters().max(1)).clamp(1, BATCH)
+        (PLACES / self.snapshot.clusters().max(1)).clamp(1, BATCH)
     }
 
     /// Decides a batch. One of it that cannot be read or written fails by itself: the others are decided without it.
@@ -374,7 +374,7 @@ impl Schedule {
         }
         if let StoreError::Stale { what } = error {
             // Another decider was faster. The fleet is read anew before these are decided again.
-            self.world.forget();
+            self.snapshot.forget();
             self.metrics.outdated.inc_by(batch.len() as u64);
             tracing::debug!(what, applications = batch.len(), "decisions were outdated; they are made again");
             return Ok(Decided { again: batch.iter().copied().collect(), failed: BTreeSet::new() });
@@ -387,10 +387,10 @@ impl Schedule {
     /// Decides a batch. Returns applications that are to be looked at again at once.
     async fn decide(&self, batch: &[AppId]) -> Result<BTreeSet<AppId>, StoreError> {
         let gathered = gather::gather(self, batch).await?;
-        self.metrics.breaker_open.set(i64::from(gathered.world.world.breaker_is_open()));
+        self.metrics.breaker_open.set(i64::from(gathered.snapshot.fleet.breaker_is_open()));
         // A large decision takes long: it keeps neither probes nor renewals of leases from running.
         let planned = tokio::task::spawn_blocking(move || plan::plan_batch(gathered)).await;
-        let (mut plans, mut world) = match planned {
+        let (plans, mut snapshot) = match planned {
             Ok(planned) => planned,
             Err(error) if error.is_panic() => return Err(StoreError::unreadable(Panicked::of(&*error.into_panic()))),
             Err(_) => return Ok(BTreeSet::new()),
@@ -400,11 +400,11 @@ impl Schedule {
         } else {
             self.store.delete_window(self.times.delete_window).await?
         };
-        let deletes = guard::hold(&mut plans, window);
-        let applied = apply::apply(self, plans, deletes, &world.world.booking_versions).await?;
+        let plans = guard::withhold_mass_deletes(plans, window);
+        let applied = apply::apply(self, plans, &snapshot.fleet.booking_versions).await?;
         if applied.is_whole {
-            world.world.booked(&applied.booked);
-            self.world.keep(world);
+            snapshot.fleet.booked(&applied.booked);
+            self.snapshot.keep(snapshot);
         }
         Ok(applied.again)
     }

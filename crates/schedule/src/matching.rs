@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use store::{PlacementId, PlacementRow};
 
-use crate::gather::AppFacts;
+use crate::gather::AppSnapshot;
 use crate::objects::Desired;
 
 /// Which rows stand for which objects.
@@ -18,7 +18,7 @@ pub(crate) struct Matching<'o, 'a> {
 impl<'o, 'a> Matching<'o, 'a> {
     /// Matches rows of the same component first, then rows of the same identity: a component may be renamed, and two may
     /// exchange their objects.
-    pub(crate) fn of(facts: &AppFacts, objects: &'o [Desired<'a>]) -> Self {
+    pub(crate) fn of(facts: &AppSnapshot, objects: &'o [Desired<'a>]) -> Self {
         let mut matching = Self::default();
         let mut taken: HashSet<PlacementId> = HashSet::new();
         let mut rest: Vec<&Desired<'_>> = Vec::new();

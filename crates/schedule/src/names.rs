@@ -6,6 +6,7 @@ use crds::application::v1alpha1::ObjectStatus;
 use store::{OwnerRow, PlacementId};
 use vocabulary::ObjectKey;
 
+use crate::guard::GuardedPlan;
 use crate::plan::{AppPlan, Insert};
 
 /// Maximum number of problems that the record of one application names.
@@ -22,25 +23,25 @@ fn identity((cluster, object): &Place) -> Identity {
 }
 
 /// Every name that the new objects of a batch may take.
-pub(crate) fn candidates(plans: &[AppPlan]) -> Vec<Place> {
+pub(crate) fn candidates(plans: &[GuardedPlan]) -> Vec<Place> {
     plans
         .iter()
-        .flat_map(|plan| &plan.inserts)
+        .flat_map(|plan| &plan.plan().inserts)
         .flat_map(|insert| insert.names.iter().map(|name| place(insert, name)))
         .collect()
 }
 
 /// Names the new objects, given who owns which of the candidates. An object whose only name has another owner gets no
 /// row: its problem goes into the record, and stands there until a decision finds the name free.
-pub(crate) fn assign_names(plans: &mut [AppPlan], owners: Vec<OwnerRow>) {
+pub(crate) fn assign_names(plans: &mut [GuardedPlan], owners: Vec<OwnerRow>) {
     // The transaction forgets rows before it adds any.
-    let forgotten: HashSet<PlacementId> = plans.iter().flat_map(|plan| plan.forget.iter().copied()).collect();
+    let forgotten: HashSet<PlacementId> = plans.iter().flat_map(|plan| plan.plan().forget.iter().copied()).collect();
     let mut taken: BTreeMap<Identity, String> = owners
         .into_iter()
         .filter(|owner| !forgotten.contains(&owner.placement))
         .map(|owner| (identity(&(owner.cluster, owner.object)), owner.app_name))
         .collect();
-    for plan in plans.iter_mut() {
+    for plan in plans.iter_mut().map(GuardedPlan::plan_mut) {
         let mut problems = Vec::new();
         let mut kept = Vec::new();
         for mut insert in std::mem::take(&mut plan.inserts) {
@@ -61,11 +62,11 @@ pub(crate) fn assign_names(plans: &mut [AppPlan], owners: Vec<OwnerRow>) {
 
 fn record_problems(plan: &mut AppPlan, mut problems: Vec<ObjectStatus>) {
     problems.truncate(PROBLEMS_MAX);
-    let (_, record) = plan.record.as_ref().unwrap_or(&plan.standing);
+    let (_, record) = plan.record.as_ref().unwrap_or(&plan.last_decision);
     if record.problems == problems {
         return;
     }
-    let (_, record) = plan.record.get_or_insert_with(|| plan.standing.clone());
+    let (_, record) = plan.record.get_or_insert_with(|| plan.last_decision.clone());
     record.problems = problems;
 }
 

@@ -11,15 +11,15 @@ use store::PlacementRow;
 use vocabulary::{CellName, ContentHash};
 
 use crate::families::{DIVIDED, Families};
-use crate::gather::AppFacts;
+use crate::fleet_snapshot::FleetSnapshot;
+use crate::gather::AppSnapshot;
 use crate::plan::{AppPlan, is_present};
-use crate::world::World;
 
 /// Cells that hold the application from now on, with the replicas of each. An unchanged input hash gives what was decided
 /// before, whatever became of it.
 pub(crate) fn numbers(
-    world: &World,
-    facts: &AppFacts,
+    snapshot: &FleetSnapshot,
+    facts: &AppSnapshot,
     wanted: &StoredRevision,
     failover: &Failover,
     plan: &mut AppPlan,
@@ -29,34 +29,34 @@ pub(crate) fn numbers(
     let request = Request {
         app: &facts.row.key,
         replicas: facts.intent.wanted(),
-        decided: plan.standing.1.inputs.replicas(),
+        decided: plan.last_decision.1.inputs.replicas(),
         spec: &facts.intent.placement,
         pod: divided.map(|component| component.pod).unwrap_or_default(),
         kinds: &blueprint.kinds,
         accounts: &blueprint.accounts,
     };
-    let directives = directives(world, facts, failover);
-    let previous = previous(world, facts);
-    let scope = DecisionScope::of(&request, &world.topology, &directives, &previous);
+    let directives = directives(snapshot, facts, failover);
+    let previous = previous(snapshot, facts);
+    let scope = DecisionScope::of(&request, &snapshot.topology, &directives, &previous);
     let hash = placement::input_hash(&request, &scope);
     let inputs = || InputDigest::of(&request, &scope);
     if divided.is_none() {
-        return undivided(world, &request, &directives, &previous, (hash, inputs()), plan);
+        return undivided(snapshot, &request, &directives, &previous, (hash, inputs()), plan);
     }
-    let (standing_hash, standing) = plan.standing.clone();
+    let (last_hash, last_decision) = plan.last_decision.clone();
     let asked =
         facts.row.rebalance_asked.as_deref().filter(|asked| Some(*asked) != facts.row.rebalance_done.as_deref());
     let mut targets: BTreeMap<CellName, i32> =
         previous.iter().map(|(cell, held)| (cell.clone(), held.target)).collect();
-    let lost = !is_as_recorded(&standing, &previous);
-    if hash != standing_hash || standing.short || lost || asked.is_some() || standing.frozen != failover.frozen {
-        let ledger = world.ledger_without(&facts.held);
+    let lost = !is_as_recorded(&last_decision, &previous);
+    if hash != last_hash || last_decision.short || lost || asked.is_some() || last_decision.frozen != failover.frozen {
+        let ledger = snapshot.ledger_without(&facts.held);
         // A cell that was left by a rebalance is remembered until it holds something again, or nothing at all.
-        let mut previewed = standing.previewed.clone();
-        let mut outcome = placement::decide(&request, &world.topology, &directives, &previous, &ledger);
+        let mut previewed = last_decision.previewed.clone();
+        let mut outcome = placement::decide(&request, &snapshot.topology, &directives, &previous, &ledger);
         let offered = asked.is_some() || outcome.rebalance_needed > 0;
         let rebalanced =
-            offered.then(|| placement::rebalance(&request, &world.topology, &directives, &previous, &ledger));
+            offered.then(|| placement::rebalance(&request, &snapshot.topology, &directives, &previous, &ledger));
         if let (Some(asked), Some(rebalanced)) = (asked, &rebalanced) {
             // A plan that is not what would be done now is void: the person sees the new one in status.
             if rebalance_plan(rebalanced).as_bytes() == asked {
@@ -68,15 +68,15 @@ pub(crate) fn numbers(
         }
         targets.clone_from(&outcome.targets);
         let offer = rebalanced.as_ref().filter(|_| outcome.rebalance_needed > 0);
-        let mut record = DecisionRecord::of(&outcome, hash, offer).made_from(inputs(), &standing);
-        record.carry_over(&standing);
+        let mut record = DecisionRecord::of(&outcome, hash, offer).made_from(inputs(), &last_decision);
+        record.carry_over(&last_decision);
         record.frozen.clone_from(&failover.frozen);
         let leaving = |cell: &String| {
             targets.get(cell.as_str()).copied().unwrap_or(0) == 0 && facts.rows.iter().any(|row| row.cell == *cell)
         };
         record.previewed = previewed.into_iter().filter(leaving).collect();
         plan.deletes.preview(record.previewed.iter().cloned());
-        if record != standing || hash != standing_hash {
+        if record != last_decision || hash != last_hash {
             plan.record = Some((hash, record));
         }
     }
@@ -96,8 +96,8 @@ fn is_as_recorded(record: &DecisionRecord, previous: &BTreeMap<CellName, Held>) 
 }
 
 /// Everything besides the spec that changes where replicas may go.
-fn directives(world: &World, facts: &AppFacts, failover: &Failover) -> Vec<Directive> {
-    world
+fn directives(snapshot: &FleetSnapshot, facts: &AppSnapshot, failover: &Failover) -> Vec<Directive> {
+    snapshot
         .directives
         .iter()
         .filter(|(app, _)| app.is_none_or(|app| app == facts.row.id))
@@ -117,12 +117,12 @@ fn emptied<'a>(
 
 /// The placement before: as it was decided, with the pods that were observed. Where nothing was divided until now, what the
 /// workload was told to run in each cell is what it holds: it stays there like any running replica.
-fn previous(world: &World, facts: &AppFacts) -> BTreeMap<CellName, Held> {
-    let held = facts.cells.iter().filter(|(cell, _)| is_kept(world, facts, cell));
+fn previous(snapshot: &FleetSnapshot, facts: &AppSnapshot) -> BTreeMap<CellName, Held> {
+    let held = facts.cells.iter().filter(|(cell, _)| is_kept(snapshot, facts, cell));
     let mut previous: BTreeMap<CellName, Held> =
         held.map(|(cell, held)| (cell.clone(), Held { target: held.target, bound: 0 })).collect();
     let families = Families::of(facts);
-    let divided = |row: &&PlacementRow| families.of_row(world, facts, row) == Some(DIVIDED);
+    let divided = |row: &&PlacementRow| families.of_row(snapshot, facts, row) == Some(DIVIDED);
     for row in facts.rows.iter().filter(|row| is_present(row)).filter(divided) {
         let Some(held) = previous.get_mut(row.cell.as_str()) else { continue };
         held.bound += facts.status.get(&row.id).map_or(0, |status| status.replicas);
@@ -138,10 +138,12 @@ fn previous(world: &World, facts: &AppFacts) -> BTreeMap<CellName, Held> {
 
 /// Whether a cell that holds the application may go on holding it: not when what runs there is left behind, nor when the
 /// cell is unknown or its cluster is emptied, and nothing is placed in it any more.
-fn is_kept(world: &World, facts: &AppFacts, cell: &CellName) -> bool {
-    match world.topology.cells.get(cell) {
-        Some(known) if world.is_abandoned(known.cluster.as_str()) || world.is_gone(known.cluster.as_str()) => false,
-        Some(known) if !world.is_emptied(known.cluster.as_str()) => true,
+fn is_kept(snapshot: &FleetSnapshot, facts: &AppSnapshot, cell: &CellName) -> bool {
+    match snapshot.topology.cells.get(cell) {
+        Some(known) if snapshot.is_abandoned(known.cluster.as_str()) || snapshot.is_gone(known.cluster.as_str()) => {
+            false
+        }
+        Some(known) if !snapshot.is_emptied(known.cluster.as_str()) => true,
         _ => facts.rows_in(cell.as_str()).any(is_present),
     }
 }
@@ -153,14 +155,14 @@ const NOTHING_MEANT: &str =
 /// Where nothing is divided, every eligible cell holds the application; one that holds it keeps it unless it is no
 /// longer meant.
 fn undivided(
-    world: &World,
+    snapshot: &FleetSnapshot,
     request: &Request<'_>,
     directives: &[Directive],
     previous: &BTreeMap<CellName, Held>,
     (hash, inputs): (ContentHash, InputDigest),
     plan: &mut AppPlan,
 ) -> BTreeMap<CellName, i32> {
-    let eligible = placement::eligible_cells(request, &world.topology, directives);
+    let eligible = placement::eligible_cells(request, &snapshot.topology, directives);
     let is_meant = |cell: &CellName, eligibility: &Eligibility| match eligibility {
         Eligibility::Eligible => true,
         Eligibility::Rejected(rejection) => {
@@ -192,13 +194,13 @@ fn undivided(
         });
     }
     // A cell that cannot be read keeps what it holds.
-    let unknown = previous.keys().filter(|cell| !world.topology.cells.contains_key(*cell));
+    let unknown = previous.keys().filter(|cell| !snapshot.topology.cells.contains_key(*cell));
     cells.extend(unknown.map(|cell| (cell.clone(), 0)));
     record.decision.input_hash = hash.to_string();
     record.decision.summary = format!("nothing is divided: present in {} of {} cells", cells.len(), eligible.len());
     record.short = cells.is_empty() || is_held;
-    record = record.made_from(inputs, &plan.standing.1);
-    record.carry_over(&plan.standing.1);
+    record = record.made_from(inputs, &plan.last_decision.1);
+    record.carry_over(&plan.last_decision.1);
     // Which cells held it before changes with every look; that alone is no new decision.
     let same = {
         let strip = |record: &DecisionRecord| {
@@ -206,7 +208,7 @@ fn undivided(
             record.decision.cells.iter_mut().for_each(|cell| cell.before = 0);
             record
         };
-        hash == plan.standing.0 && strip(&record) == strip(&plan.standing.1)
+        hash == plan.last_decision.0 && strip(&record) == strip(&plan.last_decision.1)
     };
     if !same {
         plan.record = Some((hash, record));

@@ -88,7 +88,14 @@ impl<'a> ObjectInputs<'a> {
                 };
                 if here {
                     let target = self.own_replicas(component);
-                    objects.push(object(component, implicit, plan.revision, &plan.inputs.told.cluster, target, false));
+                    objects.push(object(
+                        component,
+                        implicit,
+                        plan.revision,
+                        &plan.inputs.current.cluster,
+                        target,
+                        false,
+                    ));
                 }
             }
         }
@@ -97,7 +104,7 @@ impl<'a> ObjectInputs<'a> {
 
     fn in_cell(&self, facts: &CellFacts, plan: &CellPlan, objects: &mut Vec<Desired<'a>>) {
         let Some(parsed) = self.revisions.get(&plan.revision) else { return };
-        let inputs = &plan.inputs.told.cell;
+        let inputs = &plan.inputs.current.cell;
         for component in &parsed.blueprint.components {
             let stays = plan.holds == Holds::Identities && (has_identity(&component.kind) || !component.workload);
             let everything = plan.holds == Holds::Everything;
@@ -230,8 +237,12 @@ mod tests {
             cells: names.iter().map(|name| (name.parse().unwrap(), cell(name))).collect(),
             ..Topology::default()
         };
-        let plan =
-            CellPlan { revision: wanted, target: 1, holds: Holds::Everything, inputs: crate::told::Told::default() };
+        let plan = CellPlan {
+            revision: wanted,
+            target: 1,
+            holds: Holds::Everything,
+            inputs: crate::cell_inputs::InputsPlan::default(),
+        };
         for (case, existing, cells, home) in [
             ("nothing is there", vec![], &names[..], "east"),
             ("the Job runs", vec![job("west", Wish::Present)], &names[..], "west"),

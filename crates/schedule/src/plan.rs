@@ -12,14 +12,14 @@ use store::{
 use vocabulary::{AppKey, ContentHash, PlaceInputs};
 
 use crate::cells::{decided_total, decision_rows, is_ready, plan_cells};
-use crate::gather::{AppFacts, Gathered};
+use crate::fleet_snapshot::FleetSnapshot;
+use crate::gather::{AppSnapshot, Gathered};
 use crate::guard::Deletes;
-use crate::kept_world::Read;
 use crate::numbers::numbers;
 use crate::objects::ObjectInputs;
 use crate::reservations::reservations;
 use crate::rows::{Decided, reconcile};
-use crate::world::World;
+use crate::snapshot_cache::CachedSnapshot;
 
 /// What is to be written for one application.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(crate) struct AppPlan {
     /// Nothing is left of an application that is being removed.
     pub(crate) over: bool,
     /// The record as it stands, for problems found while writing.
-    pub(crate) standing: (ContentHash, DecisionRecord),
+    pub(crate) last_decision: (ContentHash, DecisionRecord),
 }
 
 /// An object to add, with the names it may take.
@@ -57,7 +57,7 @@ pub(crate) struct Insert {
 }
 
 impl AppPlan {
-    fn empty(facts: &AppFacts) -> Self {
+    fn empty(facts: &AppSnapshot) -> Self {
         let row = &facts.row;
         Self {
             app: row.id,
@@ -74,7 +74,7 @@ impl AppPlan {
             deletes: Deletes::of(facts),
             ready: None,
             over: false,
-            standing: facts.standing.clone(),
+            last_decision: facts.last_decision.clone(),
         }
     }
 
@@ -93,25 +93,25 @@ impl AppPlan {
 
 /// Plans a batch, one application after the other: each sees what those before it hold.
 ///
-/// Returns the world with what they hold once their plans are written.
-pub(crate) fn plan_batch(gathered: Gathered) -> (Vec<AppPlan>, Read) {
-    let Gathered { world: mut read, apps } = gathered;
-    let world = &mut read.world;
+/// Returns the snapshot with what they hold once their plans are written.
+pub(crate) fn plan_batch(gathered: Gathered) -> (Vec<AppPlan>, CachedSnapshot) {
+    let Gathered { snapshot: mut read, apps } = gathered;
+    let snapshot = &mut read.fleet;
     let plans = apps
         .iter()
         .map(|facts| {
             let mut plan = match facts.row.removal {
-                Some(removal) => plan_removal(world, facts, removal),
-                None => plan_active(world, facts),
+                Some(removal) => plan_removal(snapshot, facts, removal),
+                None => plan_active(snapshot, facts),
             };
             // What is removed holds what it held until nothing of it is left.
             let held = match facts.row.removal {
                 Some(_) if plan.over => Vec::new(),
                 Some(_) => facts.held.clone(),
-                None => reservations(world, facts, &plan),
+                None => reservations(snapshot, facts, &plan),
             };
             if held != facts.held {
-                world.rebook(&facts.held, &held);
+                snapshot.rebook(&facts.held, &held);
                 plan.reservations = Some(held);
             }
             if plan.over || !plan.is_empty() {
@@ -124,7 +124,7 @@ pub(crate) fn plan_batch(gathered: Gathered) -> (Vec<AppPlan>, Read) {
 }
 
 /// An application that is being removed: everything goes, in the order delivery gives it.
-fn plan_removal(world: &World, facts: &AppFacts, removal: Removal) -> AppPlan {
+fn plan_removal(snapshot: &FleetSnapshot, facts: &AppSnapshot, removal: Removal) -> AppPlan {
     let mut plan = AppPlan::empty(facts);
     let wish = match removal {
         Removal::Delete => Wish::Delete,
@@ -132,10 +132,10 @@ fn plan_removal(world: &World, facts: &AppFacts, removal: Removal) -> AppPlan {
     };
     for row in &facts.rows {
         let over = facts.status.get(&row.id).is_some_and(|status| status.state.is_over());
-        if over && row.wish != Wish::Present || world.is_gone(&row.cluster) {
+        if over && row.wish != Wish::Present || snapshot.is_gone(&row.cluster) {
             plan.forget.push(row.id);
         } else if row.wish != wish {
-            plan.deletes.consider(world, row, wish);
+            plan.deletes.consider(snapshot, row, wish);
             plan.changes.push(PlacementChange { target: 0, floor: 0, surge: 0, wish, ..PlacementChange::of(row) });
         }
     }
@@ -147,29 +147,29 @@ fn plan_removal(world: &World, facts: &AppFacts, removal: Removal) -> AppPlan {
 }
 
 /// An application that is to run.
-fn plan_active(world: &World, facts: &AppFacts) -> AppPlan {
+fn plan_active(snapshot: &FleetSnapshot, facts: &AppSnapshot) -> AppPlan {
     let mut plan = AppPlan::empty(facts);
     let Some(wanted) = facts.revisions.get(&facts.wanted) else { return plan };
     if facts.cells.values().any(|held| !facts.revisions.contains_key(&held.revision)) {
         // A revision that a cell runs was collected while this was read. The next reading knows what replaced it.
         return plan;
     }
-    plan.deletes.preview(plan.standing.1.previewed.iter().cloned());
+    plan.deletes.preview(plan.last_decision.1.previewed.iter().cloned());
     plan.generation = (facts.row.decided_generation != facts.row.generation).then_some(facts.row.generation);
     // Only what is divided can run elsewhere.
     let failover = match wanted.blueprint.divided {
-        Some(_) => world.failover(facts.intent.failover_after),
+        Some(_) => snapshot.failover(facts.intent.failover_after),
         None => Failover::default(),
     };
-    let targets = numbers(world, facts, wanted, &failover, &mut plan);
+    let targets = numbers(snapshot, facts, wanted, &failover, &mut plan);
     record_revision(facts, &wanted.blueprint, &mut plan);
-    let cells = plan_cells(world, facts, wanted, &targets);
+    let cells = plan_cells(snapshot, facts, wanted, &targets);
     let rows = decision_rows(&cells);
     if rows != facts.cell_rows {
         plan.cells = Some(rows);
     }
     let inputs = ObjectInputs {
-        topology: &world.topology,
+        topology: &snapshot.topology,
         cells: &cells,
         wanted: facts.wanted,
         revisions: &facts.revisions,
@@ -181,13 +181,13 @@ fn plan_active(world: &World, facts: &AppFacts) -> AppPlan {
     // the person who removes it said.
     objects.retain(|object| {
         let cluster = object.cluster.as_str();
-        !world.is_abandoned(cluster) && !world.is_emptied(cluster)
+        !snapshot.is_abandoned(cluster) && !snapshot.is_emptied(cluster)
     });
-    let (_, record) = plan.record.as_ref().unwrap_or(&plan.standing);
+    let (_, record) = plan.record.as_ref().unwrap_or(&plan.last_decision);
     let total = if wanted.blueprint.divided.is_some() { record.wanted } else { 0 };
-    let decided = Decided { cells: &cells, replicas: decided_total(world, &cells), wanted: total };
-    reconcile(world, facts, &objects, &failover, &decided, &mut plan);
-    if is_ready(world, facts, &cells) {
+    let decided = Decided { cells: &cells, replicas: decided_total(snapshot, &cells), wanted: total };
+    reconcile(snapshot, facts, &objects, &failover, &decided, &mut plan);
+    if is_ready(snapshot, facts, &cells) {
         plan.ready = Some(facts.row.revision.clone());
     }
     plan
@@ -195,13 +195,13 @@ fn plan_active(world: &World, facts: &AppFacts) -> AppPlan {
 
 /// Remembers which revision follows which, for the guard, and which components have replicas, for status: rows alone do not
 /// show it.
-fn record_revision(facts: &AppFacts, blueprint: &Blueprint, plan: &mut AppPlan) {
+fn record_revision(facts: &AppSnapshot, blueprint: &Blueprint, plan: &mut AppPlan) {
     let owned = blueprint.components.iter().filter_map(|one| Some((one.name.clone(), render::replica_owner(one)?)));
     let owners: BTreeMap<String, ReplicaOwner> = owned.collect();
-    let (_, record) = plan.record.as_ref().unwrap_or(&plan.standing);
+    let (_, record) = plan.record.as_ref().unwrap_or(&plan.last_decision);
     let edit = record.edit.to(facts.wanted);
     if record.replica_owners != owners || record.edit != edit {
-        let (_, record) = plan.record.get_or_insert_with(|| plan.standing.clone());
+        let (_, record) = plan.record.get_or_insert_with(|| plan.last_decision.clone());
         record.replica_owners = owners;
         record.edit = edit;
     }

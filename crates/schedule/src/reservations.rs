@@ -7,21 +7,21 @@ use domain::placement;
 use store::{PlacementId, PlacementRow, ReservationRow, Wish};
 use vocabulary::{CellName, ContentHash, rendered_replicas};
 
-use crate::gather::AppFacts;
+use crate::fleet_snapshot::FleetSnapshot;
+use crate::gather::AppSnapshot;
 use crate::identity::is_of_component;
 use crate::plan::AppPlan;
-use crate::world::World;
 
 /// What the application holds once the plan is written: what its rows render, what is decided and has no row yet, and
 /// what still runs of objects that leave.
-pub(crate) fn reservations(world: &World, facts: &AppFacts, plan: &AppPlan) -> Vec<ReservationRow> {
+pub(crate) fn reservations(snapshot: &FleetSnapshot, facts: &AppSnapshot, plan: &AppPlan) -> Vec<ReservationRow> {
     let changes: BTreeMap<PlacementId, &store::PlacementChange> =
         plan.changes.iter().map(|change| (change.id, change)).collect();
     let mut books = BTreeMap::new();
     let mut book = |row: &PlacementRow, revision: &[u8], replicas: i32| {
-        let pod = pod_of(world, facts, row, revision);
+        let pod = pod_of(snapshot, facts, row, revision);
         if let Ok(cell) = row.cell.parse::<CellName>() {
-            placement::book(&mut books, &world.topology, &cell, pod, replicas);
+            placement::book(&mut books, &snapshot.topology, &cell, pod, replicas);
         }
     };
     for row in facts.rows.iter().filter(|row| !plan.forget.contains(&row.id)) {
@@ -36,22 +36,22 @@ pub(crate) fn reservations(world: &World, facts: &AppFacts, plan: &AppPlan) -> V
     for insert in &plan.inserts {
         let pod = pod_of_component(facts, &insert.row.component, &insert.row.revision);
         if let Ok(cell) = insert.row.cell.parse::<CellName>() {
-            placement::book(&mut books, &world.topology, &cell, pod, insert.row.target);
+            placement::book(&mut books, &snapshot.topology, &cell, pod, insert.row.target);
         }
     }
     rows(books)
 }
 
-fn pod_of(world: &World, facts: &AppFacts, row: &PlacementRow, revision: &[u8]) -> Amounts {
+fn pod_of(snapshot: &FleetSnapshot, facts: &AppSnapshot, row: &PlacementRow, revision: &[u8]) -> Amounts {
     let Some(revision) = ContentHash::from_bytes(revision).and_then(|hash| facts.revisions.get(&hash)) else {
         return Amounts::default();
     };
     let components = &revision.blueprint.components;
-    let component = components.iter().find(|component| is_of_component(&world.topology, row, component));
+    let component = components.iter().find(|component| is_of_component(&snapshot.topology, row, component));
     component.map(|component| component.pod).unwrap_or_default()
 }
 
-fn pod_of_component(facts: &AppFacts, component: &str, revision: &[u8]) -> Amounts {
+fn pod_of_component(facts: &AppSnapshot, component: &str, revision: &[u8]) -> Amounts {
     let revision = ContentHash::from_bytes(revision).and_then(|hash| facts.revisions.get(&hash));
     let known = revision.and_then(|revision| revision.blueprint.components.iter().find(|one| one.name == component));
     known.map(|component| component.pod).unwrap_or_default()

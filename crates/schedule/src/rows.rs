@@ -11,13 +11,13 @@ use vocabulary::{CellName, ContentHash, Verdict};
 
 use crate::cells::{CellPlan, has_identity, keeps_identities};
 use crate::families::{DIVIDED, Families, Family};
+use crate::fleet_snapshot::FleetSnapshot;
 use crate::floors::plan_floors;
-use crate::gather::AppFacts;
+use crate::gather::AppSnapshot;
 use crate::identity::{declares, is_of_component};
 use crate::matching::Matching;
 use crate::objects::Desired;
 use crate::plan::{AppPlan, Insert};
-use crate::world::World;
 
 /// Whether what a row tells is delivered, worked out and available.
 pub(crate) fn row_settled(row: &PlacementRow, status: &StatusRow) -> Verdict {
@@ -57,8 +57,8 @@ pub(crate) struct Decided<'a> {
 
 /// Brings rows from what they are to what they are to be.
 pub(crate) fn reconcile(
-    world: &World,
-    facts: &AppFacts,
+    snapshot: &FleetSnapshot,
+    facts: &AppSnapshot,
     objects: &[Desired<'_>],
     failover: &Failover,
     decided: &Decided<'_>,
@@ -66,7 +66,7 @@ pub(crate) fn reconcile(
 ) {
     let matching = Matching::of(facts, objects);
     let families = Families::of(facts);
-    let fates = Fates { world, facts, failover, cells: decided.cells, families: &families, matching: &matching };
+    let fates = Fates { snapshot, facts, failover, cells: decided.cells, families: &families, matching: &matching };
     let fates: Vec<(&PlacementRow, Fate<'_, '_>)> = facts.rows.iter().map(|row| (row, fates.of(row))).collect();
     let again = fates.iter().filter_map(|(row, fate)| match fate {
         // What was there is gone, and the same object is wanted again: a new row begins from nothing.
@@ -85,8 +85,8 @@ pub(crate) fn reconcile(
     let mut counted: BTreeMap<Family, Vec<&PlacementRow>> = BTreeMap::new();
     for (row, fate) in &fates {
         let family = match fate {
-            Fate::Wanted(object) => families.of_row(world, facts, row).or_else(|| families.of_object(object)),
-            Fate::Stays | Fate::Shrinks { .. } if row.wish == Wish::Present => families.of_row(world, facts, row),
+            Fate::Wanted(object) => families.of_row(snapshot, facts, row).or_else(|| families.of_object(object)),
+            Fate::Stays | Fate::Shrinks { .. } if row.wish == Wish::Present => families.of_row(snapshot, facts, row),
             _ => None,
         };
         if let Some(family) = family {
@@ -111,7 +111,7 @@ pub(crate) fn reconcile(
             let promised = promise(rows, target_after, decided.wanted, plan);
             coming += (decided.replicas.max(promised) - told - coming).max(0);
         }
-        floors.extend(plan_floors(world, facts, rows, coming, target_after));
+        floors.extend(plan_floors(snapshot, facts, rows, coming, target_after));
     }
     for (row, fate) in &fates {
         let floor = floors.get(&row.id).copied();
@@ -120,7 +120,7 @@ pub(crate) fn reconcile(
         match next(row, fate, floor) {
             Some(next) if is_outrun || next != PlacementChange::of(row) => {
                 if next.wish != Wish::Present && row.wish == Wish::Present && !is_replaced(&counted, &matching, row) {
-                    plan.deletes.consider(world, row, next.wish);
+                    plan.deletes.consider(snapshot, row, next.wish);
                 }
                 plan.changes.push(next);
             }
@@ -147,13 +147,13 @@ fn is_replaced(
 /// Replicas that stay available while the rows of the Divided component move: what they were told when the move began, as
 /// far as it is wanted still. Remembered with the decision, because what moves does not tell.
 fn promise(rows: &[&PlacementRow], target_after: impl Fn(PlacementId) -> i32, wanted: i32, plan: &mut AppPlan) -> i64 {
-    let (_, record) = plan.record.as_ref().unwrap_or(&plan.standing);
+    let (_, record) = plan.record.as_ref().unwrap_or(&plan.last_decision);
     let is_moving = rows.iter().any(|row| row.floor > row.target);
     let begins = !is_moving && rows.iter().any(|row| target_after(row.id) != row.target);
     let told: i64 = rows.iter().map(|row| i64::from(row.target)).sum();
     let promised = if begins { i32::try_from(told).unwrap_or(i32::MAX) } else { record.promised }.min(wanted);
     if begins && record.promised != promised {
-        let (_, record) = plan.record.get_or_insert_with(|| plan.standing.clone());
+        let (_, record) = plan.record.get_or_insert_with(|| plan.last_decision.clone());
         record.promised = promised;
     }
     i64::from(promised)
@@ -189,8 +189,8 @@ fn next(row: &PlacementRow, fate: &Fate<'_, '_>, floor: Option<i32>) -> Option<P
 
 /// What the fates of all rows of an application are decided from.
 struct Fates<'f, 'o, 'a> {
-    world: &'f World,
-    facts: &'f AppFacts,
+    snapshot: &'f FleetSnapshot,
+    facts: &'f AppSnapshot,
     failover: &'f Failover,
     cells: &'f BTreeMap<CellName, CellPlan>,
     families: &'f Families<'f>,
@@ -204,7 +204,7 @@ impl<'o, 'a> Fates<'_, 'o, 'a> {
         if let Some(object) = self.matching.object_of(row.id) {
             return if leaving && over { Fate::Forgotten } else { Fate::Wanted(object) };
         }
-        if self.world.is_gone(&row.cluster) || leaving && over {
+        if self.snapshot.is_gone(&row.cluster) || leaving && over {
             return Fate::Forgotten;
         }
         if leaving {
@@ -216,10 +216,10 @@ impl<'o, 'a> Fates<'_, 'o, 'a> {
     /// A row that stands for nothing that is to exist: what runs goes when its successors are available, the rest when
     /// what needs it is gone.
     fn of_unwanted(&self, row: &PlacementRow) -> Fate<'o, 'a> {
-        if self.world.is_abandoned(&row.cluster) {
+        if self.snapshot.is_abandoned(&row.cluster) {
             return Fate::Orphaned;
         }
-        if self.world.is_unknown(&row.cell) {
+        if self.snapshot.is_unknown(&row.cell) {
             // Where an object is placed cannot be read: it is not known that the object is to go.
             return Fate::Stays;
         }
@@ -227,7 +227,7 @@ impl<'o, 'a> Fates<'_, 'o, 'a> {
         if self.has_unsettled_successor(row) || has_identity(&row.object.kind) && self.stays_put(row) {
             return Fate::Stays;
         }
-        if self.families.of_row(self.world, self.facts, row).is_some() && !self.goes_with_cluster(row) {
+        if self.families.of_row(self.snapshot, self.facts, row).is_some() && !self.goes_with_cluster(row) {
             return Fate::Shrinks { silent };
         }
         // Nothing is deleted in a cluster that is silent.
@@ -255,18 +255,18 @@ impl<'o, 'a> Fates<'_, 'o, 'a> {
     /// A person removes the cluster with what runs there, and what the row still runs finds no other place.
     fn goes_with_cluster(&self, row: &PlacementRow) -> bool {
         let waiting = self.cells.get(row.cell.as_str()).map_or(0, |cell| cell.target);
-        self.world.is_emptied(&row.cluster) && row.divided && row.rendered() <= waiting
+        self.snapshot.is_emptied(&row.cluster) && row.divided && row.rendered() <= waiting
     }
 
     /// What has its own identity, or runs once, is never moved: it stays where it is until a person removes it.
     fn stays_put(&self, row: &PlacementRow) -> bool {
         let stays = |revision: &StoredRevision| {
             revision.blueprint.components.iter().any(|component| {
-                is_of_component(&self.world.topology, row, component)
+                is_of_component(&self.snapshot.topology, row, component)
                     && (component.scope == Scope::Once || has_identity(&component.kind))
             })
         };
-        keeps_identities(self.world, row) && self.wanted().is_none_or(stays)
+        keeps_identities(self.snapshot, row) && self.wanted().is_none_or(stays)
     }
 
     /// A workload beside it was declared together with it and still runs.
@@ -284,7 +284,7 @@ impl<'o, 'a> Fates<'_, 'o, 'a> {
 
     /// What runs for a row, or is told to, was declared together with another object.
     fn relies_on(&self, row: &PlacementRow, needed: &PlacementRow) -> bool {
-        let declares = |revision: &[u8]| declares(&self.world.topology, self.revision(revision), needed);
+        let declares = |revision: &[u8]| declares(&self.snapshot.topology, self.revision(revision), needed);
         let status = self.facts.status.get(&row.id);
         let applied = status.and_then(|status| status.applied_revision.as_deref());
         // The previous revision may run as long as the new one is not worked out.
@@ -295,7 +295,7 @@ impl<'o, 'a> Fates<'_, 'o, 'a> {
     /// How often the component of a row is there, by the revision that the row is told.
     fn scope(&self, row: &PlacementRow) -> Option<Scope> {
         let components = &self.revision(&row.revision)?.blueprint.components;
-        let component = components.iter().find(|component| is_of_component(&self.world.topology, row, component));
+        let component = components.iter().find(|component| is_of_component(&self.snapshot.topology, row, component));
         component.map(|component| component.scope)
     }
 
@@ -308,7 +308,7 @@ impl<'o, 'a> Fates<'_, 'o, 'a> {
     }
 }
 
-fn insert_of(facts: &AppFacts, object: &Desired<'_>) -> Insert {
+fn insert_of(facts: &AppSnapshot, object: &Desired<'_>) -> Insert {
     let name = object.names.first().cloned().unwrap_or_else(|| object.component.object_name.clone());
     Insert {
         row: store::PlacementInsert {

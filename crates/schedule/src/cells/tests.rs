@@ -6,13 +6,13 @@ use store::{ApplicationRow, Bookings, ClusterRow, ClusterStatusRow, ClusterTaken
 use vocabulary::{AppKey, CellInputs, ObjectKey, PlaceInputs, ZoneSpread};
 
 use super::*;
+use crate::fleet_snapshot::FleetRows;
 use crate::gather::AppRows;
-use crate::world::FleetRows;
 
 const CLUSTERS: [&str; 2] = ["east", "west"];
 
 /// Two clusters over two zones each, both well and with these labels.
-fn world(labels: &Value) -> World {
+fn snapshot(labels: &Value) -> FleetSnapshot {
     let cluster = |name: &&str| ClusterRow {
         taken: ClusterTaken {
             name: (*name).to_owned(),
@@ -38,11 +38,11 @@ fn world(labels: &Value) -> World {
         bookings: Bookings::default(),
         breaker: None,
     };
-    World::of(rows, Timestamp::UNIX_EPOCH, SignedDuration::from_secs(60)).0
+    FleetSnapshot::of(rows, Timestamp::UNIX_EPOCH, SignedDuration::from_secs(60)).0
 }
 
 /// An application that runs in both clusters, told as given and worked out or not. A rule changes it in cells of tier gold.
-fn application(told: [(CellInputs, bool); 2]) -> (AppFacts, Arc<StoredRevision>) {
+fn application(told: [(CellInputs, bool); 2]) -> (AppSnapshot, Arc<StoredRevision>) {
     let key = AppKey { namespace: "shop".to_owned(), name: "web".to_owned() };
     let body = json!({"components": [{"name": "web", "template": {
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {
@@ -118,7 +118,7 @@ fn application(told: [(CellInputs, bool); 2]) -> (AppFacts, Arc<StoredRevision>)
         decided_generation: 1,
         decision_version: 1,
     };
-    let facts = AppFacts::of(AppRows {
+    let facts = AppSnapshot::of(AppRows {
         application,
         cells: CLUSTERS.iter().zip(told.clone()).map(cell).collect(),
         placements: places().map(row).collect(),
@@ -140,7 +140,7 @@ fn targets() -> BTreeMap<CellName, i32> {
 #[test]
 fn a_spread_over_zones_goes_cell_by_cell() {
     const STRICT: Option<ZoneSpread> = Some(ZoneSpread::Strict);
-    let world = world(&json!({}));
+    let snapshot = snapshot(&json!({}));
     for (case, told, expected) in [
         ("both run without", [(None, true), (None, true)], [STRICT, None]),
         ("the first is not worked out", [(STRICT, false), (None, true)], [STRICT, None]),
@@ -148,15 +148,15 @@ fn a_spread_over_zones_goes_cell_by_cell() {
         ("another strictness", [(Some(ZoneSpread::Preferred), true), (STRICT, true)], [STRICT, STRICT]),
     ] {
         let (facts, wanted) = application(told.map(|(zone_spread, settled)| (spread(zone_spread), settled)));
-        let cells = plan_cells(&world, &facts, &wanted, &targets());
-        assert_eq!(CLUSTERS.map(|name| cells[name].inputs.told.cell.zone_spread), expected, "{case}");
+        let cells = plan_cells(&snapshot, &facts, &wanted, &targets());
+        assert_eq!(CLUSTERS.map(|name| cells[name].inputs.current.cell.zone_spread), expected, "{case}");
         assert_eq!(CLUSTERS.map(|name| cells[name].inputs.wanted.cell.zone_spread), [STRICT, STRICT], "{case}");
     }
 }
 
 #[test]
 fn labels_of_many_cells_reach_their_objects_cell_by_cell() {
-    let world = world(&json!({"tier": "gold"}));
+    let snapshot = snapshot(&json!({"tier": "gold"}));
     let inputs = |rules: &[usize]| CellInputs { overrides: rules.to_vec(), ..spread(Some(ZoneSpread::Strict)) };
     for (case, told, expected) in [
         ("both run without", [(inputs(&[]), true), (inputs(&[]), true)], [&[0][..], &[]]),
@@ -164,11 +164,11 @@ fn labels_of_many_cells_reach_their_objects_cell_by_cell() {
         ("the first is ready", [(inputs(&[0]), true), (inputs(&[]), true)], [&[0], &[0]]),
     ] {
         let (facts, wanted) = application(told);
-        let cells = plan_cells(&world, &facts, &wanted, &targets());
-        let places = CLUSTERS.map(|name| &cells[name].inputs.told);
+        let cells = plan_cells(&snapshot, &facts, &wanted, &targets());
+        let places = CLUSTERS.map(|name| &cells[name].inputs.current);
         assert_eq!(places.map(|place| place.cell.overrides.as_slice()), expected, "{case}");
         assert_eq!(places.map(|place| place.cluster.overrides.as_slice()), expected, "{case}");
-        assert!(!is_ready(&world, &facts, &cells), "{case}");
+        assert!(!is_ready(&snapshot, &facts, &cells), "{case}");
     }
 }
 
@@ -176,9 +176,9 @@ fn labels_of_many_cells_reach_their_objects_cell_by_cell() {
 fn a_new_cell_is_told_at_once_what_it_is() {
     let (mut facts, wanted) = application([(CellInputs::default(), false), (CellInputs::default(), false)]);
     facts.cells.clear();
-    let cells = plan_cells(&world(&json!({"tier": "gold"})), &facts, &wanted, &targets());
+    let cells = plan_cells(&snapshot(&json!({"tier": "gold"})), &facts, &wanted, &targets());
     let now = CellInputs { overrides: vec![0], ..spread(Some(ZoneSpread::Strict)) };
-    assert_eq!(CLUSTERS.map(|name| cells[name].inputs.told.cell.clone()), [now.clone(), now]);
+    assert_eq!(CLUSTERS.map(|name| cells[name].inputs.current.cell.clone()), [now.clone(), now]);
 }
 
 #[test]
@@ -187,6 +187,6 @@ fn a_cell_of_which_an_older_program_decided_was_told_what_it_is() {
     for held in facts.cells.values_mut() {
         held.inputs = None;
     }
-    let cells = plan_cells(&world(&json!({"tier": "gold"})), &facts, &wanted, &targets());
+    let cells = plan_cells(&snapshot(&json!({"tier": "gold"})), &facts, &wanted, &targets());
     assert!(cells.values().all(|plan| plan.is_current(facts.wanted)), "{cells:?}");
 }

@@ -34,7 +34,7 @@ pub struct FleetRows {
 
 /// The fleet, and what everybody holds of it.
 #[derive(Debug)]
-pub(crate) struct World {
+pub(crate) struct FleetSnapshot {
     pub(crate) topology: Topology,
     pub(crate) directives: Vec<(Option<AppId>, Directive)>,
     /// Applications that directives this version cannot read are meant for.
@@ -52,7 +52,7 @@ pub(crate) struct World {
     pub(crate) booking_versions: BTreeMap<String, i64>,
 }
 
-impl World {
+impl FleetSnapshot {
     /// Reads the fleet. Where the breaker opened or closed, that is remembered before anything is decided by it.
     pub(crate) async fn read(store: &Store, claim: &Claim, stale_after: SignedDuration) -> Result<Self, StoreError> {
         let (clusters, cells, directives, bookings, breaker) = tokio::try_join!(
@@ -63,12 +63,12 @@ impl World {
             store.failover_breaker()
         )?;
         let rows = FleetRows { clusters, cells, directives, bookings, breaker };
-        let (world, turned) = Self::of(rows, Timestamp::now(), stale_after);
+        let (snapshot, turned) = Self::of(rows, Timestamp::now(), stale_after);
         if let Some(row) = turned {
             store.failover_breaker_set(claim, row).await?;
             tracing::info!(open = row.open, "the failover breaker changed");
         }
-        Ok(world)
+        Ok(snapshot)
     }
 
     /// The fleet that rows describe, and the state of the breaker where it turned. What was last confirmed longer than
@@ -135,7 +135,7 @@ impl World {
         let open = matches!(breaker, Breaker::Open { .. });
         let turned = (seen.is_some_and(|seen| seen.open) != open).then_some(FailoverBreakerRow { open, since: now });
         count_from_thaw(&mut silences, now, turned.or(seen));
-        let world = Self {
+        let snapshot = Self {
             topology,
             directives,
             held_apps,
@@ -147,7 +147,7 @@ impl World {
             held,
             booking_versions: bookings.versions,
         };
-        (world, turned)
+        (snapshot, turned)
     }
 
     /// A directive that this version cannot read is meant for the application: it stays as it is.
