@@ -30,6 +30,7 @@ declare -A model=(
   [floors-are-dropped]=$random
   [scopes-are-strangers]=$random
   [empty-cell-ends-sets]=$random
+  [sets-take-over-at-once]=$random
   [problems-are-forgotten]=$random
   [base-is-not-compared]=$mirror
   [bookings-are-not-compared]=$mirror
