@@ -27,7 +27,7 @@ use crate::registry::Feeder;
 /// Between two looks at a database that does not answer.
 const DATABASE_AGAIN: Duration = Duration::from_millis(500);
 
-/// Longest time from the wish to end until the process ends.
+/// Longest time from the desired_state to end until the process ends.
 const LONGEST_SHUTDOWN: Duration = Duration::from_secs(5);
 /// Longest time for closing connections to the database.
 const LONGEST_CLOSE: Duration = Duration::from_secs(1);

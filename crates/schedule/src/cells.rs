@@ -7,7 +7,7 @@ use crds::application::v1alpha1::Scope;
 use domain::motion::{CellRollout, Rollout, advance};
 use domain::stored_revision::StoredRevision;
 use domain::topology::CellState;
-use store::{CellDecisionRow, PlacementRow, Slot, Wish};
+use store::{CellDecisionRow, DesiredState, PlacementRow, Slot};
 use vocabulary::{CellName, ContentHash, Verdict};
 
 use crate::cell_inputs::InputsPlan;
@@ -93,7 +93,7 @@ fn planned(
 /// own, or runs once, stays until a person removes it.
 fn anchors(snapshot: &FleetSnapshot, facts: &AppSnapshot, wanted: &StoredRevision) -> Vec<(CellName, Holds)> {
     let mut anchors = Vec::new();
-    for row in facts.rows.iter().filter(|row| row.wish == Wish::Present) {
+    for row in facts.rows.iter().filter(|row| row.desired_state == DesiredState::Present) {
         if !keeps_identities(snapshot, row) {
             continue;
         }
@@ -171,7 +171,8 @@ fn settled(snapshot: &FleetSnapshot, facts: &AppSnapshot, cell: &CellName) -> Ve
         return Verdict::Unknown;
     }
     let of_cluster = facts.rows_in(cluster).filter(|row| row.cluster == cluster);
-    let present = facts.rows_in(cell.as_str()).chain(of_cluster).filter(|row| row.wish == Wish::Present);
+    let present =
+        facts.rows_in(cell.as_str()).chain(of_cluster).filter(|row| row.desired_state == DesiredState::Present);
     let verdict =
         |row: &PlacementRow| facts.status.get(&row.id).map_or(Verdict::Unknown, |status| row_settled(row, status));
     Verdict::all(present.map(verdict))

@@ -9,7 +9,7 @@ use domain::decision_record::Edit;
 use domain::motion::{app_limit, cluster_limit};
 use domain::render;
 use domain::stored_revision::StoredRevision;
-use store::{DeleteWindow, PlacementChange, PlacementId, PlacementRow, Removal, Wish};
+use store::{DeleteWindow, DesiredState, PlacementChange, PlacementId, PlacementRow, Removal};
 use vocabulary::{ContentHash, hash_json};
 
 use crate::fleet_snapshot::FleetSnapshot;
@@ -88,7 +88,7 @@ impl Deletes {
     pub(crate) fn of(facts: &AppSnapshot) -> Self {
         Self {
             going: Vec::new(),
-            present: facts.rows.iter().filter(|row| row.wish == Wish::Present).count() as i64,
+            present: facts.rows.iter().filter(|row| row.desired_state == DesiredState::Present).count() as i64,
             removing: facts.row.removal.is_some(),
             confirmed: facts.row.delete_confirmed.clone(),
             previewed: Vec::new(),
@@ -101,13 +101,17 @@ impl Deletes {
         self.previewed.extend(cells);
     }
 
-    /// A row goes by this wish. Only deletes count, and of them neither what is never deleted, nor what leaves because a
+    /// A row goes by this desired_state. Only deletes count, and of them neither what is never deleted, nor what leaves because a
     /// person moved it away, nor what a person confirmed beforehand.
-    pub(crate) fn consider(&mut self, snapshot: &FleetSnapshot, row: &PlacementRow, wish: Wish) {
+    pub(crate) fn consider(&mut self, snapshot: &FleetSnapshot, row: &PlacementRow, desired_state: DesiredState) {
         let by_a_person = snapshot.is_drained(&row.cluster)
             || self.previewed.contains(&row.cell)
             || self.beforehand.covers(snapshot, row);
-        if wish == Wish::Delete && row.wish == Wish::Present && !by_a_person && !render::is_never_deleted(&row.object) {
+        if desired_state == DesiredState::Delete
+            && row.desired_state == DesiredState::Present
+            && !by_a_person
+            && !render::is_never_deleted(&row.object)
+        {
             self.going.push(row.clone());
         }
     }
@@ -265,7 +269,7 @@ fn keep(plan: &mut AppPlan, deletes: &Deletes) {
     let row_of = |id: PlacementId| deletes.going.iter().find(|row| row.id == id);
     plan.changes.retain_mut(|change| {
         let Some(row) = row_of(change.id) else { return true };
-        change.wish = Wish::Present;
+        change.desired_state = DesiredState::Present;
         row.divided && !deletes.removing && *change != PlacementChange::of(row)
     });
 }
@@ -308,7 +312,7 @@ mod tests {
             plan_epoch,
             revision: Vec::new(),
             inputs: None,
-            wish: Wish::Present,
+            desired_state: DesiredState::Present,
         }
     }
 
@@ -364,7 +368,7 @@ mod tests {
             let mut deletes = Deletes { beforehand, ..Deletes::default() };
             for component in ["web", "stays"] {
                 let row = PlacementRow { component: component.to_owned(), ..row(7, 1) };
-                deletes.consider(&snapshot(), &row, Wish::Delete);
+                deletes.consider(&snapshot(), &row, DesiredState::Delete);
             }
             let found: Vec<&str> = deletes.going.iter().map(|row| row.component.as_str()).collect();
             assert_eq!(found, counted, "{case}");

@@ -32,11 +32,11 @@ use std::time::Duration;
 
 use domain::stored_revision::StoredRevision;
 use jiff::{SignedDuration, Timestamp};
-use snapshot_cache::SnapshotCache;
 use runtime::contain::{Panicked, contain};
 use runtime::pace::{Crowd, Pace};
 use runtime::queue::Queue;
 use silence::{count_from_thaw, next_failover, silences};
+use snapshot_cache::SnapshotCache;
 use store::{AppId, Claim, DeleteWindow, Hint, Hints, ParsedRevisions, Store, StoreError};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;

@@ -7,7 +7,7 @@ use crds::application::v1alpha1::Scope;
 use domain::render::{Blueprint, ComponentPlan, object_names};
 use domain::stored_revision::StoredRevision;
 use domain::topology::{CellFacts, Topology};
-use store::{PlacementRow, Wish};
+use store::{DesiredState, PlacementRow};
 use vocabulary::{CellInputs, CellName, ClusterName, ContentHash, ObjectKey};
 
 use crate::cells::{CellPlan, Holds, has_identity};
@@ -134,7 +134,7 @@ impl<'a> ObjectInputs<'a> {
     ) -> bool {
         let home_of = |component: &ComponentPlan| {
             let is_home = |row: &&PlacementRow| {
-                row.wish == Wish::Present
+                row.desired_state == DesiredState::Present
                     && (is_of_component(self.topology, row, component)
                         || row.component == component.name && row.object.kind == component.kind)
             };
@@ -195,7 +195,7 @@ mod tests {
         }
     }
 
-    fn job(cluster: &str, wish: Wish) -> PlacementRow {
+    fn job(cluster: &str, desired_state: DesiredState) -> PlacementRow {
         PlacementRow {
             id: 1,
             app: 1,
@@ -217,7 +217,7 @@ mod tests {
             surge: 0,
             plan_epoch: 1,
             revision: REVISION.to_vec(),
-            wish,
+            desired_state,
         }
     }
 
@@ -245,9 +245,9 @@ mod tests {
         };
         for (case, existing, cells, home) in [
             ("nothing is there", vec![], &names[..], "east"),
-            ("the Job runs", vec![job("west", Wish::Present)], &names[..], "west"),
-            ("the Job leaves", vec![job("west", Wish::Delete)], &names[..], "east"),
-            ("its cluster is left", vec![job("west", Wish::Present)], &names[..1], "east"),
+            ("the Job runs", vec![job("west", DesiredState::Present)], &names[..], "west"),
+            ("the Job leaves", vec![job("west", DesiredState::Delete)], &names[..], "east"),
+            ("its cluster is left", vec![job("west", DesiredState::Present)], &names[..1], "east"),
         ] {
             let inputs = ObjectInputs {
                 topology: &topology,

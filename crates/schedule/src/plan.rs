@@ -6,8 +6,8 @@ use domain::decision_record::DecisionRecord;
 use domain::health::Failover;
 use domain::render::{self, Blueprint, ReplicaOwner};
 use store::{
-    AppId, CellDecisionRow, DecisionBase, PlacementChange, PlacementId, PlacementInsert, PlacementRow, Removal,
-    ReservationRow, Slot, Wish,
+    AppId, CellDecisionRow, DecisionBase, DesiredState, PlacementChange, PlacementId, PlacementInsert, PlacementRow,
+    Removal, ReservationRow, Slot,
 };
 use vocabulary::{AppKey, ContentHash, PlaceInputs};
 
@@ -126,17 +126,23 @@ pub(crate) fn plan_batch(gathered: Gathered) -> (Vec<AppPlan>, CachedSnapshot) {
 /// An application that is being removed: everything goes, in the order delivery gives it.
 fn plan_removal(snapshot: &FleetSnapshot, facts: &AppSnapshot, removal: Removal) -> AppPlan {
     let mut plan = AppPlan::empty(facts);
-    let wish = match removal {
-        Removal::Delete => Wish::Delete,
-        Removal::Orphan => Wish::Orphan,
+    let desired_state = match removal {
+        Removal::Delete => DesiredState::Delete,
+        Removal::Orphan => DesiredState::Orphan,
     };
     for row in &facts.rows {
         let over = facts.status.get(&row.id).is_some_and(|status| status.state.is_over());
-        if over && row.wish != Wish::Present || snapshot.is_gone(&row.cluster) {
+        if over && row.desired_state != DesiredState::Present || snapshot.is_gone(&row.cluster) {
             plan.forget.push(row.id);
-        } else if row.wish != wish {
-            plan.deletes.consider(snapshot, row, wish);
-            plan.changes.push(PlacementChange { target: 0, floor: 0, surge: 0, wish, ..PlacementChange::of(row) });
+        } else if row.desired_state != desired_state {
+            plan.deletes.consider(snapshot, row, desired_state);
+            plan.changes.push(PlacementChange {
+                target: 0,
+                floor: 0,
+                surge: 0,
+                desired_state,
+                ..PlacementChange::of(row)
+            });
         }
     }
     if !facts.cells.is_empty() {
@@ -228,5 +234,5 @@ pub(crate) fn held_cells(rows: &[CellDecisionRow]) -> BTreeMap<vocabulary::CellN
 
 /// Whether a row counts towards what is placed.
 pub(crate) fn is_present(row: &PlacementRow) -> bool {
-    row.wish == Wish::Present
+    row.desired_state == DesiredState::Present
 }

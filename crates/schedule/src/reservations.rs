@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crds::cluster::v1alpha1::Amounts;
 use domain::placement;
-use store::{PlacementId, PlacementRow, ReservationRow, Wish};
+use store::{DesiredState, PlacementId, PlacementRow, ReservationRow};
 use vocabulary::{CellName, ContentHash, rendered_replicas};
 
 use crate::fleet_snapshot::FleetSnapshot;
@@ -25,12 +25,12 @@ pub(crate) fn reservations(snapshot: &FleetSnapshot, facts: &AppSnapshot, plan: 
         }
     };
     for row in facts.rows.iter().filter(|row| !plan.forget.contains(&row.id)) {
-        let (target, floor, surge, wish, revision) = match changes.get(&row.id) {
-            Some(change) => (change.target, change.floor, change.surge, change.wish, &change.revision),
-            None => (row.target, row.floor, row.surge, row.wish, &row.revision),
+        let (target, floor, surge, desired_state, revision) = match changes.get(&row.id) {
+            Some(change) => (change.target, change.floor, change.surge, change.desired_state, &change.revision),
+            None => (row.target, row.floor, row.surge, row.desired_state, &row.revision),
         };
         let running = facts.status.get(&row.id).map_or(0, |status| status.replicas);
-        let leaving = if wish == Wish::Present { 0 } else { running };
+        let leaving = if desired_state == DesiredState::Present { 0 } else { running };
         book(row, revision, rendered_replicas(target, floor, surge).max(leaving));
     }
     for insert in &plan.inserts {

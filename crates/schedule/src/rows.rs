@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crds::application::v1alpha1::Scope;
 use domain::health::Failover;
 use domain::stored_revision::StoredRevision;
-use store::{ObjectState, PlacementChange, PlacementId, PlacementRow, Slot, StatusRow, Wish};
+use store::{DesiredState, ObjectState, PlacementChange, PlacementId, PlacementRow, Slot, StatusRow};
 use vocabulary::{CellName, ContentHash, Verdict};
 
 use crate::cells::{CellPlan, has_identity, keeps_identities};
@@ -86,7 +86,9 @@ pub(crate) fn reconcile(
     for (row, fate) in &fates {
         let family = match fate {
             Fate::Wanted(object) => families.of_row(snapshot, facts, row).or_else(|| families.of_object(object)),
-            Fate::Stays | Fate::Shrinks { .. } if row.wish == Wish::Present => families.of_row(snapshot, facts, row),
+            Fate::Stays | Fate::Shrinks { .. } if row.desired_state == DesiredState::Present => {
+                families.of_row(snapshot, facts, row)
+            }
             _ => None,
         };
         if let Some(family) = family {
@@ -119,8 +121,11 @@ pub(crate) fn reconcile(
         let is_outrun = facts.status.get(&row.id).is_some_and(|status| status.found_epoch >= row.plan_epoch);
         match next(row, fate, floor) {
             Some(next) if is_outrun || next != PlacementChange::of(row) => {
-                if next.wish != Wish::Present && row.wish == Wish::Present && !is_replaced(&counted, &matching, row) {
-                    plan.deletes.consider(snapshot, row, next.wish);
+                if next.desired_state != DesiredState::Present
+                    && row.desired_state == DesiredState::Present
+                    && !is_replaced(&counted, &matching, row)
+                {
+                    plan.deletes.consider(snapshot, row, next.desired_state);
                 }
                 plan.changes.push(next);
             }
@@ -173,17 +178,17 @@ fn next(row: &PlacementRow, fate: &Fate<'_, '_>, floor: Option<i32>) -> Option<P
             floor: floor.unwrap_or(0),
             revision: object.revision.as_bytes().to_vec(),
             inputs: Some(object.inputs.clone()),
-            wish: Wish::Present,
+            desired_state: DesiredState::Present,
             ..present
         },
         Fate::Stays => PlacementChange { floor: floor.unwrap_or(row.floor), ..present },
         Fate::Shrinks { silent } => {
             let floor = floor.unwrap_or(0);
-            let wish = if floor == 0 && !silent { Wish::Delete } else { Wish::Present };
-            PlacementChange { target: 0, floor, wish, ..present }
+            let desired_state = if floor == 0 && !silent { DesiredState::Delete } else { DesiredState::Present };
+            PlacementChange { target: 0, floor, desired_state, ..present }
         }
-        Fate::Deleted => PlacementChange { target: 0, floor: 0, wish: Wish::Delete, ..present },
-        Fate::Orphaned => PlacementChange { target: 0, floor: 0, wish: Wish::Orphan, ..present },
+        Fate::Deleted => PlacementChange { target: 0, floor: 0, desired_state: DesiredState::Delete, ..present },
+        Fate::Orphaned => PlacementChange { target: 0, floor: 0, desired_state: DesiredState::Orphan, ..present },
     })
 }
 
@@ -200,7 +205,7 @@ struct Fates<'f, 'o, 'a> {
 impl<'o, 'a> Fates<'_, 'o, 'a> {
     fn of(&self, row: &PlacementRow) -> Fate<'o, 'a> {
         let over = self.facts.status.get(&row.id).is_some_and(|status| status.state.is_over());
-        let leaving = row.wish != Wish::Present;
+        let leaving = row.desired_state != DesiredState::Present;
         if let Some(object) = self.matching.object_of(row.id) {
             return if leaving && over { Fate::Forgotten } else { Fate::Wanted(object) };
         }

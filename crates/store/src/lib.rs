@@ -56,7 +56,7 @@ pub use failover_breaker::FailoverBreakerRow;
 pub use hints::{Hint, Hints};
 pub use lease::{Claim, Keeper, LeaseTimes, Term};
 pub use parsed::ParsedRevisions;
-pub use placement::{OwnerRow, PlacementRow, Slot, Wish};
+pub use placement::{DesiredState, OwnerRow, PlacementRow, Slot};
 pub use placement_status::{ObjectState, StatusRow};
 pub use placement_write::{PlacementChange, PlacementInsert};
 pub use pool::Store;

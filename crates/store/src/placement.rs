@@ -10,7 +10,7 @@ use crate::{AppId, PlacementId, Store, StoreError};
 
 /// What is to become of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
+pub enum DesiredState {
     /// It is to be there.
     Present,
     /// It is to be deleted.
@@ -19,7 +19,7 @@ pub enum Wish {
     Orphan,
 }
 
-impl Wish {
+impl DesiredState {
     /// The text form in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -96,7 +96,7 @@ pub struct PlacementRow {
     /// What it takes from its cell; nothing where an older program wrote it: what the cell is now counts.
     pub inputs: Option<CellInputs>,
     /// What is to become of it.
-    pub wish: Wish,
+    pub desired_state: DesiredState,
 }
 
 impl PlacementRow {
@@ -159,7 +159,7 @@ macro_rules! placement_row {
                 .map_err(|error| StoreError::corrupt("placement.plan_epoch", error))?,
             revision: row.revision,
             inputs: inputs(row.inputs, "placement.inputs")?,
-            wish: Wish::parse(&row.wish)?,
+            desired_state: DesiredState::parse(&row.wish)?,
         })
     }};
 }

@@ -5,7 +5,7 @@ use vocabulary::{CellInputs, ObjectKey};
 
 use crate::decision::{DecisionRow, Txn};
 use crate::placement::stored_inputs;
-use crate::{AppId, PlacementId, PlacementRow, Slot, StoreError, Wish};
+use crate::{AppId, DesiredState, PlacementId, PlacementRow, Slot, StoreError};
 
 /// An object that is to exist from now on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub struct PlacementChange {
     /// What it takes from its cell.
     pub inputs: Option<CellInputs>,
     /// What is to become of it.
-    pub wish: Wish,
+    pub desired_state: DesiredState,
 }
 
 impl PlacementChange {
@@ -76,7 +76,7 @@ impl PlacementChange {
             surge: row.surge,
             revision: row.revision.clone(),
             inputs: row.inputs.clone(),
-            wish: row.wish,
+            desired_state: row.desired_state,
         }
     }
 }
@@ -152,7 +152,7 @@ pub(crate) async fn change(
     let surges: Vec<i32> = rows.iter().map(|row| row.surge).collect();
     let revisions: Vec<&[u8]> = rows.iter().map(|row| row.revision.as_slice()).collect();
     let inputs: Vec<Option<Value>> = rows.iter().map(|row| row.inputs.as_ref().map(stored_inputs)).collect();
-    let wishes: Vec<&str> = rows.iter().map(|row| row.wish.as_str()).collect();
+    let wishes: Vec<&str> = rows.iter().map(|row| row.desired_state.as_str()).collect();
     let changed = sqlx::query!(
         r#"
         UPDATE placement p SET component = n.component, api_version = n.api_version, rank = n.rank, divided = n.divided,

@@ -7,7 +7,7 @@ use domain::decision_record::DecisionRecord;
 use domain::render::ReplicaOwner;
 use domain::topology::CellFacts;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use store::{PlacementRow, StatusRow, Wish};
+use store::{DesiredState, PlacementRow, StatusRow};
 
 use super::counted::{Counted, count_replicas, count_without_row};
 use super::status::{Facts, short};
@@ -23,11 +23,11 @@ impl Facts<'_> {
                 // It is of an earlier revision, and goes when its successors run, or when a person says so.
                 counted.desired = 0;
             }
-            if row.wish != Wish::Present && status.state.is_over() {
+            if row.desired_state != DesiredState::Present && status.state.is_over() {
                 continue;
             }
             let cell = cells.entry(&row.cell).or_insert_with(|| self.empty_cell(row));
-            if row.wish == Wish::Present {
+            if row.desired_state == DesiredState::Present {
                 cell.revision = short(self.told.get(&row.cell).unwrap_or(&row.revision));
             }
             self.add_row(cell, row, &status, counted);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crds::application::v1alpha1::ObjectStatus;
 use domain::render::{self, ReplicaOwner};
-use store::{PlacementRow, StatusRow, Wish};
+use store::{DesiredState, PlacementRow, StatusRow};
 
 /// Replicas that an object is to run and is told to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub(super) fn count_replicas(
     let is_scalable = render::is_scalable(&row.object);
     let reports = status.replicas > 0 || status.available > 0 || status.ready > 0;
     match known {
-        Some(ReplicaOwner::Member) if row.wish == Wish::Present && row.target > 0 => {
+        Some(ReplicaOwner::Member) if row.desired_state == DesiredState::Present && row.target > 0 => {
             let seen = if status.settled { status.replicas } else { status.updated.max(status.available) };
             let desired = row.target.max(seen);
             Some(Counted { desired, placed: placed.max(desired) })
@@ -84,7 +84,7 @@ mod tests {
             inputs: None,
             plan_epoch: 1,
             revision: vec![1],
-            wish: Wish::Present,
+            desired_state: DesiredState::Present,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use store::{ObjectState, PlacementId, PlacementRow, StatusRow, Wish};
+use store::{DesiredState, ObjectState, PlacementId, PlacementRow, StatusRow};
 use vocabulary::shorten;
 
 /// Maximum number of bytes of what holds an object up.
@@ -20,7 +20,7 @@ pub(super) fn culprit(
     if let Some(message) = own.and_then(|status| status.message.as_deref()).filter(|message| !message.is_empty()) {
         return Some(shorten(message, CULPRIT_BYTES_MAX));
     }
-    if row.wish != Wish::Present {
+    if row.desired_state != DesiredState::Present {
         return None;
     }
     let is_delivered = own.is_some_and(|status| is_delivered(row, status));
@@ -28,7 +28,10 @@ pub(super) fn culprit(
         return None;
     }
     let before = rows.iter().filter(|other| {
-        other.cluster == row.cluster && other.id != row.id && other.wish == Wish::Present && other.rank < row.rank
+        other.cluster == row.cluster
+            && other.id != row.id
+            && other.desired_state == DesiredState::Present
+            && other.rank < row.rank
     });
     let mut undelivered = None;
     for other in before {
@@ -87,7 +90,7 @@ mod tests {
             inputs: None,
             plan_epoch: 3,
             revision: vec![2],
-            wish: Wish::Present,
+            desired_state: DesiredState::Present,
         }
     }
 

@@ -7,7 +7,7 @@ use crds::condition::{self, Status, condition};
 use domain::decision_record::DecisionRecord;
 use domain::placement_gap::explain_gap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use store::{ObjectState, Wish};
+use store::{DesiredState, ObjectState};
 use vocabulary::{Trouble, group_causes};
 
 use super::conditions::group_objects;
@@ -27,7 +27,7 @@ impl Facts<'_> {
             return false;
         }
         self.rows.iter().filter(|row| !self.is_surplus_row(row, owners)).all(|row| {
-            row.wish == Wish::Present
+            row.desired_state == DesiredState::Present
                 && self.status.get(&row.id).is_some_and(|status| {
                     status.state == ObjectState::Applied
                         && status.applied_epoch == row.plan_epoch
@@ -53,7 +53,8 @@ impl Facts<'_> {
             condition(condition::READY, value, reason, message, Some(self.generation), now.clone())
         };
         let stale_cells = status.cells.iter().filter(|cell| cell.stale).map(|cell| cell.cluster.as_str());
-        let staying = self.rows.iter().filter(|row| row.wish == Wish::Present).map(|row| row.cluster.as_str());
+        let staying =
+            self.rows.iter().filter(|row| row.desired_state == DesiredState::Present).map(|row| row.cluster.as_str());
         let stale: BTreeSet<&str> = stale_cells.chain(staying.filter(|cluster| self.is_stale(cluster))).collect();
         let numbers = self.numbers(status, record);
         if let Some(refusal) = &self.refusal {
@@ -99,7 +100,8 @@ impl Facts<'_> {
 
     /// What holds up the objects that are not as they should be, each cause once.
     fn unsettled_causes(&self) -> String {
-        let unsettled = self.rows.iter().filter(|row| row.wish == Wish::Present && !self.status_of(row).settled);
+        let unsettled =
+            self.rows.iter().filter(|row| row.desired_state == DesiredState::Present && !self.status_of(row).settled);
         let causes: Vec<(String, String, &str)> = unsettled
             .filter_map(|row| {
                 let object = format!("{} {}", row.object.kind, row.object.name);
@@ -203,7 +205,7 @@ mod tests {
             inputs: None,
             plan_epoch: 1,
             revision: REVISION.to_vec(),
-            wish: Wish::Present,
+            desired_state: DesiredState::Present,
         }
     }
 
@@ -361,11 +363,11 @@ mod tests {
     #[test]
     fn what_stays_in_a_silent_cluster_is_not_ready() {
         let mut left = row(1, "east", "Deployment", 0);
-        left.wish = Wish::Delete;
+        left.desired_state = DesiredState::Delete;
         let mut own = row(3, "east", "Deployment", 1);
         (own.component, own.divided) = ("worker".to_owned(), false);
         let daemon = row(3, "east", "DaemonSet", 1);
-        let leaves = PlacementRow { wish: Wish::Delete, ..daemon.clone() };
+        let leaves = PlacementRow { desired_state: DesiredState::Delete, ..daemon.clone() };
         let owners = [
             ("deployment", ReplicaOwner::Placement),
             ("worker", ReplicaOwner::Template { replicas: 1 }),

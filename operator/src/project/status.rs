@@ -10,7 +10,7 @@ use domain::render::ReplicaOwner;
 use domain::topology::Topology;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use store::{ApplicationRow, ObjectState, PlacementId, PlacementRow, RevisionRow, StatusRow, Wish};
+use store::{ApplicationRow, DesiredState, ObjectState, PlacementId, PlacementRow, RevisionRow, StatusRow};
 use vocabulary::{ContentHash, Verdict};
 
 use super::cells::zones_text;
@@ -69,7 +69,7 @@ impl Facts<'_> {
         let here = || self.rows.iter().filter(|row| row.cluster == cluster);
         let runs = |row: &PlacementRow| {
             let counted = count_replicas(row, &self.status_of(row), owners);
-            row.wish == Wish::Present && counted.is_some_and(|counted| counted.desired > 0)
+            row.desired_state == DesiredState::Present && counted.is_some_and(|counted| counted.desired > 0)
         };
         self.is_stale(cluster) && here().any(|row| row.divided) && !here().any(runs)
     }
@@ -77,7 +77,7 @@ impl Facts<'_> {
     /// The row is of that surplus: it is divided, or leaves. What stays in the cluster by decision is unknown there, also
     /// where it has no replicas that are counted, as a `DaemonSet`.
     pub(super) fn is_surplus_row(&self, row: &PlacementRow, owners: &BTreeMap<String, ReplicaOwner>) -> bool {
-        (row.divided || row.wish != Wish::Present) && self.is_surplus(&row.cluster, owners)
+        (row.divided || row.desired_state != DesiredState::Present) && self.is_surplus(&row.cluster, owners)
     }
 
     /// What holds the object of a row up.

@@ -44,12 +44,12 @@ pub struct Asked {
     /// Application.
     pub app: String,
     /// What.
-    pub what: Wish,
+    pub what: DesiredState,
 }
 
 /// What can be asked of an application.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub enum Wish {
+pub enum DesiredState {
     /// So many replicas of an image; also what it is made with.
     Run {
         /// Replicas.
@@ -207,7 +207,7 @@ pub struct Placement {
     /// What the member is told.
     pub told: i64,
     /// `Present`, `Delete`, `Orphan`.
-    pub wish: String,
+    pub desired_state: String,
     /// What became of it.
     pub state: Option<String>,
     /// Revision, in hexadecimal.

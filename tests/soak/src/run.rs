@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::check;
 use crate::end::look;
 use crate::faults::Faults;
-use crate::gathered::{Asked, Broken, End, Gathered, Wish, Written};
+use crate::gathered::{Asked, Broken, DesiredState, End, Gathered, Written};
 use crate::plan::{Act, CLUSTERS, Plan, Work};
 use crate::watch::Watches;
 
@@ -113,7 +113,7 @@ impl Running {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn ask(&mut self, app: &str, what: Wish) {
+    fn ask(&mut self, app: &str, what: DesiredState) {
         self.gathered.asked.push(Asked { at: self.now(), step: self.step, app: app.to_owned(), what });
     }
 
@@ -158,12 +158,12 @@ impl Running {
             Work::Select { app, clusters } => self.edit(fleet, app, |written| written.clusters.clone_from(clusters)),
             Work::Annotate { app, value } => hub(&["annotate", "mapp", app, "--overwrite", &format!("note={value}")]),
             Work::Delete { app } => {
-                self.ask(app, Wish::Gone);
+                self.ask(app, DesiredState::Gone);
                 self.apps.remove(app);
                 hub(&["delete", "mapp", app, "--wait=false"])
             }
             Work::Vanish { app } => {
-                self.ask(app, Wish::Vanished);
+                self.ask(app, DesiredState::Vanished);
                 self.apps.remove(app);
                 for operator in &fleet.operators {
                     operator.process.pause()?;
@@ -186,7 +186,7 @@ impl Running {
     }
 
     fn apply(&mut self, fleet: &Fleet, app: &'static str, written: Manifest) -> anyhow::Result<()> {
-        self.ask(app, Wish::Run { replicas: written.replicas, image: written.image.clone() });
+        self.ask(app, DesiredState::Run { replicas: written.replicas, image: written.image.clone() });
         let manifest = manifest(app, &written);
         self.apps.insert(app, written);
         fleet.apply("hub", &manifest)

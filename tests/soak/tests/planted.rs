@@ -2,7 +2,7 @@
 //! else is.
 
 use soak::check::{Rule, Violation, check};
-use soak::gathered::{Asked, Broken, Gathered, Object, Placement, Row, Shown, Status, Version, Wish, Written};
+use soak::gathered::{Asked, Broken, DesiredState, Gathered, Object, Placement, Row, Shown, Status, Version, Written};
 use soak::plan::{Fault, Way};
 
 const CLUSTERS: [&str; 3] = ["north-a", "north-b", "south-a"];
@@ -11,11 +11,11 @@ const REVISION: &str = "0123456789abcdef";
 const FENCE: &str = "0000000001.0000000001.0000000007";
 
 fn run(at: u64, app: &str, replicas: i64) -> Asked {
-    let what = Wish::Run { replicas, image: IMAGE.to_owned() };
+    let what = DesiredState::Run { replicas, image: IMAGE.to_owned() };
     Asked { at, step: at as usize / 1_000, app: app.to_owned(), what }
 }
 
-fn ask(at: u64, app: &str, what: Wish) -> Asked {
+fn ask(at: u64, app: &str, what: DesiredState) -> Asked {
     Asked { at, step: at as usize / 1_000, app: app.to_owned(), what }
 }
 
@@ -64,8 +64,8 @@ fn good() -> Gathered {
             run(0, "old", 3),
             run(0, "lost", 3),
             run(10_000, "web", 9),
-            ask(12_000, "old", Wish::Gone),
-            ask(13_000, "lost", Wish::Vanished),
+            ask(12_000, "old", DesiredState::Gone),
+            ask(13_000, "lost", DesiredState::Vanished),
         ],
         faults: vec![broken(Fault::MemberLink("south-a", Way::BlackHole), 20_000, 40_000)],
         over: 60_000,
@@ -102,7 +102,7 @@ fn good() -> Gathered {
                 divided: true,
                 target: replicas,
                 told: replicas,
-                wish: "Present".to_owned(),
+                desired_state: "Present".to_owned(),
                 state: Some("Applied".to_owned()),
                 revision: REVISION.to_owned(),
                 applied: Some(REVISION.to_owned()),

@@ -1,6 +1,6 @@
 //! The next action for one object, decided from rows, status and the live object. Pure.
 
-use store::{ObjectState, Wish};
+use store::{DesiredState, ObjectState};
 use vocabulary::{ContentHash, Fence};
 
 use crate::observe::cluster_state::Entry;
@@ -35,13 +35,13 @@ pub(crate) fn next_action(
     keep: bool,
 ) -> Action {
     let status = &entry.status;
-    match (entry.row.wish, live) {
-        (Wish::Present, None) => {
+    match (entry.row.desired_state, live) {
+        (DesiredState::Present, None) => {
             // Refused stands until something about the row changes.
             let refused = status.state == ObjectState::Refused && status.applied_epoch == entry.row.plan_epoch;
             if refused { Action::Nothing } else { Action::Apply { first: true } }
         }
-        (Wish::Present, Some(live)) => {
+        (DesiredState::Present, Some(live)) => {
             let told = live.managed
                 && status.applied_epoch == entry.row.plan_epoch
                 && live.fence == Some(fence)
@@ -57,10 +57,10 @@ pub(crate) fn next_action(
         (_, None) if status.state.is_over() => Action::Nothing,
         (_, None) => Action::Gone,
         (_, Some(live)) if live.deleting => Action::Nothing,
-        (Wish::Delete, Some(live)) if !keep => Action::Delete { uid: live.uid.clone() },
+        (DesiredState::Delete, Some(live)) if !keep => Action::Delete { uid: live.uid.clone() },
         // It was let go already, by a process that did not live to write that down.
-        (Wish::Delete | Wish::Orphan, Some(live)) if !live.managed => Action::Gone,
-        (Wish::Delete | Wish::Orphan, Some(live)) => {
+        (DesiredState::Delete | DesiredState::Orphan, Some(live)) if !live.managed => Action::Gone,
+        (DesiredState::Delete | DesiredState::Orphan, Some(live)) => {
             Action::Release { uid: live.uid.clone(), resource_version: live.resource_version.clone() }
         }
     }
@@ -77,7 +77,7 @@ mod tests {
 
     const FENCE: Fence = Fence { generation: 1, authority: 1, plan: 4 };
 
-    fn entry(wish: Wish, state: ObjectState, applied_epoch: u32) -> Entry {
+    fn entry(desired_state: DesiredState, state: ObjectState, applied_epoch: u32) -> Entry {
         let object = ObjectKey {
             api_version: "v1".to_owned(),
             kind: "PersistentVolumeClaim".to_owned(),
@@ -100,7 +100,7 @@ mod tests {
             inputs: None,
             plan_epoch: FENCE.plan,
             revision: vec![1],
-            wish,
+            desired_state,
         };
         let status = StatusRow { state, applied_epoch, ..StatusRow::unknown(7, Timestamp::UNIX_EPOCH) };
         Entry { row, status, applied_fields: None, pod: None, app_name: None }
@@ -124,24 +124,32 @@ mod tests {
         let release = || Action::Release { uid: "u".to_owned(), resource_version: "9".to_owned() };
         let (here, let_go, going) = (live(true, false), live(false, false), live(true, true));
         let applied = ObjectState::Applied;
-        for (case, wish, state, applied_epoch, there, keep, expected) in [
-            ("new", Wish::Present, ObjectState::Failed, 0, None, false, Action::Apply { first: true }),
-            ("refused", Wish::Present, ObjectState::Refused, 4, None, false, Action::Nothing),
-            ("refused before", Wish::Present, ObjectState::Refused, 3, None, false, Action::Apply { first: true }),
-            ("as applied", Wish::Present, applied, 4, Some(&here), false, Action::Nothing),
-            ("new plan", Wish::Present, applied, 3, Some(&here), false, Action::Apply { first: false }),
-            ("marks lost", Wish::Present, applied, 4, Some(&let_go), false, Action::Apply { first: false }),
-            ("being deleted", Wish::Present, applied, 3, Some(&going), false, Action::Nothing),
-            ("to go", Wish::Delete, applied, 4, Some(&here), false, delete()),
-            ("to go, is going", Wish::Delete, applied, 4, Some(&going), false, Action::Nothing),
-            ("to go, is gone", Wish::Delete, applied, 4, None, false, Action::Gone),
-            ("to go, told so", Wish::Delete, ObjectState::Gone, 4, None, false, Action::Nothing),
-            ("never deleted", Wish::Delete, applied, 4, Some(&here), true, release()),
-            ("let go before the record", Wish::Delete, applied, 4, Some(&let_go), true, Action::Gone),
-            ("orphan", Wish::Orphan, applied, 4, Some(&here), false, release()),
-            ("orphan let go before the record", Wish::Orphan, applied, 4, Some(&let_go), false, Action::Gone),
+        for (case, desired_state, state, applied_epoch, there, keep, expected) in [
+            ("new", DesiredState::Present, ObjectState::Failed, 0, None, false, Action::Apply { first: true }),
+            ("refused", DesiredState::Present, ObjectState::Refused, 4, None, false, Action::Nothing),
+            (
+                "refused before",
+                DesiredState::Present,
+                ObjectState::Refused,
+                3,
+                None,
+                false,
+                Action::Apply { first: true },
+            ),
+            ("as applied", DesiredState::Present, applied, 4, Some(&here), false, Action::Nothing),
+            ("new plan", DesiredState::Present, applied, 3, Some(&here), false, Action::Apply { first: false }),
+            ("marks lost", DesiredState::Present, applied, 4, Some(&let_go), false, Action::Apply { first: false }),
+            ("being deleted", DesiredState::Present, applied, 3, Some(&going), false, Action::Nothing),
+            ("to go", DesiredState::Delete, applied, 4, Some(&here), false, delete()),
+            ("to go, is going", DesiredState::Delete, applied, 4, Some(&going), false, Action::Nothing),
+            ("to go, is gone", DesiredState::Delete, applied, 4, None, false, Action::Gone),
+            ("to go, told so", DesiredState::Delete, ObjectState::Gone, 4, None, false, Action::Nothing),
+            ("never deleted", DesiredState::Delete, applied, 4, Some(&here), true, release()),
+            ("let go before the record", DesiredState::Delete, applied, 4, Some(&let_go), true, Action::Gone),
+            ("orphan", DesiredState::Orphan, applied, 4, Some(&here), false, release()),
+            ("orphan let go before the record", DesiredState::Orphan, applied, 4, Some(&let_go), false, Action::Gone),
         ] {
-            let action = next_action(&entry(wish, state, applied_epoch), there, FENCE, None, false, keep);
+            let action = next_action(&entry(desired_state, state, applied_epoch), there, FENCE, None, false, keep);
             assert_eq!(action, expected, "{case}");
         }
     }

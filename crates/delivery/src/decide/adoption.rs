@@ -121,7 +121,7 @@ fn owner_of(object: &Value) -> String {
 mod tests {
     use jiff::Timestamp;
     use serde_json::json;
-    use store::{PlacementRow, StatusRow, Wish};
+    use store::{DesiredState, PlacementRow, StatusRow};
     use vocabulary::ObjectKey;
 
     use super::*;
@@ -149,7 +149,7 @@ mod tests {
             plan_epoch: 1,
             revision: vec![1],
             inputs: None,
-            wish: Wish::Present,
+            desired_state: DesiredState::Present,
         };
         let status = StatusRow { object_uid: uid.map(str::to_owned), ..StatusRow::unknown(7, Timestamp::UNIX_EPOCH) };
         Entry { row, status, applied_fields: None, pod: None, app_name: None }

@@ -28,7 +28,7 @@ mod tests {
     use domain::stored_topology::{StoredCluster, topology_from_rows};
     use jiff::Timestamp;
     use serde_json::json;
-    use store::{PlacementRow, StatusRow, Wish};
+    use store::{DesiredState, PlacementRow, StatusRow};
     use vocabulary::ObjectKey;
 
     use super::*;
@@ -55,7 +55,7 @@ mod tests {
             plan_epoch: 1,
             revision: vec![1],
             inputs: None,
-            wish: Wish::Present,
+            desired_state: DesiredState::Present,
         };
         Entry {
             row,

@@ -114,7 +114,7 @@ pub(crate) fn outrun(found: Option<Fence>, ours: Fence, was_applied: bool) -> Op
 
 #[cfg(test)]
 mod tests {
-    use store::{PlacementRow, Wish};
+    use store::{DesiredState, PlacementRow};
     use vocabulary::ObjectKey;
 
     use super::*;
@@ -142,7 +142,7 @@ mod tests {
             plan_epoch,
             revision: vec![1],
             inputs: None,
-            wish: Wish::Present,
+            desired_state: DesiredState::Present,
         };
         let status = StatusRow { applied_epoch, ..StatusRow::unknown(7, Timestamp::UNIX_EPOCH) };
         Entry { row, status, applied_fields: None, pod: None, app_name: None }

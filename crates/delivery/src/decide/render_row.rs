@@ -70,7 +70,7 @@ pub(crate) fn render_row(
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use store::{Slot, Wish};
+    use store::{DesiredState, Slot};
     use vocabulary::ObjectKey;
 
     use super::*;
@@ -97,7 +97,7 @@ mod tests {
             inputs: None,
             plan_epoch: 1,
             revision: vec![1],
-            wish: Wish::Present,
+            desired_state: DesiredState::Present,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::decision_record::DecisionRecord;
-use store::{AppId, ObjectState, PlacementRow, Wish};
+use store::{AppId, DesiredState, ObjectState, PlacementRow};
 
 use super::fleet;
 use super::hub::{Hub, Written};
@@ -55,7 +55,10 @@ fn wanted(written: &Written, tables: &Tables) -> i32 {
     // What the member refuses runs nothing that could be lost.
     let is_refused =
         |row: &&PlacementRow| tables.status.get(&row.id).is_some_and(|status| status.state == ObjectState::Refused);
-    main.filter(|row| row.wish == Wish::Present).filter(|row| !is_refused(row)).map(|row| row.target).sum()
+    main.filter(|row| row.desired_state == DesiredState::Present)
+        .filter(|row| !is_refused(row))
+        .map(|row| row.target)
+        .sum()
 }
 
 impl Promises {
@@ -73,7 +76,7 @@ impl Promises {
                     .map(|row| {
                         format!(
                             "{} {} {}/{} {:?} epoch {}",
-                            row.cluster, row.object.name, row.target, row.floor, row.wish, row.plan_epoch
+                            row.cluster, row.object.name, row.target, row.floor, row.desired_state, row.plan_epoch
                         )
                     })
                     .collect();
@@ -184,7 +187,7 @@ pub(super) fn describe(world: &World<'_>) -> String {
             let status = world.tables.status.get(&row.id);
             lines.push(format!(
                 "  row {} {} {} cell {} component {} divided {} target {} floor {} {:?} epoch {} revision {:x?} status {:?}",
-                row.id, row.cluster, row.object, row.cell, row.component, row.divided, row.target, row.floor, row.wish,
+                row.id, row.cluster, row.object, row.cell, row.component, row.divided, row.target, row.floor, row.desired_state,
                 row.plan_epoch, &row.revision[..3],
                 status.map(|s| (s.state, s.applied_epoch, s.observed_epoch, s.available, s.settled, s.message.clone()))
             ));
@@ -268,7 +271,7 @@ fn application(world: &World<'_>, written: &Written, app: AppId) -> Result<(), S
     for cell in cells.iter().filter(|cell| cell.target > 0) {
         let placed: i32 = rows
             .iter()
-            .filter(|row| row.divided && row.cell == cell.cell && row.wish == Wish::Present)
+            .filter(|row| row.divided && row.cell == cell.cell && row.desired_state == DesiredState::Present)
             .map(|row| row.target)
             .sum();
         let named = record.problems.iter().any(|problem| cell.cell.starts_with(problem.cluster.as_str()));
@@ -280,7 +283,7 @@ fn application(world: &World<'_>, written: &Written, app: AppId) -> Result<(), S
         }
     }
     for row in &rows {
-        if row.wish != Wish::Present {
+        if row.desired_state != DesiredState::Present {
             return Err(format!("{} in {} still leaves", row.object, row.cluster));
         }
         let decided = cells.iter().any(|cell| cell.cell == row.cell)

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use schedule::{AppRows, Decisions, FleetRows};
 use store::{
     AppId, ApplicationRow, ApplicationTaken, Bookings, CellDecisionRow, CellRow, ClusterRow, DecisionBase, DecisionRow,
-    DeleteWindow, FailoverBreakerRow, OwnerRow, PlacementId, PlacementRow, Removal, ReservationRow, StatusRow, Wish,
+    DeleteWindow, DesiredState, FailoverBreakerRow, OwnerRow, PlacementId, PlacementRow, Removal, ReservationRow,
+    StatusRow,
 };
 use vocabulary::{AppKey, ContentHash, ObjectKey};
 
@@ -183,7 +184,7 @@ impl Tables {
     /// `delete_window`; nothing was deleted lately, because a person confirms at once what the guard asks for.
     pub(super) fn delete_window(&self) -> DeleteWindow {
         let mut window = DeleteWindow::default();
-        for row in self.placements.values().filter(|row| row.wish == Wish::Present) {
+        for row in self.placements.values().filter(|row| row.desired_state == DesiredState::Present) {
             *window.present.entry(row.cluster.clone()).or_default() += 1;
         }
         window
@@ -257,7 +258,7 @@ impl Tables {
             row.surge = change.surge;
             row.revision.clone_from(&change.revision);
             row.inputs.clone_from(&change.inputs);
-            row.wish = change.wish;
+            row.desired_state = change.desired_state;
             row.plan_epoch += 1;
         }
         for insert in &decision.inserts {
@@ -282,7 +283,7 @@ impl Tables {
                 plan_epoch: 1,
                 revision: insert.revision.clone(),
                 inputs: insert.inputs.clone(),
-                wish: Wish::Present,
+                desired_state: DesiredState::Present,
             };
             self.placements.insert(row.id, row);
         }

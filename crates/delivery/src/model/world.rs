@@ -10,7 +10,7 @@ use domain::topology::Topology;
 use jiff::{SignedDuration, Timestamp};
 use schedule::{Decisions, decide};
 use serde_json::{Value, json};
-use store::{AppId, ObjectState, PlacementId, Removal, StatusRow, Wish};
+use store::{AppId, DesiredState, ObjectState, PlacementId, Removal, StatusRow};
 use vocabulary::{ContentHash, Fence, labels};
 
 use super::check::Promises;
@@ -411,7 +411,7 @@ impl<'m> World<'m> {
         let fence = Fence { generation: 1, authority: 1, plan: entry.row.plan_epoch };
         let app = &self.tables.apps[&entry.row.app];
         let intent: Intent = serde_json::from_value(app.intent.clone()).unwrap();
-        let rendered = if entry.row.wish == Wish::Present {
+        let rendered = if entry.row.desired_state == DesiredState::Present {
             let hash = ContentHash::from_bytes(&entry.row.revision).unwrap();
             let revision = &self.tables.revisions[&(entry.row.app, hash)];
             let Some(cell) = cell_of(topology, &entry.row) else { return Ok(false) };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crds::cluster::v1alpha1::Amounts;
 use jiff::Timestamp;
 use serde_json::Value;
-use store::{AppId, ObjectState, PlacementId, PlacementRow, StatusRow, Wish};
+use store::{AppId, DesiredState, ObjectState, PlacementId, PlacementRow, StatusRow};
 use tokio::time::Instant;
 use vocabulary::{ContentHash, ObjectKey};
 
@@ -261,9 +261,9 @@ impl ClusterState {
     /// higher ranks first when they leave.
     pub(crate) fn waits_for(&self, id: PlacementId) -> Option<&Entry> {
         let entry = self.entries.get(&id)?;
-        let leaving = entry.row.wish != Wish::Present;
+        let leaving = entry.row.desired_state != DesiredState::Present;
         self.of_app(entry.row.app).filter(|other| other.row.id != id).find(|other| {
-            let other_leaves = other.row.wish != Wish::Present;
+            let other_leaves = other.row.desired_state != DesiredState::Present;
             if leaving {
                 other_leaves && other.row.rank > entry.row.rank && !other.status.state.is_over()
             } else {
@@ -278,7 +278,7 @@ impl ClusterState {
     /// Other rows of the same application that are not done: they may have waited.
     pub(crate) fn siblings(&self, id: PlacementId) -> Vec<PlacementId> {
         let Some(entry) = self.entries.get(&id) else { return Vec::new() };
-        let is_done = |other: &Entry| other.row.wish == Wish::Present && other.rests();
+        let is_done = |other: &Entry| other.row.desired_state == DesiredState::Present && other.rests();
         self.of_app(entry.row.app)
             .filter(|other| other.row.id != id && other.row.rank != entry.row.rank && !is_done(other))
             .map(|other| other.row.id)
@@ -446,7 +446,7 @@ mod tests {
             plan_epoch,
             revision: vec![1],
             inputs: None,
-            wish: Wish::Present,
+            desired_state: DesiredState::Present,
         }
     }
 
@@ -499,7 +499,7 @@ mod tests {
             ("the garbage collector's", serde_json::json!(["foregroundDeletion"]), None),
         ] {
             let live = ObservedObject::read("apps/v1", "Deployment", &object(finalizers)).unwrap();
-            let row = PlacementRow { wish: Wish::Delete, ..row(2, 0) };
+            let row = PlacementRow { desired_state: DesiredState::Delete, ..row(2, 0) };
             let status = StatusRow { object_uid: Some("u".to_owned()), ..status(ObjectState::Deleting, 1) };
             let entry = Entry { row, status, applied_fields: None, pod: None, app_name: None };
             let message = observed(&entry, Some(&live), Timestamp::UNIX_EPOCH).message;

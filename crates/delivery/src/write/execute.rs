@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use members::{MemberError, Preconditions};
 use runtime::crash::{Side, point};
 use std::time::Instant;
-use store::{ObjectState, PlacementId, PlacementRow, StatusRow, Wish};
+use store::{DesiredState, ObjectState, PlacementId, PlacementRow, StatusRow};
 use vocabulary::{Fence, labels};
 
 use crate::decide::action::{Action, next_action};
@@ -85,7 +85,7 @@ async fn attempt(session: &Session, entry: Entry, live: Option<ObservedObject>) 
     let (entry, live) = (&entry, live.as_ref());
     let fence = session.fence(entry);
     let app = session.revisions().app(entry.row.app).await?;
-    let (rendered, adopt) = if entry.row.wish == Wish::Present {
+    let (rendered, adopt) = if entry.row.desired_state == DesiredState::Present {
         let revision = session.revisions().revision(entry.row.app, &app.key, &entry.row.revision).await?;
         let fleet = session.fleet();
         let cell = cell_of(&fleet.topology, &entry.row).ok_or_else(|| unknown_cell(&entry.row))?;

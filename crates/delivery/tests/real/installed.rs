@@ -192,14 +192,14 @@ impl Installed {
         self.tell();
     }
 
-    /// Changes the wish of the row, as the scheduler does.
-    pub(crate) fn wish(&self, app: &App, wish: &str) {
-        self.sql(&format!("update placement set wish = '{wish}', plan_epoch = plan_epoch + 1 where app = {}", app.id));
+    /// Changes the desired_state of the row, as the scheduler does.
+    pub(crate) fn desired_state(&self, app: &App, desired_state: &str) {
+        self.sql(&format!("update placement set wish = '{desired_state}', plan_epoch = plan_epoch + 1 where app = {}", app.id));
         self.tell();
     }
 
     pub(crate) fn wish_deleted(&self, app: &App) {
-        self.wish(app, "Delete");
+        self.desired_state(app, "Delete");
     }
 
     /// The scheduler writes the row anew, through the store's own transaction.

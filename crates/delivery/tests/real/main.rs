@@ -125,7 +125,7 @@ fn an_object_let_go_is_taken_back_by_the_same_application() {
         it.place(&app, 3);
         let path = "/api/v1/namespaces/back/configmaps/web";
         it.eventually(path, |found| found["data"]["a"] == "1").await;
-        it.wish(&app, "Orphan");
+        it.desired_state(&app, "Orphan");
         it.eventually_said(&app, |state, _| state == "Released").await;
         it.forget(&app);
         let again = it.revise(&app, &config(&json!({"a": "2"}))).await;

@@ -76,7 +76,7 @@ fn application(told: [(CellInputs, bool); 2]) -> (AppSnapshot, Arc<StoredRevisio
         plan_epoch: 3,
         revision: bytes.clone(),
         inputs: Some(inputs),
-        wish: Wish::Present,
+        desired_state: DesiredState::Present,
     };
     let status = |((_, (_, settled)), id): ((&&str, (CellInputs, bool)), i64)| StatusRow {
         state: ObjectState::Applied,

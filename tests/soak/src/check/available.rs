@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Rule, Violation};
-use crate::gathered::{Gathered, Wish};
+use crate::gathered::{DesiredState, Gathered};
 
 /// Watches of several members do not arrive in one order: a sum that is low for less than this says nothing. A
 /// simulated pod takes longer to start.
@@ -17,7 +17,7 @@ const CAUGHT_UP: u64 = 3_000;
 /// What becomes true at a time.
 #[derive(Debug, PartialEq, Eq)]
 enum News<'a> {
-    Asked(&'a Wish),
+    Asked(&'a DesiredState),
     /// A member has at least and at most so many available.
     Has(&'a str, i64, i64),
 }
@@ -39,12 +39,12 @@ fn lowest(app: &str, timeline: &[(u64, News<'_>)], over: u64) -> Option<Violatio
     };
     for (at, news) in timeline {
         match news {
-            News::Asked(Wish::Run { replicas, .. }) => {
+            News::Asked(DesiredState::Run { replicas, .. }) => {
                 asked = *replicas;
                 promised = promised.min(asked);
             }
-            News::Asked(Wish::Gone) => (asked, promised) = (0, 0),
-            News::Asked(Wish::Vanished) => {}
+            News::Asked(DesiredState::Gone) => (asked, promised) = (0, 0),
+            News::Asked(DesiredState::Vanished) => {}
             News::Has(member, least, most) => {
                 members.insert(member, (*least, *most));
             }

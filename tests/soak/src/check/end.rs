@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Rule, Violation, at_end, last_wish};
-use crate::gathered::{Asked, End, Object, Placement, Shown, Wish};
+use crate::gathered::{Asked, DesiredState, End, Object, Placement, Shown};
 
 /// What is not as asked, for a fleet that is healed and quiet.
 pub fn end(asked: &[Asked], end: &End) -> Vec<Violation> {
@@ -32,10 +32,10 @@ impl<'a> App<'a> {
         }
     }
 
-    fn judge(&self, wish: Option<&Wish>) -> Vec<Violation> {
-        match wish {
-            None | Some(Wish::Gone) => self.nothing_left(),
-            Some(Wish::Vanished) => {
+    fn judge(&self, desired_state: Option<&DesiredState>) -> Vec<Violation> {
+        match desired_state {
+            None | Some(DesiredState::Gone) => self.nothing_left(),
+            Some(DesiredState::Vanished) => {
                 let mut found = self.rows_and_members(None);
                 if self.end.hub.contains_key(self.name) {
                     found.push(self.wrong("it vanished from the hub and is there again"));
@@ -43,7 +43,7 @@ impl<'a> App<'a> {
                 found.extend(self.intent_and_targets(0));
                 found
             }
-            Some(Wish::Run { replicas, image }) => {
+            Some(DesiredState::Run { replicas, image }) => {
                 let mut found = self.rows_and_members(Some(image));
                 match self.end.hub.get(self.name) {
                     Some(shown) => {
@@ -80,7 +80,7 @@ impl<'a> App<'a> {
         let mut found = Vec::new();
         let revision = self.end.rows.get(self.name).map(|row| row.revision.as_str());
         for row in &self.placements {
-            if row.wish != "Present" {
+            if row.desired_state != "Present" {
                 found.push(self.wrong(&format!("a row waits for its end: {row:?}")));
                 continue;
             }

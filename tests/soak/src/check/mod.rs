@@ -9,7 +9,7 @@ mod unasked;
 
 use std::fmt;
 
-use crate::gathered::{Asked, Gathered, Wish};
+use crate::gathered::{Asked, DesiredState, Gathered};
 
 pub use end::end;
 
@@ -62,12 +62,12 @@ pub fn check(gathered: &Gathered) -> Vec<Violation> {
 }
 
 /// What was asked last of an application by then.
-fn wish_at<'a>(asked: &'a [Asked], app: &str, at: u64) -> Option<&'a Wish> {
+fn wish_at<'a>(asked: &'a [Asked], app: &str, at: u64) -> Option<&'a DesiredState> {
     asked.iter().rfind(|asked| asked.app == app && asked.at <= at).map(|asked| &asked.what)
 }
 
 /// What was asked last of an application.
-fn last_wish<'a>(asked: &'a [Asked], app: &str) -> Option<&'a Wish> {
+fn last_wish<'a>(asked: &'a [Asked], app: &str) -> Option<&'a DesiredState> {
     wish_at(asked, app, u64::MAX)
 }
 

@@ -1,7 +1,7 @@
 //! Stale replicas are never counted as ready, and never taken for none.
 
 use super::{Rule, Violation, wish_at};
-use crate::gathered::{Broken, Gathered, Status, Wish};
+use crate::gathered::{Broken, DesiredState, Gathered, Status};
 
 /// A silence that lasts so long is noticed: the silence limit, two looks, and a take-over of leases on a machine that
 /// is busy.
@@ -53,7 +53,7 @@ fn silent(gathered: &Gathered, silence: &Broken, member: &str) -> Vec<Violation>
         // What stood when it had to be noticed, and all that came after.
         let standing = of_app().rfind(|status| status.at <= noticed);
         for status in standing.into_iter().chain(of_app().filter(|status| status.at > noticed)) {
-            if !matches!(wish_at(&gathered.asked, app, status.at.max(noticed)), Some(Wish::Run { .. })) {
+            if !matches!(wish_at(&gathered.asked, app, status.at.max(noticed)), Some(DesiredState::Run { .. })) {
                 continue;
             }
             let runs = runs_throughout(gathered, silence, member, app);

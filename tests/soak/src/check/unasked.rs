@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Rule, Violation, wish_at};
-use crate::gathered::{Gathered, Wish};
+use crate::gathered::{DesiredState, Gathered};
 
 pub(super) fn check(gathered: &Gathered) -> Vec<Violation> {
     let mut places: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -15,12 +15,13 @@ pub(super) fn check(gathered: &Gathered) -> Vec<Violation> {
             continue;
         }
         let last = held.remove(version.cluster.as_str()) && held.is_empty();
-        let wish = wish_at(&gathered.asked, &version.app, version.at);
-        if last && !matches!(wish, Some(Wish::Gone)) && !made_anew(gathered, &version.app, version.at) {
+        let desired_state = wish_at(&gathered.asked, &version.app, version.at);
+        if last && !matches!(desired_state, Some(DesiredState::Gone)) && !made_anew(gathered, &version.app, version.at)
+        {
             found.push(Violation {
                 rule: Rule::DisconnectIsNotDelete,
                 at: Some(version.at),
-                evidence: format!("the last of {} was deleted, and {wish:?} was asked for: {version:?}", version.app),
+                evidence: format!("the last of {} was deleted, and {desired_state:?} was asked for: {version:?}", version.app),
             });
         }
     }
@@ -29,7 +30,8 @@ pub(super) fn check(gathered: &Gathered) -> Vec<Violation> {
 
 /// The application was made anew after it had been asked to go: what goes is of the one before.
 fn made_anew(gathered: &Gathered, app: &str, at: u64) -> bool {
-    let gone = gathered.asked.iter().rfind(|asked| asked.app == app && asked.at <= at && asked.what == Wish::Gone);
+    let gone =
+        gathered.asked.iter().rfind(|asked| asked.app == app && asked.at <= at && asked.what == DesiredState::Gone);
     gone.is_some_and(|gone| {
         let since = |time: u64| (gone.at..at).contains(&time);
         !gathered.versions.iter().any(|version| {
