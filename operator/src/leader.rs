@@ -1,4 +1,4 @@
-//! What only one process does at a time: intake, schedule, project, credentials.
+//! What only one process does at a time: intake, schedule, status, credentials.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::credentials::Credentials;
 use crate::hub::{follow, follow_selected, goes_on, publish_installation, read_identity};
 use crate::intake::{HubView, Intake, IntakeMetrics, PodSecurity, Refusals};
 use crate::names::Names;
-use crate::project::{Fleet, Project};
+use crate::status::{Fleet, StatusStage};
 
 /// Name of the lease.
 pub(crate) const LEASE: &str = "leader";
@@ -111,7 +111,7 @@ impl Leader {
             follow_selected(secrets, handed_over, view.secrets.clone(), view.changed_secrets.clone(), token.clone()),
         );
         let names = Names::default();
-        let project = Project {
+        let stage = StatusStage {
             hub: hub.clone(),
             view: view.clone(),
             names: names.clone(),
@@ -123,7 +123,7 @@ impl Leader {
             look_again: self.schedule_times.look_again,
             stale_after: self.schedule_times.stale_after,
         };
-        supervisor.spawn("project", project.run(token.clone()));
+        supervisor.spawn("status", stage.run(token.clone()));
         supervisor.spawn("intake", self.clone().intake(claim, view, names, refusals, token));
         if let Err(end) = supervisor.run().await {
             tracing::warn!(%end, "the term ends early");

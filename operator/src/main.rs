@@ -9,8 +9,8 @@ mod hub;
 mod intake;
 mod leader;
 mod names;
-mod project;
 mod registry;
+mod status;
 
 use std::process::ExitCode;
 

@@ -2,7 +2,7 @@
 
 pub mod confirmation;
 pub mod decision_record;
-pub mod health;
+pub mod failover;
 pub mod intent;
 pub mod motion;
 pub mod placement;

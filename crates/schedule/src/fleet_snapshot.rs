@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crds::cluster::v1alpha1::Amounts;
-use domain::health::{Breaker, Failover, Silence};
+use domain::failover::{FailoverBreaker, FailoverDecision, SilentCluster};
 use domain::placement::{Directive, Ledger};
 use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
 use domain::topology::Topology;
@@ -15,7 +15,7 @@ use store::{
 use vocabulary::{ClusterName, Verdict};
 
 use crate::directives::Directives;
-use crate::silence::{count_from_thaw, silences};
+use crate::silent_clusters::{count_from_thaw, silences};
 
 /// Everything stored that decisions see of the fleet.
 #[derive(Debug, Clone)]
@@ -45,8 +45,8 @@ pub(crate) struct FleetSnapshot {
     gone: Vec<String>,
     /// Clusters being removed together with what runs there.
     emptied: Vec<String>,
-    silences: Vec<Silence>,
-    breaker: Breaker,
+    silences: Vec<SilentCluster>,
+    breaker: FailoverBreaker,
     held: BTreeMap<(String, String), Amounts>,
     /// Version of what is held in each cluster.
     pub(crate) booking_versions: BTreeMap<String, i64>,
@@ -131,8 +131,9 @@ impl FleetSnapshot {
             read
         };
         let held = bookings.sums.iter().map(|row| ((row.cluster.clone(), row.zone.clone()), amounts(row))).collect();
-        let breaker = Breaker::judge(topology.clusters.values().filter(|facts| members.contains(facts.name.as_str())));
-        let open = matches!(breaker, Breaker::Open { .. });
+        let breaker =
+            FailoverBreaker::judge(topology.clusters.values().filter(|facts| members.contains(facts.name.as_str())));
+        let open = matches!(breaker, FailoverBreaker::Open { .. });
         let turned = (seen.is_some_and(|seen| seen.open) != open).then_some(FailoverBreakerRow { open, since: now });
         count_from_thaw(&mut silences, now, turned.or(seen));
         let snapshot = Self {
@@ -182,12 +183,12 @@ impl FleetSnapshot {
 
     /// Whether too much is unhealthy at once for anything to move by itself.
     pub(crate) fn breaker_is_open(&self) -> bool {
-        matches!(self.breaker, Breaker::Open { .. })
+        matches!(self.breaker, FailoverBreaker::Open { .. })
     }
 
     /// What is run elsewhere because its cluster is silent, for an application that waits so many seconds.
-    pub(crate) fn failover(&self, after: Option<i64>) -> Failover {
-        Failover::of(after, &self.silences, &self.breaker)
+    pub(crate) fn failover(&self, after: Option<i64>) -> FailoverDecision {
+        FailoverDecision::of(after, &self.silences, &self.breaker)
     }
 
     /// What all applications but one hold; `own` is what that one holds.

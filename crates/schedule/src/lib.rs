@@ -23,7 +23,7 @@ mod objects;
 mod plan;
 mod reservations;
 mod rows;
-mod silence;
+mod silent_clusters;
 mod snapshot_cache;
 
 use std::collections::{BTreeSet, HashMap};
@@ -32,10 +32,10 @@ use std::time::Duration;
 
 use domain::stored_revision::StoredRevision;
 use jiff::{SignedDuration, Timestamp};
+use runtime::batch_limiter::{BatchLimiter, DistinctKeys};
 use runtime::contain::{Panicked, contain};
-use runtime::pace::{Crowd, Pace};
 use runtime::queue::Queue;
-use silence::{count_from_thaw, next_failover, silences};
+use silent_clusters::{count_from_thaw, next_failover, silences};
 use snapshot_cache::SnapshotCache;
 use store::{AppId, Claim, DeleteWindow, Hint, Hints, ParsedRevisions, Store, StoreError};
 use tokio::sync::broadcast::error::RecvError;
@@ -152,10 +152,10 @@ impl Schedule {
         let mut again = tokio::time::interval(self.times.look_again);
         // When a cluster will have been silent for long enough: computed from rows, so a restart loses nothing.
         let mut failover: Option<Instant> = None;
-        let (mut everything, mut wanted) = (Pace::new(EVERYTHING, EVERYTHING_MOST), false);
+        let (mut everything, mut wanted) = (BatchLimiter::new(EVERYTHING, EVERYTHING_MOST), false);
         // Many members tell of their pods all the time.
-        let (mut capacity, mut freed) = (Pace::new(EVERYTHING, EVERYTHING_MOST), false);
-        let (mut names, mut vacated) = (Pace::new(EVERYTHING, EVERYTHING_MOST), false);
+        let (mut capacity, mut freed) = (BatchLimiter::new(EVERYTHING, EVERYTHING_MOST), false);
+        let (mut names, mut vacated) = (BatchLimiter::new(EVERYTHING, EVERYTHING_MOST), false);
         let mut observed: HashMap<AppId, Instant> = HashMap::new();
         loop {
             let due = async {
@@ -289,7 +289,7 @@ impl Schedule {
     /// Passes on those of the observed for which it matters: most of what members tell changes no decision.
     async fn filter_observations(&self, shutdown: &CancellationToken) {
         let begun = Instant::now();
-        let (mut pace, mut crowd) = (Pace::new(GATHER, FILTER_DELAY_MAX), Crowd::default());
+        let (mut pace, mut crowd) = (BatchLimiter::new(GATHER, FILTER_DELAY_MAX), DistinctKeys::default());
         loop {
             let batch = tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -322,7 +322,7 @@ impl Schedule {
             () = shutdown.cancelled() => return Ok(()),
             () = self.fleet_is_seen() => {}
         }
-        let (mut pace, mut crowd) = (Pace::new(GATHER, GATHER_MOST), Crowd::default());
+        let (mut pace, mut crowd) = (BatchLimiter::new(GATHER, GATHER_MOST), DistinctKeys::default());
         loop {
             let batch = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),

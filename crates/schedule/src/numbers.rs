@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crds::application::v1alpha1::CellDecision;
 use domain::decision_record::{DecisionRecord, rebalance_plan};
-use domain::health::Failover;
+use domain::failover::FailoverDecision;
 use domain::placement::{self, DecisionScope, Directive, Eligibility, Held, InputDigest, Request, Rule};
 use domain::stored_revision::StoredRevision;
 use store::PlacementRow;
@@ -21,7 +21,7 @@ pub(crate) fn numbers(
     snapshot: &FleetSnapshot,
     facts: &AppSnapshot,
     wanted: &StoredRevision,
-    failover: &Failover,
+    failover: &FailoverDecision,
     plan: &mut AppPlan,
 ) -> BTreeMap<CellName, i32> {
     let blueprint = &wanted.blueprint;
@@ -96,7 +96,7 @@ fn is_as_recorded(record: &DecisionRecord, previous: &BTreeMap<CellName, Held>) 
 }
 
 /// Everything besides the spec that changes where replicas may go.
-fn directives(snapshot: &FleetSnapshot, facts: &AppSnapshot, failover: &Failover) -> Vec<Directive> {
+fn directives(snapshot: &FleetSnapshot, facts: &AppSnapshot, failover: &FailoverDecision) -> Vec<Directive> {
     snapshot
         .directives
         .iter()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::decision_record::DecisionRecord;
-use domain::health::Failover;
+use domain::failover::FailoverDecision;
 use domain::render::{self, Blueprint, ReplicaOwner};
 use store::{
     AppId, CellDecisionRow, DecisionBase, DesiredState, PlacementChange, PlacementId, PlacementInsert, PlacementRow,
@@ -165,7 +165,7 @@ fn plan_active(snapshot: &FleetSnapshot, facts: &AppSnapshot) -> AppPlan {
     // Only what is divided can run elsewhere.
     let failover = match wanted.blueprint.divided {
         Some(_) => snapshot.failover(facts.intent.failover_after),
-        None => Failover::default(),
+        None => FailoverDecision::default(),
     };
     let targets = numbers(snapshot, facts, wanted, &failover, &mut plan);
     record_revision(facts, &wanted.blueprint, &mut plan);

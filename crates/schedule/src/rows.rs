@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crds::application::v1alpha1::Scope;
-use domain::health::Failover;
+use domain::failover::FailoverDecision;
 use domain::stored_revision::StoredRevision;
 use store::{DesiredState, ObjectState, PlacementChange, PlacementId, PlacementRow, Slot, StatusRow};
 use vocabulary::{CellName, ContentHash, Verdict};
@@ -60,7 +60,7 @@ pub(crate) fn reconcile(
     snapshot: &FleetSnapshot,
     facts: &AppSnapshot,
     objects: &[Desired<'_>],
-    failover: &Failover,
+    failover: &FailoverDecision,
     decided: &Decided<'_>,
     plan: &mut AppPlan,
 ) {
@@ -196,7 +196,7 @@ fn next(row: &PlacementRow, fate: &Fate<'_, '_>, floor: Option<i32>) -> Option<P
 struct Fates<'f, 'o, 'a> {
     snapshot: &'f FleetSnapshot,
     facts: &'f AppSnapshot,
-    failover: &'f Failover,
+    failover: &'f FailoverDecision,
     cells: &'f BTreeMap<CellName, CellPlan>,
     families: &'f Families<'f>,
     matching: &'f Matching<'o, 'a>,

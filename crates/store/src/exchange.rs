@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use runtime::pace::Pace;
+use runtime::batch_limiter::BatchLimiter;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
@@ -84,7 +84,7 @@ impl Exchange {
             // The others listened meanwhile; what did not reach them may be the last that is said for long.
             self.tell(BTreeSet::new()).await?;
         }
-        let mut pace = Pace::new(GATHER, GATHER_MOST);
+        let mut pace = BatchLimiter::new(GATHER, GATHER_MOST);
         let mut hello = tokio::time::interval(self.times.hello);
         let mut deaf_at = Instant::now() + self.times.deaf;
         loop {

@@ -11,8 +11,8 @@ use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Resource, ResourceExt};
+use runtime::keyed_debounce::KeyedDebounce;
 use runtime::queue::Queue;
-use runtime::spacing::Spacing;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -126,7 +126,7 @@ where
     let events = begin();
     tokio::pin!(events);
     let mut seen: HashSet<AppKey> = HashSet::new();
-    let mut edits = Spacing::new(EACH, EACH_MOST);
+    let mut edits = KeyedDebounce::new(EACH, EACH_MOST);
     loop {
         let event = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),

@@ -50,7 +50,7 @@ pub(super) fn provenance_of(
         generation: object.metadata.generation.unwrap_or_default(),
         spec_hash: spec_hash.as_bytes(),
     };
-    let shown = Shown {
+    let shown = StatusTarget {
         source,
         policy: same.map(|(before, now)| PolicyGenerations { taken: before.generation, shown: now.generation }),
         accepted: object.annotations().get(labels::ACCEPT_INTENT).map(String::as_str),
@@ -105,7 +105,7 @@ pub(crate) struct PolicyGenerations {
 
 /// Everything that tells an order from an earlier state of the hub.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Shown<'a> {
+pub(crate) struct StatusTarget<'a> {
     pub(crate) source: Source<'a>,
     /// `None` where the Application has no policy, or another one than before.
     pub(crate) policy: Option<PolicyGenerations>,
@@ -133,7 +133,7 @@ pub(crate) enum Provenance {
 
 /// Compares what the hub shows with what is stored. An acceptance names the object shown and what it takes the place of, the
 /// acceptances before among that: what was accepted once is not accepted for ever.
-pub(crate) fn compare(before: Before<'_>, shown: Shown<'_>) -> Provenance {
+pub(crate) fn compare(before: Before<'_>, shown: StatusTarget<'_>) -> Provenance {
     let is_older_policy = shown.policy.is_some_and(|policy| policy.shown < policy.taken);
     let why = match compare_source(before, shown.source) {
         Ok(_) if is_older_policy => OLDER_POLICY,
@@ -197,8 +197,8 @@ mod tests {
 
     const TAKEN: Source<'_> = Source { hub_uid: "h", object_uid: "o", generation: 5, spec_hash: b"x" };
 
-    fn shown(source: Source<'_>) -> Shown<'_> {
-        Shown { source, policy: None, accepted: None }
+    fn shown(source: Source<'_>) -> StatusTarget<'_> {
+        StatusTarget { source, policy: None, accepted: None }
     }
 
     fn taken(generation: i64, acceptances: i64) -> Before<'static> {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     /// The acceptance that `meridian intake accept` writes for what is shown.
-    fn accept(before: Before<'_>, shown: Shown<'_>) -> String {
+    fn accept(before: Before<'_>, shown: StatusTarget<'_>) -> String {
         let Provenance::SourceLost { taken, .. } = compare(before, shown) else { panic!("{shown:?} is not lost") };
         let Source { object_uid, generation, spec_hash, .. } = shown.source;
         confirmation::intent(spec_hash, object_uid, generation, &taken).to_string()
@@ -235,10 +235,10 @@ mod tests {
     fn an_acceptance_holds_for_one_restore_and_no_other() {
         let older = shown(Source { generation: 3, spec_hash: b"s1", ..TAKEN });
         let hash = accept(taken(5, 0), older);
-        let accepted = Shown { accepted: Some(&hash), ..older };
+        let accepted = StatusTarget { accepted: Some(&hash), ..older };
         assert_eq!(compare(taken(5, 0), accepted), Provenance::Accepted);
         // It is taken in, and edited up to the generation of before. The hub is restored with the annotation.
-        let edited = |source| Shown { source, ..accepted };
+        let edited = |source| StatusTarget { source, ..accepted };
         for (case, before, again) in [
             ("the same step back", taken(5, 1), accepted),
             ("from another generation", taken(7, 0), accepted),
@@ -249,7 +249,11 @@ mod tests {
             let found = compare(before, again);
             assert!(matches!(found, Provenance::SourceLost { .. }), "{case}: {found:?}");
             let hash = accept(before, again);
-            assert_eq!(compare(before, Shown { accepted: Some(&hash), ..again }), Provenance::Accepted, "{case}");
+            assert_eq!(
+                compare(before, StatusTarget { accepted: Some(&hash), ..again }),
+                Provenance::Accepted,
+                "{case}"
+            );
         }
     }
 
@@ -257,7 +261,7 @@ mod tests {
     fn a_deleted_application_comes_back_only_when_accepted() {
         let deleted = |second| Before::Forgotten(Timestamp::from_second(second).unwrap());
         let hash = accept(deleted(100), shown(TAKEN));
-        let accepted = Shown { accepted: Some(&hash), ..shown(TAKEN) };
+        let accepted = StatusTarget { accepted: Some(&hash), ..shown(TAKEN) };
         assert_eq!(compare(deleted(100), accepted), Provenance::Accepted);
         let again = compare(deleted(200), accepted);
         assert!(matches!(again, Provenance::SourceLost { .. }), "it was deleted again: {again:?}");
@@ -265,14 +269,15 @@ mod tests {
 
     #[test]
     fn an_older_policy_is_accepted_for_its_generation_alone() {
-        let with = |taken, shown| Shown { policy: Some(PolicyGenerations { taken, shown }), ..self::shown(TAKEN) };
+        let with =
+            |taken, shown| StatusTarget { policy: Some(PolicyGenerations { taken, shown }), ..self::shown(TAKEN) };
         for (case, policy, lost) in [("newer", (4, 5), false), ("the same", (5, 5), false), ("older", (5, 4), true)] {
             let found = compare(taken(5, 0), with(policy.0, policy.1));
             assert_eq!(matches!(found, Provenance::SourceLost { .. }), lost, "{case}: {found:?}");
         }
         let hash = accept(taken(5, 0), with(5, 4));
         let accepted = |taken_policy, shown, acceptances| {
-            compare(taken(5, acceptances), Shown { accepted: Some(&hash), ..with(taken_policy, shown) })
+            compare(taken(5, acceptances), StatusTarget { accepted: Some(&hash), ..with(taken_policy, shown) })
         };
         assert_eq!(accepted(5, 4, 0), Provenance::Accepted);
         for (case, found) in [

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use runtime::pace::{Crowd, Pace};
+use runtime::batch_limiter::{BatchLimiter, DistinctKeys};
 use store::{AppId, Claim, Hint, Hints, PlacementId, StatusRow, Store, StoreError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -150,7 +150,7 @@ impl StatusWriter {
 
     /// Writes until shutdown.
     pub(crate) async fn run(&self, store: &Store, hints: &Hints, shutdown: CancellationToken) {
-        let (mut pace, mut crowd) = (Pace::new(GATHER, GATHER_MOST), Crowd::default());
+        let (mut pace, mut crowd) = (BatchLimiter::new(GATHER, GATHER_MOST), DistinctKeys::default());
         loop {
             let patient = async {
                 self.patient.notified().await;

@@ -194,7 +194,10 @@ impl Installed {
 
     /// Changes the desired_state of the row, as the scheduler does.
     pub(crate) fn desired_state(&self, app: &App, desired_state: &str) {
-        self.sql(&format!("update placement set wish = '{desired_state}', plan_epoch = plan_epoch + 1 where app = {}", app.id));
+        self.sql(&format!(
+            "update placement set wish = '{desired_state}', plan_epoch = plan_epoch + 1 where app = {}",
+            app.id
+        ));
         self.tell();
     }
 

@@ -21,7 +21,10 @@ pub(super) fn check(gathered: &Gathered) -> Vec<Violation> {
             found.push(Violation {
                 rule: Rule::DisconnectIsNotDelete,
                 at: Some(version.at),
-                evidence: format!("the last of {} was deleted, and {desired_state:?} was asked for: {version:?}", version.app),
+                evidence: format!(
+                    "the last of {} was deleted, and {desired_state:?} was asked for: {version:?}",
+                    version.app
+                ),
             });
         }
     }

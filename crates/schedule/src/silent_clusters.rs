@@ -1,18 +1,18 @@
 //! Which clusters are silent, and how much of that counts.
 
-use domain::health::Silence;
+use domain::failover::SilentCluster;
 use jiff::{SignedDuration, Timestamp};
 use store::{ClusterRow, FailoverBreakerRow, RECOVERING};
 use vocabulary::Verdict;
 
 /// The clusters that do not answer.
-pub(crate) fn silences(clusters: &[ClusterRow], now: Timestamp, stale_after: SignedDuration) -> Vec<Silence> {
+pub(crate) fn silences(clusters: &[ClusterRow], now: Timestamp, stale_after: SignedDuration) -> Vec<SilentCluster> {
     clusters.iter().filter_map(|row| silence(row, now, stale_after)).collect()
 }
 
 /// What was silent already when the breaker closed counts from then; while it is open nothing counts, so whoever asks when
 /// to look again before the closing is written is not told "never".
-pub(crate) fn count_from_thaw(silences: &mut [Silence], now: Timestamp, breaker: Option<FailoverBreakerRow>) {
+pub(crate) fn count_from_thaw(silences: &mut [SilentCluster], now: Timestamp, breaker: Option<FailoverBreakerRow>) {
     let Some(breaker) = breaker else { return };
     let calm = if breaker.open { 0 } else { now.duration_since(breaker.since).as_secs() };
     for silence in silences {
@@ -21,8 +21,8 @@ pub(crate) fn count_from_thaw(silences: &mut [Silence], now: Timestamp, breaker:
 }
 
 /// Seconds until a silence will have lasted, or counted, for one of the times given.
-pub(crate) fn next_failover(silences: &[Silence], times: &[i64]) -> Option<i64> {
-    let left = |silence: &Silence| {
+pub(crate) fn next_failover(silences: &[SilentCluster], times: &[i64]) -> Option<i64> {
+    let left = |silence: &SilentCluster| {
         let of = [silence.lasts, silence.counts];
         times.iter().flat_map(|after| of.map(|seconds| after - seconds)).filter(|left| *left > 0).min()
     };
@@ -31,14 +31,14 @@ pub(crate) fn next_failover(silences: &[Silence], times: &[i64]) -> Option<i64> 
 
 /// A cluster that does not answer by a judgement that is not old itself: what nobody looked at is not known to be silent,
 /// and what answers again is not, although it does not count as well yet.
-fn silence(row: &ClusterRow, now: Timestamp, stale_after: SignedDuration) -> Option<Silence> {
+fn silence(row: &ClusterRow, now: Timestamp, stale_after: SignedDuration) -> Option<SilentCluster> {
     let status = row.status.as_ref().filter(|_| row.taken.removal.is_none())?;
     let since = status.silent_since.filter(|_| status.health == format!("{:?}", Verdict::Unknown))?;
     let judged = status.checked_at.is_some_and(|at| now.duration_since(at) <= stale_after);
     let cluster = row.taken.name.parse().ok().filter(|_| judged && status.reason != RECOVERING)?;
     let whole = Timestamp::from_second(since.as_second()).unwrap_or(since);
     let lasts = now.duration_since(since).as_secs();
-    Some(Silence { cluster, since: whole.to_string(), lasts, counts: lasts })
+    Some(SilentCluster { cluster, since: whole.to_string(), lasts, counts: lasts })
 }
 
 #[cfg(test)]
@@ -91,7 +91,7 @@ mod tests {
             (breaker(false, 50), 600, None),
         ] {
             let cluster = "north".parse().unwrap();
-            let mut silences = [Silence { cluster, since: "then".to_owned(), lasts: 600, counts: 600 }];
+            let mut silences = [SilentCluster { cluster, since: "then".to_owned(), lasts: 600, counts: 600 }];
             count_from_thaw(&mut silences, at(700), seen);
             assert_eq!((silences[0].counts, next_failover(&silences, &[300])), (counts, next), "{seen:?}");
         }

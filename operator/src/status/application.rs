@@ -12,8 +12,8 @@ use kube::Api;
 use store::{AppId, ApplicationRow, PlacementId, PlacementRow, RevisionRow, Slot, StatusRow, StoreError};
 use vocabulary::AppKey;
 
-use super::status::{Facts, is_progress, says_the_same};
-use super::{Project, ProjectError, events, unreadable};
+use super::application_status::{Facts, is_progress, says_the_same};
+use super::{StatusError, StatusStage, events, unreadable};
 use crate::hub::write_status;
 use crate::intake::APPLICATION;
 
@@ -29,17 +29,17 @@ pub(super) struct Stored {
 }
 
 /// Reads many applications by a handful of questions.
-pub(super) async fn read(project: &Project, keys: &[AppKey]) -> Result<HashMap<AppKey, Stored>, StoreError> {
+pub(super) async fn read(stage: &StatusStage, keys: &[AppKey]) -> Result<HashMap<AppKey, Stored>, StoreError> {
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
-    let found = project.store.application_get_many(keys).await?;
+    let found = stage.store.application_get_many(keys).await?;
     let ids: Vec<AppId> = found.iter().map(|row| row.id).collect();
     let (cells, rows, status, revisions) = tokio::try_join!(
-        project.store.cell_decision_list(&ids),
-        project.store.placement_list(&ids),
-        project.store.status_list(&ids),
-        project.store.revision_list(&ids),
+        stage.store.cell_decision_list(&ids),
+        stage.store.placement_list(&ids),
+        stage.store.status_list(&ids),
+        stage.store.revision_list(&ids),
     )?;
     let mut stored: HashMap<AppId, Stored> = found
         .into_iter()
@@ -84,25 +84,25 @@ pub(super) enum Outcome {
 
 /// Writes the status of one application when it says something new. `patience`: how long mere progress still waits.
 pub(super) async fn show(
-    project: &Project,
+    stage: &StatusStage,
     key: &AppKey,
     stored: Option<&Stored>,
     patience: impl FnOnce() -> Option<Duration>,
-) -> Result<Outcome, ProjectError> {
-    let api = Api::<Application>::namespaced(project.hub.clone(), &key.namespace);
-    if let Some(why) = project.view.applications.unreadable(key) {
-        unreadable::show(project, &api, &key.name, &why).await?;
+) -> Result<Outcome, StatusError> {
+    let api = Api::<Application>::namespaced(stage.hub.clone(), &key.namespace);
+    if let Some(why) = stage.view.applications.unreadable(key) {
+        unreadable::show(stage, &api, &key.name, &why).await?;
         return Ok(Outcome::Already);
     }
-    let Some(object) = project.view.applications.get(key) else { return Ok(Outcome::Already) };
+    let Some(object) = stage.view.applications.get(key) else { return Ok(Outcome::Already) };
     let shown = object.status.clone().unwrap_or_default();
-    let refusal = project.refusals.get(APPLICATION, key);
+    let refusal = stage.refusals.get(APPLICATION, key);
     let generation = object.metadata.generation.unwrap_or_default();
     let now = Timestamp::now();
     let wanted = if let Some(Stored { row, told, rows, status, revisions }) = stored {
         // Status speaks of the generation the placement follows, so nobody takes an older state for the newer spec's.
         let generation = if refusal.is_some() { generation } else { row.decided_generation };
-        let fleet = project.fleet.view(&project.store).await?;
+        let fleet = stage.fleet.view(&stage.store).await?;
         let intent: Intent = serde_json::from_value(row.intent.clone())
             .map_err(|error| StoreError::Corrupt { what: "application.intent", reason: error.to_string() })?;
         Facts {
@@ -118,7 +118,7 @@ pub(super) async fn show(
             before: &shown.conditions,
             generation,
             now,
-            stale_after: project.stale_after,
+            stale_after: stage.stale_after,
         }
         .status()
     } else {
@@ -146,7 +146,7 @@ pub(super) async fn show(
     {
         return Ok(Outcome::Later(pause));
     }
-    write_status(&project.hub, &api, &key.name, &wanted).await?;
-    events::tell(&project.recorder, &*object, &shown.conditions, &wanted.conditions).await;
+    write_status(&stage.hub, &api, &key.name, &wanted).await?;
+    events::tell(&stage.recorder, &*object, &shown.conditions, &wanted.conditions).await;
     Ok(Outcome::Written)
 }

@@ -10,7 +10,7 @@ const BREAKER_PERCENT: usize = 30;
 
 /// Whether automatic moves may happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Breaker {
+pub enum FailoverBreaker {
     /// They may.
     Closed,
     /// Too much is unhealthy at once, and not all of it in one place: rather we are cut off than they are.
@@ -20,7 +20,7 @@ pub enum Breaker {
     },
 }
 
-impl Breaker {
+impl FailoverBreaker {
     /// Judges the fleet: open when more than max(1, 30 %) of the clusters are unhealthy, unless all of them lie in one
     /// zone, or in one of several regions: the loss of a place is what failover is for.
     pub fn judge<'a>(clusters: impl IntoIterator<Item = &'a ClusterFacts>) -> Self {
@@ -63,7 +63,7 @@ fn shortened(names: &[&str]) -> String {
 
 /// A cluster that does not answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Silence {
+pub struct SilentCluster {
     /// Which.
     pub cluster: ClusterName,
     /// Since when, as text.
@@ -77,25 +77,25 @@ pub struct Silence {
 
 /// The clusters whose replicas are run elsewhere, and those whose would be if nothing else had been unhealthy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Failover {
+pub struct FailoverDecision {
     /// Silent for long enough, each with the time since when, as text.
     pub lost: Vec<(ClusterName, String)>,
     /// Why nothing moves although something is silent for long enough.
     pub frozen: Option<String>,
 }
 
-impl Failover {
+impl FailoverDecision {
     /// Decides for an application that waits `after` seconds.
-    pub fn of(after: Option<i64>, silences: &[Silence], breaker: &Breaker) -> Self {
+    pub fn of(after: Option<i64>, silences: &[SilentCluster], breaker: &FailoverBreaker) -> Self {
         let Some(after) = after else { return Self::default() };
-        let due: Vec<&Silence> = silences.iter().filter(|silence| silence.lasts >= after).collect();
+        let due: Vec<&SilentCluster> = silences.iter().filter(|silence| silence.lasts >= after).collect();
         if due.is_empty() {
             return Self::default();
         }
-        if let Breaker::Open { why } = breaker {
+        if let FailoverBreaker::Open { why } = breaker {
             return Self { lost: Vec::new(), frozen: Some(why.clone()) };
         }
-        let (lost, early): (Vec<&Silence>, Vec<&Silence>) =
+        let (lost, early): (Vec<&SilentCluster>, Vec<&SilentCluster>) =
             due.into_iter().partition(|silence| silence.counts >= after);
         let names: Vec<&str> = early.iter().map(|silence| silence.cluster.as_str()).collect();
         Self {
@@ -155,7 +155,7 @@ mod tests {
             ("AaBb", true),
             ("AAbb", false),
         ] {
-            let open_now = matches!(Breaker::judge(&fleet(zones)), Breaker::Open { .. });
+            let open_now = matches!(FailoverBreaker::judge(&fleet(zones)), FailoverBreaker::Open { .. });
             assert_eq!(open_now, open, "{zones}");
         }
     }
@@ -163,31 +163,34 @@ mod tests {
     #[test]
     fn only_long_silence_moves_and_only_while_the_breaker_is_closed() {
         let silences = [silence("a", 30, 30), silence("b", 10, 10)];
-        let lost = |after, breaker: &Breaker| names(&Failover::of(after, &silences, breaker));
-        assert_eq!(lost(None, &Breaker::Closed), Vec::<String>::new());
-        assert_eq!(lost(Some(20), &Breaker::Closed), ["a"]);
-        assert_eq!(lost(Some(5), &Breaker::Closed), ["a", "b"]);
-        let open = Breaker::Open { why: "half the fleet".to_owned() };
+        let lost = |after, breaker: &FailoverBreaker| names(&FailoverDecision::of(after, &silences, breaker));
+        assert_eq!(lost(None, &FailoverBreaker::Closed), Vec::<String>::new());
+        assert_eq!(lost(Some(20), &FailoverBreaker::Closed), ["a"]);
+        assert_eq!(lost(Some(5), &FailoverBreaker::Closed), ["a", "b"]);
+        let open = FailoverBreaker::Open { why: "half the fleet".to_owned() };
         assert_eq!(lost(Some(5), &open), Vec::<String>::new());
-        assert_eq!(Failover::of(Some(5), &silences, &open).frozen.as_deref(), Some("half the fleet"));
-        assert_eq!(Failover::of(Some(60), &silences, &open).frozen, None);
+        assert_eq!(FailoverDecision::of(Some(5), &silences, &open).frozen.as_deref(), Some("half the fleet"));
+        assert_eq!(FailoverDecision::of(Some(60), &silences, &open).frozen, None);
     }
 
     #[test]
     fn what_returns_a_moment_after_the_other_half_of_the_fleet_is_not_lost() {
-        let early = Failover::of(Some(20), &[silence("a", 600, 3)], &Breaker::Closed);
+        let early = FailoverDecision::of(Some(20), &[silence("a", 600, 3)], &FailoverBreaker::Closed);
         assert_eq!(names(&early), Vec::<String>::new());
         assert!(early.frozen.is_some_and(|why| why.contains("20 s") && why.ends_with(": a")));
-        let late = Failover::of(Some(20), &[silence("a", 617, 20)], &Breaker::Closed);
+        let late = FailoverDecision::of(Some(20), &[silence("a", 617, 20)], &FailoverBreaker::Closed);
         assert_eq!((names(&late), late.frozen), (vec!["a".to_owned()], None));
-        assert_eq!(Failover::of(Some(20), &[silence("a", 3, 3)], &Breaker::Closed), Failover::default());
+        assert_eq!(
+            FailoverDecision::of(Some(20), &[silence("a", 3, 3)], &FailoverBreaker::Closed),
+            FailoverDecision::default()
+        );
     }
 
-    fn silence(cluster: &str, lasts: i64, counts: i64) -> Silence {
-        Silence { cluster: cluster.parse().unwrap(), since: "then".to_owned(), lasts, counts }
+    fn silence(cluster: &str, lasts: i64, counts: i64) -> SilentCluster {
+        SilentCluster { cluster: cluster.parse().unwrap(), since: "then".to_owned(), lasts, counts }
     }
 
-    fn names(failover: &Failover) -> Vec<String> {
+    fn names(failover: &FailoverDecision) -> Vec<String> {
         failover.lost.iter().map(|(name, _)| name.to_string()).collect()
     }
 }

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use vocabulary::{Trouble, group_causes};
 
-use super::status::Facts;
+use super::application_status::Facts;
 use super::survival;
 
 /// What is wrong with the objects in one state: each cause once, with the clusters it is in.

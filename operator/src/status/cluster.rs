@@ -10,23 +10,23 @@ use members::install::INSTALLATION_VERSION;
 use store::ClusterStatusRow;
 use vocabulary::AppKey;
 
-use super::{Project, ProjectError, events, unreadable};
+use super::{StatusError, StatusStage, events, unreadable};
 use crate::hub::write_status;
 use crate::intake::CLUSTER;
 
-pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectError> {
+pub(super) async fn show(stage: &StatusStage, name: &str) -> Result<(), StatusError> {
     let key = AppKey { namespace: String::new(), name: name.to_owned() };
-    let api = Api::<Cluster>::all(project.hub.clone());
-    if let Some(why) = project.view.clusters.unreadable(&key) {
-        return unreadable::show(project, &api, name, &why).await;
+    let api = Api::<Cluster>::all(stage.hub.clone());
+    if let Some(why) = stage.view.clusters.unreadable(&key) {
+        return unreadable::show(stage, &api, name, &why).await;
     }
-    let Some(object) = project.view.clusters.get(&key) else { return Ok(()) };
+    let Some(object) = stage.view.clusters.get(&key) else { return Ok(()) };
     let shown = object.status.clone().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or_default();
     let now = Timestamp::now();
-    let row = project.store.cluster_get(name).await?;
+    let row = stage.store.cluster_get(name).await?;
     let known = row.as_ref().and_then(|row| row.status.clone());
-    let sums = project.fleet.sums(&project.store).await?;
+    let sums = stage.fleet.sums(&stage.store).await?;
     let mut zones: Vec<ZoneCapacity> =
         known.as_ref().and_then(|known| serde_json::from_value(known.capacity.clone()).ok()).unwrap_or_default();
     for row in sums.reserved.iter().filter(|row| row.cluster == name) {
@@ -46,7 +46,7 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
         "Open"
     };
     let mut conditions = vec![make(condition::CORDONED, Status::from(cordoned), reason, "")];
-    match (project.refusals.get(CLUSTER, &key), &known) {
+    match (stage.refusals.get(CLUSTER, &key), &known) {
         (Some(refusal), _) => {
             conditions.push(make(condition::READY, Status::False, refusal.reason, &refusal.message));
             conditions.push(make(condition::STALLED, Status::True, refusal.reason, &refusal.message));
@@ -55,7 +55,7 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
             conditions.push(make(condition::READY, Status::Unknown, "Pending", "the member was not met yet"));
         }
         (None, Some(known)) => {
-            let (status, reason, message) = readiness(known, now, project.stale_after);
+            let (status, reason, message) = readiness(known, now, stage.stale_after);
             conditions.push(make(condition::READY, status, &reason, &message));
             conditions.extend(signals(&known.signals, make));
             let (enough, reason, message) = permissions(name, known);
@@ -79,8 +79,8 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
     if says_the_same(&shown, &wanted) {
         return Ok(());
     }
-    write_status(&project.hub, &api, name, &wanted).await?;
-    events::tell(&project.recorder, &*object, &shown.conditions, &wanted.conditions).await;
+    write_status(&stage.hub, &api, name, &wanted).await?;
+    events::tell(&stage.recorder, &*object, &shown.conditions, &wanted.conditions).await;
     Ok(())
 }
 

@@ -7,17 +7,17 @@ use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Project, ProjectError};
+use super::{StatusError, StatusStage};
 use crate::hub::{read_as_json, write_status};
 use crate::intake::Refusal;
 
-pub(super) async fn show<K>(project: &Project, api: &Api<K>, name: &str, why: &str) -> Result<(), ProjectError>
+pub(super) async fn show<K>(stage: &StatusStage, api: &Api<K>, name: &str, why: &str) -> Result<(), StatusError>
 where
     K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
 {
-    let Some(object) = read_as_json(&project.hub, api, name).await? else { return Ok(()) };
+    let Some(object) = read_as_json(&stage.hub, api, name).await? else { return Ok(()) };
     if let Some(status) = status(&object, &Refusal::unreadable(why), Timestamp::now()) {
-        write_status(&project.hub, api, name, &status).await?;
+        write_status(&stage.hub, api, name, &status).await?;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 /// - It has rested when it did not come for as long as it would have waited.
 /// - Memory is bounded by the number of different things that come within twice the greatest gap.
 #[derive(Debug)]
-pub struct Spacing<K> {
+pub struct KeyedDebounce<K> {
     least: Duration,
     most: Duration,
     times: HashMap<K, Times>,
@@ -37,7 +37,7 @@ impl Times {
     }
 }
 
-impl<K: Eq + Hash> Spacing<K> {
+impl<K: Eq + Hash> KeyedDebounce<K> {
     /// Keeps each thing from itself by `least` up to `most`.
     pub fn new(least: Duration, most: Duration) -> Self {
         Self { least, most, times: HashMap::new(), swept: Instant::now() }
@@ -70,7 +70,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_that_comes_all_the_time_waits_longer_and_longer_for_itself_alone() {
-        let mut spacing = Spacing::new(LEAST, MOST);
+        let mut spacing = KeyedDebounce::new(LEAST, MOST);
         let begun = Instant::now();
         let mut due = vec![];
         while begun.elapsed() < Duration::from_secs(2) {
@@ -86,7 +86,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_second_time_waits_little_and_a_rest_makes_it_new() {
-        let mut spacing = Spacing::new(LEAST, MOST);
+        let mut spacing = KeyedDebounce::new(LEAST, MOST);
         assert!(spacing.wait(1).is_zero());
         tokio::time::advance(LEAST / 2).await;
         assert_eq!(spacing.wait(1), LEAST / 2);
@@ -100,7 +100,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_rests_is_forgotten() {
-        let mut spacing = Spacing::new(LEAST, MOST);
+        let mut spacing = KeyedDebounce::new(LEAST, MOST);
         for thing in 0..1_000 {
             assert!(spacing.wait(thing).is_zero());
         }

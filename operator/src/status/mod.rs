@@ -1,6 +1,7 @@
-//! Project: the only writer of status on the hub. Shows what rows say, and writes only what changed.
+//! StatusStage: the only writer of status on the hub. Shows what rows say, and writes only what changed.
 
 mod application;
+mod application_status;
 mod cell;
 mod cells;
 mod cluster;
@@ -11,7 +12,6 @@ mod events;
 mod fleet;
 mod pacing;
 mod ready;
-mod status;
 mod survival;
 mod unreadable;
 
@@ -34,7 +34,7 @@ use crate::intake::{HubView, Refusals};
 use crate::names::Names;
 pub(crate) use fleet::Fleet;
 use pacing::{GATHER, Pacing};
-use runtime::pace::Pace;
+use runtime::batch_limiter::BatchLimiter;
 
 /// Objects written at once of one batch.
 const WORKERS: usize = 6;
@@ -48,13 +48,13 @@ const AGE_LOOKS: u32 = 6;
 
 /// What is shown next.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Shown {
+enum StatusTarget {
     Application(AppKey),
     Cluster(String),
     Cell(String),
 }
 
-impl Shown {
+impl StatusTarget {
     fn application(&self) -> Option<&AppKey> {
         match self {
             Self::Application(key) => Some(key),
@@ -65,7 +65,7 @@ impl Shown {
 
 /// What the stage works with.
 #[derive(Clone)]
-pub(crate) struct Project {
+pub(crate) struct StatusStage {
     pub(crate) hub: Client,
     pub(crate) view: HubView,
     pub(crate) names: Names,
@@ -83,17 +83,17 @@ pub(crate) struct Project {
 
 /// Why an object was not shown this time. It is tried again.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ProjectError {
+pub(crate) enum StatusError {
     #[error("the hub refused")]
     Hub(#[from] HubError),
     #[error("the database refused")]
     Store(#[from] StoreError),
 }
 
-impl Project {
+impl StatusStage {
     /// Shows whatever changes until shutdown.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), StoreError> {
-        let queue: Queue<Shown> = Queue::default();
+        let queue: Queue<StatusTarget> = Queue::default();
         let pacing = Pacing::default();
         let mut hints = self.hints.subscribe();
         let mut again = tokio::time::interval(self.look_again);
@@ -114,7 +114,7 @@ impl Project {
             };
             tokio::pin!(listed);
             let (mut begun, mut aged) = (false, BTreeSet::new());
-            let (mut everything, mut wanted) = (Pace::new(GATHER, EVERYTHING_MOST), false);
+            let (mut everything, mut wanted) = (BatchLimiter::new(GATHER, EVERYTHING_MOST), false);
             loop {
                 tokio::select! {
                     // What a predecessor had not shown any more is shown now.
@@ -140,19 +140,19 @@ impl Project {
                         Ok(Hint::Show(app) | Hint::Observed(app)) => {
                             if let Some(key) = self.name_of(*app).await {
                                 let rest = pacing.rest(&key);
-                                queue.push_after(Shown::Application(key), rest);
+                                queue.push_after(StatusTarget::Application(key), rest);
                             }
                         }
                         Ok(Hint::Refused { namespace, name }) => {
-                            queue.push(Shown::Application(AppKey { namespace: namespace.clone(), name: name.clone() }));
+                            queue.push(StatusTarget::Application(AppKey { namespace: namespace.clone(), name: name.clone() }));
                         }
-                        Ok(Hint::Seen(cluster) | Hint::Capacity(cluster) | Hint::Connection(cluster)) => queue.push_after(Shown::Cluster(cluster.clone()), GATHER),
+                        Ok(Hint::Seen(cluster) | Hint::Capacity(cluster) | Hint::Connection(cluster)) => queue.push_after(StatusTarget::Cluster(cluster.clone()), GATHER),
                         Ok(Hint::Forgotten { namespace, name }) => {
                             self.names.forget(&AppKey { namespace: namespace.clone(), name: name.clone() });
                         }
                         Ok(Hint::Vacated) => {
                             self.fleet.changed();
-                            queue.extend(self.view.clusters.keys().into_iter().map(|key| Shown::Cluster(key.name)));
+                            queue.extend(self.view.clusters.keys().into_iter().map(|key| StatusTarget::Cluster(key.name)));
                         }
                         Ok(Hint::Topology | Hint::Health(_) | Hint::Everything) | Err(RecvError::Lagged(_)) => {
                             self.fleet.changed();
@@ -169,8 +169,8 @@ impl Project {
     }
 
     /// Shows a batch: what is stored of its applications is read together.
-    async fn show(&self, queue: &Queue<Shown>, pacing: &Pacing, batch: Vec<Shown>) {
-        let keys: Vec<AppKey> = batch.iter().filter_map(Shown::application).cloned().collect();
+    async fn show(&self, queue: &Queue<StatusTarget>, pacing: &Pacing, batch: Vec<StatusTarget>) {
+        let keys: Vec<AppKey> = batch.iter().filter_map(StatusTarget::application).cloned().collect();
         let stored = match application::read(self, &keys).await {
             Ok(stored) => stored,
             // One that cannot be read must not keep the others from being shown.
@@ -192,9 +192,9 @@ impl Project {
         futures::stream::iter(batch)
             .for_each_concurrent(WORKERS, |shown| async move {
                 let outcome = match &shown {
-                    Shown::Application(key) => self.show_application(queue, pacing, key, stored.get(key)).await,
-                    Shown::Cluster(name) => cluster::show(self, name).await,
-                    Shown::Cell(name) => cell::show(self, name).await,
+                    StatusTarget::Application(key) => self.show_application(queue, pacing, key, stored.get(key)).await,
+                    StatusTarget::Cluster(name) => cluster::show(self, name).await,
+                    StatusTarget::Cell(name) => cell::show(self, name).await,
                 };
                 match outcome {
                     Ok(()) => queue.finish(&shown),
@@ -209,23 +209,23 @@ impl Project {
 
     async fn show_application(
         &self,
-        queue: &Queue<Shown>,
+        queue: &Queue<StatusTarget>,
         pacing: &Pacing,
         key: &AppKey,
         stored: Option<&application::Stored>,
-    ) -> Result<(), ProjectError> {
+    ) -> Result<(), StatusError> {
         match application::show(self, key, stored, || pacing.patience(key)).await? {
             application::Outcome::Already => {}
             application::Outcome::Written => pacing.written(key),
-            application::Outcome::Later(pause) => queue.push_after(Shown::Application(key.clone()), pause),
+            application::Outcome::Later(pause) => queue.push_after(StatusTarget::Application(key.clone()), pause),
         }
         Ok(())
     }
 
-    fn everything(&self, queue: &Queue<Shown>) {
-        queue.extend(self.view.clusters.keys().into_iter().map(|key| Shown::Cluster(key.name)));
-        queue.extend(self.view.cells.keys().into_iter().map(|key| Shown::Cell(key.name)));
-        queue.extend(self.view.applications.keys().into_iter().map(Shown::Application));
+    fn everything(&self, queue: &Queue<StatusTarget>) {
+        queue.extend(self.view.clusters.keys().into_iter().map(|key| StatusTarget::Cluster(key.name)));
+        queue.extend(self.view.cells.keys().into_iter().map(|key| StatusTarget::Cell(key.name)));
+        queue.extend(self.view.applications.keys().into_iter().map(StatusTarget::Application));
     }
 
     async fn name_of(&self, app: AppId) -> Option<AppKey> {

@@ -17,15 +17,15 @@ const CROWD: usize = 8;
 
 /// The different things that rounds carried lately.
 #[derive(Debug)]
-pub struct Crowd<K>(HashMap<K, Instant>);
+pub struct DistinctKeys<K>(HashMap<K, Instant>);
 
-impl<K> Default for Crowd<K> {
+impl<K> Default for DistinctKeys<K> {
     fn default() -> Self {
         Self(HashMap::new())
     }
 }
 
-impl<K: Eq + Hash> Crowd<K> {
+impl<K: Eq + Hash> DistinctKeys<K> {
     /// A round carries these. Returns whether many different ones came lately: only then is it worth making one wait for
     /// others.
     pub fn carry(&mut self, things: impl IntoIterator<Item = K>) -> bool {
@@ -43,7 +43,7 @@ impl<K: Eq + Hash> Crowd<K> {
 /// - Two rounds are never further apart than the most, because of this.
 /// - In a crowd there are over a longer time no more rounds than one for every `most`, and a handful.
 #[derive(Debug)]
-pub struct Pace {
+pub struct BatchLimiter {
     least: Duration,
     most: Duration,
     /// The bucket is full when this lies `SAVED` times `most` back, and empty when it is now.
@@ -51,7 +51,7 @@ pub struct Pace {
     next: Instant,
 }
 
-impl Pace {
+impl BatchLimiter {
     /// Rounds at least `least` apart, and `most` while they follow each other without an end in a crowd.
     pub fn new(least: Duration, most: Duration) -> Self {
         let now = Instant::now();
@@ -66,7 +66,7 @@ impl Pace {
         tokio::time::sleep_until(self.next).await;
     }
 
-    /// A round begins, in a [crowd](Crowd) or not.
+    /// A round begins, in a [crowd](DistinctKeys) or not.
     pub fn begin(&mut self, crowded: bool) {
         let now = Instant::now();
         if !crowded {
@@ -91,7 +91,7 @@ mod tests {
     const LEAST: Duration = Duration::from_millis(8);
     const MOST: Duration = Duration::from_millis(100);
 
-    async fn round(pace: &mut Pace) -> u128 {
+    async fn round(pace: &mut BatchLimiter) -> u128 {
         let before = Instant::now();
         pace.ready().await;
         pace.begin(true);
@@ -100,7 +100,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_first_rounds_after_a_rest_follow_each_other_closely_and_later_ones_do_not() {
-        let mut pace = Pace::new(LEAST, MOST);
+        let mut pace = BatchLimiter::new(LEAST, MOST);
         let mut gaps = Vec::new();
         for _ in 0..18 {
             gaps.push(round(&mut pace).await);
@@ -113,7 +113,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_stream_is_paced_as_a_fast_one_is() {
-        let mut pace = Pace::new(LEAST, MOST);
+        let mut pace = BatchLimiter::new(LEAST, MOST);
         let begun = Instant::now();
         let mut rounds = 0;
         while begun.elapsed() < MOST * 100 {
@@ -127,7 +127,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_full_round_is_followed_at_once() {
-        let mut pace = Pace::new(LEAST, MOST);
+        let mut pace = BatchLimiter::new(LEAST, MOST);
         for _ in 0..20 {
             round(&mut pace).await;
         }
@@ -137,7 +137,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_many_different_things_lately_are_a_crowd() {
-        let (mut pace, mut crowd) = (Pace::new(LEAST, MOST), Crowd::default());
+        let (mut pace, mut crowd) = (BatchLimiter::new(LEAST, MOST), DistinctKeys::default());
         for _ in 0..50 {
             pace.ready().await;
             pace.begin(crowd.carry([1]));

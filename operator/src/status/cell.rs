@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
 use vocabulary::AppKey;
 
-use super::{Project, ProjectError, fleet, unreadable};
+use super::{StatusError, StatusStage, fleet, unreadable};
 use crate::hub::write_status;
 use crate::intake::CELL;
 
@@ -16,17 +16,17 @@ const LEAVING: &str = "it is being deleted, which ends when nothing is placed in
     first; what is not divided stays until its Application does not select the cell or does not declare it any more; \
     `kubectl get mapp -A` shows what is placed where";
 
-pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectError> {
+pub(super) async fn show(stage: &StatusStage, name: &str) -> Result<(), StatusError> {
     let key = AppKey { namespace: String::new(), name: name.to_owned() };
-    let api = Api::<Cell>::all(project.hub.clone());
-    if let Some(why) = project.view.cells.unreadable(&key) {
-        return unreadable::show(project, &api, name, &why).await;
+    let api = Api::<Cell>::all(stage.hub.clone());
+    if let Some(why) = stage.view.cells.unreadable(&key) {
+        return unreadable::show(stage, &api, name, &why).await;
     }
-    let Some(object) = project.view.cells.get(&key) else { return Ok(()) };
+    let Some(object) = stage.view.cells.get(&key) else { return Ok(()) };
     let shown = object.status.clone().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or_default();
     let leaving = object.metadata.deletion_timestamp.is_some();
-    let clusters = project.store.cluster_list().await?.into_iter().map(fleet::stored).collect();
+    let clusters = stage.store.cluster_list().await?.into_iter().map(fleet::stored).collect();
     let spec = serde_json::to_value(&object.spec).unwrap_or_default();
     let labels = serde_json::to_value(&object.metadata.labels).unwrap_or_default();
     let (topology, problems) =
@@ -34,7 +34,7 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
     let facts = topology.cells.get(name).filter(|facts| facts.declared);
     let own = problems.iter().filter(|problem| problem.kind == "Cell" && problem.name == name);
     let problem = own.max_by_key(|problem| problem.excluded);
-    let refusal = project.refusals.get(CELL, &key);
+    let refusal = stage.refusals.get(CELL, &key);
     let (status, reason, message) = match (refusal, facts, problem) {
         (Some(refusal), ..) => (Status::False, refusal.reason, refusal.message),
         _ if leaving => (Status::False, "Leaving", LEAVING.to_owned()),
@@ -59,5 +59,5 @@ pub(super) async fn show(project: &Project, name: &str) -> Result<(), ProjectErr
     if same {
         return Ok(());
     }
-    Ok(write_status(&project.hub, &api, name, &wanted).await?)
+    Ok(write_status(&stage.hub, &api, name, &wanted).await?)
 }
