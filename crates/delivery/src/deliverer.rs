@@ -1,4 +1,4 @@
-//! Delivery to one cluster, from taking its lease to losing it.
+//! Delivery to one cluster, from acquiring its lease to losing it.
 
 use std::time::Duration;
 
@@ -13,22 +13,22 @@ use crate::handshake::{Trouble, handshake};
 use crate::session::Session;
 use crate::status::health_tracker::{signals_unmet, silent_since};
 
-/// Pause before the next try to handshake a member that cannot be used.
+/// Pause before the next handshake with a member that cannot be used.
 const MEET_AGAIN: Duration = Duration::from_secs(2);
 
-/// Why delivery to a cluster ended.
+/// Reason why delivery to a cluster ended.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliveryError {
-    /// The database does not let us go on.
+    /// A call to the database failed, or the lease was lost.
     #[error("delivery to {cluster} stopped")]
     Store {
-        /// Cluster.
+        /// Name of the cluster.
         cluster: String,
-        /// Why.
+        /// Error of the database call.
         #[source]
         source: StoreError,
     },
-    /// The cluster is not registered any more.
+    /// The cluster is no longer registered.
     #[error("cluster {0} is gone")]
     Gone(String),
 }
@@ -36,8 +36,10 @@ pub enum DeliveryError {
 /// Delivers to one cluster under the claim until `shutdown`.
 ///
 /// # Errors
-/// When the lease is lost, the database does not answer or the cluster is gone; whoever holds the lease next goes on
-/// from the rows.
+/// - `DeliveryError::Store` when the lease is lost or a call to the database fails.
+/// - `DeliveryError::Gone` when the cluster is no longer registered.
+///
+/// The next holder of the lease continues from the rows.
 pub async fn run(
     delivery: Delivery,
     cluster: ClusterName,
@@ -47,13 +49,13 @@ pub async fn run(
     let name = cluster.to_string();
     let stopped = |source| DeliveryError::Store { cluster: name.clone(), source };
     let mut hints = delivery.hints.subscribe();
-    // What was read of the fleet since then is true to all that was heard.
+    // A read of the fleet after this moment covers every hint received so far.
     let mut heard = Instant::now();
-    // Meet the member; say why not as long as that fails. A process that has just begun may hold the lease before it
-    // has opened its credentials: that is no fact about the member.
+    // Repeats the handshake, and reports why it fails, until it succeeds. A new process may hold the lease before it
+    // has opened its credentials. Its missing member is not reported, as it is no evidence about the member's health.
     let (member, member_info) = loop {
         let complete = delivery.registry.is_complete();
-        // Read anew each time: another member may have been put under the name meanwhile.
+        // Read anew each time: another member may have been registered under the name meanwhile.
         let row = registered(&delivery, &name).await.map_err(stopped)?;
         let expected = row.ok_or_else(|| DeliveryError::Gone(name.clone()))?.taken.member_uid;
         let met = match delivery.registry.get(&cluster) {
@@ -99,7 +101,7 @@ async fn say(delivery: &Delivery, claim: &Claim, name: &str, trouble: &Trouble) 
     if trouble.verdict == Verdict::Unknown
         && seen_lately.is_some_and(|as_of| Timestamp::now().duration_since(as_of) < silence)
     {
-        // The deliverer before us saw it a moment ago: one failed call is no silence yet.
+        // The previous deliverer reached the member a moment ago. One failed call does not count as silence.
         return Ok(());
     }
     let before = row.status.clone();
@@ -117,7 +119,9 @@ async fn say(delivery: &Delivery, claim: &Claim, name: &str, trouble: &Trouble) 
     Ok(())
 }
 
-/// Status of a member that cannot be used. What it is and holds stays as it was known, with its age; its signals do not.
+/// Status of a member that cannot be used.
+///
+/// The last known facts and their age are kept; the signals are replaced.
 fn unmet(known: ClusterStatusRow, trouble: &Trouble, now: Timestamp) -> ClusterStatusRow {
     ClusterStatusRow {
         health: format!("{:?}", trouble.verdict),

@@ -1,4 +1,4 @@
-//! Follows a member and the rows meant for it, and writes how the member is.
+//! Event loop of a session: follows a member and its rows, and writes the health of the member.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,18 +22,23 @@ use crate::session::{Rows, Session};
 use crate::status::health_tracker::{HealthTracker, HealthWrite};
 use crate::write::orphans::{OrphanPlan, OrphanRules, plan_orphans};
 
-/// Pause before everything is read again after the database did not give it. Spread over sessions by their own moment.
+/// Pause before all rows are read again after a failed database call.
+///
+/// Each session scales the pause by its own offset.
 const READ_AGAIN: Duration = Duration::from_secs(3);
 
 impl Session {
-    /// Follows the member and the rows. What the database does not take or give is made up for later: only the loss of the
-    /// lease, or another member in place of this one, ends the watches.
+    /// Follows the member and its rows until the lease is lost or another member takes this one's name.
+    ///
+    /// The loop survives a failed database read or write and reads all rows again later, so the watches stay open. The
+    /// loop also ends when the connection changes or the member's history goes back.
     pub(crate) async fn follow(&self, hints: &mut Receiver<Arc<Hint>>) -> Result<(), StoreError> {
         let times = self.times();
         let mut watches = Watches::new(self);
         let mut probes = Probes::default();
         let mut probe = tokio::time::interval(times.probe);
-        // Members that were met together do not do the same things at the same moments for ever.
+        // An offset per member spreads the periodic reads: members of one process would otherwise read at the same
+        // moments.
         let own = self.own_moment();
         let mut reread = tokio::time::interval_at(Instant::now() + times.reread.mul_f64(own), times.reread);
         let mut rediscovery = Rediscovery::begin(Instant::now() + times.rediscover.mul_f64(own), times.rediscover);
@@ -44,16 +49,18 @@ impl Session {
         let expected_uid = row.taken.member_uid;
         let mut health_tracker = HealthTracker::new(times, row.status);
         let mut heard = Instant::now();
-        // When everything is read again, after the database did not give what was asked for.
+        // Time of the next read of all rows, set after a failed database call.
         let mut behind: Option<Instant> = None;
-        // A watch from a revision that the member has not reached any more would hear nothing until it has.
+        // Highest revision that the member's store reported. A watch from a revision above the store's own would
+        // receive nothing until the store reaches it.
         let mut reached = None;
         loop {
             watches.cover(self);
             if watches.lacks_kinds() {
                 rediscovery.lacks_kinds();
             }
-            // Something is due all the time: when it comes late, it is we who did not listen.
+            // The probe ticks all the time. If the loop runs late, this process was too busy to listen, and the member
+            // was not silent.
             let late = heard.elapsed().saturating_sub(times.probe);
             health_tracker.deaf(late);
             watches.exclude_from_silence(late);
@@ -87,7 +94,7 @@ impl Session {
                     probes.ask(self.member(), &expected_uid, health_tracker.watch_is_quiet());
                     self.write_health(&mut health_tracker, &mut watches).await?;
                 }
-                // Silence is told when it has lasted long enough, not with the next question after that.
+                // Reports silence as soon as its limit is reached, without waiting for the next probe.
                 () = tokio::time::sleep_until(health_tracker.silent_at()), if health_tracker.silent_at() > Instant::now() => {
                     self.write_health(&mut health_tracker, &mut watches).await?;
                 }
@@ -96,7 +103,8 @@ impl Session {
                     if self.is_replaced(&expected_uid) { return Ok(()) }
                 }
                 _ = reread.tick() => {
-                    // Chosen before the rows are read: what was made for a row that comes with them is named by it.
+                    // Orphans are chosen before the rows are read: the row of a recently created object is then among
+                    // the rows read.
                     let is_whole = watches.judge(self, times.silence) == FollowState::Known { stale: Vec::new() };
                     let orphans = self.plan_orphans().prune;
                     let mut outcome = self.read_again(times.reread).await;
@@ -128,7 +136,10 @@ impl Session {
         }
     }
 
-    /// When everything is to be read again after a reading or a write, if it failed. Passes on that the lease is lost.
+    /// Returns when to read all rows again after a failed database call.
+    ///
+    /// # Errors
+    /// Only `StoreError::Fenced`: the lease is lost.
     fn make_up(&self, outcome: Result<(), StoreError>) -> Result<Option<Instant>, StoreError> {
         match outcome {
             Ok(()) => Ok(None),
@@ -145,24 +156,24 @@ impl Session {
     }
 
     async fn read_again(&self, reread: Duration) -> Result<(), StoreError> {
-        // What one has read serves all until they read again.
+        // All sessions share one read of the topology until the next interval.
         let now = Instant::now();
         self.read_topology(now.checked_sub(reread).unwrap_or(now)).await?;
         self.read_rows(Rows::Changed).await
     }
 
-    /// Where in every period the member has its moment, from 0 to 1; by its name.
+    /// Offset of the member in every period, from 0 to 1, derived from its name.
     fn own_moment(&self) -> f64 {
         let hash = vocabulary::ContentHash::of(self.name().as_bytes());
         f64::from(u16::from_be_bytes([hash.as_bytes()[0], hash.as_bytes()[1]])) / f64::from(u16::MAX)
     }
 
-    /// Another cluster was put under the name: nothing of this session holds for it.
+    /// Whether another cluster was registered under the name, which makes this session invalid.
     fn is_replaced(&self, expected_uid: &str) -> bool {
         self.fleet().member_uids.get(self.name()).is_some_and(|uid| uid != expected_uid)
     }
 
-    /// Acts on a hint and on those that wait behind it. True when the session must begin anew.
+    /// Handles a hint and those queued behind it. Returns true when the session must start anew.
     async fn hear_all(
         &self,
         first: Arc<Hint>,
@@ -171,7 +182,7 @@ impl Session {
     ) -> Result<bool, StoreError> {
         let (mut topology, mut told) = (false, Vec::new());
         let mut next = Some(first);
-        // Not more than wait now: new ones keep coming.
+        // Handles only the hints that are queued now, because new ones keep coming.
         for left in (0..=hints.len()).rev() {
             let Some(hint) = next.take() else { break };
             match hint.as_ref() {
@@ -194,7 +205,7 @@ impl Session {
                 };
             }
         }
-        // First: what is placed in a cell that is new is rendered as that cell's.
+        // The topology is read before the rows, so that objects in a new cell are rendered with that cell.
         if topology {
             self.read_topology(Instant::now()).await?;
         }
@@ -206,15 +217,15 @@ impl Session {
         Ok(false)
     }
 
-    /// Acts on a hint. True when the session must begin anew: the connection changed.
+    /// Handles a hint. Returns true when the session must start anew because the connection changed.
     async fn hear(&self, hint: &Arc<Hint>, rediscovery: &mut Rediscovery) -> Result<bool, StoreError> {
         match hint.as_ref() {
             Hint::Decide(app) => {
                 let first = self.revisions().app_changed(*app, hint);
                 let ids: Vec<PlacementId> = self.cluster_state().of_app(*app).map(|entry| entry.row.id).collect();
                 if first && !ids.is_empty() {
-                    // Read while it is decided: when the decision arrives, it is known. If that fails, whoever delivers
-                    // reads it and says so.
+                    // Reads the application while the scheduler decides, so that it is cached when the decision
+                    // arrives. If this read fails, the attempt to deliver reads it again and reports the error.
                     let (revisions, app) = (Arc::clone(&self.delivery().revisions), *app);
                     tokio::spawn(async move { revisions.app(app).await.map(drop) });
                 }
@@ -233,7 +244,7 @@ impl Session {
         Ok(false)
     }
 
-    /// Hints were lost: whatever they said is read.
+    /// Reads the topology and all rows after hints were lost.
     async fn read_everything(&self) -> Result<(), StoreError> {
         let _reader = Arc::clone(&self.delivery().readers).acquire_owned().await;
         self.revisions().all_changed();
@@ -241,8 +252,9 @@ impl Session {
         self.read_rows(Rows::All).await
     }
 
-    /// Whether an object in the member carries a fence above that of its row, although the row was delivered before: the
-    /// database was restored from an older state.
+    /// Whether an object in the member carries a fence above that of its row, which was applied before.
+    ///
+    /// This happens when the database was restored from an older state.
     fn is_outdated(&self) -> bool {
         let cluster_state = self.cluster_state();
         cluster_state.entries.values().filter(|entry| entry.was_applied()).any(|entry| {
@@ -251,7 +263,7 @@ impl Session {
         })
     }
 
-    /// What is to become of objects in the member that no row names.
+    /// Plans what to do with objects in the member that belong to no row.
     fn plan_orphans(&self) -> OrphanPlan {
         let now = Instant::now();
         let (orphans, placed) = {
@@ -259,7 +271,7 @@ impl Session {
             (cluster_state.orphans(now), cluster_state.placed())
         };
         self.delivery().metrics.orphans.get_or_create(&self.label()).set(orphans.len() as i64);
-        // Old enough are those that two readings of all rows left alone.
+        // An orphan must stay without a row through two reads of all rows before it is deleted.
         let age_min = self.times().reread * 2;
         let (installation, generation) = (self.installation(), self.generation());
         let outdated = !orphans.is_empty() && self.is_outdated();
@@ -274,7 +286,7 @@ impl Session {
         let zones =
             self.fleet().topology.clusters.get(self.cluster()).map(|facts| facts.zones.clone()).unwrap_or_default();
         let ours = if watches.capacity_tracker.is_listed() { self.ours().await } else { None };
-        // What of the pods is ours is not known for a moment: the capacity known before stands.
+        // If the requests of our own pods cannot be read, the stored capacity is kept.
         let capacity = ours.and_then(|ours| watches.capacity_tracker.capacity(&zones, &ours));
         self.observe_zones(&watches.capacity_tracker);
         let member_info = self.member_info();
@@ -300,7 +312,7 @@ impl Session {
             _ => store.cluster_status_set(self.claim(), self.name(), &status).await,
         };
         if self.make_up(written)?.is_some() {
-            // It is due again with the next look.
+            // The next probe tick tries the write again.
             return Ok(());
         }
         if write == HealthWrite::Decisive {
@@ -322,7 +334,9 @@ impl Session {
         Ok(())
     }
 
-    /// What pods of delivered workloads ask for, by the zones of the cell they were placed in; nothing when it cannot be told.
+    /// Requests of the pods of delivered workloads, by the zones of their cell.
+    ///
+    /// Returns `None` when an application or a revision cannot be read.
     async fn ours(&self) -> Option<BTreeMap<Vec<String>, Amounts>> {
         let fleet = self.fleet();
         let mut ours: BTreeMap<Vec<String>, Amounts> = BTreeMap::new();

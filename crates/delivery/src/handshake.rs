@@ -1,4 +1,6 @@
-//! First member_info with a member, and again from time to time: is it the one we think, what does it serve, what may we do.
+//! Handshake with a member: verifies its identity and reads its kinds and our permissions.
+//!
+//! Runs before the first delivery to the member, and again periodically.
 
 use std::collections::HashMap;
 
@@ -7,23 +9,23 @@ use vocabulary::Verdict;
 
 use crate::observe::cluster_state::GroupKind;
 
-/// What a member serves and lets us do.
+/// Version and kinds of a member, limited to the kinds that Meridian may deliver.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MemberInfo {
     pub(crate) version: String,
-    /// Version of what join installed there; nothing when it is not known.
+    /// Version of the manifests that join installed in the member; `None` when it cannot be read.
     pub(crate) installation: Option<u32>,
     /// Kinds that can be delivered, observed and pruned.
     kinds: Vec<ApiKind>,
 }
 
 const PERMISSION_MISSING: &str = "PermissionMissing";
-/// Nobody handed a credential over.
+/// Reason: no credential was handed over.
 pub(crate) const NO_CREDENTIAL: &str = "NoCredential";
-/// This process cannot open the credential it has.
+/// Reason: this process cannot open the stored credential.
 pub(crate) const CREDENTIAL_UNUSABLE: &str = "CredentialUnusable";
 
-/// Why a member cannot be used.
+/// Reason why a member cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trouble {
     pub(crate) verdict: Verdict,
@@ -32,8 +34,9 @@ pub(crate) struct Trouble {
 }
 
 impl Trouble {
-    /// It says at once that the member cannot be used. A missing right does not: an API server that has just begun does
-    /// not know its own rules for a moment.
+    /// Whether the member is reported as unusable at once, without waiting for the silence limit.
+    ///
+    /// A missing permission is not certain: an API server that has just started lacks its own RBAC rules for a moment.
     pub(crate) fn is_certain(&self) -> bool {
         self.verdict == Verdict::Fail && self.reason != PERMISSION_MISSING
     }
@@ -49,12 +52,12 @@ impl Trouble {
         Self { verdict, reason, message: error.to_string() }
     }
 
-    /// Of a cluster without a member: why it has none.
+    /// Trouble of a cluster that has no usable member in this process.
     pub(crate) fn without_member(name: &str, why: Option<Unusable>) -> Self {
         let (verdict, reason, message) = match why {
             Some(Unusable::Connection(message)) => (Verdict::Fail, "ConnectionInvalid", message),
             Some(Unusable::OtherConnection(message)) => (Verdict::Fail, "CredentialForOtherConnection", message),
-            // It speaks of this process: another may be able to use it.
+            // Unknown, because another process may be able to open the credential.
             Some(Unusable::Credential(message)) => (Verdict::Unknown, CREDENTIAL_UNUSABLE, message),
             None => (
                 Verdict::Unknown,
@@ -69,7 +72,7 @@ impl Trouble {
 }
 
 impl MemberInfo {
-    /// `group/version/Kind`, or `version/Kind` in the core group, sorted.
+    /// Names of the kinds, sorted: `group/version/Kind`, or `version/Kind` in the core group.
     pub(crate) fn kind_names(&self) -> Vec<String> {
         let mut names: Vec<String> =
             self.kinds.iter().map(|kind| format!("{}/{}", kind.api_version(), kind.kind)).collect();
@@ -77,18 +80,18 @@ impl MemberInfo {
         names
     }
 
-    /// The kind as served, by `group/version` and name.
+    /// Finds a served kind by `group/version` and name.
     pub(crate) fn kind(&self, api_version: &str, name: &str) -> Option<&ApiKind> {
         self.kinds.iter().find(|kind| kind.kind == name && kind.api_version() == api_version)
     }
 
-    /// Kinds to be watches, in the versions given.
+    /// Returns the kinds to watch, in the versions given.
     pub(crate) fn watchable(&self, wanted: &HashMap<GroupKind, String>) -> Vec<ApiKind> {
         wanted.iter().filter_map(|((_, name), api_version)| self.kind(api_version, name).cloned()).collect()
     }
 }
 
-/// Whether the one who answers is the member we think.
+/// Checks that the responding server is the expected member.
 pub(crate) fn is_expected(member: &Member, uid: &str, expected_uid: &str) -> Result<(), Trouble> {
     if uid == expected_uid {
         return Ok(());
@@ -103,7 +106,7 @@ pub(crate) fn is_expected(member: &Member, uid: &str, expected_uid: &str) -> Res
     })
 }
 
-/// Meets a member.
+/// Verifies the identity of a member and reads its version, kinds and our permissions.
 pub(crate) async fn handshake(member: &Member, expected_uid: &str) -> Result<MemberInfo, Trouble> {
     let trouble = |error: MemberError| Trouble::of(&error);
     let version = member.version().await.map_err(trouble)?;
@@ -127,7 +130,7 @@ pub(crate) async fn handshake(member: &Member, expected_uid: &str) -> Result<Mem
     let access = member.permissions(&namespaced).await.map_err(trouble)?;
     let kinds = access.into_iter().filter(members::KindAccess::deliverable).map(|access| access.kind).collect();
     let installation = match member.installation().await {
-        // A member that lets us in and does not let us read this takes part all the same.
+        // A member that denies reading the installed version can be used all the same.
         Err(MemberError::Forbidden { .. }) => None,
         found => found.map_err(trouble)?,
     };
@@ -139,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_no_member_says_why_and_only_the_last_asks_for_a_credential() {
+    fn missing_member_reports_its_cause() {
         let of = |why| Trouble::without_member("north", why);
         let connection = of(Some(Unusable::Connection("spec.connection.proxyUrl: no URL".to_owned())));
         assert_eq!((connection.verdict, connection.reason), (Verdict::Fail, "ConnectionInvalid"));

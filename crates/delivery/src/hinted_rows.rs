@@ -1,4 +1,4 @@
-//! Rows that hints name, read once for all the members that hear of them.
+//! Rows named by hints, read once for all members that receive the hint.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,22 +8,25 @@ use tokio::sync::OnceCell;
 
 use crate::revisions::Revisions;
 
-/// Hints whose rows are kept. Whoever comes later reads for itself.
+/// Maximum number of hints whose rows are cached.
+///
+/// A session that handles an older hint reads its rows itself.
 const KEPT: usize = 16;
 
-/// What was read and nobody has taken yet.
+/// Rows of one hint, by cluster, that no session has taken yet.
 type Reading = Arc<OnceCell<Mutex<HashMap<String, Vec<PlacementRow>>>>>;
 
-/// The rows of the hints that came last, by cluster.
+/// Cached rows of the most recent hints, by cluster.
 #[derive(Debug, Default)]
 pub struct HintedRows(Mutex<VecDeque<(Arc<Hint>, Reading)>>);
 
 impl HintedRows {
-    /// The rows of a cluster that a hint names, as they were at some time after it was sent. What the revisions do
-    /// not know of their applications is read with them.
+    /// Returns the rows of a cluster that a hint names, as of some time after the hint was sent.
+    ///
+    /// The first caller reads the rows of all clusters, and the applications that are not cached yet.
     ///
     /// # Errors
-    /// Those of the reading; the next who asks tries again.
+    /// The error of the database read. The next caller reads again.
     pub(crate) async fn of(
         &self,
         store: &Store,
@@ -39,7 +42,7 @@ impl HintedRows {
                 named.keys().map(|cluster| (cluster.clone(), Vec::new())).collect();
             let found = store.placement_get_many(&ids).await?;
             if let Err(error) = revisions.learn(found.iter().map(|row| row.app).collect()).await {
-                // Whoever delivers reads what is missing, and says so if that fails.
+                // The attempt to deliver reads a missing application itself, and reports a failure.
                 tracing::debug!(error = vocabulary::chain(&error), "applications were not read together");
             }
             for row in found {
@@ -52,7 +55,7 @@ impl HintedRows {
         let taken = rows.lock().unwrap_or_else(PoisonError::into_inner).remove(cluster);
         match taken {
             Some(rows) => Ok(rows),
-            // An earlier session with the member took them.
+            // An earlier session with the member took the rows.
             None => store.placement_get_many(own).await,
         }
     }
@@ -79,7 +82,7 @@ mod tests {
     use store::seal::EnvelopeKey;
 
     #[tokio::test]
-    async fn what_a_hint_names_is_read_once_for_all_members_and_anew_for_a_later_hint() {
+    async fn rows_of_a_hint_are_read_once_for_all_members() {
         let rows = StoredRows::begin(&["a", "b"]).await;
         let named: BTreeMap<String, Vec<PlacementId>> =
             rows.placements.iter().map(|(cluster, id)| (cluster.clone(), vec![*id])).collect();

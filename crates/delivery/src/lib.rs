@@ -1,8 +1,10 @@
-//! Delivery: the only writer of member objects, and the only writer of what is known of them.
+//! Delivery: the only writer of member objects and of the observed status of members.
 //!
-//! One task per cluster, run by whoever holds the `deliver/<cluster>` lease. It reads placement rows and revisions,
-//! renders, applies, watches the result and writes `placement_status` and `cluster_status`. It decides nothing:
-//! numbers, places and revisions are those of the rows.
+//! Each cluster has one task, run by the process that holds the `deliver/<cluster>` lease. The task reads placement
+//! rows and revisions, renders and applies the objects, and watches the result. It writes what it observed to
+//! `placement_status` and `cluster_status`.
+//!
+//! Delivery decides nothing: replica numbers, places and revisions come from the rows.
 
 mod decide;
 mod deliverer;
@@ -39,59 +41,65 @@ pub use revisions::Revisions;
 pub use status::status_writer::StatusWriter;
 pub use write::execute::MEMBER_WRITES;
 
-/// What delivery works with. Cheap to clone.
+/// Shared services and configuration of the deliverers of all clusters. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Delivery {
     /// Database.
     pub store: Store,
-    /// What was read of applications and their revisions.
+    /// Cache of applications and their revisions.
     pub revisions: Arc<Revisions>,
-    /// What was read of the fleet.
+    /// Cache of the fleet: cells, authorities and member UIDs.
     pub fleet: Arc<Fleet>,
-    /// Rows that hints name.
+    /// Cache of the rows named by recent hints.
     pub named: Arc<HintedRows>,
-    /// What was observed and is not written yet.
+    /// Writer of observed status. Holds the status that is not written yet.
     pub status_writer: Arc<StatusWriter>,
-    /// Members whose rows and status are read whole at once: after a start all of them are.
+    /// Permits for reading all rows and status of a member.
+    ///
+    /// The permits limit concurrent reads after a start, when all members are read.
     pub readers: Arc<Semaphore>,
-    /// Hints in and out.
+    /// Hints sent and received.
     pub hints: Hints,
-    /// Members this process can talk to.
+    /// Members that this process can connect to.
     pub registry: Registry,
-    /// Times.
+    /// Intervals and timeouts.
     pub times: DeliveryTimes,
-    /// Counters.
+    /// Metrics of delivery.
     pub metrics: DeliveryMetrics,
 }
 
-/// A good number of [`Delivery::readers`]: most of the time of a reading is spent on what was read.
+/// Suggested number of permits for [`Delivery::readers`].
+///
+/// A read spends most of its time on processing the rows.
 pub const READERS: usize = 4;
 
 impl Delivery {
-    /// Writes what the deliverers of all clusters observe, until shutdown.
+    /// Writes the observed status of all clusters to the database until shutdown.
     ///
     /// # Errors
-    /// None: what cannot be written is written later.
+    /// None: the status writer retries failed writes.
     pub async fn write_observed(self, shutdown: CancellationToken) -> Result<(), Infallible> {
         self.status_writer.run(&self.store, &self.hints, shutdown).await;
         Ok(())
     }
 }
 
-/// Timers of delivery; all configurable, tests use short ones.
+/// Intervals and timeouts of delivery. All are configurable; tests use short ones.
 #[derive(Debug, Clone, Copy)]
 pub struct DeliveryTimes {
-    /// Between two looks at a member that gives no sign of life by itself.
+    /// Interval between two probes of a member.
+    ///
+    /// A watch that was quiet for this long is probed too.
     pub probe: Duration,
-    /// Without a sign of life for so long a member is Unknown.
+    /// Timeout for signs of life: a member without any for this long is Unknown.
     pub silence: Duration,
-    /// A member that was silent or refused us counts as well only after it has been well for so long without a break.
+    /// Time that a silent or refusing member must be well without a break before it counts as well.
     pub recovery: Duration,
-    /// Between two writes of a member's last sign of life, and of when it was judged last.
+    /// Minimum interval between two writes of a member's last sign of life and last health check.
     pub heartbeat: Duration,
-    /// Between two readings of all rows, in case hints were lost.
+    /// Interval between two reads of all rows, in case hints were lost.
     pub reread: Duration,
-    /// Between two readings of a member's kinds and of our rights there.
+    /// Interval between two reads of a member's kinds and of Meridian's permissions there.
     pub rediscover: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! What delivery to one met member works with: rows, queue, status on its way out.
+//! Session of delivery with one connected member: its rows, work queue and outgoing status.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,19 +27,19 @@ use crate::status::status_writer::StatusSource;
 use crate::write::execute;
 use crate::{Delivery, DeliveryTimes};
 
-/// Objects worked on at once.
+/// Maximum number of objects worked on at once.
 const WORKERS: usize = 24;
 
-/// Of which of the rows that are read the objects are looked at then.
+/// Selects which of the rows read are queued for work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rows {
-    /// All: something they do not say may have changed.
+    /// All rows: something outside the rows may have changed.
     All,
-    /// Those that say something new or do not rest.
+    /// Rows that changed or are not settled.
     Changed,
 }
 
-/// Delivery to a member that was met.
+/// Delivery to a member after a successful handshake.
 #[derive(Debug, Clone)]
 pub(crate) struct Session(Arc<Inner>);
 
@@ -112,7 +112,7 @@ impl Session {
         &self.0.installation
     }
 
-    /// What the member serves and lets us do, as last read.
+    /// Version, kinds and permissions of the member, as last read.
     pub(crate) fn member_info(&self) -> Arc<MemberInfo> {
         self.0.member_info.load_full()
     }
@@ -125,7 +125,7 @@ impl Session {
         &self.0.queue
     }
 
-    /// Sends what was observed of a placement to the database.
+    /// Passes the observed status of a placement to the status writer.
     pub(crate) fn send(&self, app: AppId, before: &StatusRow, now: StatusRow) {
         self.0.delivery.status_writer.push(&self.0.source, app, before, now);
     }
@@ -162,7 +162,7 @@ impl Session {
         FailureLabel { cluster: self.name().to_owned(), reason }
     }
 
-    /// The fence an entry's object is to carry.
+    /// Returns the fence that the object of an entry must carry.
     pub(crate) fn fence(&self, entry: &Entry) -> Fence {
         let fleet = self.0.fleet.load();
         let authority = fleet.authorities.get(&entry.row.cell).copied().unwrap_or(1);
@@ -174,18 +174,22 @@ impl Session {
         self.0.generation
     }
 
-    /// When the cluster joined.
+    /// Time when the cluster joined.
     pub(crate) fn joined(&self) -> Option<Timestamp> {
         self.0.joined
     }
 
-    /// Whom an object that is let go belonged to: of which installation, and which Application of its namespace.
+    /// Owner recorded on a released object: this installation and its Application.
+    ///
+    /// The Application is in the object's namespace.
     pub(crate) fn former_owner(&self, app: &str) -> String {
         released_by(&self.0.installation, app)
     }
 
-    /// Reads the names of the applications of rows, where they are not known. Without its name a row is recognised by the UID
-    /// of its object only, so a failure is made up for at the next reading.
+    /// Reads the names of applications that are not cached yet.
+    ///
+    /// Without its application's name, a row recognises its object only by UID. A failed read is repeated with the next
+    /// read of the rows.
     async fn name_apps(&self) {
         let unnamed = self.cluster_state().unnamed_apps();
         if unnamed.is_empty() {
@@ -202,7 +206,7 @@ impl Session {
         }
     }
 
-    /// The kind of an object as the member serves it.
+    /// Returns the kind of an object as the member serves it.
     pub(crate) fn kind(&self, object: &ObjectKey) -> Result<ApiKind, ActError> {
         self.0.member_info.load().kind(&object.api_version, &object.kind).cloned().ok_or_else(|| {
             ActError::Waits(format!(
@@ -214,7 +218,7 @@ impl Session {
         })
     }
 
-    /// Makes a missing namespace with the pod-security labels of the hub's.
+    /// Creates a missing namespace with the pod-security labels of the hub's namespace.
     pub(crate) async fn ensure_namespace(
         &self,
         namespace: &str,
@@ -229,12 +233,14 @@ impl Session {
         Ok(())
     }
 
-    /// The member says that the namespace is not there, or will not be for long.
+    /// Marks a namespace as unknown after the member reported that it is missing or being deleted.
     pub(crate) fn forget_namespace(&self, namespace: &str) {
         self.0.namespaces.lock().unwrap_or_else(PoisonError::into_inner).remove(namespace);
     }
 
-    /// Takes what became of a step, folds in what was observed meanwhile, and sends the result to the database.
+    /// Records the result of an attempt, merged with newer observations.
+    ///
+    /// Passes the merged status to the status writer.
     pub(crate) fn record(&self, entry: &Entry, done: StatusRow) {
         let mut cluster_state = self.cluster_state();
         let Some(now) = cluster_state.entries.get_mut(&entry.row.id) else { return };
@@ -253,13 +259,13 @@ impl Session {
         };
         let unobserved = now.status.clone();
         let status = cluster_state.observe(entry.row.id, Timestamp::now()).map_or(unobserved, |change| change.now);
-        // Under the cluster_state's lock: an older status must not overtake this one on its way out.
+        // Sent while `cluster_state` is locked, so that an older status cannot overtake this one.
         if !status.same_facts(&entry.status) {
             self.send(entry.row.app, &entry.status, status);
         }
     }
 
-    /// Remembers which object an apply made or changed, and the fields that the member said we own of it.
+    /// Records the UID of the applied object and the fields of it that Meridian owns.
     pub(crate) fn applied(&self, entry: &Entry, stored: &Value, fields: Option<Value>) {
         if let Some(now) = self.cluster_state().entries.get_mut(&entry.row.id) {
             now.applied_fields = fields.map(Arc::new);
@@ -267,7 +273,7 @@ impl Session {
         }
     }
 
-    /// An object that was known by its UID is not there any more. Returns the entry as it is from then on.
+    /// Clears the UID of an object that is gone from the member. Returns the updated entry.
     pub(crate) fn vanished(&self, entry: &Entry) -> Entry {
         let mut cluster_state = self.cluster_state();
         cluster_state.vanished(entry.row.id);
@@ -276,7 +282,7 @@ impl Session {
         entry
     }
 
-    /// Takes a live object from an answer of the member.
+    /// Records a live object from a response of the member.
     pub(crate) fn saw(&self, api_version: &str, kind: &str, object: &Value) {
         if let Some(live) = ObservedObject::read(api_version, kind, object) {
             self.cluster_state().upsert(live);
@@ -288,8 +294,9 @@ impl Session {
         self.0.queue.extend(siblings);
     }
 
-    /// Reads where cells lie and who has authority over them, as it was after some moment. What is delivered says so, and is
-    /// looked at when it changed.
+    /// Reads where cells lie and the authority of each, no older than `after`.
+    ///
+    /// Queues all rows when something changed, because rendered objects and fences depend on it.
     pub(crate) async fn read_topology(&self, after: Instant) -> Result<(), StoreError> {
         let delivery = self.delivery();
         let now = delivery.fleet.since(&delivery.store, after).await?;
@@ -314,7 +321,7 @@ impl Session {
         Ok(())
     }
 
-    /// Reads the rows of this cluster that a hint names. One that is not there any more was forgotten.
+    /// Reads the rows of this cluster that a hint names, and removes those that are no longer stored.
     pub(crate) async fn read_named(
         &self,
         hint: &Arc<Hint>,
@@ -376,7 +383,7 @@ impl Session {
 
     async fn work_on(self, id: PlacementId) {
         let queue = &self.0.queue;
-        // A panic about one object must not end delivery of the others.
+        // A panic about one object must not stop delivery of the others.
         let is_to_be_repeated = match contain(execute::work(&self, id)).await {
             Ok(repeat) => repeat,
             Err(panicked) => {
@@ -393,8 +400,8 @@ impl Session {
     }
 }
 
-/// Names of sibling objects, for references between components.
 impl ClusterState {
+    /// Returns the names of sibling objects, for references between components.
     pub(crate) fn sibling_names(&self, entry: &Entry, blueprint: &Blueprint) -> BTreeMap<(String, String), String> {
         self.of_app(entry.row.app)
             .filter(|other| other.row.cell == entry.row.cell || other.row.cell == other.row.cluster)

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_written_where_a_cluster_denies_it_and_what_is_protected_is_not_deleted_either() {
+    fn denied_namespace_is_not_written_nor_a_protected_one_deleted() {
         let (open, closed) = (topology(&json!({})), topology(&json!({"deny": ["shop"]})));
         for (case, topology, namespace, refused, alone) in [
             ("open", &open, "shop", false, false),

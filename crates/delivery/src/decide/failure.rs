@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_valid_now_is_tried_again_and_written_once() {
+    fn invalid_object_is_retried_and_reported_once() {
         let message = "spec.ports[0].nodePort: provided port is already allocated".to_owned();
         let error = ActError::Member(MemberError::Invalid { message: message.clone(), fields: Vec::new() });
         assert_eq!(error.outlook(), Outlook::WaitsForAPerson);
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_for_good_stands_until_the_plan_changes() {
+    fn refused_object_is_not_retried_until_its_plan_changes() {
         let mut entry = entry(3, 2);
         entry.status = after_failure(&entry, &ActError::Refused("it belongs to somebody else".to_owned()));
         assert_eq!((entry.status.state, next(&entry)), (ObjectState::Refused, Action::Nothing));

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn list_within_a_list_is_found_by_the_name_of_the_item_around_it() {
+    fn inner_list_is_found_by_the_name_of_its_enclosing_item() {
         let pod = |containers: Value| json!({ "spec": { "containers": containers } });
         let app = |ports: Value| json!({ "name": "app", "ports": ports });
         let rendered = pod(json!([app(json!([{ "containerPort": 1, "name": "a" }]))]));

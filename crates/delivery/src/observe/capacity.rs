@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn pods_of_a_cell_are_not_counted_as_foreign_in_its_zone_whatever_other_zones_hold() {
+    fn pods_of_a_cell_are_foreign_in_no_zone() {
         let amounts = |cpu_milli| Amounts { cpu_milli, memory_mi: 0, pods: 0 };
         let zones = |names: &str| names.split(' ').map(str::to_owned).collect::<Vec<_>>();
         for (case, requested, ours, expected) in [

@@ -1,4 +1,4 @@
-//! Everything one cluster's delivery knows: its rows, their status and the live objects.
+//! In-memory state of delivery to one cluster: its rows, their status and the live objects.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -13,43 +13,43 @@ use vocabulary::{ContentHash, ObjectKey};
 use crate::observe::observed_object::ObservedObject;
 use crate::status::bounded::FOREIGN_OBJECTS_MAX;
 
-/// One placement with what is known of it.
+/// One placement with its status.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) row: PlacementRow,
     pub(crate) status: StatusRow,
-    /// Fields we owned after the last apply in this process; names what drifted.
+    /// Fields Meridian owned after the last apply in this process. Names the fields that drifted.
     pub(crate) applied_fields: Option<Arc<Value>>,
-    /// What one pod asks for, and the revision that says so.
+    /// Revision and the requests of one pod in that revision.
     pub(crate) pod: Option<(Vec<u8>, Amounts)>,
-    /// Name of the application; nothing before it was read.
+    /// Name of the application; `None` before it was read.
     pub(crate) app_name: Option<String>,
 }
 
 impl Entry {
-    /// The member took it at least once since the row was made.
+    /// Whether the member accepted an apply at least once since the row was created.
     pub(crate) fn was_applied(&self) -> bool {
         self.status.applied_revision.is_some()
     }
 
-    /// It was delivered as its row says, and nothing of it was changed since.
+    /// Whether the object was applied as the row requires and has not drifted since.
     pub(crate) fn rests(&self) -> bool {
         let status = &self.status;
         status.state == ObjectState::Applied && status.applied_epoch == self.row.plan_epoch && status.drift.is_empty()
     }
 }
 
-/// What was known of a placement, and what is known now.
+/// Status of a placement before and after an observation.
 #[derive(Debug)]
 pub(crate) struct Change {
     pub(crate) before: StatusRow,
     pub(crate) now: StatusRow,
 }
 
-/// Group and kind of an API object; versions of one kind are the same objects.
+/// Group and kind of an API object. All versions of a kind hold the same objects.
 pub(crate) type GroupKind = (String, String);
 
-/// Identity of an object whatever the version it is read in.
+/// Identity of an object, independent of the API version it is read in.
 pub(crate) type ObjectId = (GroupKind, String, String);
 
 pub(crate) fn object_id(key: &ObjectKey) -> ObjectId {
@@ -64,18 +64,18 @@ pub(crate) struct ClusterState {
     by_app: HashMap<AppId, BTreeSet<PlacementId>>,
     live: HashMap<ObjectId, ObservedObject>,
     synced: HashSet<GroupKind>,
-    /// Since when objects belong to no row.
+    /// Time since when each orphan has belonged to no row.
     orphaned: HashMap<ObjectId, Instant>,
-    /// Kinds that cannot be followed, with the reason: their rows are stale.
+    /// Kinds that cannot be followed, with the reason. Their rows are stale.
     stale: HashMap<GroupKind, String>,
-    /// Rises when the kinds of the rows change.
+    /// Increases when the kinds of the rows change.
     kinds_epoch: u64,
-    /// Kinds rows are or were of, each in the version of the latest.
+    /// Kinds of all rows seen so far, each in the version of the latest row.
     kinds: HashMap<GroupKind, String>,
 }
 
 impl ClusterState {
-    /// Forgets rows that are not among these.
+    /// Removes all rows that are not among `rows`.
     pub(crate) fn keep_only(&mut self, rows: &[PlacementRow]) {
         let present: HashSet<PlacementId> = rows.iter().map(|row| row.id).collect();
         let gone: Vec<PlacementId> = self.entries.keys().filter(|id| !present.contains(id)).copied().collect();
@@ -84,8 +84,9 @@ impl ClusterState {
         }
     }
 
-    /// Takes rows as read from the database; one that is known from a later reading stays as it is. Returns each of them
-    /// with whether it says something new or does not rest.
+    /// Stores rows read from the database, except those older than the stored ones.
+    ///
+    /// Returns each row with whether it needs work: it is new, it changed or it is not settled.
     pub(crate) fn take_rows(&mut self, rows: Vec<PlacementRow>, now: Timestamp) -> Vec<(PlacementId, bool)> {
         let mut taken = Vec::with_capacity(rows.len());
         for row in rows {
@@ -113,7 +114,7 @@ impl ClusterState {
         taken
     }
 
-    /// Takes status as read from the database, once, before anything else.
+    /// Stores status read from the database. Called once, before any observation.
     pub(crate) fn take_status(&mut self, rows: Vec<StatusRow>) {
         for row in rows {
             if let Some(entry) = self.entries.get_mut(&row.placement) {
@@ -145,15 +146,15 @@ impl ClusterState {
         self.by_object.get(&object_id(key)).copied()
     }
 
-    /// Takes a live object; returns the placement it belongs to.
+    /// Stores a live object. Returns the placement that it belongs to.
     pub(crate) fn upsert(&mut self, live: ObservedObject) -> Option<PlacementId> {
         let id = object_id(&live.key);
-        // The answer to our own write may be newer than an event that was under way.
+        // The response to our own write may be newer than an event that arrives after it.
         if self.live.get(&id).is_some_and(|known| known.uid == live.uid && newer(known, &live)) {
             return None;
         }
         let placement = self.by_object.get(&id).copied();
-        // What is not kept is met like any foreign object when a row wants its name.
+        // An object that is not kept is treated like any foreign object when a row needs its name.
         let crowded = self.live.len() >= self.entries.len() + FOREIGN_OBJECTS_MAX;
         if placement.is_none() && crowded && !self.live.contains_key(&id) {
             return None;
@@ -162,7 +163,7 @@ impl ClusterState {
         placement
     }
 
-    /// An object is gone; returns the placement it belonged to.
+    /// Removes an object that is gone. Returns the placement that it belonged to.
     pub(crate) fn delete(&mut self, key: &ObjectKey, uid: &str) -> Option<PlacementId> {
         let id = object_id(key);
         if self.live.get(&id).is_some_and(|live| live.uid == uid) {
@@ -171,16 +172,18 @@ impl ClusterState {
         self.by_object.get(&id).copied()
     }
 
-    /// A full list begins.
+    /// Marks the start of a full list.
     pub(crate) fn reset(&mut self, kind: &GroupKind) {
         self.synced.remove(kind);
-        // What is listed now counts, also where it is older: the member may have been restored from a backup.
+        // The list wins even over newer versions: the member may have been restored from a backup.
         for (_, live) in self.live.iter_mut().filter(|(id, _)| id.0 == *kind) {
             live.resource_version.clear();
         }
     }
 
-    /// A full list ended: what it did not name is gone. Returns placements of the kind.
+    /// Marks the end of a full list and removes objects that it did not name.
+    ///
+    /// Returns the placements of the kind.
     pub(crate) fn sync(&mut self, kind: &GroupKind, named: &HashSet<ObjectId>) -> Vec<PlacementId> {
         self.live.retain(|id, _| id.0 != *kind || named.contains(id));
         self.synced.insert(kind.clone());
@@ -191,12 +194,12 @@ impl ClusterState {
         self.synced.contains(kind)
     }
 
-    /// Applications of rows whose name is not known yet.
+    /// Applications whose name was not read yet.
     pub(crate) fn unnamed_apps(&self) -> BTreeSet<AppId> {
         self.entries.values().filter(|entry| entry.app_name.is_none()).map(|entry| entry.row.app).collect()
     }
 
-    /// Takes the name of an application, which never changes.
+    /// Stores the name of an application. The name never changes.
     pub(crate) fn name_app(&mut self, app: AppId, name: &str) {
         for id in self.by_app.get(&app).into_iter().flatten() {
             if let Some(entry) = self.entries.get_mut(id) {
@@ -205,7 +208,9 @@ impl ClusterState {
         }
     }
 
-    /// Says that a kind cannot be followed, and why, or that it is followed again. Returns its placements when that is new.
+    /// Marks a kind as stale with the reason, or as followed again.
+    ///
+    /// Returns the placements of the kind when this changed.
     pub(crate) fn set_stale(&mut self, kind: &GroupKind, why: Option<String>) -> Vec<PlacementId> {
         let is_new = self.stale.contains_key(kind) != why.is_some();
         match why {
@@ -216,7 +221,7 @@ impl ClusterState {
         if is_new { self.by_object.iter().filter_map(of_kind).collect() } else { Vec::new() }
     }
 
-    /// Kinds of the rows there are.
+    /// Kinds of the current rows.
     pub(crate) fn row_kinds(&self) -> HashSet<GroupKind> {
         let mut kinds = HashSet::new();
         for (kind, ..) in self.by_object.keys() {
@@ -227,19 +232,19 @@ impl ClusterState {
         kinds
     }
 
-    /// Rises when the kinds of the rows change.
+    /// Increases when the kinds of the rows change.
     pub(crate) fn kinds_epoch(&self) -> u64 {
         self.kinds_epoch
     }
 
-    /// An object that was known by its UID is not there any more, as the member answered.
+    /// Clears the UID of an object that the member no longer has.
     pub(crate) fn vanished(&mut self, id: PlacementId) {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.status.object_uid = None;
         }
     }
 
-    /// ObservedObject objects with our label that belong to no row, each with the moment since when that is seen.
+    /// Objects with our label that belong to no row, each with the time since when that is so.
     pub(crate) fn orphans(&mut self, now: Instant) -> Vec<(ObservedObject, Instant)> {
         let Self { live, by_object, orphaned, .. } = self;
         orphaned.retain(|id, _| live.contains_key(id) && !by_object.contains_key(id));
@@ -252,13 +257,14 @@ impl ClusterState {
         self.by_object.len()
     }
 
-    /// Kinds the rows are or were of, with their versions.
+    /// Kinds of all rows seen so far, with their versions.
     pub(crate) fn kinds(&self) -> &HashMap<GroupKind, String> {
         &self.kinds
     }
 
-    /// Rows of the same application that must be dealt with before this one: lower ranks first when things arrive,
-    /// higher ranks first when they leave.
+    /// Returns a row of the same application that must be handled before this one.
+    ///
+    /// Lower ranks are applied first, higher ranks are deleted first.
     pub(crate) fn waits_for(&self, id: PlacementId) -> Option<&Entry> {
         let entry = self.entries.get(&id)?;
         let leaving = entry.row.desired_state != DesiredState::Present;
@@ -275,7 +281,7 @@ impl ClusterState {
         })
     }
 
-    /// Other rows of the same application that are not done: they may have waited.
+    /// Returns other rows of the same application that are not done and may have waited for this one.
     pub(crate) fn siblings(&self, id: PlacementId) -> Vec<PlacementId> {
         let Some(entry) = self.entries.get(&id) else { return Vec::new() };
         let is_done = |other: &Entry| other.row.desired_state == DesiredState::Present && other.rests();
@@ -285,13 +291,15 @@ impl ClusterState {
             .collect()
     }
 
-    /// All placements of an application here.
+    /// All placements of an application in this cluster.
     pub(crate) fn of_app(&self, app: AppId) -> impl Iterator<Item = &Entry> {
         self.by_app.get(&app).into_iter().flatten().filter_map(|id| self.entries.get(id))
     }
 
-    /// Status of a placement by what is known now. Facts about the live object replace the old ones only when the
-    /// kind is synced: silence changes nothing, but that a kind cannot be followed makes its rows stale.
+    /// Updates the status of a placement from the live object. Returns the change, if there is one.
+    ///
+    /// New numbers replace the old ones only when the kind is completely listed. A kind that is still being listed
+    /// changes nothing; a kind that cannot be followed makes its rows stale.
     pub(crate) fn observe(&mut self, id: PlacementId, now: Timestamp) -> Option<Change> {
         let entry = self.entries.get(&id)?;
         let kind = object_id(&entry.row.object).0;
@@ -311,8 +319,9 @@ impl ClusterState {
     }
 }
 
-/// Whether a live object is the one we delivered for the entry: by its UID, or, where that is not known or another object was
-/// put in its place, by what it says of its application and component.
+/// Whether a live object is the one delivered for the entry.
+///
+/// The UID decides. Where it is unknown or differs, the labels that name the application and component decide.
 pub(crate) fn belongs(entry: &Entry, live: &ObservedObject) -> bool {
     let is_known = entry.status.object_uid.as_ref() == Some(&live.uid);
     let names_owner = live.managed
@@ -322,12 +331,14 @@ pub(crate) fn belongs(entry: &Entry, live: &ObservedObject) -> bool {
     is_known || names_owner
 }
 
-/// Whether an object that was there is missing from its watch, and nobody looked yet whether it is gone or only lost its label.
+/// Whether an applied object is missing from its watch.
+///
+/// The object may be deleted or may only have lost its label; the next attempt looks it up.
 pub(crate) fn is_missing(entry: &Entry, live: Option<&ObservedObject>) -> bool {
     live.is_none() && entry.status.object_uid.is_some() && !entry.status.state.is_over()
 }
 
-/// Compares by resourceVersion where both are numbers, as they are in every API server to date.
+/// Compares by `resourceVersion` where both are numbers, as they are in every API server to date.
 fn newer(known: &ObservedObject, other: &ObservedObject) -> bool {
     match (known.resource_version.parse::<u64>(), other.resource_version.parse::<u64>()) {
         (Ok(known), Ok(other)) => known > other,
@@ -335,7 +346,7 @@ fn newer(known: &ObservedObject, other: &ObservedObject) -> bool {
     }
 }
 
-/// Status of an entry whose object cannot be seen: its numbers stay and decide nothing.
+/// Status of an entry whose object cannot be observed: its numbers stay and do not affect scheduling.
 fn unobserved(entry: &Entry, why: Option<&String>, now: Timestamp) -> StatusRow {
     let mut status =
         StatusRow { changed_at: now, stale: true, observed_epoch: 0, settled: false, ..entry.status.clone() };
@@ -367,7 +378,7 @@ fn observed(entry: &Entry, live: Option<&ObservedObject>, now: Timestamp) -> Sta
     if live.fence.is_none_or(|fence| fence.plan < entry.row.plan_epoch) {
         status.found_epoch = 0;
     }
-    // Numbers speak of a plan only once the member's own controllers have worked on it.
+    // The numbers belong to a plan only after the member's own controllers have processed it.
     if observed.observed_generation_current {
         status.observed_epoch = live.fence.map_or(0, |fence| fence.plan);
     }
@@ -393,8 +404,10 @@ fn observed(entry: &Entry, live: Option<&ObservedObject>, now: Timestamp) -> Sta
     status
 }
 
-/// What changed behind our back, and what to do about it. A number that somebody scales is not put back by advice: an
-/// autoscaler would set it again, and each new revision would take it back again.
+/// Describes drifted fields and the remedy.
+///
+/// If another manager scales the object, the message does not advise `Enforce`. An autoscaler would set the number
+/// again, and each new revision would revert it.
 fn drift_message(drift: &[String], is_divided: bool) -> Option<String> {
     let [first, rest @ ..] = drift else { return None };
     if !is_divided && rest.is_empty() && first == ".spec.replicas" {
@@ -409,7 +422,7 @@ fn drift_message(drift: &[String], is_divided: bool) -> Option<String> {
 
 fn drift(entry: &Entry, live: &ObservedObject) -> Vec<String> {
     let before: Option<ContentHash> = entry.status.fields_hash.as_deref().and_then(ContentHash::from_bytes);
-    // Only what was written by the plan in force can have been changed behind our back.
+    // Only fields written by the current plan can have drifted.
     if before.is_none() || before == live.fields || entry.status.applied_epoch != entry.row.plan_epoch {
         return Vec::new();
     }
@@ -455,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn only_rows_that_say_something_new_or_do_not_rest_call_for_a_look() {
+    fn only_changed_or_unsettled_rows_need_work() {
         let mut cluster_state = ClusterState::default();
         let mut take = |row: PlacementRow, now: StatusRow| {
             let calls = cluster_state.take_rows(vec![row], Timestamp::UNIX_EPOCH)[0].1;

@@ -1,7 +1,7 @@
-//! Bounds on what is kept of what a member says. Pure.
+//! Limits on the amount of a member's data that is kept. Pure.
 //!
-//! Anybody in a member who may label objects, write status or bind pods decides what is told here. It may cost that member's
-//! deliverer some memory, and never the process its life.
+//! Any user of a member who may label objects, write status or bind pods controls this data. Such data may cost that
+//! member's deliverer some memory, but must never crash the process.
 
 /// Maximum number of live objects that carry our label and belong to no row.
 pub(crate) const FOREIGN_OBJECTS_MAX: usize = 10_000;
@@ -10,7 +10,7 @@ pub(crate) const PODS_MAX: usize = 500_000;
 /// Maximum number of bytes kept of a message.
 const MESSAGE_BYTES_MAX: usize = 4_096;
 
-/// A member's message reduced to its cause, with its middle left out where it is very long.
+/// Reduces a member's message to its cause, and cuts the middle out of a very long one.
 pub(crate) fn bounded_message(message: String) -> String {
     vocabulary::shorten(&vocabulary::cause(&message), MESSAGE_BYTES_MAX)
 }

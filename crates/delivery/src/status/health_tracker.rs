@@ -1,4 +1,4 @@
-//! Signs of life of a member, and what they add up to. Pure but for the clock.
+//! Derives the health of a member from its signs of life. Pure except for the clock.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ use crate::DeliveryTimes;
 use crate::handshake::{CREDENTIAL_UNUSABLE, NO_CREDENTIAL, Trouble};
 use crate::observe::watch_state::FollowState;
 
-/// What is to be written of a member.
+/// Kind of write that a change of a member's health needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HealthWrite {
-    /// Health or kinds changed: where replicas may go is decided anew.
+    /// Health or kinds changed, or stale health was confirmed again: the scheduler reconsiders placements.
     Decisive,
-    /// Words or capacity changed.
+    /// Messages, signals or capacity changed.
     Numbers,
-    /// Only that it was judged, and its last sign of life.
+    /// Only the time of the last check and of the last sign of life changed.
     Sign,
 }
 
-/// One thing a member is asked for all the time.
+/// Last sign of life of one kind, and the last failure since then.
 #[derive(Debug)]
 struct Signal {
     last: (Instant, Timestamp),
@@ -39,7 +39,7 @@ impl Signal {
         *self = Self::new();
     }
 
-    /// Fail at once for what time does not heal, everything else after silence.
+    /// Fails at once for certain trouble, which waiting does not heal, and after `silence` for all else.
     fn judge(&self, silence: Duration, quiet: (&'static str, &str)) -> Option<Judgement> {
         let silent = self.last.0.elapsed() >= silence;
         match &self.trouble {
@@ -75,7 +75,7 @@ impl Judgement {
     }
 }
 
-/// The signals of a member that could not be met: nothing is listened to there.
+/// Signals of a member whose handshake failed: its nodes and watches are not followed.
 pub(crate) fn signals_unmet(trouble: &Trouble) -> Value {
     let reachable = Judgement::new(trouble.verdict, trouble.reason, trouble.message.clone());
     let unmet = Judgement::new(Verdict::Unknown, "NotFollowed", "it is not followed before it can be used".to_owned());
@@ -86,31 +86,35 @@ pub(crate) fn signals_unmet(trouble: &Trouble) -> Value {
     ])
 }
 
-/// Signs of life of a member.
+/// Tracks the signs of life of a member and derives its health.
 ///
-/// Two signals make its health: it answers requests from its store, and it tells what changes. Neither stands for the
-/// other. What the deliverer before us wrote stands until we know better: taking a lease over, or reading a list anew,
-/// is no fact about the member. Its age tells how old it is. A member that was silent or refused us counts as well only
-/// after it has been well for a while.
+/// Health needs two independent signals: responses to requests to its store, and events of its watches. A good signal
+/// never replaces the other.
+///
+/// The health written by the previous deliverer is kept until there is new evidence. Acquiring a lease or listing again
+/// does not change a member's health. The age of the status shows how old it is.
+///
+/// A member that was silent or refused requests counts as well only after it has been well for
+/// `DeliveryTimes::recovery`.
 #[derive(Debug)]
 pub(crate) struct HealthTracker {
     times: DeliveryTimes,
     api: Signal,
     watch: Signal,
-    /// Ready nodes, and all.
+    /// Number of ready nodes and of all nodes.
     nodes: Option<(usize, usize)>,
-    /// Objects that belong to no row, for people.
+    /// Message for users about objects that belong to no row.
     orphans: Option<String>,
-    /// Since when something watches is not listed.
+    /// Time since when a list is incomplete; `None` while all lists are complete.
     unlisted: Option<Instant>,
-    /// Since when all is well, without a break.
+    /// Time since when the member has been well without a break.
     well: Option<Instant>,
     written: Option<ClusterStatusRow>,
     written_at: Option<Instant>,
 }
 
 impl HealthTracker {
-    /// Of a member that was met a moment ago, with what is stored of it.
+    /// Starts tracking a member after its handshake. `stored` is the status in the database.
     pub(crate) fn new(times: DeliveryTimes, stored: Option<ClusterStatusRow>) -> Self {
         Self {
             times,
@@ -125,7 +129,7 @@ impl HealthTracker {
         }
     }
 
-    /// It answered a probe, or did not.
+    /// Records the result of a request to the member.
     pub(crate) fn answered(&mut self, outcome: Result<(), Trouble>) {
         match outcome {
             Ok(()) => self.api.alive(),
@@ -133,7 +137,7 @@ impl HealthTracker {
         }
     }
 
-    /// It told what changes, or does not.
+    /// Records an event or a failure of a watch.
     pub(crate) fn told(&mut self, outcome: Result<(), Trouble>) {
         match outcome {
             Ok(()) => self.watch.alive(),
@@ -141,8 +145,9 @@ impl HealthTracker {
         }
     }
 
-    /// We did not listen for so long, because there was too much else to do: that is not the member's silence. Its facts grow
-    /// old all the same, and whoever reads them sees that.
+    /// Excludes a time from the silence of the member in which this process was too busy to listen.
+    ///
+    /// The age of the member's status grows all the same, and readers of the status see that.
     pub(crate) fn deaf(&mut self, duration: Duration) {
         let now = Instant::now();
         for since in [&mut self.api.last.0, &mut self.watch.last.0] {
@@ -150,27 +155,27 @@ impl HealthTracker {
         }
     }
 
-    /// How many nodes are ready, of how many.
+    /// Records the number of ready nodes and of all nodes.
     pub(crate) fn nodes(&mut self, nodes: Option<(usize, usize)>) {
         self.nodes = nodes;
     }
 
-    /// What is to be said of objects that belong to no row.
+    /// Records the message about objects that belong to no row.
     pub(crate) fn orphans(&mut self, message: Option<String>) {
         self.orphans = message;
     }
 
-    /// Nothing was told for so long that it is worth asking whether anything would be.
+    /// Whether no watch reported anything for so long that the watches should be probed.
     pub(crate) fn watch_is_quiet(&self) -> bool {
         self.watch.last.0.elapsed() >= self.times.probe
     }
 
-    /// When silence will have lasted too long, if nothing is heard until then.
+    /// Time at which the member counts as silent, if no sign of life arrives until then.
     pub(crate) fn silent_at(&self) -> Instant {
         self.api.last.0.min(self.watch.last.0) + self.times.silence
     }
 
-    /// How the member is now, followed like that; `with` adds what else is known.
+    /// Computes the status of the member. `with` adds the facts that are observed elsewhere.
     pub(crate) fn status(
         &mut self,
         followed: &FollowState,
@@ -212,10 +217,11 @@ impl HealthTracker {
             Judgement::signal("WatchFresh", watch.as_ref().or(kinds.as_ref())),
             Judgement::signal("NodesReady", nodes.as_ref()),
         ]);
-        // As old as the older of both signals; what is not followed completely is as old as the last time it was.
+        // The status is as old as the older signal. While the member is not followed completely, the age of the last
+        // complete status is kept.
         let as_of = if complete { Some(self.api.last.1.min(self.watch.last.1)) } else { before.as_of };
         let orphans = self.orphans.clone().map(|message| Judgement::new(Verdict::Fail, "OrphansFound", message));
-        // The first that impairs the member is its message; the others have signals of their own.
+        // The first impairment provides the message of the member. The others are visible in their own signals.
         let impaired = [kinds, nodes, orphans].into_iter().flatten().find(|one| one.verdict == Verdict::Fail);
         let judgement = self.judge(api, watch, impaired, &before);
         let now = Timestamp::now();
@@ -244,7 +250,7 @@ impl HealthTracker {
         }
     }
 
-    /// The judgement; nothing when it is too early for one.
+    /// Returns the judgement, or `None` when it is too early for one.
     fn judge(
         &mut self,
         api: Option<Judgement>,
@@ -284,7 +290,7 @@ impl HealthTracker {
         })
     }
 
-    /// What of a status is to be written now.
+    /// Returns which part of a status must be written now.
     pub(crate) fn due(&self, status: &ClusterStatusRow) -> Option<HealthWrite> {
         let Some(written) = &self.written else { return Some(HealthWrite::Decisive) };
         if written.health != status.health || written.kinds != status.kinds {
@@ -298,11 +304,11 @@ impl HealthTracker {
         if let (Some(before), Some(now)) = (written.as_of, status.as_of)
             && now.duration_since(before) > gap
         {
-            // What had become too old to count counts again.
+            // Health that had become too old to count is valid again, so the scheduler is notified.
             return Some(HealthWrite::Decisive);
         }
         let beat = self.written_at.is_none_or(|at| at.elapsed() >= self.times.heartbeat);
-        // One who takes over has judged nothing before the lists are read.
+        // After a takeover, nothing is judged before the lists are complete.
         let judged = self.unlisted.is_none() || written.health != format!("{:?}", Verdict::Pass);
         (beat && judged).then_some(HealthWrite::Sign)
     }
@@ -313,8 +319,10 @@ impl HealthTracker {
     }
 }
 
-/// Since when a member does not answer, after a judgement. One that refuses us answers; one that answers again and does not count
-/// as well yet goes on with the silence it had, which ends when it is well.
+/// Time since when a member has not answered, after a judgement.
+///
+/// - A member that refuses requests answers, so it is not silent.
+/// - A recovering member keeps the start of its silence until it counts as well.
 pub(crate) fn silent_since(
     verdict: Verdict,
     reason: &str,
@@ -323,7 +331,7 @@ pub(crate) fn silent_since(
 ) -> Option<Timestamp> {
     match verdict {
         Verdict::Unknown if reason == RECOVERING => before,
-        // That no credential is at hand says nothing of the member.
+        // A missing or unusable credential is no evidence about the member.
         Verdict::Unknown if [NO_CREDENTIAL, CREDENTIAL_UNUSABLE].contains(&reason) => before,
         Verdict::Unknown => before.or(Some(now)),
         Verdict::Pass | Verdict::Fail => None,
@@ -355,7 +363,7 @@ mod tests {
         Trouble { verdict: Verdict::Unknown, reason: "Unreachable", message: String::new() }
     }
 
-    /// Both signals are fresh for so long, step by step.
+    /// Renews both signals once a second for `seconds` seconds.
     async fn well_for(health_tracker: &mut HealthTracker, seconds: u64) -> ClusterStatusRow {
         for _ in 0..seconds {
             tokio::time::advance(Duration::from_secs(1)).await;
@@ -368,7 +376,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_known_stands_until_the_lists_are_read_or_time_is_up() {
+    async fn stored_health_is_kept_until_lists_are_read_or_silence_limit() {
         let times = DeliveryTimes::default();
         let mut health_tracker = HealthTracker::new(times, Some(stored("Pass")));
         let status = health_tracker.status(&FollowState::Listing, |row| row);
@@ -401,7 +409,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refused_credential_counts_at_once_and_silence_after_its_time() {
+    async fn refused_credential_counts_at_once_and_silence_after_limit() {
         let times = DeliveryTimes::default();
         let mut health_tracker = HealthTracker::new(times, Some(stored("Pass")));
         health_tracker.answered(Err(unreachable()));
@@ -418,7 +426,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_we_did_not_listen_to_is_no_silence_and_grows_old() {
+    async fn time_without_listening_is_not_silence_but_adds_age() {
         let times = DeliveryTimes::default();
         let mut health_tracker = HealthTracker::new(times, Some(stored("Pass")));
         let as_of = health_tracker.status(&whole(), |row| row).as_of;
@@ -516,7 +524,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nodes_that_are_not_ready_are_told_and_do_not_make_the_member_silent() {
+    async fn unready_nodes_degrade_the_member_but_do_not_silence_it() {
         let mut health_tracker = HealthTracker::new(DeliveryTimes::default(), None);
         health_tracker.nodes(Some((1, 3)));
         let status = health_tracker.status(&whole(), |row| row);

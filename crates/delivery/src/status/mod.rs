@@ -1,4 +1,4 @@
-//! What is stored of a member and of the objects in it.
+//! Status of members and of their objects: health, bounds on size, and the writer to the database.
 
 pub(crate) mod bounded;
 pub(crate) mod health_tracker;

@@ -1,4 +1,6 @@
-//! Status on its way to the database: coalesced by placement, written in batches, those of all members together.
+//! Writes observed status to the database in batches that combine the changes of all members.
+//!
+//! The writer keeps only the latest status of each placement.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -10,21 +12,21 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Changes that follow each other this fast travel together; the first after a rest travels alone.
+/// Minimum interval between two batches; a batch after an idle time is written at once.
 const GATHER: Duration = Duration::from_millis(8);
-/// The same while there is no end of them.
+/// Minimum interval between two batches while changes of many applications keep coming.
 const GATHER_MOST: Duration = Duration::from_millis(250);
-/// Rows of one statement.
+/// Maximum number of rows in one statement.
 const BATCH: usize = 500;
-/// What changes no decision waits this long for something that does.
+/// Maximum delay of a status change that cannot affect scheduling.
 const PATIENCE: Duration = Duration::from_millis(400);
 const RETRY: Duration = Duration::from_millis(500);
-/// Pause of a single row that the database refused; doubled each time it is refused again.
+/// First pause of a single row that the database refused. Doubles each time the row is refused again.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
-/// Longest pause of a refused row: its content may be mended meanwhile.
+/// Maximum pause of a refused row: a new status of the placement may be accepted meanwhile.
 const REFUSED_PAUSE_MAX: Duration = Duration::from_mins(1);
 
-/// Whose observations they are: one session with one member.
+/// Origin of status rows: one session with one member.
 #[derive(Debug)]
 pub(crate) struct StatusSource {
     claim: Claim,
@@ -37,7 +39,7 @@ impl StatusSource {
         Arc::new(Self { claim, fenced: CancellationToken::new() })
     }
 
-    /// Completes when the claim was found not to hold any more.
+    /// Completes when a write was refused because the claim no longer holds.
     pub(crate) async fn fenced(&self) -> StoreError {
         self.fenced.cancelled().await;
         StoreError::Fenced { lease: self.claim.lease.clone(), epoch: self.claim.epoch }
@@ -51,7 +53,7 @@ struct Observed {
     status: StatusRow,
 }
 
-/// A row that the database refused, and when it is tried again.
+/// A row that the database refused, and the time of its next attempt.
 #[derive(Debug)]
 struct Parked {
     source: Weak<StatusSource>,
@@ -63,13 +65,17 @@ struct Parked {
 #[derive(Debug, Default)]
 pub struct StatusWriter {
     waiting: Mutex<HashMap<PlacementId, Observed>>,
-    /// Rows that were refused alone. Until one was written it travels alone, and not before it is due.
+    /// Rows that the database refused when written alone.
+    ///
+    /// Each is written alone, once it is due, until a write succeeds.
     parked: Mutex<HashMap<PlacementId, Parked>>,
     wake: Notify,
     patient: Notify,
 }
 
-/// Whether decisions may depend on a change: pods that are there and not ready yet, for example, decide nothing.
+/// Whether a status change can affect scheduling.
+///
+/// Pods that exist and are not ready yet do not affect it, for example.
 fn is_urgent(before: &StatusRow, now: &StatusRow) -> bool {
     before.state != now.state
         || before.available != now.available
@@ -85,14 +91,14 @@ impl StatusWriter {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the status of a placement; `before` is what was taken last.
+    /// Queues the status of a placement. `before` is the status queued last.
     pub(crate) fn push(&self, source: &Arc<StatusSource>, app: AppId, before: &StatusRow, status: StatusRow) {
         let urgent = is_urgent(before, &status);
         self.waiting().insert(status.placement, Observed { app, source: Arc::clone(source), status });
         if urgent { self.wake.notify_one() } else { self.patient.notify_one() }
     }
 
-    /// A session ended: what it observed and nobody has written is observed anew by the next.
+    /// Drops the unwritten status of a session that ended. The next session observes the objects anew.
     pub(crate) fn leave(&self, source: &Arc<StatusSource>) {
         self.waiting().retain(|_, observed| !Arc::ptr_eq(&observed.source, source));
     }
@@ -101,7 +107,9 @@ impl StatusWriter {
         self.parked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What waits, at most a batch of it, by placement: rows are locked in that order by everybody.
+    /// Takes up to a batch of rows that wait, ordered by placement.
+    ///
+    /// All writers lock rows in that order.
     fn take(&self) -> Vec<Observed> {
         let (mut waiting, parked) = (self.waiting(), self.parked());
         let mut ids: Vec<PlacementId> =
@@ -114,24 +122,24 @@ impl StatusWriter {
         ids.iter().filter_map(|id| waiting.remove(id)).collect()
     }
 
-    /// A parked row that is due.
+    /// Takes a parked row that is due.
     fn take_parked(&self, now: Instant) -> Option<Observed> {
         let mut waiting = self.waiting();
         let mut parked = self.parked();
-        // A session that ended took its row along.
+        // Drops entries of ended sessions, whose rows are no longer queued.
         parked.retain(|_, row| row.source.strong_count() > 0);
         let due =
             parked.iter().filter(|(id, row)| row.due <= now && waiting.contains_key(id)).map(|(id, _)| *id).min()?;
         waiting.remove(&due)
     }
 
-    /// When the next parked row that waits is due.
+    /// Time when the next parked row with a queued status is due.
     fn parked_until(&self) -> Option<Instant> {
         let (waiting, parked) = (self.waiting(), self.parked());
         parked.iter().filter(|(id, _)| waiting.contains_key(id)).map(|(_, row)| row.due).min()
     }
 
-    /// A row was refused alone: it waits, each time longer.
+    /// Parks a row that was refused alone. Each further refusal doubles its pause.
     fn park(&self, observed: &Observed) {
         let id = observed.status.placement;
         let mut parked = self.parked();
@@ -140,7 +148,7 @@ impl StatusWriter {
         parked.insert(id, Parked { source, due: Instant::now() + pause, pause });
     }
 
-    /// Gives back what could not be written, unless something newer waits.
+    /// Queues rows again that could not be written, unless a newer status of the placement is queued.
     fn give_back(&self, rows: Vec<Observed>) {
         let mut waiting = self.waiting();
         for observed in rows {
@@ -148,7 +156,7 @@ impl StatusWriter {
         }
     }
 
-    /// Writes until shutdown.
+    /// Writes queued status until shutdown.
     pub(crate) async fn run(&self, store: &Store, hints: &Hints, shutdown: CancellationToken) {
         let (mut pace, mut crowd) = (BatchLimiter::new(GATHER, GATHER_MOST), DistinctKeys::default());
         loop {
@@ -187,7 +195,9 @@ impl StatusWriter {
         }
     }
 
-    /// Writes rows and tells of them. False when the database did not take any of them now; they were given back.
+    /// Writes rows and sends hints about them.
+    ///
+    /// Returns false when the database is not able to write now. The rows are then queued again.
     async fn write(&self, store: &Store, hints: &Hints, mut rows: Vec<Observed>) -> bool {
         let claimed: Vec<(&Claim, &StatusRow)> =
             rows.iter().map(|observed| (&observed.source.claim, &observed.status)).collect();
@@ -202,13 +212,14 @@ impl StatusWriter {
                     *apps.entry(observed.app).or_default() |= observed.status.found_epoch > 0;
                 }
                 for (app, is_outrun) in apps {
-                    // A row that a fence in the member is above of is raised by a decision, and nothing else brings one about.
+                    // The member carries a fence above that of the row. Only a decision raises the row, and no other
+                    // event triggers one.
                     hints.send(if is_outrun { Hint::Decide(app) } else { Hint::Observed(app) });
                 }
                 self.parked().retain(|id, _| !rows.iter().any(|observed| observed.status.placement == *id));
                 true
             }
-            // One that the database does not take must not hold up the others.
+            // A refused row must not block the others: the batch is split to isolate it.
             Err(StoreError::Refused(_)) if rows.len() > 1 => {
                 let second = rows.split_off(rows.len() / 2);
                 let first = Box::pin(self.write(store, hints, rows)).await;
@@ -253,7 +264,7 @@ mod tests {
     async fn a_row_the_database_refuses_waits_alone_and_holds_up_no_other() {
         let clusters = ["a", "b", "c", "d", "e"];
         let rows = StoredRows::begin(&clusters).await;
-        // Nothing a member says is refused; a rule of the schema is.
+        // The database accepts anything a member reports. A constraint of the schema causes the refusal here.
         let rule = "alter table placement_status add check (replicas <> 13)";
         rows.bed.postgres.query(rule).unwrap();
         let (hints, _exchange) = Hints::new(rows.store.clone(), CancellationToken::new());
@@ -283,7 +294,7 @@ mod tests {
         assert_eq!(written(), "a b d e");
         assert!(matches!(told.try_recv().as_deref(), Ok(Hint::Observed(1))), "those that were written are told of");
 
-        // The refused one is no part of later batches, also with new content, and is tried less and less often.
+        // The refused row is left out of later batches, also with new content. Its attempts become less frequent.
         push("c", 13);
         push("a", 2);
         let taken: Vec<PlacementId> = status_writer.take().iter().map(|observed| observed.status.placement).collect();
@@ -302,7 +313,7 @@ mod tests {
         assert_eq!(written(), "a b c d e");
         assert!(status_writer.parked().is_empty(), "it travels with the others again");
 
-        // A database that is slow is not asked row by row.
+        // When the database is slow, the writer does not retry row by row.
         for cluster in clusters {
             push(cluster, 5);
         }

@@ -97,7 +97,7 @@ fn a_row_made_anew_is_raised_above_the_fence_in_the_member() {
 }
 
 #[test]
-fn an_object_that_lost_its_label_is_neither_forgotten_nor_refused() {
+fn object_that_lost_its_label_is_neither_forgotten_nor_refused() {
     on_member(async |it| {
         for (namespace, leaves) in [("label-a", false), ("label-b", true)] {
             let app = it.application(namespace, "web", &config(&json!({"a": "1"})), json!({})).await;
@@ -138,7 +138,7 @@ fn an_object_let_go_is_taken_back_by_the_same_application() {
 }
 
 #[test]
-fn adoption_removes_what_clients_wrote_and_the_application_lacks() {
+fn adoption_removes_client_fields_the_application_lacks() {
     on_member(async |it| {
         it.namespace("adopt").await;
         let collection = "/api/v1/namespaces/adopt/configmaps?fieldManager=kubectl-client-side-apply";
@@ -180,7 +180,7 @@ fn deployment(image: &str) -> Value {
 }
 
 #[test]
-fn a_number_of_replicas_outlives_resuming_and_is_left_to_whoever_takes_it() {
+fn replicas_survive_resuming_and_are_left_to_a_new_owner() {
     on_member(async |it| {
         let app = it.application("paused", "web", &deployment("web:1"), json!({})).await;
         it.place(&app, 1);
@@ -204,7 +204,7 @@ fn a_number_of_replicas_outlives_resuming_and_is_left_to_whoever_takes_it() {
 }
 
 #[test]
-fn a_kind_that_is_not_served_is_said_at_once_and_delivered_when_it_is_granted() {
+fn unserved_kind_is_reported_at_once_and_delivered_when_granted() {
     on_member(async |it| {
         let widget = json!({
             "apiVersion": "example.org/v1", "kind": "Widget", "metadata": {"name": "web"}, "spec": {"size": 1},
