@@ -1,4 +1,4 @@
-//! The fleet as deliverers see it: read once for all of them.
+//! Cache of the fleet, read once for the deliverers of all clusters.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use serde_json::Value;
 use store::{Store, StoreError};
 use tokio::time::Instant;
 
-/// Where cells lie, and the authority epoch of each.
+/// Topology, and the authority epoch of each cell.
 #[derive(Debug, Default)]
 pub(crate) struct FleetView {
     pub(crate) topology: Topology,
     pub(crate) authorities: BTreeMap<String, u32>,
-    /// UID each member is to have, by the name of its cluster.
+    /// Expected UID of each member, by the name of its cluster.
     pub(crate) member_uids: BTreeMap<String, String>,
 }
 
 impl FleetView {
-    /// Nothing that is delivered says anything else because of what changed.
+    /// Whether cells and authorities are equal, so that rendered objects and fences do not change.
     pub(crate) fn says_the_same(&self, other: &Self) -> bool {
         self.topology.cells == other.topology.cells && self.authorities == other.authorities
     }
@@ -31,7 +31,7 @@ impl FleetView {
 pub struct Fleet(SharedRead<FleetView>);
 
 impl Fleet {
-    /// The fleet as it was at some time after a moment.
+    /// Returns the fleet as read at or after `moment`.
     pub(crate) async fn since(&self, store: &Store, moment: Instant) -> Result<Arc<FleetView>, StoreError> {
         self.0.since(moment, async || read(store).await).await
     }

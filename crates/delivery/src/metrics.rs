@@ -1,4 +1,4 @@
-//! Counters of delivery: planned = sent = applied, or one of them tells why not.
+//! Metrics of delivery. Without failures, planned, sent and applied writes are equal.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -7,47 +7,47 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use runtime::metrics::Metrics;
 
-/// Label of everything that is counted per cluster.
+/// Label of metrics per cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ClusterLabel {
-    /// Cluster.
+    /// Name of the cluster.
     pub cluster: String,
 }
 
 /// Label of failures.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct FailureLabel {
-    /// Cluster.
+    /// Name of the cluster.
     pub cluster: String,
-    /// Kind of error.
+    /// Kind of the error.
     pub reason: &'static str,
 }
 
-/// What delivery counts.
+/// Metrics of delivery.
 #[derive(Debug, Clone)]
 pub struct DeliveryMetrics {
-    /// Writes a row called for.
+    /// Number of writes that rows required.
     pub planned: Family<ClusterLabel, Counter>,
-    /// Writes sent to members.
+    /// Number of writes sent to members.
     pub sent: Family<ClusterLabel, Counter>,
-    /// Writes members took.
+    /// Number of writes that members accepted.
     pub applied: Family<ClusterLabel, Counter>,
-    /// Attempts that failed.
+    /// Number of failed attempts.
     pub failed: Family<FailureLabel, Counter>,
-    /// Objects waiting to be worked on.
+    /// Number of objects that wait for work.
     pub depth: Family<ClusterLabel, Gauge>,
-    /// Seconds of one write to a member.
+    /// Duration of one write to a member, in seconds.
     pub seconds: Family<ClusterLabel, Histogram>,
-    /// Objects with our label that belong to no row.
+    /// Number of objects with our label that belong to no row.
     pub orphans: Family<ClusterLabel, Gauge>,
-    /// Objects that belonged to no row and were deleted.
+    /// Number of deleted objects that belonged to no row.
     pub orphans_pruned: Family<ClusterLabel, Counter>,
-    /// One while everything in the member that matters was listed and is watches.
+    /// 1 while all streams of the member are followed, except those of stale kinds, otherwise 0.
     pub followed: Family<ClusterLabel, Gauge>,
 }
 
 impl DeliveryMetrics {
-    /// Registers everything.
+    /// Creates and registers the metrics.
     pub fn new(metrics: &Metrics) -> Self {
         Self {
             planned: metrics.register("delivery_planned", "Writes called for by placement rows", Family::default()),

@@ -1,4 +1,4 @@
-//! What delivery needs to know of applications and their revisions, cached over the store.
+//! Cache of applications and their revisions, backed by the store.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use store::{AppId, ApplicationRow, Hint, ParsedRevisions, Store, StoreError};
 use tokio::sync::OnceCell;
 use vocabulary::AppKey;
 
-/// What delivery needs to know of an application.
+/// Key and intent of an application.
 #[derive(Debug, Clone)]
 pub(crate) struct DeliveredApp {
     pub(crate) key: AppKey,
@@ -24,7 +24,7 @@ impl DeliveredApp {
     }
 }
 
-/// Caches over the store, shared by the deliverers of all clusters: what one has read the others need not.
+/// Caches of applications and revisions, shared by the deliverers of all clusters.
 #[derive(Debug)]
 pub struct Revisions {
     store: Store,
@@ -35,11 +35,13 @@ pub struct Revisions {
 #[derive(Debug, Default)]
 struct Slot {
     facts: Arc<OnceCell<DeliveredApp>>,
-    /// The hint that said last that the intent changed. Every deliverer hears it; the first makes room.
+    /// Last hint about a change of the intent.
+    ///
+    /// Every deliverer receives the hint; only the first clears the slot.
     stale_since: Option<Arc<Hint>>,
 }
 
-/// Why a revision cannot be had.
+/// Error of reading an application or a revision.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RevisionError {
     #[error("the database does not give the revision")]
@@ -51,7 +53,7 @@ pub(crate) enum RevisionError {
 }
 
 impl Revisions {
-    /// Caches over a store; what is parsed already is shared with whoever decides.
+    /// Creates the cache. The scheduler shares the parsed revisions.
     pub fn new(store: Store, parsed: Arc<ParsedRevisions<StoredRevision>>) -> Self {
         Self { store, parsed, apps: Mutex::default() }
     }
@@ -60,24 +62,24 @@ impl Revisions {
         self.apps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets what is known of an application: its intent changed. True for the first of the deliverers that hear it.
+    /// Clears an application whose intent changed. Returns true for the first deliverer with this hint.
     pub(crate) fn app_changed(&self, app: AppId, hint: &Arc<Hint>) -> bool {
         let mut apps = self.apps();
         let slot = apps.entry(app).or_default();
         let first = slot.stale_since.as_ref().is_none_or(|known| !Arc::ptr_eq(known, hint));
         if first {
-            // Whoever reads into the old cell began before the change and is alone with what it finds.
+            // A read that began before the change fills the old cell, which only its own caller uses.
             *slot = Slot { facts: Arc::default(), stale_since: Some(Arc::clone(hint)) };
         }
         first
     }
 
-    /// Forgets all intents.
+    /// Clears all applications.
     pub(crate) fn all_changed(&self) {
         self.apps().clear();
     }
 
-    /// Reads those of some applications that are not known, together.
+    /// Reads the applications that are not cached, in one query.
     pub(crate) async fn learn(&self, wanted: BTreeSet<AppId>) -> Result<(), StoreError> {
         let unknown: HashMap<AppId, Arc<OnceCell<DeliveredApp>>> = {
             let mut apps = self.apps();
@@ -90,7 +92,7 @@ impl Revisions {
         let ids: Vec<AppId> = unknown.keys().copied().collect();
         for row in self.store.application_list(&ids).await? {
             let (id, facts) = (row.id, DeliveredApp::read(row));
-            // What cannot be read is told by whoever delivers it; and somebody may have been faster.
+            // The attempt to deliver reports an unreadable application. Another reader may have filled the cell first.
             if let (Some(cell), Ok(facts)) = (unknown.get(&id), facts) {
                 let _ = cell.set(facts);
             }
@@ -98,13 +100,13 @@ impl Revisions {
         Ok(())
     }
 
-    /// Name of an application, where it was read.
+    /// Name of an application, if it is cached.
     pub(crate) fn known_name(&self, app: AppId) -> Option<String> {
         let facts = Arc::clone(&self.apps().get(&app)?.facts);
         facts.get().map(|facts| facts.key.name.clone())
     }
 
-    /// An application as it is in the database now, whatever was heard of it.
+    /// Reads an application from the database now, even if it is cached.
     pub(crate) async fn app_anew(&self, app: AppId) -> Result<DeliveredApp, RevisionError> {
         self.apps().entry(app).or_default().facts = Arc::default();
         self.app(app).await
@@ -112,7 +114,7 @@ impl Revisions {
 
     pub(crate) async fn app(&self, app: AppId) -> Result<DeliveredApp, RevisionError> {
         let cell = Arc::clone(&self.apps().entry(app).or_default().facts);
-        // Boxed: most find it in memory and need not carry what reading takes.
+        // Boxed: most callers find the application cached and need not carry the state of a read.
         let read = async || {
             let row = self.store.application_list(&[app]).await?.pop().ok_or(RevisionError::Missing)?;
             DeliveredApp::read(row)

@@ -1,4 +1,4 @@
-//! For tests: a database in which one application has an object in each of several clusters.
+//! Test fixture: a database in which one application has an object in each of several clusters.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ pub(crate) struct StoredRows {
     pub(crate) bed: Bed,
     pub(crate) store: Store,
     keeper: Keeper,
-    /// The placement in each cluster.
+    /// Placement in each cluster.
     pub(crate) placements: BTreeMap<String, PlacementId>,
 }
 
@@ -42,7 +42,7 @@ impl StoredRows {
         Self { bed, store, keeper, placements }
     }
 
-    /// A claim on delivery to a cluster.
+    /// Acquires the claim on delivery to a cluster.
     pub(crate) async fn claim(&self, cluster: &str) -> Claim {
         let mut terms = self.keeper.want(&format!("deliver/{cluster}"));
         terms.wait_for(Option::is_some).await.unwrap().as_ref().unwrap().claim.clone()

@@ -1,4 +1,4 @@
-//! The next action for one object, decided from rows, status and the live object. Pure.
+//! Chooses the next action for one object from its row, status and live object. Pure.
 
 use store::{DesiredState, ObjectState};
 use vocabulary::{ContentHash, Fence};
@@ -6,26 +6,32 @@ use vocabulary::{ContentHash, Fence};
 use crate::observe::cluster_state::Entry;
 use crate::observe::observed_object::ObservedObject;
 
-/// What to do with one object.
+/// Action on one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// All is as it should be, or nothing can be done before something else happens.
+    /// The object is as required, or another event must happen first.
     Nothing,
-    /// Write it; look first whether something of that name is there when it was never delivered.
+    /// Apply the object.
     Apply {
-        /// Nothing of ours is known to be there.
+        /// No object of ours is known to exist.
+        ///
+        /// The apply must find the name free, or the existing object is checked first.
         first: bool,
     },
-    /// Stamp, then delete exactly the object seen.
+    /// Stamp the fence on exactly the observed object, then delete it.
     Delete { uid: String },
-    /// Drop our marks from exactly the object seen, and leave it.
+    /// Remove our labels and annotations from exactly the observed object, and keep it.
     Release { uid: String, resource_version: String },
-    /// It is gone, as wished.
+    /// The object is gone, as the row requires.
     Gone,
 }
 
-/// Chooses the action. `live` is the entry's own object, where there is one. `hash` is the content hash of what would be applied now, for an object that is to be there;
-/// `enforce` puts drift back; `keep` are kinds that are never deleted.
+/// Chooses the next action for an object.
+///
+/// - `live` is the entry's own object, if it exists.
+/// - `hash` is the content hash of the rendered object, for a row that is `Present`.
+/// - `enforce` reverts drift.
+/// - `keep` is set for kinds that are never deleted.
 pub(crate) fn next_action(
     entry: &Entry,
     live: Option<&ObservedObject>,
@@ -37,7 +43,7 @@ pub(crate) fn next_action(
     let status = &entry.status;
     match (entry.row.desired_state, live) {
         (DesiredState::Present, None) => {
-            // Refused stands until something about the row changes.
+            // A refusal stays valid until something about the row changes.
             let refused = status.state == ObjectState::Refused && status.applied_epoch == entry.row.plan_epoch;
             if refused { Action::Nothing } else { Action::Apply { first: true } }
         }
@@ -58,7 +64,7 @@ pub(crate) fn next_action(
         (_, None) => Action::Gone,
         (_, Some(live)) if live.deleting => Action::Nothing,
         (DesiredState::Delete, Some(live)) if !keep => Action::Delete { uid: live.uid.clone() },
-        // It was let go already, by a process that did not live to write that down.
+        // Already released by a process that ended before it could record that.
         (DesiredState::Delete | DesiredState::Orphan, Some(live)) if !live.managed => Action::Gone,
         (DesiredState::Delete | DesiredState::Orphan, Some(live)) => {
             Action::Release { uid: live.uid.clone(), resource_version: live.resource_version.clone() }

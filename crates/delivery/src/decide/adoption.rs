@@ -1,4 +1,4 @@
-//! Whether an object that is already there is ours, or ours to take. Pure.
+//! Decides whether an existing object is ours, or may be adopted. Pure.
 
 use std::collections::BTreeSet;
 
@@ -9,23 +9,25 @@ use vocabulary::labels;
 
 use crate::observe::cluster_state::Entry;
 
-/// What may be done with an object that has the name.
+/// Relation of an existing object to the placement that needs its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// It is ours: by its UID, or by its labels.
+    /// The object is ours, by its UID or by its labels.
     Ours,
-    /// It was let go by the same Application of the same installation.
+    /// The same Application of the same installation released the object.
     OursAgain,
-    /// It is somebody else's, and may be taken because what is rendered is there as it is rendered.
+    /// The object has another owner. It may be adopted because it is identical to the rendered object.
     Identical,
-    /// It is somebody else's, and may be taken whatever it holds.
+    /// The object has another owner and may be adopted, whatever it contains.
     Taken,
-    /// It stays as it is, for this reason.
+    /// The object must be left as it is, for this reason.
     Refused(String),
 }
 
-/// What happens when the object is already there, by what its component and its Application say. A service account is a
-/// right: it is taken over only where its own component asks for it, not because it looks the same.
+/// Adoption policy of the component, or else of its Application.
+///
+/// A service account grants permissions. It is adopted only where its own component asks for `Always`, never because it
+/// is identical.
 pub(crate) fn effective(entry: &Entry, own: Option<AdoptPolicy>, intent: AdoptPolicy) -> AdoptPolicy {
     match own {
         _ if !is_service_account(entry) => own.unwrap_or(intent),
@@ -38,7 +40,7 @@ fn is_service_account(entry: &Entry) -> bool {
     entry.row.object.kind == "ServiceAccount" && entry.row.object.group().is_empty()
 }
 
-/// Judges the object that is there. `app` is the Application that wants it, of this `installation`.
+/// Decides about the existing object `there`, for Application `app` of this `installation`.
 pub(crate) fn claim(
     entry: &Entry,
     app: &str,
@@ -90,7 +92,7 @@ pub(crate) fn claim(
     }
 }
 
-/// How an object that was let go names whom it belonged to.
+/// Value of the annotation that records the former owner of a released object.
 pub(crate) fn released_by(installation: &str, app: &str) -> String {
     format!("{installation}/{app}")
 }

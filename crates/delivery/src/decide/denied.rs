@@ -1,4 +1,4 @@
-//! Namespaces that a cluster does not take: nothing is written there, also for rows that were stored before. Pure.
+//! Enforces namespaces that a cluster denies, also for rows stored before the denial. Pure.
 
 use domain::tenancy::{Tenancy, protected_denial};
 use domain::topology::Topology;
@@ -6,7 +6,7 @@ use domain::topology::Topology;
 use crate::decide::failure::ActError;
 use crate::observe::cluster_state::Entry;
 
-/// Refuses to write an object that is to be there.
+/// Returns an error when the namespace of an object must not be written.
 pub(crate) fn refuse_write(topology: &Topology, entry: &Entry) -> Result<(), ActError> {
     let namespace = &entry.row.object.namespace;
     let cluster = topology.clusters.get(entry.row.cluster.as_str());
@@ -17,8 +17,10 @@ pub(crate) fn refuse_write(topology: &Topology, entry: &Entry) -> Result<(), Act
     denial.map_or(Ok(()), |denial| Err(ActError::Refused(denial)))
 }
 
-/// Why an object that leaves is left as it is. What a Cluster denies later is still taken away; what belongs to Kubernetes
-/// or Meridian is never touched, or an Application could delete Meridian's own account in a member.
+/// Returns why an object that should be deleted or released is left alone.
+///
+/// Objects in a namespace that a Cluster denied later are still removed. Namespaces of Kubernetes and Meridian are
+/// never touched: an Application could otherwise delete Meridian's own account in a member.
 pub(crate) fn left_alone(entry: &Entry) -> Option<String> {
     protected_denial(&entry.row.object.namespace).map(|denial| format!("{} stays as it is: {denial}", entry.row.object))
 }

@@ -1,4 +1,4 @@
-//! What an attempt failed with, and whether it is worth another. Pure.
+//! Errors of an attempt, and whether to retry. Pure.
 
 use jiff::Timestamp;
 use members::MemberError;
@@ -9,33 +9,37 @@ use crate::observe::cluster_state::Entry;
 use crate::revisions::RevisionError;
 use crate::status::bounded::bounded_message;
 
-/// Maximum plan epoch of a found fence that a plan is raised above. Anybody can write an annotation on an object that is not
-/// ours yet; plans rise by one a change and must never run out.
+/// Maximum plan epoch of a fence found in the member that the scheduler raises a row above.
+///
+/// Any user of the member can write an annotation on an object that is not ours yet. Plan epochs increase by one per
+/// change and must never run out.
 const FOUND_PLAN_MAX: u32 = 1 << 30;
 
-/// Why an attempt did not succeed; it is repeated unless a person must act first.
+/// Error of an attempt. Its [`Outlook`] decides about a retry.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ActError {
     #[error(transparent)]
     Member(#[from] MemberError),
     #[error(transparent)]
     Revision(#[from] RevisionError),
-    /// Repeating it helps only when something changes.
+    /// A retry helps only after the row or the object changed.
     #[error("{0}")]
     Refused(String),
-    /// Somebody else's object has the name, or what is there cannot be made ours; a person decides, in the member or here.
+    /// The name belongs to another owner's object, or the existing object cannot become ours.
+    ///
+    /// A person decides, in the member or on the hub.
     #[error("{0}")]
     Taken(String),
-    /// A fence in the member is not below ours; the scheduler raises the row above it.
+    /// The fence in the member is above ours. The scheduler raises the row above it.
     #[error("the object in the member carries a newer fence, with plan epoch {0}; the plan is raised above it")]
     Outrun(u32),
-    /// Something it waits for.
+    /// The object waits for something else.
     #[error("{0}")]
     Waits(String),
 }
 
 impl ActError {
-    /// Stable word for metrics.
+    /// Stable name of the error for metrics.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Member(error) => error.kind(),
@@ -47,12 +51,12 @@ impl ActError {
         }
     }
 
-    /// What comes of it.
+    /// Returns whether the attempt may succeed later.
     pub(crate) fn outlook(&self) -> Outlook {
         match self {
             Self::Refused(_) | Self::Member(MemberError::TooLarge { .. }) => Outlook::Stands,
-            // A right may be granted at any time, and an API server that has just begun does not know its rules yet. What
-            // is not valid now may be when a port is free or the schema of its kind changed.
+            // A permission may be granted at any time, and an API server that has just started lacks its own rules. An
+            // invalid object may become valid when a port is free or the schema of its kind changed.
             Self::Taken(_) | Self::Member(MemberError::Forbidden { .. } | MemberError::Invalid { .. }) => {
                 Outlook::WaitsForAPerson
             }
@@ -61,18 +65,18 @@ impl ActError {
     }
 }
 
-/// Whether it is worth trying again.
+/// Whether and when a retry can succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outlook {
-    /// It cannot succeed before the row or the object changes.
+    /// A retry cannot succeed before the row or the object changes.
     Stands,
-    /// A person must act in the member, and nobody tells us when: it is tried again, with longer and longer pauses.
+    /// A person must act in the member, which sends no notification. Retries follow with growing pauses.
     WaitsForAPerson,
-    /// It passes by itself.
+    /// The error is temporary.
     Passes,
 }
 
-/// Status of an entry whose attempt failed.
+/// Status of an entry after a failed attempt.
 pub(crate) fn after_failure(entry: &Entry, error: &ActError) -> StatusRow {
     let outlook = error.outlook();
     let told = entry.status.applied_epoch;
@@ -80,9 +84,9 @@ pub(crate) fn after_failure(entry: &Entry, error: &ActError) -> StatusRow {
         state: if outlook == Outlook::Passes { ObjectState::Failed } else { ObjectState::Refused },
         message: Some(bounded_message(vocabulary::chain(error))),
         applied_epoch: match outlook {
-            // Remembered for this plan: only another plan or another object makes it worth another try.
+            // Recorded for this plan: only a new plan or another object allows another attempt.
             Outlook::Stands => entry.row.plan_epoch,
-            // The next try must not take it for one that stands, also where this plan was delivered before.
+            // Keeps `next_action` from treating the refusal as final, also where this plan was applied before.
             Outlook::WaitsForAPerson => told.min(entry.row.plan_epoch.saturating_sub(1)),
             Outlook::Passes => told,
         },
@@ -92,10 +96,13 @@ pub(crate) fn after_failure(entry: &Entry, error: &ActError) -> StatusRow {
     }
 }
 
-/// Why a write with our fence would be refused by what is in the member. `was_applied` says whether the row was delivered
-/// before: a new row takes up an object of a former one, and its plan is raised above that one. The fence of a row that was
-/// delivered is above ours only where the database is older than the member, or where somebody forged it, and then a raise
-/// would take the member back to what the database knew.
+/// Returns an error if the member would refuse a write with our fence because of the fence `found`.
+///
+/// `was_applied` is whether the row was applied before. A new row may adopt the object of a former row, and its plan is
+/// raised above that one.
+///
+/// A fence above that of an applied row means that the database is older than the member, or that a user forged the
+/// fence. Raising the row would then revert the member to the older state of the database.
 pub(crate) fn outrun(found: Option<Fence>, ours: Fence, was_applied: bool) -> Option<ActError> {
     let found = found.filter(|found| *found > ours)?;
     let is_same_authority = (found.generation, found.authority) == (ours.generation, ours.authority);

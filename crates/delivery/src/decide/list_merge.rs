@@ -1,12 +1,14 @@
-//! Lists that server-side apply cannot bring to what they are to be. Pure.
+//! Finds lists that server-side apply cannot correct. Pure.
 //!
-//! Apply merges a list of maps by the keys of its items, and leaves the items of other managers. A port that somebody added
-//! beside ours can make the list invalid as a whole: two items of one name, or two without a name. No apply mends that.
+//! Server-side apply merges a list of maps by the keys of its items and keeps items of other managers. A port that
+//! another manager added beside ours can make the whole list invalid. The list then has two items of one name, or two
+//! without a name. No further apply corrects that.
 
 use serde_json::Value;
 
-/// The lists that the refused `fields` lie in, as JSON pointers into `there`, with what `rendered` says of each: those that
-/// hold something in the member which is not rendered.
+/// Returns the lists that contain the refused `fields` and hold items that are not rendered.
+///
+/// Each list is a JSON pointer into `there`, with the rendered content.
 pub(crate) fn lists_to_replace(fields: &[String], rendered: &Value, there: &Value) -> Vec<(String, Value)> {
     let mut lists: Vec<(String, Value)> = Vec::new();
     for field in fields {
@@ -19,7 +21,7 @@ pub(crate) fn lists_to_replace(fields: &[String], rendered: &Value, there: &Valu
     lists
 }
 
-/// Whether a live item is the rendered one, with what the member added to it.
+/// Whether a live item is the rendered item, possibly with fields that the member added.
 fn is_same_item(own: &Value, live: &Value) -> bool {
     match (own, live) {
         (Value::Object(own), Value::Object(live)) => own.iter().all(|(key, value)| live.get(key) == Some(value)),
@@ -27,8 +29,9 @@ fn is_same_item(own: &Value, live: &Value) -> bool {
     }
 }
 
-/// The list that a field such as `spec.ports[1].name` lies in, in both objects. Lists around it are passed by the name of their
-/// items, as their order in both may differ.
+/// Finds the innermost list around a field such as `spec.ports[1].name`, in both objects.
+///
+/// Items of outer lists are matched by name, because their order may differ.
 fn innermost_list<'a>(
     field: &str,
     rendered: &'a Value,

@@ -1,4 +1,4 @@
-//! Which action an object needs next. Pure.
+//! Decides which action an object needs next. Pure.
 
 pub(crate) mod action;
 pub(crate) mod adoption;

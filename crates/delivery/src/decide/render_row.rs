@@ -8,24 +8,24 @@ use domain::topology::{CellFacts, Topology};
 use store::PlacementRow;
 use vocabulary::{AppKey, Fence};
 
-/// A row and what it is rendered with besides its revision.
+/// Input for rendering a row, except its revision.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RowRender<'a> {
     pub(crate) app: &'a AppKey,
     pub(crate) row: &'a PlacementRow,
-    /// Nothing of the application runs.
+    /// Whether the application is suspended, so that nothing of it runs.
     pub(crate) suspended: bool,
     pub(crate) cell: &'a CellFacts,
-    /// Names of the objects beside it, by kind and name of the template.
+    /// Object names of the sibling components, by kind and name in the template.
     pub(crate) siblings: &'a BTreeMap<(String, String), String>,
-    /// `spec.replicas` of the live object, where nobody but Meridian owns it.
+    /// `spec.replicas` of the live object, if only Meridian owns it.
     pub(crate) own_replicas: Option<i32>,
 }
 
-/// The cell a row is rendered for; `None` while that is not known.
+/// Finds the cell that a row is rendered for; `None` while this process has not read the cell.
 ///
-/// An object that is there once per cluster has the cluster's implicit cell. A declared cell that cannot be read has no
-/// stand-in: rendered for the implicit cell, Services would select pods of all cells, and overrides would be lost.
+/// An object placed once per cluster belongs to the cluster's implicit cell. A declared cell that cannot be read is not
+/// replaced by the implicit cell. Services would otherwise select pods of all cells, and overrides would be lost.
 pub(crate) fn cell_of<'a>(topology: &'a Topology, row: &PlacementRow) -> Option<&'a CellFacts> {
     topology.cells.get(row.cell.as_str())
 }
@@ -33,7 +33,7 @@ pub(crate) fn cell_of<'a>(topology: &'a Topology, row: &PlacementRow) -> Option<
 /// Renders the object of a row.
 ///
 /// # Errors
-/// A sentence, when the revision does not declare the component or cannot be rendered for the cell.
+/// A message, when the revision does not declare the component or cannot be rendered for the cell.
 pub(crate) fn render_row(
     input: &RowRender<'_>,
     revision: &StoredRevision,
@@ -42,12 +42,13 @@ pub(crate) fn render_row(
     let row = input.row;
     let component = revision.blueprint.components.iter().find(|component| component.name == row.component);
     let component = component.ok_or_else(|| format!("component {} is not part of the revision", row.component))?;
-    // A row that holds replicas for the workload that replaces it is told them, although it has a number of its own.
+    // A row with a floor above its target holds replicas for its successor. They are rendered, although the row has a
+    // number of its own.
     let told = row.divided || row.floor > row.target || input.suspended;
     let replicas = if told {
         Some(row.rendered())
     } else {
-        // A number of ours that nobody else owns is kept: the API server would put 1 in its place.
+        // Keeps a number that only Meridian owns. If it were left out, the API server would reset it to 1.
         input.own_replicas.filter(|_| component.replicas.is_none()).map(|own| own.max(1))
     };
     let live = render::cell_inputs(&revision.overrides, input.cell, None);

@@ -1,4 +1,4 @@
-//! Capacity of a member, counted from its nodes and pods.
+//! Computes the capacity of a member from its nodes and pods.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,16 +9,18 @@ use vocabulary::labels::NODE_ZONE;
 
 use crate::status::bounded::PODS_MAX;
 
-/// Groups of alike nodes kept per zone.
+/// Maximum number of groups of alike nodes per zone.
 const SHAPES: usize = 32;
-/// First grain of free amounts: a tenth of a core, 64 MiB, one pod. Doubled until the groups are few enough.
+/// Initial rounding step of free amounts: a tenth of a core, 64 MiB, one pod.
+///
+/// The step doubles until the groups are few enough.
 const GRAIN: Amounts = Amounts { cpu_milli: 100, memory_mi: 64, pods: 1 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Node {
     zone: Option<String>,
     ready: bool,
-    /// Nothing when the node takes no pods now.
+    /// `None` when the node accepts no new pods.
     allocatable: Option<Amounts>,
 }
 
@@ -27,14 +29,14 @@ struct Pod {
     node: String,
     requests: Amounts,
     ready: bool,
-    /// Kind and name of the workload it belongs to.
+    /// Kind and name of the workload that the pod belongs to.
     workload: Option<(String, String)>,
 }
 
 /// Namespace, kind and name of a workload.
 pub(crate) type Workload = (String, String, String);
 
-/// Pods by zone.
+/// Number of pods by zone.
 pub(crate) type ZoneCounts = BTreeMap<String, i32>;
 
 /// Nodes and bound pods of one member.
@@ -81,7 +83,7 @@ impl CapacityTracker {
         self.nodes.remove(name);
     }
 
-    /// Ready nodes, and all; nothing before they were listed once.
+    /// Number of ready nodes and of all nodes; `None` until the nodes were listed once.
     pub(crate) fn ready_nodes(&self) -> Option<(usize, usize)> {
         self.nodes_synced.then(|| (self.nodes.values().filter(|node| node.ready).count(), self.nodes.len()))
     }
@@ -109,12 +111,14 @@ impl CapacityTracker {
         self.pods.remove(&(namespace.to_owned(), name.to_owned()));
     }
 
-    /// Nodes and pods were listed once.
+    /// Whether nodes and pods were listed once.
     pub(crate) fn is_listed(&self) -> bool {
         self.nodes_synced && self.pods_synced
     }
 
-    /// Ready pods of some workloads by zone. Pods on nodes of other zones are left out.
+    /// Counts the ready pods of workloads by zone.
+    ///
+    /// Pods on nodes outside the given zones are left out.
     pub(crate) fn ready_by_zone(&self, workloads: &BTreeMap<Workload, Vec<String>>) -> BTreeMap<Workload, ZoneCounts> {
         let none = |zones: &Vec<String>| zones.iter().map(|zone| (zone.clone(), 0)).collect::<ZoneCounts>();
         let mut counts: BTreeMap<Workload, ZoneCounts> =
@@ -130,9 +134,10 @@ impl CapacityTracker {
         counts
     }
 
-    /// Capacity of the given zones; nothing before everything was listed once. A node without a zone label counts
-    /// for the only zone of a cluster that has one. `ours` is what pods that Meridian placed ask for, by the zones of the cell
-    /// they were placed in.
+    /// Computes the capacity of the given zones; `None` until nodes and pods were listed once.
+    ///
+    /// In a cluster with one zone, every node counts for that zone, also without a zone label. `ours` are the requests
+    /// of the pods that Meridian placed, by the zones of their cell.
     pub(crate) fn capacity(
         &self,
         zones: &[String],
@@ -185,14 +190,16 @@ fn is_ready_condition(condition: &Value) -> bool {
     condition["type"] == "Ready" && condition["status"] == "True"
 }
 
-/// Whether a pod is ready and stays.
+/// Whether a pod is ready and is not being deleted.
 fn is_ready(pod: &Value) -> bool {
     let conditions = pod["status"]["conditions"].as_array();
     pod["metadata"].get("deletionTimestamp").is_none()
         && conditions.is_some_and(|all| all.iter().any(is_ready_condition))
 }
 
-/// Kind and name of the workload that a pod belongs to, by its metadata: its controller, or the Deployment of that.
+/// Kind and name of the workload that owns a pod.
+///
+/// That is the pod's controller, or the Deployment of a controlling ReplicaSet.
 fn workload_of(metadata: &Value) -> Option<(String, String)> {
     let owner = metadata["ownerReferences"].as_array()?.iter().find(|owner| owner["controller"] == true)?;
     let (kind, name) = (owner["kind"].as_str()?, owner["name"].as_str()?);
@@ -202,8 +209,10 @@ fn workload_of(metadata: &Value) -> Option<(String, String)> {
     Some(deployment.map_or_else(|| (kind.to_owned(), name.to_owned()), |name| ("Deployment".to_owned(), name)))
 }
 
-/// What is asked for in each zone beyond what is ours there. Pods of a cell that lies in one zone are there. Those of a cell that
-/// spans zones count as spread evenly, as they are booked; what a zone does not hold of that is in the others.
+/// Subtracts the requests of our pods from the requests of each zone. Returns what is left.
+///
+/// Pods of a cell in one zone are subtracted there. Pods of a cell that spans zones are subtracted evenly, as their
+/// reservations are. What exceeds the requests of one zone is subtracted in the others.
 fn foreign<'a>(
     mut left: BTreeMap<&'a str, Amounts>,
     ours: &BTreeMap<Vec<String>, Amounts>,
@@ -211,7 +220,7 @@ fn foreign<'a>(
     let (single, spanning): (Vec<_>, Vec<_>) = ours.iter().partition(|(zones, _)| zones.len() <= 1);
     for (zones, ours) in single.into_iter().chain(spanning) {
         let mut rest = *ours;
-        // In even parts first, then wherever there is something.
+        // First in even parts, then wherever requests are left.
         for part in [i64::try_from(zones.len().max(1)).unwrap_or(i64::MAX), 1] {
             let share = |all: i64| all.div_euclid(part);
             let share =
@@ -248,7 +257,9 @@ fn amounts(list: &Value) -> Amounts {
     }
 }
 
-/// Groups nodes by free amounts rounded down; the grain doubles until there are few enough groups.
+/// Groups nodes by free amounts rounded down.
+///
+/// The rounding step doubles until the groups are few enough.
 fn shapes(free: &[Amounts]) -> Vec<Shape> {
     let mut grain = GRAIN;
     loop {

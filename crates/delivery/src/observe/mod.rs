@@ -1,4 +1,4 @@
-//! What a member reports: lists and watches, and the state kept of them.
+//! Observation of a member: its lists and watches, and the state kept of them.
 
 pub(crate) mod capacity;
 pub(crate) mod cluster_state;

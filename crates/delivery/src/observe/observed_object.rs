@@ -1,4 +1,4 @@
-//! What is kept in memory of a member's object.
+//! The part of a member's object that is kept in memory.
 
 use std::collections::BTreeMap;
 
@@ -10,39 +10,42 @@ use vocabulary::{ContentHash, Fence, ObjectKey, labels};
 
 use crate::status::bounded::bounded_message;
 
-/// The few facts of a live object that delivery needs.
+/// Fields of a live object that delivery needs.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ObservedObject {
     pub(crate) key: ObjectKey,
     pub(crate) uid: String,
     pub(crate) resource_version: String,
     pub(crate) fence: Option<Fence>,
-    /// It carries the label by which it is watches; an answer of the member may show one that does not.
+    /// Whether the object carries the label by which it is watched.
+    ///
+    /// A response of the member may contain an object without it.
     pub(crate) managed: bool,
     /// Application and component named by its labels.
     pub(crate) app: Option<String>,
     pub(crate) component: Option<String>,
-    /// Installation of Meridian that delivered it.
+    /// Installation of Meridian that delivered the object.
     pub(crate) installation: Option<String>,
     pub(crate) deleting: bool,
-    /// When the member stored it first.
+    /// Creation time in the member.
     pub(crate) created: Option<Timestamp>,
-    /// Finalizers that others hold it by while it is being deleted.
+    /// Finalizers of other owners that block a deletion in progress.
     pub(crate) held_by: Vec<String>,
-    /// Hash of the set of fields we own, by the member's own bookkeeping.
+    /// Hash of the set of fields Meridian owns, from `metadata.managedFields`.
     pub(crate) fields: Option<ContentHash>,
-    /// Fields that were ours after the last apply and are not any more.
+    /// Fields that Meridian owned after the last apply and no longer owns.
     pub(crate) lost: Vec<String>,
-    /// `spec.replicas`, where we own it.
+    /// `spec.replicas`, if Meridian owns it.
     pub(crate) own_replicas: Option<i32>,
     pub(crate) observed: Observed,
 }
 
-/// Reads what a member tells of an object, without `spec.template`: nothing here looks at that, and it may be the larger part
-/// of the object.
+/// Parses a member's object without `spec.template`.
+///
+/// Observation does not use the template, which may be the larger part of the object.
 ///
 /// # Errors
-/// What is not JSON, or no object.
+/// When the bytes are not JSON, or not a JSON object.
 pub(crate) fn without_template(bytes: &[u8]) -> serde_json::Result<Value> {
     let fields = serde_json::from_slice::<BTreeMap<String, &RawValue>>(bytes)?;
     let read = |(name, raw): (String, &RawValue)| {
@@ -61,7 +64,7 @@ pub(crate) fn without_template(bytes: &[u8]) -> serde_json::Result<Value> {
 }
 
 impl ObservedObject {
-    /// Whether the next step for it is the same as for another state of the object: all that a step is chosen by is equal.
+    /// Whether two states of the object need the same action: all fields that choose the action are equal.
     pub(crate) fn is_told_alike(&self, other: &Self) -> bool {
         self.uid == other.uid
             && self.fence == other.fence
@@ -74,7 +77,7 @@ impl ObservedObject {
             && self.lost == other.lost
     }
 
-    /// Reads a live object. Items of a list carry no kind, so it is given.
+    /// Reads a live object. Items of a list carry no API version and kind, so the caller passes both.
     pub(crate) fn read(api_version: &str, kind: &str, object: &Value) -> Option<Self> {
         let metadata = object.get("metadata")?;
         let text = |name: &str| metadata.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -113,7 +116,7 @@ impl ObservedObject {
     }
 }
 
-/// Finalizers of an object that is being deleted, but for those of Kubernetes' own garbage collector.
+/// Finalizers of an object that is being deleted, except those of Kubernetes' garbage collector.
 fn foreign_finalizers(metadata: &Value) -> Vec<String> {
     if metadata.get("deletionTimestamp").is_none() {
         return Vec::new();

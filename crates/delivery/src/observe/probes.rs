@@ -1,4 +1,4 @@
-//! Questions to a member whose answers are signs of life: at most one of each sort under way.
+//! Health probes of a member. At most one request and one watch probe are in flight.
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -7,16 +7,16 @@ use members::Member;
 
 use crate::handshake::{Trouble, is_expected};
 
-/// An answer, or none.
+/// Outcome of a probe.
 #[derive(Debug)]
 pub(crate) enum Sign {
-    /// To a request; with the revision of the member's store.
+    /// Outcome of a request, with the revision of the member's store.
     Answered(Result<Option<u64>, Trouble>),
-    /// To a watch.
+    /// Outcome of opening a watch.
     Told(Result<(), Trouble>),
 }
 
-/// Questions under way; each is bounded by the member's own time-outs.
+/// Probes in flight. The member's own timeouts bound each.
 #[derive(Default)]
 pub(crate) struct Probes {
     asked: FuturesUnordered<BoxFuture<'static, Sign>>,
@@ -25,7 +25,7 @@ pub(crate) struct Probes {
 }
 
 impl Probes {
-    /// Asks what is not asked already.
+    /// Starts a request, and a watch probe if `watch` is set, unless one is already in flight.
     pub(crate) fn ask(&mut self, member: &Member, expected_uid: &str, watch: bool) {
         if !self.request {
             self.request = true;
@@ -46,7 +46,7 @@ impl Probes {
         }
     }
 
-    /// The next answer; nothing while nothing is asked.
+    /// Returns the next outcome, or `None` when no probe is in flight.
     pub(crate) async fn next(&mut self) -> Option<Sign> {
         let sign = self.asked.next().await?;
         match sign {

@@ -1,4 +1,4 @@
-//! When a member is asked again what it serves and what we may do there, beside all else that goes on.
+//! Schedules further handshakes, which read a member's kinds and permissions while its session runs.
 
 use std::time::Duration;
 
@@ -8,41 +8,45 @@ use tokio::time::Instant;
 
 use crate::handshake::{MemberInfo, Trouble, handshake};
 
-/// Interval between two questions while rows are of kinds that the member does not serve or does not grant.
+/// Interval between two handshakes while the member does not serve or grant a kind of some row.
 const MISSING_KIND_INTERVAL: Duration = Duration::from_secs(10);
-/// Pauses after a member was joined again: its controllers add up roles a moment after they were changed.
+/// Pauses between handshakes after a member joined again.
+///
+/// The member's controllers aggregate roles a moment after the roles changed.
 const AFTER_JOIN: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(8), Duration::from_secs(30)];
 
-/// Asks one question at a time.
+/// Runs one handshake at a time.
 pub(crate) struct Rediscovery {
     interval: Duration,
     due: Instant,
-    /// Pauses before the next questions, the last first; afterwards the interval.
+    /// Pauses before the next handshakes, in reverse order. `interval` applies afterwards.
     pauses: Vec<Duration>,
     asked: Option<BoxFuture<'static, Result<MemberInfo, Trouble>>>,
 }
 
 impl Rediscovery {
-    /// First at `first`, then in intervals.
+    /// Schedules the first handshake at `first`, and the others at `interval`.
     pub(crate) fn begin(first: Instant, interval: Duration) -> Self {
         Self { interval, due: first, pauses: Vec::new(), asked: None }
     }
 
-    /// The member was joined again, or its credential is new: it may grant more, or less, than before.
+    /// Schedules handshakes soon, because a member that joined again may grant more or less than before.
+    ///
+    /// A new credential has the same effect.
     pub(crate) fn joined_again(&mut self) {
         self.due = Instant::now();
         self.pauses = AFTER_JOIN.into_iter().rev().collect();
     }
 
-    /// Rows wait for kinds.
+    /// Brings the next handshake forward, because rows wait for kinds.
     pub(crate) fn lacks_kinds(&mut self) {
         self.due = self.due.min(Instant::now() + MISSING_KIND_INTERVAL);
     }
 
-    /// The next answer. Asks when it is time to.
+    /// Returns the outcome of the next handshake, which starts when it is due.
     ///
     /// # Cancel safety
-    /// Safe: a question under way goes on with the next call.
+    /// Safe: the next call continues a handshake in flight.
     pub(crate) async fn next(&mut self, member: &Member, expected_uid: &str) -> Result<MemberInfo, Trouble> {
         if self.asked.is_none() {
             tokio::time::sleep_until(self.due).await;

@@ -1,21 +1,23 @@
-//! How well the lists and watches of a member are followed. Pure but for the clock.
+//! Tracks how current the lists and watches of a member are. Pure except for the clock.
 //!
-//! One stream is followed from the end of its list on, and again from when its watch was opened again. A stream that is not
-//! followed for the silence limit is lost. A lost kind makes the rows of that kind stale and says nothing of the others; the
-//! member itself is silent only where its nodes or pods are lost, which are watches in every member.
+//! A stream is followed from the end of its list on, and again after its watch was reopened. A stream that is not
+//! followed for the silence limit is lost.
+//!
+//! A lost kind makes the rows of that kind stale and does not affect other kinds. The member is silent only when its
+//! nodes or pods are lost. Every session watches those.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How one stream is followed.
+/// State of one list and watch.
 #[derive(Debug)]
 pub(crate) struct StreamState {
-    /// Since when what is known may be old; nothing while it is followed.
+    /// Time since when the data may be outdated; `None` while the stream is followed.
     lost: Option<Instant>,
-    /// It was listed whole, and no new list has begun.
+    /// Whether a full list was completed and no new list has started.
     listed: bool,
-    /// What the last attempt failed with.
+    /// Error of the last failed attempt.
     trouble: Option<String>,
 }
 
@@ -33,7 +35,7 @@ impl StreamState {
         *self = Self { lost: None, listed: true, trouble: None };
     }
 
-    /// Its watch was opened or says something; during a list that means nothing yet.
+    /// Records that the watch was opened or delivered an event. During a list this has no effect.
     pub(crate) fn is_heard(&mut self) {
         if self.listed {
             self.list_ends();
@@ -49,18 +51,18 @@ impl StreamState {
         self.lost.is_none()
     }
 
-    /// The time in which nobody listened does not count.
+    /// Excludes a time in which this process did not listen.
     pub(crate) fn exclude_from_silence(&mut self, duration: Duration) {
         if let Some(since) = &mut self.lost {
             *since = (*since + duration).min(Instant::now());
         }
     }
 
-    /// Why it is lost, when it is lost for `silence` or longer.
+    /// Returns the reason when the stream is lost for `silence` or longer.
     pub(crate) fn lost_for(&self, now: Instant, silence: Duration) -> Option<String> {
         let since = self.lost.filter(|since| now.saturating_duration_since(*since) >= silence)?;
         let seconds = now.saturating_duration_since(since).as_secs();
-        // Without the seconds where there is a reason: a status that counts them would be written all the time.
+        // A known reason is returned without the seconds: a status that counts them would change all the time.
         Some(
             self.trouble
                 .clone()
@@ -69,17 +71,17 @@ impl StreamState {
     }
 }
 
-/// How a member is followed.
+/// State of all lists and watches of a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FollowState {
-    /// All lists are complete, but for those of the kinds named, whose rows are marked as stale.
+    /// All lists are complete, except those of stale kinds, whose rows are marked.
     Known {
         /// Kinds that cannot be followed, each with the reason.
         stale: Vec<String>,
     },
-    /// Something is not listed yet, and not for so long that it could be called lost.
+    /// A list is incomplete, but not long enough to count as lost.
     Listing,
-    /// What every member has cannot be followed: nodes or pods.
+    /// Nodes or pods cannot be followed, although every member has them.
     Silent(String),
 }
 

@@ -1,4 +1,4 @@
-//! The watches of a session, what they count, and how well each is followed.
+//! Watches of a session: their events, the state derived from them, and how current each is.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::observe::observed_object::{ObservedObject, without_template};
 use crate::observe::watch_state::{FollowState, StreamState};
 use crate::session::Session;
 
-/// What a watch is of.
+/// Target of a watch.
 #[derive(Debug)]
 pub(crate) enum WatchedKind {
     Objects(ApiKind),
@@ -28,14 +28,14 @@ pub(crate) enum WatchedKind {
     Pods,
 }
 
-/// The watches of a session and what they count.
+/// Watches of a session and the state derived from their events.
 pub(crate) struct Watches {
     streams: SelectAll<futures::stream::BoxStream<'static, (Arc<WatchedKind>, WatchEvent)>>,
     kinds: BTreeMap<GroupKind, StreamState>,
     nodes: StreamState,
     pods: StreamState,
     listed: HashMap<GroupKind, HashSet<ObjectId>>,
-    /// Kinds of the rows and capabilities of the member that the watches were begun by last.
+    /// Kinds epoch and member info for which the watches were last started.
     covered: Option<(u64, Arc<MemberInfo>)>,
     lacks_kinds: bool,
     pub(crate) capacity_tracker: CapacityTracker,
@@ -46,7 +46,7 @@ impl Watches {
         let mut streams = SelectAll::new();
         let nodes = ApiKind::cluster_scoped("", "v1", "Node", "nodes");
         let pods = ApiKind::namespaced("", "v1", "Pod", "pods");
-        // Pods that hold something of a node: most of what happens to a pod happens before and after.
+        // Watches only pods that occupy a node, because most events of a pod occur before or after that.
         let bound = Selection::fields("spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed");
         for (kind, source, selected) in
             [(nodes, WatchedKind::Nodes, Selection::default()), (pods, WatchedKind::Pods, bound)]
@@ -67,8 +67,9 @@ impl Watches {
         }
     }
 
-    /// Begins to watch kinds that rows are of and that are not watches yet. Does nothing while neither the kinds of the rows
-    /// nor the capabilities of the member changed.
+    /// Starts watches of the kinds of rows that are not watched yet.
+    ///
+    /// Does nothing while neither the kinds of the rows nor the member info changed.
     pub(crate) fn cover(&mut self, session: &Session) {
         let member_info = session.member_info();
         let wanted = {
@@ -95,24 +96,24 @@ impl Watches {
         }
     }
 
-    /// Rows are of kinds that the member does not serve or does not let us deliver.
+    /// Whether the member does not serve or does not let us deliver a kind of some row.
     pub(crate) fn lacks_kinds(&self) -> bool {
         self.lacks_kinds
     }
 
-    /// The next thing seen.
+    /// Returns the next event of any watch.
     pub(crate) async fn next(&mut self) -> Option<(Arc<WatchedKind>, WatchEvent)> {
         self.streams.next().await
     }
 
-    /// Nobody listened for so long: that is not the silence of a watch.
+    /// Excludes a time from the silence of all watches in which this process did not listen.
     pub(crate) fn exclude_from_silence(&mut self, duration: Duration) {
         for following in self.kinds.values_mut().chain([&mut self.nodes, &mut self.pods]) {
             following.exclude_from_silence(duration);
         }
     }
 
-    /// Marks the rows of kinds that cannot be followed for `silence`, and returns how the member is followed.
+    /// Marks rows of kinds that cannot be followed for `silence`, and returns the state of all watches.
     pub(crate) fn judge(&mut self, session: &Session, silence: Duration) -> FollowState {
         let now = Instant::now();
         let with_rows: HashSet<GroupKind> = session.cluster_state().row_kinds();
@@ -125,7 +126,7 @@ impl Watches {
         FollowState::of(now, silence, essential, delivered.map(|(kind, following)| (kind.1.as_str(), following)))
     }
 
-    /// Takes what was seen into account. Returns whether a list was completed by it.
+    /// Handles an event of a watch. Returns whether the event completed a list.
     pub(crate) fn take(&mut self, session: &Session, source: &WatchedKind, event: WatchEvent) -> bool {
         let is_synced = matches!(event, WatchEvent::Synced { .. });
         let following = match source {
@@ -184,7 +185,7 @@ impl Watches {
                 }
                 let mut cluster_state = session.cluster_state();
                 live.lost = lost(&cluster_state, &live, &object);
-                // Most changes are counts in its status, which call for no write.
+                // Most events change only numbers in the object's status and need no write.
                 asks_for_work = cluster_state.live(&live.key).is_none_or(|known| !known.is_told_alike(&live));
                 cluster_state.upsert(live).into_iter().collect()
             }
@@ -192,7 +193,7 @@ impl Watches {
             WatchEvent::Synced { .. } => {
                 let named = self.listed.remove(&group_kind).unwrap_or_default();
                 let touched = session.cluster_state().sync(&group_kind, &named);
-                // Everything that waited for the list.
+                // Queues all rows that waited for the list.
                 session.queue().extend(touched.iter().copied());
                 touched
             }
@@ -202,7 +203,7 @@ impl Watches {
     }
 }
 
-/// Marks the rows of a kind as stale, or as followed again; sends what changed by it.
+/// Marks the rows of a kind as stale or as followed again, and queues the changed status.
 fn mark(session: &Session, kind: &GroupKind, why: Option<String>) {
     let (is_lost, touched) = (why.is_some(), session.cluster_state().set_stale(kind, why));
     if touched.is_empty() {
@@ -223,7 +224,7 @@ fn observe(session: &Session, touched: Vec<PlacementId>, asks_for_work: bool) {
         let observed = cluster_state.observe(id, now);
         let app = cluster_state.entries.get(&id).map(|entry| entry.row.app);
         let over = observed.as_ref().is_some_and(|change| change.now.state.is_over());
-        // Under the cluster_state's lock: see `record`.
+        // Sent while `cluster_state` is locked, as in `Session::record`.
         if let (Some(change), Some(app)) = (observed, app) {
             session.send(app, &change.before, change.now);
         }
@@ -232,13 +233,13 @@ fn observe(session: &Session, touched: Vec<PlacementId>, asks_for_work: bool) {
             session.queue().push(id);
         }
         if over {
-            // What leaves after it has waited for this.
+            // Rows that are deleted after this one have waited for it.
             session.push_siblings(id);
         }
     }
 }
 
-/// Names the fields that were ours after the last apply and are not in the object as it is now.
+/// Names the fields that Meridian owned after the last apply and no longer owns.
 fn lost(cluster_state: &ClusterState, live: &ObservedObject, object: &Value) -> Vec<String> {
     let entry = cluster_state.placement_of(&live.key).and_then(|id| cluster_state.entries.get(&id));
     let Some(applied) = entry.and_then(|entry| entry.applied_fields.as_ref()) else { return Vec::new() };
@@ -246,7 +247,7 @@ fn lost(cluster_state: &ClusterState, live: &ObservedObject, object: &Value) -> 
 }
 
 impl StreamState {
-    /// What an event says of how well a stream is followed.
+    /// Updates the state of a stream for an event.
     fn take(&mut self, event: &WatchEvent) {
         match event {
             WatchEvent::Reset => self.list_begins(),
@@ -259,10 +260,10 @@ impl StreamState {
     }
 }
 
-/// Maximum length of a reason: it stands in the status of many rows.
+/// Maximum length of a reason, which is stored in the status of many rows.
 const REASON_MAX: usize = 300;
 
-/// Why a watch failed, in words that stay the same while the cause does: each change is written.
+/// Describes why a watch failed. The text is constant while the cause is, as every change is written.
 fn reason(error: &MemberError) -> String {
     match error {
         MemberError::TimedOut { .. } => "no answer in time".to_owned(),

@@ -11,7 +11,9 @@ use crate::observe::cluster_state::ClusterState;
 use crate::session::Session;
 
 impl Session {
-    /// Counts ready pods by zone, and sends what changed to the database. Does nothing before nodes and pods were listed.
+    /// Counts ready pods by zone and queues the changed status.
+    ///
+    /// Does nothing until nodes and pods were listed.
     pub(crate) fn observe_zones(&self, capacity_tracker: &CapacityTracker) {
         if !capacity_tracker.is_listed() {
             return;
@@ -19,13 +21,15 @@ impl Session {
         let fleet = self.fleet();
         let mut cluster_state = self.cluster_state();
         for (app, before, now) in count_zones(&mut cluster_state, &fleet.topology, capacity_tracker, Timestamp::now()) {
-            // Under the cluster_state's lock: an older status must not overtake this one on its way out.
+            // Sent while `cluster_state` is locked, so that an older status cannot overtake this one.
             self.send(app, &before, now);
         }
     }
 }
 
-/// Takes the numbers by zone into the status of delivered objects of the Divided component. Returns what changed: before and now.
+/// Updates the counts by zone of applied objects of the Divided component.
+///
+/// Returns each change with the status before and after.
 fn count_zones(
     cluster_state: &mut ClusterState,
     topology: &Topology,

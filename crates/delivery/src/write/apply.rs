@@ -1,4 +1,4 @@
-//! Applies one object: as new, over what is ours, or over what is taken from somebody else.
+//! Applies one object: creates it, updates our own, or adopts another owner's.
 
 use crds::application::v1alpha1::AdoptPolicy;
 use domain::render;
@@ -16,19 +16,19 @@ use crate::revisions::DeliveredApp;
 use crate::session::Session;
 use crate::write::execute::measured;
 
-/// One object on its way into the member.
+/// One object to apply, with its context.
 pub(crate) struct Write<'a> {
     pub(crate) session: &'a Session,
     pub(crate) entry: &'a Entry,
     pub(crate) app: &'a DeliveredApp,
-    /// What the component itself says of an object that is already there.
+    /// Adoption policy of the component itself.
     pub(crate) own_adopt: Option<AdoptPolicy>,
     pub(crate) object: &'a Value,
     pub(crate) fence: Fence,
 }
 
 impl Write<'_> {
-    /// Applies it. `first`: nothing of ours is known to be there.
+    /// Applies the object. `first` means that no object of ours is known to exist.
     pub(crate) async fn apply(&self, hash: ContentHash, first: bool) -> Result<StatusRow, ActError> {
         let (session, entry) = (self.session, self.entry);
         let kind = session.kind(&entry.row.object)?;
@@ -56,25 +56,26 @@ impl Write<'_> {
         Ok(status)
     }
 
-    /// Makes it where nothing is, or takes what is there.
+    /// Creates the object, or adopts the existing one.
     async fn create(&self, kind: &ApiKind) -> Result<Value, ActError> {
         let (session, namespace) = (self.session, &self.entry.row.object.namespace);
         let pod_security = &self.app.intent.pod_security;
         session.ensure_namespace(namespace, pod_security).await?;
         let absent = ApplyOptions { force: true, absent: true, ..ApplyOptions::default() };
-        // What was refused is looked at first: one read, where a write would most likely be refused again.
+        // An object that was refused before is read first, because another write would most likely be refused again.
         let was_refused = self.entry.status.state == ObjectState::Refused;
         if !was_refused {
             let mut outcome = self.send(kind, absent).await;
             if let Err(error @ MemberError::NotFound { .. }) = &outcome {
                 self.count_failure(error);
-                // The namespace was there when it was last looked at.
+                // The namespace was cached as existing, and may have been deleted since.
                 session.forget_namespace(namespace);
                 session.ensure_namespace(namespace, pod_security).await?;
                 outcome = self.send(kind, absent).await;
             }
             match outcome {
-                // Something is there, or it cannot be applied in this way: looked at, and applied as usual if it may be.
+                // An object exists, or this kind of apply is not possible. The object is checked, and then applied as
+                // usual if allowed.
                 Err(error @ (MemberError::Conflict { .. } | MemberError::Invalid { .. })) => {
                     self.count_failure(&error);
                 }
@@ -84,7 +85,7 @@ impl Write<'_> {
         let is_there = self.take_over(kind).await?;
         if was_refused && !is_there {
             match self.send(kind, absent).await {
-                // It may not be possible to apply it in this way.
+                // This kind of apply may not be possible.
                 Err(error @ MemberError::Invalid { .. }) => self.count_failure(&error),
                 outcome => return Ok(outcome?),
             }
@@ -92,8 +93,9 @@ impl Write<'_> {
         self.put(kind).await
     }
 
-    /// Before the first write of an object: whatever is there under its name must be ours, or ours to take. Returns whether
-    /// there is something.
+    /// Takes over the existing object before the first write, if it is ours or may be adopted.
+    ///
+    /// Returns whether an object exists.
     async fn take_over(&self, kind: &ApiKind) -> Result<bool, ActError> {
         let (session, key) = (self.session, &self.entry.row.object);
         let there = match session.member().get(kind, &key.namespace, &key.name).await {
@@ -103,7 +105,7 @@ impl Write<'_> {
         };
         let mut claimed = self.judge(kind, self.app.intent.adopt, &there).await?;
         if matches!(claimed, Claim::Refused(_)) {
-            // What is remembered of the intent may be older than the person's answer to the refusal.
+            // The cached intent may be older than the user's reaction to the refusal.
             let adopt = session.revisions().app_anew(self.entry.row.app).await?.intent.adopt;
             if adopt != self.app.intent.adopt {
                 claimed = self.judge(kind, adopt, &there).await?;
@@ -129,8 +131,9 @@ impl Write<'_> {
         Ok(true)
     }
 
-    /// Whether what is there may be taken. What is taken only if it is identical may not hold more, of what its clients wrote,
-    /// than the Application says.
+    /// Decides whether the existing object may be adopted.
+    ///
+    /// Under `IfIdentical`, the fields that its client-side appliers wrote must not go beyond the Application.
     async fn judge(&self, kind: &ApiKind, adopt: AdoptPolicy, there: &Value) -> Result<Claim, ActError> {
         let installation = self.session.installation();
         let adopt = effective(self.entry, self.own_adopt, adopt);
@@ -150,7 +153,9 @@ impl Write<'_> {
         )))
     }
 
-    /// Applies over what is there. A list that another manager wrote into, so that the merged list is not valid, is replaced.
+    /// Applies the object over an existing one.
+    ///
+    /// A list that is invalid after the merge with another manager's items is replaced.
     async fn put(&self, kind: &ApiKind) -> Result<Value, ActError> {
         let options = ApplyOptions { force: true, ..ApplyOptions::default() };
         let error = match self.send(kind, options).await {
@@ -160,7 +165,7 @@ impl Write<'_> {
         let MemberError::Invalid { fields, .. } = &error else { return Err(error.into()) };
         let (session, key) = (self.session, &self.entry.row.object);
         let there = match session.member().get(kind, &key.namespace, &key.name).await {
-            // What is not valid and not there yet is only not valid.
+            // The object does not exist yet, so its invalidity has no list merge as its cause.
             Err(MemberError::NotFound { .. }) => return Err(error.into()),
             there => there?,
         };
@@ -176,7 +181,7 @@ impl Write<'_> {
         Ok(self.send(kind, options).await?)
     }
 
-    /// Counts a write that failed and is followed by another.
+    /// Counts a failed write that another write follows.
     fn count_failure(&self, error: &MemberError) {
         self.session.delivery().metrics.failed.get_or_create(&self.session.failure(error.kind())).inc();
     }

@@ -1,4 +1,4 @@
-//! Carries one action out in the member and writes down what became of it.
+//! Executes one action in the member and records the result.
 
 use crds::application::v1alpha1::DriftPolicy;
 use domain::render;
@@ -21,15 +21,15 @@ use crate::session::Session;
 use crate::write::apply::Write;
 use domain::stored_revision::StoredRevision;
 
-/// Works on one placement. Returns whether it is to be tried again.
+/// Works on one placement. Returns whether to retry.
 pub(crate) async fn work(session: &Session, id: PlacementId) -> bool {
     let (entry, live, is_ready) = {
         let cluster_state = session.cluster_state();
         let Some(entry) = cluster_state.entries.get(&id).cloned() else { return false };
         let live = cluster_state.live(&entry.row.object).filter(|live| belongs(&entry, live)).cloned();
-        // Nothing is done before everything there was listed; the end of the list brings it back.
+        // Nothing is written before the kind is completely listed. The end of the list queues the row again.
         let is_ready = cluster_state.is_synced(&object_id(&entry.row.object).0);
-        // Whatever it waits for brings it back.
+        // The row that this one waits for queues it again.
         if cluster_state.waits_for(id).is_some() {
             return false;
         }
@@ -38,7 +38,7 @@ pub(crate) async fn work(session: &Session, id: PlacementId) -> bool {
     let outcome = if is_ready {
         attempt(session, entry.clone(), live).await
     } else {
-        // A kind that is not served or not granted is never listed.
+        // A kind that is not served or not granted is never listed, so this error is reported now.
         session.kind(&entry.row.object).map(|_| None)
     };
     match outcome {
@@ -52,7 +52,7 @@ pub(crate) async fn work(session: &Session, id: PlacementId) -> bool {
     }
 }
 
-/// Writes down why an attempt failed. Returns whether it is to be tried again.
+/// Records why an attempt failed. Returns whether to retry.
 fn failed(session: &Session, entry: &Entry, error: &ActError) -> bool {
     let (cluster, object, reason) = (session.name(), &entry.row.object, error.kind());
     let status = match error {
@@ -66,7 +66,7 @@ fn failed(session: &Session, entry: &Entry, error: &ActError) -> bool {
     };
     if !matches!(error, ActError::Waits(_)) {
         session.delivery().metrics.failed.get_or_create(&session.failure(reason)).inc();
-        // What is tried again with the same outcome is told once.
+        // A retry with the same result is logged as a warning only once.
         if status.same_facts(&entry.status) {
             tracing::debug!(cluster, %object, reason, "delivery failed as before");
         } else {
@@ -77,8 +77,10 @@ fn failed(session: &Session, entry: &Entry, error: &ActError) -> bool {
     !matches!(error, ActError::Waits(_) | ActError::Outrun(_)) && error.outlook() != Outlook::Stands
 }
 
-/// Does what is next for an object. What calls the member is boxed: most looks end without a call, and each would carry the
-/// ten kilobytes that a call needs.
+/// Executes the next action for an object.
+///
+/// Calls to the member are boxed. Most attempts end without a call, and each would otherwise carry the ten kilobytes a
+/// call needs.
 async fn attempt(session: &Session, entry: Entry, live: Option<ObservedObject>) -> Result<Option<StatusRow>, ActError> {
     let (entry, live) =
         if is_missing(&entry, live.as_ref()) { Box::pin(look(session, entry)).await? } else { (entry, live) };
@@ -143,7 +145,7 @@ async fn attempt(session: &Session, entry: Entry, live: Option<ObservedObject>) 
     }
 }
 
-/// Looks whether an object that left its watch is gone, or is there and only lost the label by which it is watches.
+/// Reads an object that left its watch: it may be deleted or may only have lost the watched label.
 async fn look(session: &Session, entry: Entry) -> Result<(Entry, Option<ObservedObject>), ActError> {
     let key = &entry.row.object;
     let kind = session.kind(key)?;
@@ -158,7 +160,7 @@ async fn look(session: &Session, entry: Entry) -> Result<(Entry, Option<Observed
     }
 }
 
-/// Why an object is not rendered now: its cell is not known to this process.
+/// Error of a row whose cell this process has not read.
 fn unknown_cell(row: &PlacementRow) -> ActError {
     ActError::Waits(format!(
         "cell {} of cluster {} is not known to this operator, because it was not taken in yet or is of a later version; what runs there stays as it is",
@@ -202,7 +204,7 @@ fn after_leaving(entry: &Entry, result: Result<(), MemberError>, state: ObjectSt
     Ok(StatusRow { state, message, changed_at: Timestamp::now(), ..entry.status.clone() })
 }
 
-/// Writes to members, as `runtime::crash` names them.
+/// Names of the writes to members, for `runtime::crash`.
 pub const MEMBER_WRITES: [&str; 3] = ["apply", "delete", "release"];
 
 pub(crate) async fn measured<T>(

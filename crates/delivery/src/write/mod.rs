@@ -1,4 +1,4 @@
-//! Writes to the member.
+//! Writes objects to the member.
 
 pub(crate) mod apply;
 pub(crate) mod execute;

@@ -1,7 +1,9 @@
-//! Objects of ours in a member that no row names: creates that arrived late. They are taken away again, within limits.
+//! Deletes orphans: objects of ours in a member that belong to no row. Limits apply.
 //!
-//! A row is written before its object is made. An object that was seen before the rows were read anew, and that none of them
-//! names, is an orphan for certain. Only exactly the object that was seen is deleted: whoever wrote it meanwhile keeps it.
+//! A create that arrived late leaves an orphan. A row is stored before its object is created. An object observed before
+//! the rows were read, and in none of those rows, is therefore an orphan.
+//!
+//! Only the observed version of the object is deleted. An object that was written meanwhile is kept.
 
 use std::time::Duration;
 
@@ -14,55 +16,55 @@ use vocabulary::Fence;
 use crate::observe::observed_object::ObservedObject;
 use crate::session::Session;
 
-/// Maximum number of orphans that are deleted without a person: more than a few is no late create.
+/// Maximum number of orphans deleted without a person. More than a few are no late creates.
 const PRUNED_MAX: usize = 10;
-/// The same in percent of the objects placed in the member.
+/// The same limit as a percentage of the objects placed in the member. The larger limit applies.
 const PRUNED_PERCENT: usize = 20;
-/// Maximum difference of the clocks of a member and the database that is allowed for.
+/// Maximum clock difference between a member and the database that is allowed for.
 const CLOCK_SKEW_MAX: SignedDuration = SignedDuration::from_mins(5);
-/// Names in a message.
+/// Maximum number of object names in a message.
 const NAMED_MAX: usize = 3;
 
-/// What happens to the orphans of a member.
+/// Plan for the orphans of a member.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct OrphanPlan {
-    /// To be taken away now.
+    /// Orphans to delete now.
     pub(crate) prune: Vec<ObservedObject>,
-    /// For people; nothing when there are none.
+    /// Message for users; `None` when there are no orphans.
     pub(crate) message: Option<String>,
 }
 
-/// Whose objects are judged, and when.
+/// Rules and state of the cluster that decide about orphans.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OrphanRules<'a> {
     /// Identity of this installation of Meridian.
     pub(crate) installation: &'a str,
     /// Generation of its database.
     pub(crate) generation: u32,
-    /// When the member joined; nothing where it is not known.
+    /// Time when the member joined; `None` when it is unknown.
     pub(crate) joined: Option<Timestamp>,
     /// Number of rows in the member.
     pub(crate) placed: usize,
-    /// Objects in the member were written after what the database knows.
+    /// Whether objects in the member are newer than the database.
     pub(crate) outdated: bool,
-    /// Minimum time that an object belongs to no row before it is deleted; a person who sees it can act until then.
+    /// Minimum age of an orphan before it is deleted. A person who sees it can act until then.
     pub(crate) age_min: Duration,
 }
 
-/// Chooses what is taken away of the `orphans`, each with the moment since when it is one.
+/// Chooses the orphans to delete. Each comes with the time since when it is an orphan.
 pub(crate) fn plan_orphans(
     orphans: Vec<(ObservedObject, Instant)>,
     now: Instant,
     rules: OrphanRules<'_>,
 ) -> OrphanPlan {
-    // Without a fence they are copies that Kubernetes' own controllers label as ours; those of another installation, or of a
-    // newer generation of this database, are not ours to judge.
+    // Objects without a fence are copies that controllers of Kubernetes made with our labels. Objects of another
+    // installation, or of a newer generation of this database, are left alone.
     let is_ours = |live: &ObservedObject| {
         live.installation.as_deref() == Some(rules.installation)
             && live.fence.is_some_and(|fence| fence.generation <= rules.generation)
     };
     let ours = orphans.into_iter().filter(|(live, _)| is_ours(live) && !live.deleting);
-    // An object of a time before the cluster joined was left behind when the cluster was removed: it is no late create.
+    // An object older than the join was left behind when the cluster was removed. It is no late create.
     let was_there = |live: &ObservedObject| {
         let joined = rules.joined.and_then(|joined| joined.checked_add(CLOCK_SKEW_MAX).ok());
         matches!((live.created, joined), (Some(created), Some(joined)) if created < joined)
@@ -96,7 +98,7 @@ pub(crate) fn plan_orphans(
     }
     let message = format!("{objects} belong to no Application and are deleted, but for StatefulSets: {names}");
     let is_due = |(live, since): &(ObservedObject, Instant)| {
-        // What has an identity of its own is removed by a person.
+        // A person must remove a StatefulSet, because its pods have identities of their own.
         now.saturating_duration_since(*since) >= rules.age_min && live.key.kind != "StatefulSet"
     };
     let prune = ours.into_iter().filter(is_due).map(|(live, _)| live).take(PRUNED_MAX).collect();
@@ -107,7 +109,7 @@ fn count(objects: usize) -> String {
     if objects == 1 { "1 object of this Meridian".to_owned() } else { format!("{objects} objects of this Meridian") }
 }
 
-/// The first objects by name, and how many more there are.
+/// Lists the first objects by name, and the number of further ones.
 fn named(orphans: &[(ObservedObject, Instant)]) -> String {
     let mut names: Vec<String> = orphans.iter().map(|(live, _)| live.key.to_string()).collect();
     names.sort_unstable();
@@ -118,7 +120,7 @@ fn named(orphans: &[(ObservedObject, Instant)]) -> String {
 }
 
 impl Session {
-    /// Takes orphans away, after the rows were read anew: `plan` was made from what was seen before.
+    /// Deletes the orphans of `plan`, which was made before the rows were read again.
     pub(crate) async fn prune(&self, plan: Vec<ObservedObject>) -> Result<(), StoreError> {
         if plan.is_empty() {
             return Ok(());
