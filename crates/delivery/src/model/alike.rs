@@ -1,4 +1,4 @@
-//! Rows of the model beside rows of the database.
+//! Compares the rows of the model with those of the database.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -8,7 +8,7 @@ use store::{AppId, ApplicationRow, CellRow, DecisionRow, PlacementId, PlacementR
 
 use super::tables::Tables;
 
-/// Ids of the database by those of the model.
+/// Maps ids of the model to ids of the database.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     apps: BTreeMap<AppId, AppId>,
@@ -16,7 +16,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Id in the database; one that is not there where the database does not have it.
+    /// Id in the database, or a negative id that matches no row.
     pub(super) fn app(&self, id: AppId) -> AppId {
         self.apps.get(&id).copied().unwrap_or(-id)
     }
@@ -25,7 +25,7 @@ impl Names {
         self.placements.get(&id).copied().unwrap_or(-id)
     }
 
-    /// The same decision with the ids of the database.
+    /// Copies a decision with the ids of the database.
     pub(super) fn decision(&self, row: &DecisionRow) -> DecisionRow {
         let mut row = row.clone();
         row.app = self.app(row.app);
@@ -38,7 +38,7 @@ impl Names {
         row
     }
 
-    /// The same status with the ids of the database; nothing for a placement that it does not have.
+    /// Copies a status with the ids of the database; `None` if the database lacks the placement.
     pub(super) fn status(&self, row: &StatusRow) -> Option<StatusRow> {
         Some(StatusRow { placement: *self.placements.get(&row.placement)?, ..row.clone() })
     }
@@ -52,7 +52,7 @@ fn unread(error: StoreError) -> String {
     format!("the database cannot be read: {error}")
 }
 
-/// Matches applications by name and placements by the object they stand for.
+/// Matches applications by name and placements by cluster and object.
 pub(super) async fn names(store: &Store, tables: &Tables) -> Result<Names, String> {
     let keys: BTreeMap<_, _> =
         store.application_keys().await.map_err(unread)?.into_iter().map(|(id, key)| (key, id)).collect();
@@ -65,10 +65,10 @@ pub(super) async fn names(store: &Store, tables: &Tables) -> Result<Names, Strin
     })
 }
 
-/// Compares every table that decisions and delivery use, as `store` reads it.
+/// Compares every table that decisions and delivery use, as read by `store`.
 ///
 /// # Errors
-/// Names the first table that differs, with the rows of both sides.
+/// Names the first table that differs, with the differing rows of both sides.
 pub(super) async fn compare(store: &Store, tables: &Tables, names: &Names) -> Result<(), String> {
     let ids: Vec<AppId> = store.application_keys().await.map_err(unread)?.into_iter().map(|(id, _)| id).collect();
     let apps = store.application_list(&ids).await.map_err(unread)?;
@@ -94,13 +94,13 @@ pub(super) async fn compare(store: &Store, tables: &Tables, names: &Names) -> Re
     same("sums of reservations", model.sums, bookings.sums)?;
     same("versions of reservations", model.versions, bookings.versions)?;
     let cells = store.cell_list().await.map_err(unread)?;
-    // A row without a declaration and without a cluster only keeps an authority.
+    // A row without a declaration and without a cluster only stores an authority.
     let declared = cells.iter().filter(|row| row.spec.is_some() || tables.clusters.contains_key(&row.name)).map(cell);
     same("cell", tables.cells.values().map(cell), declared)?;
     same("failover_breaker", tables.breaker, store.failover_breaker().await.map_err(unread)?)
 }
 
-/// An application without what only a clock says.
+/// Copies an application with its timestamps made equal.
 fn application(row: &ApplicationRow, id: AppId) -> ApplicationRow {
     let mut row = ApplicationRow { id, ..row.clone() };
     row.removal_since = row.removal_since.map(|_| jiff::Timestamp::UNIX_EPOCH);
@@ -141,7 +141,7 @@ fn same<T: Debug>(
     ))
 }
 
-/// Rows without what they have in common with those beside them.
+/// Shortens each row to the part that differs from the row beside it.
 fn differing(rows: &[String], beside: &[String]) -> Vec<String> {
     let cut = |(place, row): (usize, &String)| {
         let other = beside.get(place).map_or("", String::as_str);

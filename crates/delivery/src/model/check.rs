@@ -1,4 +1,4 @@
-//! What must hold after every step, and when everything is at rest.
+//! Checks of the model: what must hold after every step, and once the model has settled.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,14 @@ use super::member::{Member, id, is_managed, runs_pods};
 use super::tables::Tables;
 use super::world::World;
 
-/// Replicas that each application was promised: the smaller of what was available when it was last at rest and what was
+/// Replicas promised to each application.
+///
+/// The promise is the smaller of two numbers: the replicas available when the model last settled, and the replicas
 /// wanted at any time since.
 #[derive(Debug, Default)]
 pub(super) struct Promises {
     promised: BTreeMap<String, i32>,
-    /// Every `StatefulSet` that was there, by cluster, name and UID.
+    /// Every `StatefulSet` that exists, by cluster and name, with its application.
     sets: BTreeMap<(usize, String), String>,
 }
 
@@ -37,12 +39,12 @@ fn available_in(member: &Member, app: &str) -> i32 {
         .sum()
 }
 
-/// Whether an object of the name is the main workload: the sets that stand beside it have a promise of their own.
+/// Whether the name is that of a main workload. Sets beside it are checked by `keep_sets`.
 fn is_main(name: &str) -> bool {
     !name.starts_with("set")
 }
 
-/// Replicas that are wanted by what is written, and decided.
+/// Number of replicas that the spec and the decision ask for.
 fn wanted(written: &Written, tables: &Tables) -> i32 {
     let Some(row) = tables.apps.values().find(|row| row.key == written.key) else { return 0 };
     if row.removal.is_some() || written.suspended {
@@ -52,7 +54,7 @@ fn wanted(written: &Written, tables: &Tables) -> i32 {
         return written.replicas;
     }
     let main = tables.placements_of(row.id).filter(|row| runs_pods(&row.object) && is_main(&row.object.name));
-    // What the member refuses runs nothing that could be lost.
+    // A placement that the member refuses runs no replicas that could be lost.
     let is_refused =
         |row: &&PlacementRow| tables.status.get(&row.id).is_some_and(|status| status.state == ObjectState::Refused);
     main.filter(|row| row.desired_state == DesiredState::Present)
@@ -62,7 +64,7 @@ fn wanted(written: &Written, tables: &Tables) -> i32 {
 }
 
 impl Promises {
-    /// Checks that nothing went that was promised.
+    /// Checks that no promised replica was lost.
     pub(super) fn hold(&mut self, hub: &Hub, tables: &Tables, members: &BTreeMap<usize, Member>) -> Result<(), String> {
         let mut promised = BTreeMap::new();
         for written in hub.apps.values() {
@@ -88,7 +90,7 @@ impl Promises {
         self.keep_sets(hub, tables, members)
     }
 
-    /// A `StatefulSet` that is declared goes only with its cluster.
+    /// Checks that a declared `StatefulSet` was removed only with its cluster or cell.
     fn keep_sets(&mut self, hub: &Hub, tables: &Tables, members: &BTreeMap<usize, Member>) -> Result<(), String> {
         let mut sets = BTreeMap::new();
         for (cluster, member) in members {
@@ -105,7 +107,7 @@ impl Promises {
             let stays = sets.contains_key(&(*cluster, name.clone()));
             let declared = hub.apps.values().any(|written| written.key.name == *app && written.declares_set(name));
             let joined = tables.clusters.get(&fleet::name(*cluster)).is_some_and(|row| row.taken.removal.is_none());
-            // A Cell that a person deletes takes along what the application no longer places there.
+            // Deleting a Cell removes what the application no longer places there.
             let kept = tables.cells.values().all(|cell| !cell.leaving || !name.ends_with(&cell.name));
             let cell_there = tables.cells.values().any(|cell| cell.spec.is_some() && name.ends_with(&cell.name));
             let in_cell = name.contains("-x") || name.contains("-y");
@@ -117,7 +119,7 @@ impl Promises {
         Ok(())
     }
 
-    /// Objects were released: what they run is no longer counted.
+    /// Lowers the promises after a release, because replicas of released objects are no longer counted.
     pub(super) fn lower_to_available(&mut self, members: &BTreeMap<usize, Member>) {
         for (name, promised) in &mut self.promised {
             *promised = (*promised).min(available(members, name));
@@ -125,7 +127,9 @@ impl Promises {
         self.sets.clear();
     }
 
-    /// A cluster is removed with what runs there: what others run, and are told to run on, stays.
+    /// Lowers the promises when a cluster is removed with its workloads.
+    ///
+    /// The replicas that run in other clusters, and that rows there ask for, stay promised.
     pub(super) fn lower_to_elsewhere(&mut self, tables: &Tables, members: &BTreeMap<usize, Member>, leaving: usize) {
         let cluster = fleet::name(leaving);
         for (name, promised) in &mut self.promised {
@@ -137,18 +141,18 @@ impl Promises {
         }
     }
 
-    /// Nothing is promised of an application any more.
+    /// Drops the promise of an application.
     pub(super) fn drop(&mut self, app: &str) {
         self.promised.remove(app);
     }
 
-    /// Nothing is promised until everything was at rest again.
+    /// Drops all promises until the model settles again.
     pub(super) fn drop_all(&mut self) {
         self.promised.clear();
         self.sets.clear();
     }
 
-    /// What is available at rest is promised from now on.
+    /// Promises the replicas that are available now that the model has settled.
     pub(super) fn renew(&mut self, hub: &Hub, tables: &Tables, members: &BTreeMap<usize, Member>) {
         self.promised = hub
             .apps
@@ -161,7 +165,7 @@ impl Promises {
     }
 }
 
-/// Rows and objects, for a failure.
+/// Lists rows and objects for a failure message.
 pub(super) fn describe(world: &World<'_>) -> String {
     let mut lines = Vec::new();
     for row in world.tables.apps.values() {
@@ -213,7 +217,7 @@ fn record(world: &World<'_>, app: AppId) -> DecisionRecord {
     stored.map_or_else(DecisionRecord::default, |stored| serde_json::from_value(stored).unwrap())
 }
 
-/// Checks what is so when nothing moves any more.
+/// Checks the state of the settled model.
 pub(super) fn at_rest(world: &World<'_>) -> Result<(), String> {
     let broken = |why: String| Err(format!("at rest: {why}\n{}", describe(world)));
     for written in world.hub.apps.values() {
@@ -231,7 +235,7 @@ pub(super) fn at_rest(world: &World<'_>) -> Result<(), String> {
         return broken(format!("{} is removed and still there", app.key));
     }
     let waits = |cell: &&store::CellDecisionRow| cell.inputs != cell.inputs_wanted;
-    // What has no object cannot be told anything.
+    // Without an object, new inputs of a cell cannot be applied anywhere.
     let placed = world.tables.cell_decisions.iter().filter(|(app, _)| record(world, **app).problems.is_empty());
     if let Some(cell) = placed.flat_map(|(_, cells)| cells).find(waits) {
         return broken(format!("cell {} waits to take what it is now", cell.cell));
@@ -262,7 +266,7 @@ fn application(world: &World<'_>, written: &Written, app: AppId) -> Result<(), S
         }
     }
     let rows: Vec<_> = world.tables.placements_of(app).collect();
-    // What waits for a person holds up what comes after it, and everything in place stays.
+    // A row that waits for a person blocks its successors, and everything in place stays.
     let waits = |row: &&PlacementRow| {
         world.tables.status.get(&row.id).is_some_and(|status| status.state == ObjectState::Refused)
     };
@@ -275,7 +279,7 @@ fn application(world: &World<'_>, written: &Written, app: AppId) -> Result<(), S
             .map(|row| row.target)
             .sum();
         let named = record.problems.iter().any(|problem| cell.cell.starts_with(problem.cluster.as_str()));
-        // A cell that still runs another revision waits for those before it.
+        // A cell that still runs another revision waits for the cells before it.
         let waits_its_turn =
             blocked && rows.iter().any(|row| row.cell == cell.cell && row.revision != *wanted_revision);
         if placed != cell.target && !named && !waits_its_turn {
@@ -288,7 +292,7 @@ fn application(world: &World<'_>, written: &Written, app: AppId) -> Result<(), S
         }
         let decided = cells.iter().any(|cell| cell.cell == row.cell)
             || cells.iter().any(|cell| cell.cell.starts_with(row.cluster.as_str())) && row.cell == row.cluster;
-        // What finds no place elsewhere is kept where it was, and the decision says that it is short.
+        // Replicas without a place elsewhere are kept where they were, and the decision reports itself short.
         let kept = record.short && (row.floor > row.target || !row.divided);
         if !decided && !blocked && !kept {
             return Err(format!("{} in {} is there without a decision", row.object, row.cluster));
@@ -315,7 +319,9 @@ fn application(world: &World<'_>, written: &Written, app: AppId) -> Result<(), S
     Ok(())
 }
 
-/// Every main workload has what the override rule makes of it in its place, where nothing holds its application up.
+/// Checks that main workloads carry the labels that the override rule gives them in their cell.
+///
+/// Applications with a problem, an older revision or a refused row are skipped.
 fn labelled(world: &World<'_>) -> Result<(), String> {
     for written in world.hub.apps.values() {
         let Some(app) = world.tables.apps.values().find(|row| row.key == written.key) else { continue };
@@ -347,7 +353,7 @@ fn labelled(world: &World<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Every object with our marks has a row.
+/// Checks that every managed object has a row.
 fn objects(world: &World<'_>) -> Result<(), String> {
     for (cluster, member) in &world.members {
         let name = fleet::name(*cluster);

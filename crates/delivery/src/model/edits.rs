@@ -1,11 +1,11 @@
-//! What people and the world do, at random.
+//! Random edits by users, faults of members, and steps of the processes.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::hub::KINDS;
 
-/// How the main workload of an application is multiplied.
+/// Scope of the main workload of an application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Multiply {
     Divided,
@@ -13,7 +13,7 @@ pub(super) enum Multiply {
     PerCluster,
 }
 
-/// What stands beside the main workload.
+/// Component beside the main workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     ConfigMap,
@@ -23,7 +23,7 @@ pub(super) enum Side {
     Job,
 }
 
-/// An edit of an Application.
+/// Edit of an Application.
 #[derive(Debug, Clone)]
 pub(super) enum AppEdit {
     Create,
@@ -32,7 +32,7 @@ pub(super) enum AppEdit {
     RenameObject(usize),
     RenameBoth(usize),
     Multiply(Multiply),
-    /// Another kind or version of the API for the main workload.
+    /// Sets another kind or API version of the main workload.
     Kind(usize),
     Replicas(i32),
     OwnReplicas(Option<i32>),
@@ -49,13 +49,13 @@ pub(super) enum AppEdit {
     AdoptAlways(bool),
 }
 
-/// An edit of a cluster or a cell.
+/// Edit of a cluster or a cell.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum FleetEdit {
     Cordon(bool),
-    /// A label that override rules select by.
+    /// Sets or removes the label that an override rule selects.
     Gold(bool),
-    /// The nodes that a declared cell binds its pods to.
+    /// Sets the node selector of a declared cell.
     Pool(usize, u8),
     Drain(bool),
     Silent(bool),
@@ -68,7 +68,7 @@ pub(super) enum FleetEdit {
     Misdeclare(usize),
 }
 
-/// What happens in a member behind our back.
+/// Change in a member that Meridian did not make.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum MemberEdit {
     DeleteObject(usize),
@@ -76,20 +76,20 @@ pub(super) enum MemberEdit {
     Linger(u32),
 }
 
-/// A moment of work of one part.
+/// Step of one process or of a member's controllers.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Step {
     Decide,
-    /// A second decider reads and decides now, and writes at the next `Write`.
+    /// A second scheduler reads and decides now, and writes at the next `Write`.
     Read,
     Write,
     Deliver(usize),
     Work(usize),
-    /// All processes end and begin anew.
+    /// All processes end and start anew.
     Restart,
 }
 
-/// What is edited.
+/// Target and content of an edit.
 #[derive(Debug, Clone)]
 pub(super) enum What {
     App(usize, AppEdit),
@@ -97,12 +97,12 @@ pub(super) enum What {
     Member(usize, MemberEdit),
 }
 
-/// An edit, and the work that is done before the next.
+/// An edit, and the steps that run before the next edit.
 #[derive(Debug, Clone)]
 pub(super) struct Edit {
     pub(super) what: What,
     pub(super) steps: Vec<Step>,
-    /// Everything comes to rest before the next edit.
+    /// Whether the model settles before the next edit.
     pub(super) rest: bool,
 }
 
@@ -178,7 +178,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A sequence of edits.
+/// Generates sequences of 1 to 40 edits.
 pub(super) fn edits() -> impl Strategy<Value = Vec<Edit>> {
     let what = prop_oneof![
         6 => (0usize..2, app_edit()).prop_map(|(app, edit)| What::App(app, edit)),

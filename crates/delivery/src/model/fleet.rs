@@ -1,10 +1,10 @@
-//! Clusters and cells as rows, and edits of them.
+//! Rows of clusters and cells, and edits of them.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use store::{CellRow, ClusterRow, ClusterStatusRow, ClusterTaken, Removal};
 
-/// Name of a cluster.
+/// Name of a cluster, by its number.
 pub(super) fn name(cluster: usize) -> String {
     ["east", "north", "south", "west"][cluster % 4].to_owned()
 }
@@ -44,7 +44,7 @@ fn capacity(cluster: usize) -> Value {
     Value::Array(zones(cluster).into_iter().map(zone).collect())
 }
 
-/// A cluster that just joined and is well.
+/// Row of a healthy cluster that just joined.
 pub(super) fn joined(cluster: usize, now: Timestamp) -> ClusterRow {
     let name = name(cluster);
     let spec = json!({
@@ -79,7 +79,7 @@ pub(super) fn well(cluster: usize, now: Timestamp) -> ClusterStatusRow {
     }
 }
 
-/// What is known of a cluster that does not answer.
+/// Status of a cluster that does not answer.
 pub(super) fn silent(before: &ClusterStatusRow, now: Timestamp) -> ClusterStatusRow {
     ClusterStatusRow {
         health: "Unknown".to_owned(),
@@ -103,7 +103,7 @@ pub(super) fn implicit_cell(cluster: usize) -> CellRow {
     }
 }
 
-/// A declared cell; `fits` says whether its zone is one of the cluster's.
+/// Row of a declared cell. `fits` is whether its zone is one of the cluster's.
 pub(super) fn declared_cell(cluster: usize, cell: usize, fits: bool) -> CellRow {
     let zones = zones(cluster);
     let zone = if fits { zones[cell % zones.len()].clone() } else { "elsewhere".to_owned() };

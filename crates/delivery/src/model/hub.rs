@@ -1,4 +1,4 @@
-//! Applications as people write them, and what intake makes of them by its own functions.
+//! Applications as users write them, processed by intake's own functions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use vocabulary::{AppKey, hash_json};
 
 use super::edits::{AppEdit, Multiply, Side};
 
-/// Names that components and objects take, so that two applications sometimes want the same.
+/// Names of components and objects. Two applications sometimes want the same name.
 const NAMES: [&str; 3] = ["web", "api", "srv"];
-/// Kinds of the main workload. A `Widget` is a kind of the members' own.
+/// Kinds of the main workload. A `Widget` is a custom kind of the members.
 pub(super) const KINDS: [(&str, &str); 6] = [
     ("apps/v1", "Deployment"),
     ("apps/v1", "ReplicaSet"),
@@ -26,7 +26,7 @@ pub(super) const KINDS: [(&str, &str); 6] = [
     ("apps/v1", "DaemonSet"),
 ];
 
-/// An Application as its owner wrote it last.
+/// An Application as its owner last wrote it.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a field of the spec")]
 pub(super) struct Written {
@@ -82,7 +82,9 @@ impl Written {
         self.multiply == Multiply::Divided
     }
 
-    /// Whether the main workload serves the requests of the one before: where a `DaemonSet` comes or goes, by its name.
+    /// Whether the main workload continues that of `before`, so that its promise stays valid.
+    ///
+    /// If the kind is or was a `DaemonSet`, its component or object must keep its name.
     pub(super) fn continues(&self, before: &Self) -> bool {
         let is_daemon = |written: &Self| KINDS[written.kind].1 == "DaemonSet";
         let named = self.component == before.component || self.object == before.object;
@@ -97,7 +99,7 @@ impl Written {
         self.sides.iter().any(named)
     }
 
-    /// The Application after an edit.
+    /// Returns the Application after an edit.
     pub(super) fn edited(&self, edit: &AppEdit) -> Self {
         let mut new = self.clone();
         let side = |nth: usize| (!self.sides.is_empty()).then(|| nth % self.sides.len());
@@ -228,7 +230,7 @@ impl Written {
         json!({"name": name, "scope": scope, "template": template})
     }
 
-    /// What intake takes in of it, or why it refuses.
+    /// Returns the row and revision that intake stores, or the reason for a refusal.
     pub(super) fn taken(&mut self) -> Result<(ApplicationTaken, Arc<StoredRevision>), String> {
         let spec = self.spec();
         let blueprint = render::blueprint(&self.key, &spec).map_err(|problems| format!("{problems:?}"))?;
@@ -281,7 +283,7 @@ fn side_name(side: Side, number: u32) -> String {
     format!("{kind}{number}x")
 }
 
-/// Applications on the hub, by their place in the list of names.
+/// Applications on the hub, by their index in the list of names.
 #[derive(Debug, Default)]
 pub(super) struct Hub {
     pub(super) apps: BTreeMap<usize, Written>,

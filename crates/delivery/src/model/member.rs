@@ -1,5 +1,6 @@
-//! A member cluster as a model: stores what is applied, runs controllers a step at a time, and keeps the rules of an API
-//! server that delivery relies on.
+//! Model of a member cluster: stores objects and runs controllers step by step.
+//!
+//! The model enforces the rules of an API server that delivery relies on.
 
 use std::collections::BTreeMap;
 
@@ -13,34 +14,34 @@ pub(super) fn id(key: &ObjectKey) -> Id {
     (key.group().to_owned(), key.kind.clone(), key.namespace.clone(), key.name.clone())
 }
 
-/// One object.
+/// A stored object with the state of its controllers.
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
     pub(super) value: Value,
-    /// Meridian owns `spec.replicas`: leaving it out of an apply resets it to the default.
+    /// Whether Meridian owns `spec.replicas`: an apply without the field then resets it to the default.
     owns_replicas: bool,
-    /// Pods that run.
+    /// Number of running pods.
     pub(super) running: i32,
-    /// Steps until a deletion is over.
+    /// Number of steps until a deletion completes.
     lingers: u32,
 }
 
-/// What the apply found.
+/// Reason for a refused apply.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ApplyRefused {
-    /// Something of the name is there.
+    /// An object of that name exists.
     Exists,
-    /// The fence is lower than the one that is there.
+    /// The fence is lower than that of the existing object.
     StaleFence,
 }
 
-/// One member.
+/// State of one member.
 #[derive(Debug, Default)]
 pub(super) struct Member {
     pub(super) objects: BTreeMap<Id, Stored>,
-    /// Whether it answers. What runs there goes on.
+    /// Whether the API server responds. Workloads run on regardless.
     pub(super) answers: bool,
-    /// Deletions linger for some steps, as with finalizers.
+    /// Number of steps that a deletion takes, as with finalizers.
     pub(super) lingering: u32,
     clock: u64,
 }
@@ -51,7 +52,7 @@ impl Member {
         self.clock
     }
 
-    /// Server-side apply of a whole object.
+    /// Applies a whole object by server-side apply.
     pub(super) fn apply(&mut self, key: &ObjectKey, object: &Value, absent: bool) -> Result<Value, ApplyRefused> {
         let now = self.tick();
         let before = self.objects.get(&id(key)).cloned();
@@ -93,7 +94,7 @@ impl Member {
         Ok(value)
     }
 
-    /// A delete of exactly the object seen.
+    /// Deletes the object with exactly this UID.
     pub(super) fn delete(&mut self, key: &ObjectKey, uid: &str) {
         let (now, lingers) = (self.tick(), self.lingering);
         let Some(stored) = self.objects.get_mut(&id(key)).filter(|stored| text(&stored.value, "uid") == uid) else {
@@ -108,7 +109,7 @@ impl Member {
         }
     }
 
-    /// Drops our marks of an object.
+    /// Removes our labels and annotations from an object.
     pub(super) fn release(&mut self, key: &ObjectKey) {
         if let Some(stored) = self.objects.get_mut(&id(key)) {
             for map in ["labels", "annotations"] {
@@ -120,7 +121,7 @@ impl Member {
         }
     }
 
-    /// A person deletes an object here.
+    /// Deletes a managed object, as a user of the member would.
     pub(super) fn delete_nth(&mut self, nth: usize) {
         let managed: Vec<Id> =
             self.objects.iter().filter(|(_, stored)| is_managed(&stored.value)).map(|(id, _)| id.clone()).collect();
@@ -129,7 +130,7 @@ impl Member {
         }
     }
 
-    /// Some pods of an object end.
+    /// Stops some pods of an object.
     pub(super) fn break_pods(&mut self, nth: usize, count: i32) {
         let running: Vec<Id> =
             self.objects.iter().filter(|(_, stored)| stored.running > 0).map(|(id, _)| id.clone()).collect();
@@ -141,7 +142,9 @@ impl Member {
         }
     }
 
-    /// Controllers work for a moment: each workload starts or ends one pod, deletions go on.
+    /// Runs the controllers for one step.
+    ///
+    /// Each workload starts one pod or stops its surplus, and deletions proceed.
     pub(super) fn work(&mut self) {
         let now = self.tick();
         self.objects.retain(|_, stored| {
@@ -158,7 +161,7 @@ impl Member {
                 }
                 ("apps" | "example.io", _) => {
                     let wanted = stored.value["spec"]["replicas"].as_i64().unwrap_or(1) as i32;
-                    // Pods that are to end do so at once, and new ones take a step each.
+                    // Surplus pods stop at once; each new pod takes a step.
                     stored.running = if stored.running > wanted {
                         wanted
                     } else {
@@ -174,7 +177,7 @@ impl Member {
         }
     }
 
-    /// Whether nothing would change if controllers worked on.
+    /// Whether further steps of the controllers would change nothing.
     pub(super) fn is_quiet(&self) -> bool {
         self.objects.values().all(|stored| {
             stored.value["metadata"].get("deletionTimestamp").is_none()

@@ -1,4 +1,4 @@
-//! The model's writes, made again on Postgres by `store`'s own functions, and the rows of both compared after each.
+//! Repeats the model's writes on Postgres through `store`, and compares the rows after each.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,9 @@ use vocabulary::AppKey;
 use super::alike::{self, Names};
 use super::tables::{Tables, Wrote};
 
-/// A database that follows a model. Ids differ on the two sides, so rows are matched by their names.
+/// A database that repeats the writes of a model.
+///
+/// Ids differ on the two sides, so rows are matched by name.
 pub(super) struct Mirror {
     _keeper: Keeper,
     store: Store,
@@ -25,7 +27,7 @@ pub(super) struct Mirror {
     followed: FollowState,
 }
 
-/// What the database was brought up to.
+/// State of the model that the database has reached.
 #[derive(Default)]
 struct FollowState {
     clusters: BTreeMap<String, ClusterRow>,
@@ -53,7 +55,7 @@ impl Mirror {
         Self { _keeper: keeper, store, claim, key, bed, runtime, followed: FollowState::default() }
     }
 
-    /// Forgets all rows, for the next sequence.
+    /// Deletes all rows before the next sequence.
     pub(super) fn clear(&mut self) {
         self.bed
             .postgres
@@ -62,7 +64,7 @@ impl Mirror {
         self.followed = FollowState::default();
     }
 
-    /// Makes the writes since the last call, and compares all rows.
+    /// Repeats the writes since the last call, and compares all rows.
     ///
     /// # Errors
     /// When a write has another outcome than in the model, or a row differs.
@@ -183,7 +185,7 @@ impl Sql<'_> {
             }
         }
         for (name, row) in &followed.cells {
-            // The implicit cell of a cluster goes with the cluster.
+            // The implicit cell of a cluster is deleted with the cluster.
             if row.spec.is_none() || tables.cells.contains_key(name) {
                 continue;
             }
@@ -208,7 +210,7 @@ impl Sql<'_> {
         if fenced.is_empty() { Ok(true) } else { Err("the mirror lost its lease".to_owned()) }
     }
 
-    /// Confirmations that a person gave beside the intent.
+    /// Writes the delete confirmations that a person gave separately from the intent.
     async fn confirmed(&self, tables: &Tables, followed: &mut FollowState) -> Result<bool, String> {
         let mut wrote = false;
         for row in tables.apps.values() {

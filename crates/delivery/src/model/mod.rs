@@ -1,7 +1,8 @@
-//! A model of the whole way from intent to members, run through random edits, faults and restarts.
+//! A model of the whole path from intent to members, run through random edits, faults and restarts.
 //!
-//! Intake's checks, decisions, rendering and delivery's choice of steps are the functions of production. Only the database
-//! ([`tables`]) and the members ([`member`]) are models, and the former is compared with Postgres ([`mirror`]).
+//! Intake's checks, decisions, rendering and delivery's choice of actions are the production functions. Only the
+//! database ([`tables`]) and the members ([`member`]) are models. The database model is compared with Postgres
+//! ([`mirror`]).
 
 mod alike;
 mod check;
@@ -22,16 +23,16 @@ use edits::{AppEdit, Edit, Multiply, What, edits};
 use mirror::Mirror;
 use world::World;
 
-/// Sequences in an ordinary run; `MODEL_SEQUENCES` asks for another number.
+/// Number of sequences in an ordinary run. `MODEL_SEQUENCES` overrides it.
 const SEQUENCES: u32 = 2000;
-/// Sequences that are compared with Postgres in an ordinary run; `MIRROR_SEQUENCES` asks for another number.
+/// Number of sequences compared with Postgres in an ordinary run. `MIRROR_SEQUENCES` overrides it.
 const MIRRORED: u32 = 20;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// Runs one sequence. Says what was broken after which edit.
+/// Runs one sequence. The error names the edit after which a check failed.
 fn run(sequence: &[Edit], mirror: Option<&RefCell<Mirror>>) -> Result<(), String> {
     let mut world = World::new(mirror);
     for (place, edit) in sequence.iter().enumerate() {
@@ -40,7 +41,7 @@ fn run(sequence: &[Edit], mirror: Option<&RefCell<Mirror>>) -> Result<(), String
     world.rest().map_err(|broken| format!("after all edits: {broken}"))
 }
 
-/// Runs sequences from one seed on its own thread.
+/// Runs `cases` sequences from one seed on the calling thread.
 fn runs(seed: u64, cases: u32, mirror: Option<&RefCell<Mirror>>) -> Result<(), String> {
     let config = Config {
         cases,

@@ -1,4 +1,4 @@
-//! The database as a model: what `store` writes in SQL, on maps.
+//! Model of the database: the writes that `store` makes in SQL, on maps.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,22 +28,22 @@ pub(super) struct Tables {
     pub(super) breaker: Option<FailoverBreakerRow>,
     next_app: AppId,
     next_placement: PlacementId,
-    /// Writes to be made again elsewhere; nothing is noted where nobody follows.
+    /// Writes that the mirror must repeat; `None` without a mirror.
     pub(super) journal: Option<Vec<Wrote>>,
 }
 
-/// A write, as it is asked of the database.
+/// A write as requested from the database.
 #[derive(Debug)]
 pub(super) enum Wrote {
     /// `application_take`.
     Taken(Box<ApplicationTaken>),
     /// `application_remove`.
     Removed(AppKey, Removal, Option<Vec<u8>>),
-    /// `decision_commit`, and how many decisions were written; nothing when the batch was stale.
+    /// `decision_commit` with the number of decisions written, or `None` for a stale batch.
     Decided { rows: Vec<DecisionRow>, bookings: BTreeMap<String, i64>, written: Option<usize> },
     /// `failover_breaker_set`.
     Breaker(FailoverBreakerRow),
-    /// `application_forget`, and whether it is gone.
+    /// `application_forget`, and whether the application was deleted.
     Forgot(AppKey, bool),
 }
 
@@ -181,7 +181,7 @@ impl Tables {
             .collect()
     }
 
-    /// `delete_window`; nothing was deleted lately, because a person confirms at once what the guard asks for.
+    /// `delete_window` without recent deletes, because a person confirms the guard's requests at once.
     pub(super) fn delete_window(&self) -> DeleteWindow {
         let mut window = DeleteWindow::default();
         for row in self.placements.values().filter(|row| row.desired_state == DesiredState::Present) {
@@ -190,7 +190,7 @@ impl Tables {
         window
     }
 
-    /// `decision_commit`. Returns whether anything was written.
+    /// `decision_commit`. Returns whether any row was written.
     pub(super) fn commit(&mut self, decisions: &Decisions) -> Result<bool, String> {
         let base = |row: &ApplicationRow| DecisionBase {
             generation: row.generation,
@@ -319,7 +319,7 @@ impl Tables {
     }
 }
 
-/// Versions of one kind are the same objects.
+/// Whether two keys name the same object. All versions of a kind hold the same objects.
 pub(super) fn same_object(one: &ObjectKey, other: &ObjectKey) -> bool {
     one.group() == other.group() && one.kind == other.kind && one.namespace == other.namespace && one.name == other.name
 }

@@ -1,4 +1,4 @@
-//! Runs hub, database, deciders, deliverers and members of the model, a step at a time.
+//! Runs the hub, database, schedulers, deliverers and members of the model step by step.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -25,25 +25,25 @@ use crate::decide::render_row::{RowRender, cell_of, render_row};
 use crate::observe::cluster_state::{ClusterState, Entry, belongs, object_id};
 use crate::observe::observed_object::ObservedObject;
 
-/// Clusters of the model; the last one joins later.
+/// Number of clusters in the model. The last one joins later.
 const CLUSTERS: usize = 4;
-/// Rounds after which a fleet that nobody edits is at rest, or never will be.
+/// Maximum number of rounds until an unedited fleet settles; after that it never will.
 const ROUNDS: usize = 300;
 const STALE_AFTER: SignedDuration = SignedDuration::from_hours(1_000_000);
 
-/// Everything there is.
+/// State of the whole model.
 pub(super) struct World<'m> {
     pub(super) hub: Hub,
     pub(super) tables: Tables,
     pub(super) members: BTreeMap<usize, Member>,
     cluster_states: BTreeMap<usize, ClusterState>,
-    /// What a second decider read and decided, and did not write yet.
+    /// Decisions of a second scheduler that are not written yet.
     read: Option<Decisions>,
     pub(super) promises: Promises,
-    /// Applications as they were written when everything was at rest.
+    /// Applications as written when the model last settled.
     rested: BTreeMap<usize, Written>,
     now: Timestamp,
-    /// A database that makes every write again.
+    /// Database that repeats every write.
     mirror: Option<&'m RefCell<Mirror>>,
 }
 
@@ -67,7 +67,7 @@ impl<'m> World<'m> {
         world
     }
 
-    /// Applies an edit and works for the steps it is given.
+    /// Applies an edit and runs its steps.
     pub(super) fn edit(&mut self, edit: &Edit) -> Result<(), String> {
         match &edit.what {
             What::App(app, change) => self.edit_app(*app, change),
@@ -98,11 +98,11 @@ impl<'m> World<'m> {
             (_, None) => None,
         };
         let Some(mut written) = written else { return };
-        // What intake refuses changes nothing.
+        // An edit that intake refuses changes nothing.
         if let Ok((taken, revision)) = written.taken() {
             self.tables.take_application(&taken, revision);
             if !self.rested.get(&app).is_some_and(|rested| written.continues(rested)) {
-                // What has neither name in common with what ran is another workload.
+                // A workload that continues neither name is another workload, without a promise.
                 self.promises.drop(&written.key.name);
             }
             self.hub.apps.insert(app, written);
@@ -131,7 +131,7 @@ impl<'m> World<'m> {
             FleetEdit::Remove { delete } => {
                 if let Some(row) = self.tables.clusters.get_mut(&name) {
                     row.taken.removal = Some(fleet::removal(delete));
-                    // What finds no other place there goes with the cluster, as the person said.
+                    // Replicas without another place are removed with the cluster, as the person requested.
                     self.promises.lower_to_elsewhere(&self.tables, &self.members, cluster);
                 }
             }
@@ -161,7 +161,7 @@ impl<'m> World<'m> {
         }
     }
 
-    /// Labels a cluster and the cells that are declared in it.
+    /// Sets the labels of a cluster and of its declared cells.
     fn label(&mut self, cluster: usize, gold: bool) {
         let labels = if gold { json!({"tier": "gold"}) } else { json!({}) };
         if let Some(row) = self.tables.clusters.get_mut(&fleet::name(cluster)) {
@@ -192,7 +192,7 @@ impl<'m> World<'m> {
             MemberEdit::BreakPods(nth, count) => member.break_pods(nth, count),
             MemberEdit::Linger(steps) => member.lingering = steps,
         }
-        // What somebody else ended was not ended by a decision, and decisions may count on it until it is observed.
+        // No decision removed these objects or pods, and decisions may count on them until their loss is observed.
         self.promises.drop_all();
     }
 
@@ -236,7 +236,7 @@ impl<'m> World<'m> {
         }
     }
 
-    /// Health of clusters as delivery judges it.
+    /// Updates the health of clusters as delivery would.
     fn judge(&mut self) {
         for cluster in 0..CLUSTERS {
             let answers = self.members.get(&cluster).is_some_and(|member| member.answers);
@@ -258,7 +258,7 @@ impl<'m> World<'m> {
         decided.map(Some).map_err(|error| error.to_string())
     }
 
-    /// Returns whether anything was written.
+    /// Decides and writes. Returns whether any row was written.
     fn decide(&mut self) -> Result<bool, String> {
         let Some(decisions) = self.decisions()? else { return Ok(false) };
         self.write(&decisions)
@@ -274,7 +274,7 @@ impl<'m> World<'m> {
         Ok(written)
     }
 
-    /// A person confirms whatever the mass-delete guard asks for.
+    /// Confirms every request of the mass-delete guard, as a person would.
     fn confirm_deletes(&mut self) {
         for row in self.tables.apps.values_mut() {
             let pending = row.decision.as_ref().and_then(|decision| decision["pending"]["plan"].as_str());
@@ -335,7 +335,7 @@ impl<'m> World<'m> {
         topology_from_rows(clusters.collect(), cells.collect()).0
     }
 
-    /// The deliverer of a cluster works on each of its placements once. Returns whether it did anything.
+    /// Runs the deliverer of a cluster once over each placement. Returns whether anything changed.
     fn deliver(&mut self, cluster: usize) -> Result<bool, String> {
         if self.members.get(&cluster).is_none_or(|member| !member.answers) {
             return Ok(false);
@@ -349,7 +349,9 @@ impl<'m> World<'m> {
         Ok(worked)
     }
 
-    /// Brings the cluster_state of a cluster up to what is stored and what is there. Returns whether that was news.
+    /// Updates the `ClusterState` of a cluster from its rows and objects.
+    ///
+    /// Returns whether a status changed.
     fn observe(&mut self, cluster: usize) -> bool {
         let (now, rows) = (self.now, self.tables.placements_in(&fleet::name(cluster)));
         let fresh = !self.cluster_states.contains_key(&cluster);
@@ -383,7 +385,7 @@ impl<'m> World<'m> {
         news
     }
 
-    /// Takes what is there of one object. Returns whether that was news.
+    /// Observes one object. Returns whether its status changed.
     fn observe_one(&mut self, cluster: usize, entry: &Entry) -> bool {
         let (Some(cluster_state), key) = (self.cluster_states.get_mut(&cluster), &entry.row.object) else {
             return false;
@@ -506,7 +508,7 @@ impl<'m> World<'m> {
         })
     }
 
-    /// Lets everything come to rest, with every member answering, and checks what came of it.
+    /// Runs until the model settles, with every member answering, and checks the result.
     pub(super) fn rest(&mut self) -> Result<(), String> {
         for member in self.members.values_mut() {
             member.answers = true;

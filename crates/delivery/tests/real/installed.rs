@@ -1,4 +1,4 @@
-//! One member, one database and a running deliverer, shared by the scenarios.
+//! Test fixture: one member, one database and a running deliverer, shared by the scenarios.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -18,18 +18,18 @@ use tokio_util::sync::CancellationToken;
 use vocabulary::{AppKey, ContentHash};
 
 const CLUSTER: &str = "north";
-/// Longest time a scenario waits for anything.
+/// Timeout for each condition of a scenario.
 const SOON: Duration = Duration::from_mins(2);
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 static INSTALLED: OnceLock<Installed> = OnceLock::new();
 
-/// The installation, made by the first scenario. Its servers end with the process.
+/// Returns the installation, which the first scenario starts. Its servers end with the process.
 pub(crate) fn shared() -> (&'static Runtime, &'static Installed) {
     (&RUNTIME, INSTALLED.get_or_init(|| RUNTIME.block_on(Installed::begin())))
 }
 
-/// One Application that was taken in.
+/// An Application stored in the database.
 #[derive(Debug, Clone)]
 pub(crate) struct App {
     id: i64,
@@ -124,7 +124,7 @@ impl Installed {
         Self { bed, store, hints, claim, key, kubeconfig, _keeper: keeper }
     }
 
-    /// Takes an Application of one component in. `more` are fields of its intent.
+    /// Stores an Application of one component. `more` are fields of its intent.
     pub(crate) async fn application(&self, namespace: &str, name: &str, object: &Value, more: Value) -> App {
         let mut intent = json!({
             "replicas": 0, "suspended": false, "placement": {}, "drift": "Report", "adopt": "Never",
@@ -136,7 +136,7 @@ impl Installed {
         self.take(App { id: 0, key, revision: ContentHash::of(b""), component, intent }).await
     }
 
-    /// Another revision of its component.
+    /// Stores another revision of the component.
     pub(crate) async fn revise(&self, app: &App, object: &Value) -> App {
         let mut app = app.clone();
         app.component["template"] = object.clone();
@@ -186,13 +186,13 @@ impl Installed {
         self.tell();
     }
 
-    /// The row is forgotten; its object stays.
+    /// Deletes the row; its object stays in the member.
     pub(crate) fn forget(&self, app: &App) {
         self.sql(&format!("delete from placement where app = {}", app.id));
         self.tell();
     }
 
-    /// Changes the desired_state of the row, as the scheduler does.
+    /// Changes the desired state of the row, as the scheduler does.
     pub(crate) fn desired_state(&self, app: &App, desired_state: &str) {
         self.sql(&format!(
             "update placement set wish = '{desired_state}', plan_epoch = plan_epoch + 1 where app = {}",
@@ -205,7 +205,7 @@ impl Installed {
         self.desired_state(app, "Delete");
     }
 
-    /// The scheduler writes the row anew, through the store's own transaction.
+    /// Writes the row anew through the store's own transaction, as the scheduler does.
     pub(crate) async fn change_as_scheduler(&self, app: &App) {
         let row = self.store.placement_list(&[app.id]).await.unwrap().remove(0);
         let stored = self.store.application_list(&[app.id]).await.unwrap().remove(0);
@@ -220,7 +220,7 @@ impl Installed {
         self.tell();
     }
 
-    /// Changes one field of the stored intent, and tells nobody.
+    /// Changes one field of the stored intent without sending a hint.
     pub(crate) fn set_intent(&self, app: &App, field: &str, value: &str) {
         self.sql(&format!(
             "update application set intent = jsonb_set(intent, '{{{field}}}', '\"{value}\"') where id = {}",
@@ -228,7 +228,7 @@ impl Installed {
         ));
     }
 
-    /// The Application is suspended or resumed.
+    /// Suspends or resumes the Application.
     pub(crate) fn suspend(&self, app: &App, suspended: bool) {
         self.sql(&format!(
             "update application set intent = jsonb_set(intent, '{{suspended}}', '{suspended}') where id = {}",
@@ -237,7 +237,7 @@ impl Installed {
         self.tell();
     }
 
-    /// The row is told to run the latest revision of the Application.
+    /// Moves the row to the latest revision of the Application.
     pub(crate) fn move_to_revision(&self, app: &App) {
         self.sql(&format!(
             "update placement set revision = decode('{}', 'hex'), plan_epoch = plan_epoch + 1 where app = {}",
@@ -255,7 +255,7 @@ impl Installed {
         self.hints.send(Hint::Everything);
     }
 
-    /// A request of the member's administrator; nothing when the object is not there.
+    /// Sends a request as the member's administrator; `None` when the object does not exist.
     pub(crate) async fn admin(&self, method: &str, path: &str, body: &Value) -> Option<Value> {
         let content = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
         let body = if method == "GET" { Vec::new() } else { serde_json::to_vec(body).unwrap() };
@@ -274,7 +274,7 @@ impl Installed {
         self.admin("POST", "/api/v1/namespaces", &object).await;
     }
 
-    /// Waits until an object is as wanted.
+    /// Waits until an object meets a condition.
     pub(crate) async fn eventually(&self, path: &str, wanted: impl Fn(&Value) -> bool) {
         let mut seen = None;
         let found = async {
@@ -299,7 +299,7 @@ impl Installed {
         tokio::time::timeout(SOON, gone).await.unwrap_or_else(|_| panic!("{path} is still there; {}", self.rows()));
     }
 
-    /// Waits until the status of the row is as wanted, by state and message.
+    /// Waits until state and message of the row's status meet a condition.
     pub(crate) async fn eventually_said(&self, app: &App, wanted: impl Fn(&str, &str) -> bool) {
         let mut seen = String::new();
         let said = async {
@@ -352,16 +352,16 @@ impl Installed {
         )
     }
 
-    /// Adds a kind to the member, and the right to deliver it.
+    /// Adds a custom kind to the member, and the permission to deliver it.
     pub(crate) fn serve_widgets(&self) {
         self.kubectl_apply(&widget_crd("v1", &json!({"strategy": "None"})));
         self.kubectl_apply(&install::granting_role("widgets", &[install::to_deliver(&widgets())]));
     }
 
-    /// Nobody can read the kind any more: what is stored would have to be converted, by a webhook that does not answer.
+    /// Makes the kind unreadable: stored objects need conversion by a webhook that does not respond.
     pub(crate) async fn break_widgets(&self, path_of_other_version: &str) {
         self.kubectl_apply(&widget_crd("v2", &json!({"strategy": "None"})));
-        // Stored anew in the other version, as soon as that is served.
+        // Stores the object in the other version, as soon as that is served.
         self.eventually(path_of_other_version, |_| true).await;
         self.admin("PATCH", path_of_other_version, &json!({"metadata": {"annotations": {"stored": "anew"}}})).await;
         let webhook =
@@ -386,7 +386,7 @@ impl Installed {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Lists that Meridian asked the member for.
+    /// Number of lists that Meridian requested from the member.
     pub(crate) fn lists(&self) -> usize {
         let events = self.bed.member(CLUSTER).unwrap().audit().events();
         events
@@ -395,7 +395,7 @@ impl Installed {
             .count()
     }
 
-    /// The database takes no connection for so long.
+    /// Makes the database refuse connections for `time`.
     pub(crate) async fn without_database(&self, time: Duration) {
         self.bed.postgres.limit_connections(Some(0)).unwrap();
         tokio::time::sleep(time).await;
@@ -438,7 +438,7 @@ async fn claim(keeper: &Keeper, lease: &str) -> Claim {
     terms.wait_for(Option::is_some).await.unwrap().as_ref().unwrap().claim.clone()
 }
 
-/// Waits until the member's controllers have added the roles up.
+/// Waits until the member's controllers have aggregated the roles.
 async fn granted(member: &Member) {
     let allowed = async {
         loop {

@@ -11,7 +11,7 @@ use installed::{Installed, shared};
 use serde_json::{Value, json};
 use vocabulary::labels;
 
-/// One scenario at a time: some disturb what all stand on.
+/// Runs one scenario at a time, because some disturb the shared installation.
 static TURN: Mutex<()> = Mutex::new(());
 
 /// Runs a scenario on the shared installation, which outlives the runtime of a single test.
@@ -39,7 +39,7 @@ fn a_namespace_deleted_in_a_member_is_made_again() {
         it.place(&app, 1);
         let path = "/api/v1/namespaces/gone/configmaps/web";
         it.eventually(path, |found| found["data"]["a"] == "1").await;
-        // A finalizer keeps the namespace terminating until it is removed: nothing can be made there meanwhile.
+        // A finalizer keeps the namespace terminating until it is removed. No object can be created there meanwhile.
         it.admin("PATCH", path, &json!({"metadata": {"finalizers": ["example.org/hold"]}})).await;
         it.admin("DELETE", "/api/v1/namespaces/gone", &json!({})).await;
         let late = it.application("gone", "late", &config(&json!({"b": "1"})), json!({})).await;
@@ -67,7 +67,7 @@ fn a_refused_adoption_heals_by_each_remedy_it_names() {
             if remedy == "DELETE" {
                 it.admin("DELETE", &path, &json!({})).await;
             } else {
-                // As if the hint of the edit were lost: only the database says so.
+                // As if the hint of the edit were lost: only the database contains the change.
                 it.set_intent(&app, "adopt", "Always");
             }
             it.eventually(&path, |found| found["data"]["a"] == "ours").await;
@@ -84,12 +84,12 @@ fn a_row_made_anew_is_raised_above_the_fence_in_the_member() {
         it.place(&app, 7);
         let path = "/api/v1/namespaces/fence/configmaps/web";
         it.eventually(path, |found| found["data"]["a"] == "1").await;
-        // As after `cluster remove --gone`: the row is forgotten, the object stays; then the member joins again.
+        // As after `cluster remove --gone`: the row is deleted and the object stays. Then the member joins again.
         it.forget(&app);
         let app = it.revise(&app, &config(&json!({"a": "2"}))).await;
         it.place(&app, 1);
         it.eventually_row(&app, "s.found_epoch = 7").await;
-        // The scheduler's next change of the row begins above.
+        // The scheduler's next change of the row starts above the fence.
         it.change_as_scheduler(&app).await;
         it.eventually_row(&app, "p.plan_epoch = 8 and s.found_epoch = 0 and s.applied_epoch = 8").await;
         it.eventually(path, |found| found["data"]["a"] == "2").await;
@@ -215,7 +215,7 @@ fn unserved_kind_is_reported_at_once_and_delivered_when_granted() {
         it.serve_widgets();
         it.eventually("/apis/example.org/v1/namespaces/kinds/widgets/web", |found| found["spec"]["size"] == 1).await;
 
-        // A version that cannot be converted: its list fails, and nothing else is less known because of it.
+        // Objects of a version that cannot be converted cannot be listed. The status of all other kinds stays current.
         it.eventually_row(&app, "s.state = 'Applied' and not s.stale").await;
         it.break_widgets("/apis/example.org/v2/namespaces/kinds/widgets/web").await;
         it.eventually_row(&app, "s.stale and s.observed_epoch = 0").await;
@@ -236,7 +236,7 @@ fn a_database_that_is_away_ends_no_watch() {
         it.place(&app, 1);
         it.eventually("/api/v1/namespaces/database/configmaps/web", |found| found["data"]["a"] == "1").await;
         let lists = it.lists();
-        // For less than the lease lasts: who loses the lease begins anew.
+        // Shorter than the lease: a deliverer that loses its lease starts anew.
         it.without_database(Duration::from_secs(5)).await;
         let later = it.application("database", "later", &config(&json!({"b": "1"})), json!({})).await;
         it.place_as(&later, 1, "later");
@@ -252,7 +252,7 @@ fn an_object_that_no_row_names_is_taken_away() {
         it.place(&app, 1);
         let path = "/api/v1/namespaces/orphan/configmaps/web";
         it.eventually(path, |found| found["data"]["a"] == "1").await;
-        // As after a create that arrived when its row was forgotten already.
+        // As after a create that arrived when its row was already deleted.
         it.forget(&app);
         it.eventually_cluster("message like '%belong to no Application%'").await;
         it.eventually_absent(path).await;
