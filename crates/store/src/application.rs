@@ -62,7 +62,7 @@ pub struct ApplicationTaken {
     pub rebalance_asked: Option<Vec<u8>>,
     /// Hash of the delete plan that a user confirmed.
     pub delete_confirmed: Option<Vec<u8>>,
-    /// Whether intake stores the intent, although its source was lost, because a user accepted it.
+    /// Whether a user accepted this intent although its source was lost.
     pub accepted: bool,
 }
 
