@@ -1,4 +1,4 @@
-//! Rebuilds when a migration is added: `sqlx::migrate!` embeds them.
+//! Rebuilds the crate when a migration is added, because `sqlx::migrate!` embeds the migrations.
 
 fn main() {
     println!("cargo:rerun-if-changed=../../migrations");

@@ -1,4 +1,4 @@
-//! Applications as taken in, and their revisions.
+//! Rows of applications as intake stored them, and their revisions.
 
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as Ts;
@@ -10,12 +10,12 @@ use crate::payload::{self, Payload};
 use crate::seal::EnvelopeKey;
 use crate::{AppId, Claim, Store, StoreError, revision};
 
-/// What happens to delivered objects when their owner goes.
+/// What happens to delivered objects when their Application or Cluster is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
-    /// They stay, without our labels.
+    /// The objects stay in the member, without Meridian's labels.
     Orphan,
-    /// They are deleted.
+    /// The objects are deleted from the member.
     Delete,
 }
 
@@ -37,84 +37,84 @@ impl Removal {
     }
 }
 
-/// What intake writes.
+/// An application as intake writes it.
 #[derive(Debug, Clone)]
 pub struct ApplicationTaken {
-    /// Namespace and name.
+    /// Namespace and name of the Application.
     pub key: AppKey,
-    /// UID of the hub's kube-system namespace.
+    /// UID of the `kube-system` namespace of the hub.
     pub hub_uid: String,
-    /// UID of the object.
+    /// UID of the Application object.
     pub object_uid: String,
-    /// Its generation.
+    /// Generation of the Application object.
     pub generation: i64,
-    /// Hash of its whole spec.
+    /// Hash of the whole spec.
     pub spec_hash: Vec<u8>,
-    /// Everything but components and overrides.
+    /// The intent: everything except components and overrides.
     pub intent: Value,
     /// Hash of components and overrides.
     pub revision: Vec<u8>,
     /// Components and overrides as JSON.
     pub payload: Vec<u8>,
-    /// The payload holds a Secret.
+    /// Whether the payload contains a Secret.
     pub secret: bool,
-    /// Rebalance plan a person asked for.
+    /// Hash of the rebalance plan that a user asked for.
     pub rebalance_asked: Option<Vec<u8>>,
-    /// Delete plan a person confirmed.
+    /// Hash of the delete plan that a user confirmed.
     pub delete_confirmed: Option<Vec<u8>>,
-    /// It is taken in although its source was lost, because a person accepted it.
+    /// Whether a user accepted this intent although its source was lost.
     pub accepted: bool,
 }
 
-/// One application.
+/// An application as stored.
 #[derive(Debug, Clone)]
 pub struct ApplicationRow {
     /// Row id.
     pub id: AppId,
-    /// Namespace and name.
+    /// Namespace and name of the Application.
     pub key: AppKey,
-    /// UID of the hub it was taken in from.
+    /// UID of the hub that intake read the Application from.
     pub hub_uid: String,
-    /// UID of the object.
+    /// UID of the Application object.
     pub object_uid: String,
-    /// Generation last taken in.
+    /// Generation that intake stored last.
     pub generation: i64,
-    /// Hash of the spec last taken in.
+    /// Hash of the spec that intake stored last.
     pub spec_hash: Vec<u8>,
-    /// Everything but components and overrides.
+    /// The intent: everything except components and overrides.
     pub intent: Value,
-    /// Revision wanted.
+    /// The desired revision.
     pub revision: Vec<u8>,
-    /// Set when it is being deleted.
+    /// What happens to delivered objects; set while the Application is being deleted.
     pub removal: Option<Removal>,
-    /// Since when.
+    /// When the deletion began.
     pub removal_since: Option<Timestamp>,
-    /// Delete plan a person confirmed.
+    /// Hash of the delete plan that a user confirmed.
     pub delete_confirmed: Option<Vec<u8>>,
-    /// Rebalance plan asked for.
+    /// Hash of the rebalance plan that a user asked for.
     pub rebalance_asked: Option<Vec<u8>>,
-    /// Rebalance plan carried out last.
+    /// Hash of the rebalance plan that was carried out last.
     pub rebalance_done: Option<Vec<u8>>,
-    /// Hash of what the last decision was made from.
+    /// Hash of the inputs of the last decision.
     pub input_hash: Option<Vec<u8>>,
-    /// The last decision, as kept for people.
+    /// Record of the last decision, for users.
     pub decision: Option<Value>,
-    /// When it was made.
+    /// When the last decision was made.
     pub decided_at: Option<Timestamp>,
-    /// Generation the placement was brought up to last; behind `generation` while a decision is due.
+    /// Generation that the placement was last brought up to; below `generation` while a decision is due.
     pub decided_generation: i64,
-    /// Rises with every decision that was committed.
+    /// Version that rises with every committed decision.
     pub decision_version: i64,
-    /// How often it was taken in because a person accepted it.
+    /// Number of times that intake stored the Application because a user accepted it.
     pub acceptances: i64,
 }
 
-/// Applications for which something that was observed may matter.
+/// Applications for which an observation in a member may matter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InMotion {
-    /// They are being removed or were not decided yet, or replicas or a revision are on their way.
+    /// Applications being removed or not decided yet, or with replicas, revision or inputs on their way.
     pub moving: Vec<AppId>,
-    /// Nothing moves any more, and the revision may be fully ready for the first time.
+    /// Applications in which nothing moves, and whose revision may be fully ready for the first time.
     pub arrived: Vec<AppId>,
 }
 
@@ -146,7 +146,9 @@ macro_rules! application_row {
 }
 
 impl Store {
-    /// Takes an application in, together with its revision. The row is there afterwards, with these values.
+    /// Stores an application together with its revision, and returns the id of its row.
+    ///
+    /// The row exists afterwards, with these values.
     pub async fn application_take(
         &self,
         claim: &Claim,
@@ -155,7 +157,7 @@ impl Store {
     ) -> Result<AppId, StoreError> {
         let payload = Payload::pack(&taken.payload, taken.secret, key)?;
         point("application_take", Side::Before);
-        // One statement, and so one transaction: the claim is checked and held in it as in every other.
+        // One statement is one transaction. It checks and holds the claim, as every other write does.
         let row = sqlx::query!(
             r#"
             WITH claim AS MATERIALIZED (
@@ -203,7 +205,7 @@ impl Store {
         .map_err(StoreError::of_commit("application_take"))?
         .ok_or_else(|| StoreError::Fenced { lease: claim.lease.clone(), epoch: claim.epoch })?;
         point("application_take", Side::After);
-        // Counted before this one came.
+        // `kept` does not count the revision that this statement added.
         if row.kept >= revision::KEPT {
             let mut write = self.write(claim, "revisions_collect").await?;
             revision::collect(&mut write, row.app).await?;
@@ -212,8 +214,9 @@ impl Store {
         Ok(row.app)
     }
 
-    /// Marks an application as being deleted, or changes what happens to its objects then, or which delete plan is
-    /// confirmed. The time it began stays.
+    /// Marks an application as being deleted, or changes its removal or its confirmed delete plan.
+    ///
+    /// The time at which the deletion began does not change.
     pub async fn application_remove(
         &self,
         claim: &Claim,
@@ -235,10 +238,12 @@ impl Store {
         write.commit().await
     }
 
-    /// Forgets an application that has no placement left, all but the UID of its object. Returns whether it is gone.
+    /// Deletes an application that has no placement left; only the UID of its object stays stored.
+    ///
+    /// Returns whether the application was deleted.
     pub async fn application_forget(&self, claim: &Claim, id: AppId) -> Result<bool, StoreError> {
         let mut write = self.write(claim, "application_forget").await?;
-        // Its revisions go with it; the statement still sees them.
+        // The revisions are deleted with the application. This statement still reads them.
         let revisions = sqlx::query_scalar!(
             r#"
             WITH gone AS (
@@ -267,7 +272,7 @@ impl Store {
         Ok(gone)
     }
 
-    /// Some applications, by id. Unknown ids are left out.
+    /// Returns applications with these ids, ordered by id. Unknown ids are left out.
     pub async fn application_list(&self, ids: &[AppId]) -> Result<Vec<ApplicationRow>, StoreError> {
         let rows = sqlx::query!(
             r#"
@@ -281,7 +286,7 @@ impl Store {
         rows.into_iter().map(|row| application_row!(row)).collect()
     }
 
-    /// One application by its name.
+    /// Returns the application with this name.
     pub async fn application_get(&self, key: &AppKey) -> Result<Option<ApplicationRow>, StoreError> {
         let row = sqlx::query!(
             r#"
@@ -296,7 +301,7 @@ impl Store {
         row.map(|row| application_row!(row)).transpose()
     }
 
-    /// Some applications, by name. Unknown names are left out.
+    /// Returns applications with these names. Unknown names are left out.
     pub async fn application_get_many(&self, keys: &[AppKey]) -> Result<Vec<ApplicationRow>, StoreError> {
         let namespaces: Vec<&str> = keys.iter().map(|key| key.namespace.as_str()).collect();
         let names: Vec<&str> = keys.iter().map(|key| key.name.as_str()).collect();
@@ -314,27 +319,29 @@ impl Store {
         rows.into_iter().map(|row| application_row!(row)).collect()
     }
 
-    /// Ids and names of all applications.
+    /// Returns ids and names of all applications.
     pub async fn application_keys(&self) -> Result<Vec<(AppId, AppKey)>, StoreError> {
         let rows =
             sqlx::query!("SELECT id, namespace, name FROM application ORDER BY id").fetch_all(&self.pool).await?;
         Ok(rows.into_iter().map(|row| (row.id, AppKey { namespace: row.namespace, name: row.name })).collect())
     }
 
-    /// Applications whose last decision found no place for some replicas, or held.
+    /// Returns applications whose last decision left replicas without a place, or held the placement.
     pub async fn application_short(&self) -> Result<Vec<AppId>, StoreError> {
         Ok(sqlx::query_scalar!("SELECT id FROM application WHERE short ORDER BY id").fetch_all(&self.pool).await?)
     }
 
-    /// Applications of which something that was decided has no object, because of what may change any time.
+    /// Returns applications with a decided object that has no placement row.
+    ///
+    /// Such an object waits until another owner, a right or a kind changes, which can happen at any time.
     pub async fn application_blocked(&self) -> Result<Vec<AppId>, StoreError> {
         Ok(sqlx::query_scalar!("SELECT id FROM application WHERE blocked ORDER BY id").fetch_all(&self.pool).await?)
     }
 
-    /// Those of some applications for which something that was observed may matter.
+    /// Returns those of the given applications for which an observation in a member may matter.
     pub async fn application_in_motion(&self, ids: &[AppId]) -> Result<InMotion, StoreError> {
-        // Whether all is settled is asked by a value, not by EXISTS: for that a plan made on empty tables reads every
-        // placement of the fleet.
+        // The query computes the value `bool_and(settled)` and avoids `NOT EXISTS` over the join. With `NOT EXISTS`,
+        // a plan made on empty tables reads every placement of the fleet.
         let rows = sqlx::query!(
             r#"
             SELECT id, moving AS "moving!" FROM (
@@ -364,7 +371,9 @@ impl Store {
         Ok(found)
     }
 
-    /// The different times after which applications are run elsewhere when their cluster is silent, in seconds.
+    /// Returns the distinct `failoverAfter` times of all applications, in seconds.
+    ///
+    /// After this time of silence of a cluster, its applications run elsewhere.
     pub async fn application_failover_times(&self) -> Result<Vec<i64>, StoreError> {
         Ok(sqlx::query_scalar!(
             r#"

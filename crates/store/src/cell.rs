@@ -4,46 +4,46 @@ use serde_json::Value;
 
 use crate::{Claim, Store, StoreError};
 
-/// What intake writes for a declared cell.
+/// A declared cell as intake writes it.
 #[derive(Debug, Clone)]
 pub struct CellTaken {
-    /// Name.
+    /// Name of the cell.
     pub name: String,
-    /// UID of the object.
+    /// UID of the Cell object.
     pub object_uid: String,
-    /// Its generation.
+    /// Generation of the Cell object.
     pub generation: i64,
-    /// Its resourceVersion, where that is a number.
+    /// `resourceVersion` of the Cell object, where it is a number.
     pub resource_version: Option<i64>,
-    /// Its labels.
+    /// Labels of the Cell object.
     pub labels: Value,
-    /// Its spec.
+    /// Spec of the Cell object.
     pub spec: Value,
 }
 
-/// One cell.
+/// A cell as stored: a declared cell, or the implicit cell of a cluster.
 #[derive(Debug, Clone)]
 pub struct CellRow {
-    /// Name.
+    /// Name of the cell.
     pub name: String,
-    /// Labels set by a person.
+    /// Labels set by a user.
     pub labels: Value,
-    /// Spec of a declared cell; nothing for a cluster's implicit one.
+    /// Spec of a declared cell; `None` for the implicit cell of a cluster.
     pub spec: Option<Value>,
-    /// UID of the object that declares it.
+    /// UID of the Cell object that declares the cell.
     pub object_uid: Option<String>,
-    /// Its generation when it was taken in.
+    /// Generation of the Cell object when intake stored it.
     pub generation: Option<i64>,
-    /// Its resourceVersion when it was taken in.
+    /// `resourceVersion` of the Cell object when intake stored it.
     pub resource_version: Option<i64>,
-    /// It is being deleted.
+    /// Whether the Cell object is being deleted.
     pub leaving: bool,
-    /// Authority epoch.
+    /// Authority epoch of the cell.
     pub authority: u32,
 }
 
 impl Store {
-    /// Takes a declared cell in.
+    /// Stores a declared cell. Writes nothing where a cluster has the same name.
     pub async fn cell_take(&self, claim: &Claim, taken: &CellTaken) -> Result<(), StoreError> {
         let mut write = self.write(claim, "cell_take").await?;
         sqlx::query!(
@@ -64,7 +64,7 @@ impl Store {
         write.commit().await
     }
 
-    /// A declared cell is being deleted: what is placed there moves away.
+    /// Marks a declared cell as being deleted: the scheduler then moves its placements away.
     pub async fn cell_leave(&self, claim: &Claim, name: &str) -> Result<(), StoreError> {
         let mut write = self.write(claim, "cell_leave").await?;
         sqlx::query!("UPDATE cell SET leaving = true WHERE name = $1 AND spec IS NOT NULL", name)
@@ -73,10 +73,12 @@ impl Store {
         write.commit().await
     }
 
-    /// Forgets a declared cell that is being deleted and holds nothing any more. Returns whether it is gone.
+    /// Removes the declaration of a cell that is being deleted and has no placement left.
+    ///
+    /// Returns whether the declaration was removed.
     pub async fn cell_forget(&self, claim: &Claim, name: &str) -> Result<bool, StoreError> {
         let mut write = self.write(claim, "cell_forget").await?;
-        // Its authority stays.
+        // The row stays, and with it the authority epoch.
         let gone = sqlx::query!(
             r#"
             UPDATE cell c SET spec = NULL, labels = '{}', object_uid = NULL, generation = NULL, resource_version = NULL,
@@ -93,7 +95,7 @@ impl Store {
         Ok(gone)
     }
 
-    /// All cells, by name.
+    /// Returns all cells, ordered by name.
     pub async fn cell_list(&self) -> Result<Vec<CellRow>, StoreError> {
         let rows = sqlx::query!(
             "SELECT name, labels, spec, object_uid, generation, resource_version, leaving, authority FROM cell ORDER BY name"

@@ -1,4 +1,4 @@
-//! What is decided for each cell of an application: kept apart from the objects that follow from it.
+//! Decisions for each cell of an application, stored apart from the objects that follow from them.
 
 use serde_json::Value;
 use vocabulary::PlaceInputs;
@@ -7,25 +7,25 @@ use crate::decision::{DecisionRow, Txn};
 use crate::placement::{inputs, stored_inputs};
 use crate::{AppId, Slot, Store, StoreError};
 
-/// The decision about one cell and slot.
+/// Decision about one cell and slot of an application.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CellDecisionRow {
-    /// Cell.
+    /// Name of the cell.
     pub cell: String,
-    /// Version of the components in it.
+    /// Slot of the components in the cell.
     pub slot: Slot,
-    /// Replicas of the Divided component; 0 where the cell holds the application without any.
+    /// Replicas of the Divided component; 0 where the cell runs the application without replicas.
     pub target: i32,
-    /// Revision that every component of the application runs there.
+    /// Revision that every component of the application runs in the cell.
     pub revision: Vec<u8>,
-    /// What objects take from the cell, as it is told; nothing where an older program decided.
+    /// Inputs from the cell that its objects use now; `None` where an older program decided.
     pub inputs: Option<PlaceInputs>,
-    /// What they are to take once it is the cell's turn.
+    /// Inputs that the objects use once it is the cell's turn.
     pub inputs_wanted: Option<PlaceInputs>,
 }
 
 impl Store {
-    /// Decisions about all cells of some applications, by application, cell and slot.
+    /// Returns decisions for all cells of the given applications, ordered by application, cell and slot.
     pub async fn cell_decision_list(&self, apps: &[AppId]) -> Result<Vec<(AppId, CellDecisionRow)>, StoreError> {
         let rows = sqlx::query!(
             r#"
@@ -51,7 +51,7 @@ impl Store {
     }
 }
 
-/// Writes the decisions that changed, each application's as a whole.
+/// Writes changed cell decisions, replacing those of each application as a whole.
 pub(crate) async fn replace(transaction: &mut Txn, decisions: &[&DecisionRow]) -> Result<(), StoreError> {
     let apps: Vec<AppId> =
         decisions.iter().filter(|decision| decision.cells.is_some()).map(|decision| decision.app).collect();

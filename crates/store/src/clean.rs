@@ -1,13 +1,15 @@
-//! Text as `PostgreSQL` takes it: it stores no NUL, neither in text nor in JSON, and members may say anything. Pure.
+//! Removes NUL from text and JSON that members send. Pure.
+//!
+//! `PostgreSQL` stores no NUL, neither in text nor in JSON, and a member may send any text.
 
 use serde_json::Value;
 
-/// The text without NUL.
+/// Returns the text without NUL.
 pub(crate) fn text(text: &str) -> String {
     text.replace('\0', "")
 }
 
-/// The value without NUL in any of its texts and keys.
+/// Returns the value without NUL in any of its texts and keys.
 pub(crate) fn json(value: &Value) -> Value {
     match value {
         Value::String(content) => Value::String(text(content)),

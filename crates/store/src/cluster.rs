@@ -1,4 +1,4 @@
-//! Member clusters as taken in, and what is known of them.
+//! Member clusters as intake stored them, and their observed status.
 
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as Ts, ToSqlx};
@@ -7,72 +7,74 @@ use serde_json::Value;
 
 use crate::{Claim, Removal, Store, StoreError, clean};
 
-/// What intake writes.
+/// A cluster as intake writes it.
 #[derive(Debug, Clone)]
 pub struct ClusterTaken {
-    /// Name.
+    /// Name of the cluster.
     pub name: String,
-    /// UID of the object on the hub.
+    /// UID of the Cluster object on the hub.
     pub object_uid: String,
-    /// UID of the member's kube-system namespace.
+    /// UID of the `kube-system` namespace of the member.
     pub member_uid: String,
-    /// Generation of the object.
+    /// Generation of the Cluster object.
     pub generation: i64,
-    /// Its resourceVersion, where that is a number.
+    /// `resourceVersion` of the Cluster object, where it is a number.
     pub resource_version: Option<i64>,
-    /// Its labels.
+    /// Labels of the Cluster object.
     pub labels: Value,
-    /// Its spec.
+    /// Spec of the Cluster object.
     pub spec: Value,
-    /// Set when the object is being deleted.
+    /// What happens to delivered objects; set while the Cluster object is being deleted.
     pub removal: Option<Removal>,
-    /// Set when a person says that the member is gone for good.
+    /// Whether a user declared that the member is gone for good.
     pub gone: bool,
 }
 
-/// One cluster with what is known of it.
+/// A cluster with its observed status.
 #[derive(Debug, Clone)]
 pub struct ClusterRow {
-    /// As taken in.
+    /// The cluster as intake stored it.
     pub taken: ClusterTaken,
-    /// What is known; nothing before the first contact.
+    /// Observed status; `None` before the first contact.
     pub status: Option<ClusterStatusRow>,
 }
 
-/// Reason of a cluster that answers again and does not count as well yet.
+/// Health reason of a cluster that answers again and does not count as healthy yet.
 pub const RECOVERING: &str = "Recovering";
 
-/// What is known of a cluster.
+/// Observed status of a cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClusterStatusRow {
-    /// `Pass`, `Fail` or `Unknown`.
+    /// Health of the cluster: `Pass`, `Fail` or `Unknown`.
     pub health: String,
-    /// One word.
+    /// Reason of the health, in one word.
     pub reason: String,
-    /// What is wrong and what to do.
+    /// Message for users: what is wrong and what to do.
     pub message: String,
-    /// Last sign of life.
+    /// Time of the last sign of life of the member.
     pub as_of: Option<Timestamp>,
-    /// When whoever delivers there judged it last: a judgement that is old says nothing about now.
+    /// When the deliverer last judged the cluster.
+    ///
+    /// An old judgement gives no information about the present health.
     pub checked_at: Option<Timestamp>,
-    /// Since when it is not well; nothing while it is.
+    /// When the cluster became unhealthy; `None` while it is healthy.
     pub unhealthy_since: Option<Timestamp>,
-    /// Since when it does not answer; nothing while it answers, also where it refuses us.
+    /// When the member stopped answering; `None` while it answers, even by refusing requests.
     pub silent_since: Option<Timestamp>,
-    /// The signals health is made of: a list of name, verdict and message.
+    /// Signals that determine the health: a list of name, verdict and message.
     pub signals: Value,
-    /// Kubernetes version.
+    /// Kubernetes version of the member.
     pub version: Option<String>,
-    /// Version of what join installed there.
+    /// Version of the objects that `join` installed in the member.
     pub installation: Option<i32>,
-    /// Kinds that may be delivered: a list of texts.
+    /// Kinds that may be delivered to the member: a list of texts.
     pub kinds: Value,
-    /// Capacity per zone.
+    /// Capacity of the cluster per zone.
     pub capacity: Value,
 }
 
 impl ClusterStatusRow {
-    /// Before anything is known.
+    /// Returns the status of a cluster of which nothing was observed yet.
     pub fn unknown() -> Self {
         Self {
             health: String::new(),
@@ -134,7 +136,7 @@ macro_rules! cluster_row {
 }
 
 impl Store {
-    /// Takes a cluster in, with its implicit cell.
+    /// Stores a cluster together with its implicit cell.
     pub async fn cluster_take(&self, claim: &Claim, taken: &ClusterTaken) -> Result<(), StoreError> {
         let mut write = self.write(claim, "cluster_take").await?;
         sqlx::query!(
@@ -162,8 +164,9 @@ impl Store {
         write.commit().await
     }
 
-    /// Another member takes the name over: what was observed and the old credential are dropped, so that
-    /// everything decided for the cluster is delivered anew.
+    /// Replaces the member behind a cluster's name.
+    ///
+    /// Deletes the observed status and the old credential, so that every decided object is delivered again.
     pub async fn cluster_replace(&self, claim: &Claim, taken: &ClusterTaken) -> Result<(), StoreError> {
         let mut write = self.write(claim, "cluster_replace").await?;
         sqlx::query!(
@@ -189,8 +192,10 @@ impl Store {
         write.commit().await
     }
 
-    /// Forgets a cluster that is being deleted and holds nothing any more. Returns whether it is gone. The authority of its
-    /// implicit cell stays: what carries it may still be in the member when the member joins again.
+    /// Deletes a cluster that is being deleted and has no placement left.
+    ///
+    /// Returns whether the cluster was deleted. The authority epoch of its implicit cell stays stored. Objects with
+    /// this authority may still exist in the member when the member joins again.
     pub async fn cluster_forget(&self, claim: &Claim, name: &str) -> Result<bool, StoreError> {
         let mut write = self.write(claim, "cluster_forget").await?;
         let gone = sqlx::query!(
@@ -205,7 +210,7 @@ impl Store {
         Ok(gone)
     }
 
-    /// When a cluster joined; nothing where it is not known.
+    /// Returns when a cluster joined; `None` for an unknown cluster.
     pub async fn cluster_joined_at(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
         let joined = sqlx::query_scalar!(r#"SELECT joined_at AS "joined_at: Ts" FROM cluster WHERE name = $1"#, name)
             .fetch_optional(&self.pool)
@@ -213,7 +218,7 @@ impl Store {
         Ok(joined.map(Ts::to_jiff))
     }
 
-    /// All clusters as taken in, by name.
+    /// Returns all clusters as intake stored them, ordered by name.
     pub async fn cluster_taken_list(&self) -> Result<Vec<ClusterTaken>, StoreError> {
         let rows = sqlx::query!(
             "SELECT name, object_uid, member_uid, generation, resource_version, labels, spec, removal, gone FROM cluster ORDER BY name"
@@ -223,7 +228,7 @@ impl Store {
         rows.into_iter().map(|row| cluster_taken!(row)).collect()
     }
 
-    /// Clusters as taken in that have this name or are this member, by name.
+    /// Returns clusters with this name or this member UID, as intake stored them, ordered by name.
     pub async fn cluster_taken_alike(&self, name: &str, member_uid: &str) -> Result<Vec<ClusterTaken>, StoreError> {
         let rows = sqlx::query!(
             "SELECT name, object_uid, member_uid, generation, resource_version, labels, spec, removal, gone FROM cluster
@@ -236,7 +241,7 @@ impl Store {
         rows.into_iter().map(|row| cluster_taken!(row)).collect()
     }
 
-    /// All clusters with what is known of them, by name.
+    /// Returns all clusters with their observed status, ordered by name.
     pub async fn cluster_list(&self) -> Result<Vec<ClusterRow>, StoreError> {
         let rows = sqlx::query!(
             r#"
@@ -251,7 +256,7 @@ impl Store {
         rows.into_iter().map(|row| cluster_row!(row)).collect()
     }
 
-    /// One cluster.
+    /// Returns the cluster with this name.
     pub async fn cluster_get(&self, name: &str) -> Result<Option<ClusterRow>, StoreError> {
         let row = sqlx::query!(
             r#"
@@ -267,8 +272,9 @@ impl Store {
         row.map(|row| cluster_row!(row)).transpose()
     }
 
-    /// Writes what is known of a cluster; the writer holds the cluster's delivery lease.
-    /// A cluster that is no longer there is no error.
+    /// Writes the observed status of a cluster. The claim is the cluster's delivery lease.
+    ///
+    /// A cluster that no longer exists is not an error.
     pub async fn cluster_status_set(
         &self,
         claim: &Claim,
@@ -303,7 +309,9 @@ impl Store {
         write.commit().await
     }
 
-    /// Remembers when a cluster was judged last and, if it gave one, its last sign of life. Nothing else changed.
+    /// Writes when a cluster was last judged and, where given, the time of its last sign of life.
+    ///
+    /// Callers use this write when nothing else of the status changed.
     pub async fn cluster_seen(
         &self,
         claim: &Claim,
@@ -312,7 +320,7 @@ impl Store {
         checked_at: Timestamp,
     ) -> Result<(), StoreError> {
         point("cluster_seen", Side::Before);
-        // One statement, and so one transaction: every member has its own, all the time.
+        // One statement is one transaction. This write runs all the time, once for each member.
         let held = sqlx::query_scalar!(
             r#"
             WITH claim AS MATERIALIZED (
@@ -336,7 +344,7 @@ impl Store {
         Ok(())
     }
 
-    /// How many applications have an object in each cluster.
+    /// Returns for each cluster the number of applications that have an object there.
     pub async fn cluster_app_counts(&self) -> Result<Vec<(String, i64)>, StoreError> {
         let rows = sqlx::query!(r#"SELECT cluster, count(DISTINCT app) AS "apps!" FROM placement GROUP BY cluster"#)
             .fetch_all(&self.pool)

@@ -1,4 +1,4 @@
-//! Member credentials, sealed.
+//! Credentials for member clusters, sealed.
 
 use std::collections::HashMap;
 
@@ -12,31 +12,33 @@ use crate::{Claim, Store, StoreError};
 /// A bearer token for a member cluster.
 #[derive(Debug, Clone)]
 pub struct Credential {
-    /// The token.
+    /// The bearer token.
     pub token: SecretString,
-    /// When it was issued.
+    /// When the credential was issued.
     pub issued_at: Timestamp,
-    /// When it ends.
+    /// When the credential expires.
     pub expires_at: Timestamp,
 }
 
-/// From when to when a cluster's credential is valid.
+/// Period in which a cluster's credential is valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialLife {
     /// Name of the cluster.
     pub cluster: String,
-    /// When it was issued.
+    /// When the credential was issued.
     pub issued_at: Timestamp,
-    /// When it ends.
+    /// When the credential expires.
     pub expires_at: Timestamp,
-    /// It was sealed before credentials were bound to a connection; renewing it binds it.
+    /// Whether the credential was sealed before credentials were bound to a connection.
+    ///
+    /// Renewing such a credential binds it.
     pub unbound: bool,
 }
 
 /// The connection that a credential was handed over for, as text: server, authority, proxy.
 ///
-/// A credential is sealed together with it. An edit of the connection therefore leads the token nowhere else: another
-/// connection needs another credential.
+/// The credential is sealed together with this text. An edit of the connection therefore cannot send the token to
+/// another server: another connection needs another credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionText(pub String);
 
@@ -44,17 +46,20 @@ fn purpose(cluster: &str, connection: &ConnectionText) -> String {
     format!("{}\n{}", purpose_without_connection(cluster), connection.0)
 }
 
-/// What credentials were sealed for before they were bound to a connection. Such a one is bound when it is renewed.
+/// Purpose of credentials that were sealed before credentials were bound to a connection.
+///
+/// Renewing such a credential binds it to its connection.
 fn purpose_without_connection(cluster: &str) -> String {
     format!("credential/{cluster}")
 }
 
 impl Store {
-    /// Seals and keeps the credential that a person handed over for a cluster, whatever is there: clocks of two machines
-    /// say nothing about which is newer.
+    /// Seals and stores the credential that a user handed over for a cluster.
+    ///
+    /// Replaces any stored credential. The clocks of two machines cannot show which credential is newer.
     ///
     /// # Errors
-    /// A cluster that is not there is [`StoreError::Refused`].
+    /// [`StoreError::Refused`] when the cluster does not exist.
     pub async fn credential_set(
         &self,
         claim: &Claim,
@@ -79,8 +84,9 @@ impl Store {
         write.commit().await
     }
 
-    /// Seals and keeps a renewed credential in the place of the one it was renewed with. Returns whether that was still there: a
-    /// person may have handed over another one meanwhile, which stays.
+    /// Seals and stores a renewed credential in place of the credential it was renewed with.
+    ///
+    /// Returns whether the old credential was still stored. A credential that a user handed over meanwhile stays.
     pub async fn credential_renew(
         &self,
         claim: &Claim,
@@ -107,8 +113,10 @@ impl Store {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Credentials of some clusters for the connections that these declare, by name of the cluster. One that cannot be opened
-    /// says why, and keeps nobody from the others; clusters without one are left out.
+    /// Returns credentials of the given clusters for the connections that they declare, by cluster name.
+    ///
+    /// A credential that cannot be opened returns its error and does not block the others. Clusters without a
+    /// credential are left out.
     pub async fn credential_get_many(
         &self,
         wanted: &HashMap<&str, ConnectionText>,
@@ -137,7 +145,7 @@ impl Store {
         Ok(opened.collect())
     }
 
-    /// From when to when each cluster's credential is valid.
+    /// Returns the validity period of each cluster's credential.
     pub async fn credential_lives(&self) -> Result<Vec<CredentialLife>, StoreError> {
         let rows = sqlx::query!(
             r#"

@@ -1,13 +1,15 @@
-//! The connection pool, with a deadline in the client for every statement.
+//! The connection pool, with a client-side deadline for every statement.
 //!
-//! `sqlx` 0.9 offers no socket option but `TCP_NODELAY`, and waits for an answer as long as the kernel keeps the connection:
-//! a quarter of an hour, or for ever, when the peer vanished without a word. Deadlines here and a ping of what was idle take
-//! the place of a TCP keep-alive on our side; the server is asked for one on its side (`pool::options`).
+//! `sqlx` 0.9 offers no socket option except `TCP_NODELAY`. It waits for an answer as long as the kernel keeps the
+//! connection. When the peer vanished without closing it, that is a quarter of an hour, or for ever.
+//!
+//! Deadlines here and a ping of idle connections replace a TCP keep-alive on the client side. `pool::options` asks
+//! the server for a keep-alive on its side.
 //!
 //! # Guarantees
 //! - No call waits longer than [`Deadlines`] allow.
-//! - A connection whose answer is outstanding, because of a deadline or because the caller was dropped, is closed and never
-//!   used again. It gives its place in the pool back at once.
+//! - A connection with an outstanding answer is closed and never used again. An answer is outstanding after a
+//!   deadline or when the caller was dropped. The connection frees its place in the pool at once.
 
 use std::fmt;
 use std::time::Duration;
@@ -27,18 +29,21 @@ pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(1);
 /// Timeout for a rollback, and for the ping before a connection becomes idle.
 const RETURN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Longest waits for the database.
+/// Timeouts for calls to the database.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadlines {
-    /// Timeout for a connection of the pool, free or new.
+    /// Timeout for acquiring a connection from the pool, free or new.
     pub connection: Duration,
-    /// Timeout for the answer to a statement: the server's own `statement_timeout`, and a margin.
+    /// Timeout for the answer to a statement: the server's `statement_timeout` and a margin.
     pub answer: Duration,
-    /// Timeout for the answer to a COMMIT, which no timeout of the server ends while it waits for a standby.
-    pub commit: Duration,
-    /// Time without any answer through the pool after which this process counts as cut off and gives its leases back.
+    /// Timeout for the answer to a COMMIT.
     ///
-    /// Longer than a statement may take: a database that is merely slow must not make operators take leases from each other.
+    /// No timeout of the server ends a COMMIT that waits for a standby.
+    pub commit: Duration,
+    /// Timeout without any answer through the pool, after which the process gives its leases back.
+    ///
+    /// The process then counts as cut off. The timeout is longer than a statement may take: a slow database must not
+    /// make operators take leases from each other.
     pub cut_off: Duration,
 }
 
@@ -53,7 +58,9 @@ impl Default for Deadlines {
     }
 }
 
-/// The pool. A reference is an executor whose statements commit by themselves. Cheap to clone.
+/// The connection pool. Cheap to clone.
+///
+/// A shared reference is an executor; each statement on it is a transaction of its own.
 #[derive(Debug, Clone)]
 pub(crate) struct Database {
     pub(crate) pool: PgPool,
@@ -62,12 +69,12 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// The same pool, with another timeout for answers.
+    /// Returns the same pool with another timeout for answers.
     pub(crate) fn answering_within(&self, answer: Duration) -> Self {
         Self { deadlines: Deadlines { answer, ..self.deadlines }, ..self.clone() }
     }
 
-    /// A connection, for one statement or one transaction.
+    /// Acquires a connection for one statement or one transaction.
     pub(crate) async fn lend(&self) -> Result<Lent, Error> {
         let connection = self.pool.acquire().await.inspect_err(|_| self.reach.failed())?;
         Ok(Lent {
@@ -87,17 +94,19 @@ pub(crate) async fn ping(connection: &mut PgConnection) -> Result<(), Error> {
 
 /// A connection of the pool while it is in use. A mutable reference is an executor.
 pub(crate) struct Lent {
-    /// Taken only when this is dropped.
+    /// `None` only after `drop` took the connection.
     connection: Option<PoolConnection<Postgres>>,
     deadlines: Deadlines,
     reach: Reach,
-    /// Something was asked and not answered: whatever comes over the connection next is not the answer to the next question.
+    /// Whether a question was sent and its answer has not arrived.
+    ///
+    /// The next bytes on such a connection do not answer the next question.
     answer_is_due: bool,
     in_transaction: bool,
 }
 
 impl Lent {
-    /// Begins a transaction; dropped without [`Self::commit`], it is rolled back.
+    /// Begins a transaction. Dropping `self` without [`Self::commit`] rolls it back.
     pub(crate) async fn begin(&mut self) -> Result<(), Error> {
         let limit = self.deadlines.answer;
         let answer = timeout(limit, self.ask()?.execute("BEGIN")).await;
@@ -106,7 +115,7 @@ impl Lent {
         Ok(())
     }
 
-    /// Commits. After an error of the connection it is not known whether that took effect.
+    /// Commits the transaction. After a connection error, its outcome is unknown.
     pub(crate) async fn commit(&mut self) -> Result<(), Error> {
         let limit = self.deadlines.commit;
         let answer = timeout(limit, self.ask()?.execute("COMMIT")).await;
@@ -115,7 +124,7 @@ impl Lent {
         Ok(())
     }
 
-    /// The connection, to ask one question.
+    /// Returns the connection for one question, and marks the answer as due.
     fn ask(&mut self) -> Result<&mut PgConnection, Error> {
         match &mut self.connection {
             Some(connection) if !self.answer_is_due => {
@@ -126,7 +135,7 @@ impl Lent {
         }
     }
 
-    /// Takes the answer to what was asked.
+    /// Records the outcome of the question that was asked, and returns it.
     fn settle<T>(
         &mut self,
         limit: Duration,
@@ -163,7 +172,7 @@ impl Drop for Lent {
         let Some(mut connection) = self.connection.take() else { return };
         let runtime = match tokio::runtime::Handle::try_current() {
             Ok(runtime) if !self.answer_is_due => runtime,
-            // Closed without a word: over a dead link a farewell would wait as long as any other word.
+            // Close without a farewell message: over a dead link, that message would wait as long as any other.
             _ => return drop(connection.detach()),
         };
         let in_transaction = self.in_transaction;
@@ -171,7 +180,7 @@ impl Drop for Lent {
             if in_transaction && !matches!(timeout(RETURN_TIMEOUT, connection.execute("ROLLBACK")).await, Ok(Ok(_))) {
                 return drop(connection.detach());
             }
-            // Given up, it closes the connection: the future owns it.
+            // On timeout, dropping the future closes the connection that it owns.
             let _ = timeout(RETURN_TIMEOUT, connection.return_to_pool()).await;
         });
     }
@@ -188,7 +197,7 @@ fn no_answer(limit: Duration) -> Error {
     Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, why))
 }
 
-/// Whether the connection is of no use after the error.
+/// Whether the connection is unusable after this error.
 fn breaks_connection(error: &Error) -> bool {
     matches!(error, Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed)
 }
@@ -271,7 +280,9 @@ impl<'c> Executor<'c> for &'c Database {
     }
 }
 
-/// An answer that was read as a whole, as the stream that `sqlx` wants: a deadline is one for the whole answer.
+/// Turns an answer that was read as a whole into the stream that `sqlx` expects.
+///
+/// A deadline applies to the whole answer, so no row is returned before the last one arrived.
 fn in_a_stream<'e, T: Send + 'e>(
     answer: impl Future<Output = Result<Vec<T>, Error>> + Send + 'e,
 ) -> BoxStream<'e, Result<T, Error>> {

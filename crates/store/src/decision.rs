@@ -1,4 +1,4 @@
-//! Decisions: a compare-and-swap per application, written whole or not at all.
+//! Decisions: a compare-and-swap per application, written as a whole or not at all.
 
 use std::collections::BTreeMap;
 
@@ -9,64 +9,68 @@ use crate::{
     StoreError, cell_decision, placement_write, reservation,
 };
 
-/// Decisions kept for each application.
+/// Maximum number of decisions kept in the log of each application.
 const KEPT: i64 = 100;
 
 pub(crate) type Txn = crate::write::OpenTransaction;
 
-/// The state of an application that a decision was made from.
+/// State of an application that a decision was made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecisionBase {
     /// Generation of the intent.
     pub generation: i64,
-    /// What is to become of the application.
+    /// What happens to delivered objects, when the Application is being deleted.
     pub removal: Option<Removal>,
-    /// Version of the decision before.
+    /// Version of the previous decision.
     pub version: i64,
 }
 
-/// A new decision, as it is kept.
+/// A new decision, as it is stored.
 #[derive(Debug, Clone)]
 pub struct Decided {
-    /// Hash of its inputs.
+    /// Hash of the inputs of the decision.
     pub input_hash: Vec<u8>,
-    /// What is kept for people and for the next decision.
+    /// Record of the decision, for users and for the next decision.
     pub record: Value,
-    /// One sentence.
+    /// Summary of the decision, in one sentence.
     pub summary: String,
-    /// Targets by cell.
+    /// Replica targets by cell.
     pub targets: Value,
 }
 
-/// What is to be written for one application.
+/// Changes that one decision writes for an application.
 #[derive(Debug, Clone)]
 pub struct DecisionRow {
-    /// Application.
+    /// Application that the decision is about.
     pub app: AppId,
-    /// What the decision was made from. Where that changed meanwhile nothing of the application is written.
+    /// State that the decision was made from.
+    ///
+    /// When that state changed meanwhile, nothing of the application is written.
     pub base: DecisionBase,
-    /// The decision, where it is a new one.
+    /// The decision, where it is new.
     pub decided: Option<Decided>,
-    /// Every cell that holds the application from now on; `None` leaves the stored ones as they are.
+    /// All cells that run the application from now on; `None` leaves the stored cells unchanged.
     pub cells: Option<Vec<CellDecisionRow>>,
-    /// Generation the placement is brought up to by this; nothing when it was already.
+    /// Generation that this decision brings the placement up to; `None` leaves the stored one unchanged.
     pub generation: Option<i64>,
     /// Rebalance plan that this decision carried out.
     pub rebalance_done: Option<Vec<u8>>,
-    /// Objects to add.
+    /// Placement rows to add.
     pub inserts: Vec<PlacementInsert>,
-    /// Objects to change.
+    /// Placement rows to change.
     pub changes: Vec<PlacementChange>,
-    /// Objects that are gone, to be forgotten. Their names are free for the objects to add.
+    /// Placement rows to delete because their objects are gone.
+    ///
+    /// Their object names are free for the rows to add.
     pub forget: Vec<PlacementId>,
     /// Deletes among the changes that count for the mass-delete guard: cluster and number of objects.
     pub deletes: Vec<(String, i32)>,
-    /// What the application holds from now on; untouched when left out.
+    /// Reservations of the application from now on; `None` leaves the stored ones unchanged.
     pub reservations: Option<Vec<ReservationRow>>,
 }
 
 impl DecisionRow {
-    /// A decision that changes nothing.
+    /// Returns a decision that changes nothing.
     pub fn unchanged(app: AppId, base: DecisionBase) -> Self {
         Self {
             app,
@@ -84,26 +88,26 @@ impl DecisionRow {
     }
 }
 
-/// What became of a batch of decisions.
+/// Outcome of a batch of decisions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Committed {
-    /// Placements that were added, changed or forgotten, with their clusters.
+    /// Placements that were added, changed or deleted, with their clusters.
     pub touched: Vec<(String, PlacementId)>,
-    /// Applications that changed meanwhile: nothing of theirs was written.
+    /// Applications that changed meanwhile: nothing was written for them.
     pub outdated: Vec<AppId>,
-    /// Clusters whose sums of reservations are one version further.
+    /// Clusters whose version of the reservation sums rose by one.
     pub booked: Vec<String>,
 }
 
 impl Store {
     /// Writes decisions of several applications in one transaction.
     ///
-    /// Locks: applications by id, placements by id, clusters by name. `bookings` are the versions of the sums of reservations
-    /// that the decisions were made from.
+    /// Lock order: applications by id, placements by id, clusters by name. `bookings` contains the versions of the
+    /// reservation sums that the decisions were made from.
     ///
     /// # Errors
-    /// Nothing is written then. [`StoreError::Stale`] when reservations or placements changed meanwhile;
-    /// [`StoreError::Refused`] when an object to add has an owner already.
+    /// Nothing is written on error. [`StoreError::Stale`] when reservations or placements changed meanwhile.
+    /// [`StoreError::Refused`] when an object to add already has an owner.
     pub async fn decision_commit(
         &self,
         claim: &Claim,
@@ -146,7 +150,9 @@ async fn lock(transaction: &mut Txn, decisions: &[DecisionRow]) -> Result<BTreeM
         .collect()
 }
 
-/// Raises the version of applications without a new record; those with one have theirs raised along with it.
+/// Raises the decision version of applications without a new record.
+///
+/// `keep` raises the version of applications with a new record.
 async fn raise_versions(transaction: &mut Txn, decisions: &[&DecisionRow]) -> Result<(), StoreError> {
     let plain: Vec<&&DecisionRow> = decisions.iter().filter(|decision| decision.decided.is_none()).collect();
     if plain.is_empty() {
@@ -170,7 +176,7 @@ async fn raise_versions(transaction: &mut Txn, decisions: &[&DecisionRow]) -> Re
     Ok(())
 }
 
-/// Keeps the records of new decisions, and the last of each application in its log.
+/// Stores the records of new decisions, and keeps the last `KEPT` of each application in its log.
 async fn keep(transaction: &mut Txn, decisions: &[&DecisionRow]) -> Result<(), StoreError> {
     let decided: Vec<(&DecisionRow, &Decided)> =
         decisions.iter().filter_map(|decision| Some((*decision, decision.decided.as_ref()?))).collect();
@@ -207,7 +213,7 @@ async fn keep(transaction: &mut Txn, decisions: &[&DecisionRow]) -> Result<(), S
         &rebalanced as _,
         &summaries as _,
         &targets,
-        // The statement does not see the row that it adds.
+        // The `DELETE` does not see the row that this statement adds.
         KEPT - 1,
     )
     .execute(&mut **transaction)

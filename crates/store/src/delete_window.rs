@@ -1,4 +1,4 @@
-//! The sliding window of deletes: what the mass-delete guard counts by.
+//! The sliding window of deletes that the mass-delete guard counts.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,22 @@ use jiff::SignedDuration;
 use crate::decision::Txn;
 use crate::{AppId, DecisionRow, Store, StoreError};
 
-/// Rows are kept so long, whatever window is asked for.
+/// Retention time of rows of the window, in seconds, whatever window a caller asks for.
 const KEPT_SECONDS: f64 = 86_400.0;
 
-/// Deletes of a window, and the objects there are.
+/// Number of deletes within a window, and number of present objects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeleteWindow {
     /// Objects deleted within the window, per cluster.
     pub of_cluster: BTreeMap<String, i64>,
     /// Objects deleted within the window, per application.
     pub of_app: BTreeMap<AppId, i64>,
-    /// Objects that are to be there, per cluster.
+    /// Objects with desired state `Present`, per cluster.
     pub present: BTreeMap<String, i64>,
 }
 
 impl Store {
-    /// What was deleted lately, and what is there.
+    /// Returns the deletes within the window before now, and the number of present objects.
     pub async fn delete_window(&self, window: SignedDuration) -> Result<DeleteWindow, StoreError> {
         let deleted = sqlx::query!(
             r#"
@@ -49,7 +49,7 @@ impl Store {
     }
 }
 
-/// Counts the deletes of decisions, in their own transaction.
+/// Adds the deletes of decisions to the window, in the transaction of the decisions.
 pub(crate) async fn count(transaction: &mut Txn, decisions: &[&DecisionRow]) -> Result<(), StoreError> {
     let rows: Vec<(AppId, &str, i32)> = decisions
         .iter()

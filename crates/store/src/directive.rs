@@ -1,4 +1,4 @@
-//! Placement directives: the only way anything but the spec changes placement.
+//! Placement directives: the only input besides the spec that changes placement.
 
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as Ts;
@@ -6,27 +6,27 @@ use serde_json::Value;
 
 use crate::{AppId, Store, StoreError};
 
-/// One directive in force.
+/// A directive in force.
 #[derive(Debug, Clone)]
 pub struct DirectiveRow {
     /// Row id.
     pub id: i64,
-    /// What it speaks of.
+    /// Scope that the directive covers.
     pub scope: Value,
-    /// What it does.
+    /// Effect of the directive.
     pub effect: Value,
-    /// The application it is meant for; all when left out.
+    /// Application that the directive applies to; `None` for all.
     pub app: Option<AppId>,
-    /// Operation or person.
+    /// Operation or user that owns the directive.
     pub owner: String,
-    /// Why.
+    /// Reason for the directive.
     pub reason: String,
-    /// Since when.
+    /// When the directive came into force.
     pub since: Timestamp,
 }
 
 impl Store {
-    /// Directives in force, by id.
+    /// Returns directives in force, ordered by id.
     pub async fn directive_list(&self) -> Result<Vec<DirectiveRow>, StoreError> {
         let rows = sqlx::query!(
             r#"

@@ -1,4 +1,4 @@
-//! What can go wrong with the database.
+//! Errors of calls to the database.
 
 /// Why a call to the store failed.
 #[derive(Debug, thiserror::Error)]
@@ -6,56 +6,60 @@ pub enum StoreError {
     /// The database does not answer, or closed the connection.
     #[error("the database does not answer")]
     Unavailable(#[source] sqlx::Error),
-    /// No answer to a commit came in time: it may have taken effect, or may do so later.
+    /// No answer to a commit arrived in time: the commit may have taken effect, or may still do so.
     #[error("it is not known whether {write} was committed")]
     Unknown {
-        /// Which write, one of [`crate::WRITES`].
+        /// Name of the write, one of [`crate::WRITES`].
         write: &'static str,
-        /// Why no answer came.
+        /// Error that prevented the answer.
         #[source]
         source: sqlx::Error,
     },
-    /// The database could not do it now: a timeout, a deadlock, or a conflict with another transaction.
+    /// The database ended the statement: a timeout, a deadlock, or a conflict with another transaction.
     #[error("the database gave the statement up")]
     Again(#[source] sqlx::Error),
-    /// All connections this process may have are in use, for longer than anything should take.
+    /// All connections that this process may open are in use, for longer than any call should take.
     #[error("all connections of this process to the database are in use")]
     Busy,
-    /// The lease under which the write was made is no longer ours. Nothing was written.
+    /// This process no longer holds the lease of the write. Nothing was written.
     #[error("lease {lease} epoch {epoch} is no longer held; the write was refused")]
     Fenced {
         /// Name of the lease.
         lease: String,
-        /// Epoch that was claimed.
+        /// Epoch in the claim.
         epoch: i64,
     },
-    /// The schema is not this program's, or the database takes no writes; how, and what to do.
+    /// The schema does not fit this program, or the database takes no writes.
+    ///
+    /// The text contains the difference and the remedy.
     #[error("the database does not work with this program: {0}")]
     Schema(String),
-    /// A row holds something this program cannot read.
+    /// A row contains a value that this program cannot read.
     #[error("{what} in the database cannot be read: {reason}")]
     Corrupt {
-        /// Which value.
+        /// Name of the value.
         what: &'static str,
-        /// What is wrong with it.
+        /// Reason why the value cannot be read.
         reason: String,
     },
-    /// A sealed value cannot be opened or made.
+    /// A value cannot be sealed or opened.
     #[error(transparent)]
     Seal(#[from] crate::seal::SealError),
-    /// What a decision was made from changed before it was written. Nothing was written; decide again.
+    /// An input of a decision changed before the decision was written.
+    ///
+    /// Nothing was written; the caller decides again.
     #[error("{what} changed since they were read; nothing was written")]
     Stale {
-        /// What changed.
+        /// Name of the input that changed.
         what: &'static str,
     },
-    /// A statement was refused.
+    /// The database refused a statement.
     #[error("a statement was refused")]
     Refused(#[source] sqlx::Error),
 }
 
 impl StoreError {
-    /// Stable word for metrics.
+    /// Returns a stable word for the error, for metrics.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Unavailable(_) => "unavailable",
@@ -71,21 +75,22 @@ impl StoreError {
         }
     }
 
-    /// Whether the error is about one of the things that were asked for together: without that one the others may succeed.
+    /// Whether the error concerns one item of a batch, so that the other items may succeed without it.
     ///
-    /// Never true of an error about the database at this moment. A slow database would get each batch again in ever smaller parts, and be slower yet.
+    /// Always false for an error about the present state of the database. Otherwise callers would send each batch
+    /// again in ever smaller parts, and make a slow database slower.
     pub const fn is_of_one(&self) -> bool {
         matches!(self, Self::Corrupt { .. } | Self::Seal(_) | Self::Refused(_))
     }
 
-    /// The database does not take what was to be written, and never will: nothing but another content helps.
+    /// Whether the database refuses the content of a write for ever: only other content helps.
     pub fn refuses_content(&self) -> bool {
         let Self::Refused(sqlx::Error::Database(database)) = self else { return false };
-        // Class 22: no such value, as a text with a zero in it; class 54: too large; 23514: a check of the schema.
+        // Class 22: invalid value, such as a text with NUL. Class 54: too large. 23514: a CHECK of the schema.
         is_any_of(database.code().as_deref(), &["22", "54", "23514"])
     }
 
-    /// Rows of an application with which nothing can be done.
+    /// Returns the error for rows of an application that cannot be processed.
     pub fn unreadable(reason: impl std::fmt::Display) -> Self {
         Self::corrupt("application", reason)
     }
@@ -94,10 +99,10 @@ impl StoreError {
         Self::Corrupt { what, reason: reason.to_string() }
     }
 
-    /// The error of a COMMIT, or of a statement that commits by itself.
+    /// Converts the error of a COMMIT, or of a statement that commits by itself.
     pub(crate) fn of_commit(write: &'static str) -> impl Fn(sqlx::Error) -> Self {
         move |error| match Self::from(error) {
-            // Without a connection nothing was sent.
+            // Without a connection from the pool, nothing was sent.
             Self::Unavailable(source) if !matches!(source, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => {
                 Self::Unknown { write, source }
             }
@@ -106,14 +111,19 @@ impl StoreError {
     }
 }
 
-/// SQLSTATEs of a database that is gone or has no room for us (`PostgreSQL`, appendix A): 08 connection, 53 resources, 57P
-/// shutdown or an ended session, 58 the system under it, 25006 one that takes no writes, 25P03 and 25P04 a transaction that was ended because it took too long.
+/// SQLSTATEs of a database that is gone or has no room for this program.
+///
+/// From `PostgreSQL`, appendix A: 08 connection, 53 resources, 57P shutdown or an ended session, 58 system error.
+/// 25006 is a database that takes no writes. 25P03 and 25P04 are transactions that were ended because they took too
+/// long.
 const UNAVAILABLE: [&str; 7] = ["08", "53", "57P", "58", "25006", "25P03", "25P04"];
-/// SQLSTATEs of a statement that was given up: 40 conflict, serialization and deadlock, 55P03 lock timeout, 55006 object in
-/// use, 57014 statement timeout.
+/// SQLSTATEs of a statement that the database ended.
+///
+/// 40 is a conflict, serialization failure or deadlock, 55P03 a lock timeout. 55006 is an object in use, 57014 a
+/// statement timeout.
 const GIVEN_UP: [&str; 4] = ["40", "55P03", "55006", "57014"];
 
-/// The class of a SQLSTATE.
+/// Whether a SQLSTATE begins with one of the classes.
 fn is_any_of(code: Option<&str>, classes: &[&str]) -> bool {
     code.is_some_and(|code| classes.iter().any(|class| code.starts_with(class)))
 }

@@ -1,8 +1,9 @@
 //! The exchange of hints with other processes, by NOTIFY.
 //!
 //! # Guarantees
-//! - Whatever others commit is heard of, or [`Hint::Everything`] comes after it: a session listens before it says that.
-//! - A listener whose connection is dead is noticed, because it does not hear this process either.
+//! - For every change that another process commits, subscribers receive its hint or a later [`Hint::Everything`]. A
+//!   session listens before it sends [`Hint::Everything`].
+//! - A listener with a dead connection is noticed, because it no longer receives this process's own signs of life.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,19 +21,23 @@ use crate::peers::{HELLO, Peers};
 use crate::{Store, StoreError};
 
 const CHANNEL: &str = "meridian";
-/// Between two notifications: hints that follow each other faster travel together; the first after a rest does not wait.
+/// Minimum interval between two notifications, so that hints in quick succession are sent together.
+///
+/// The first hint after a pause is sent without delay.
 const GATHER: Duration = Duration::from_millis(10);
-/// The same while there is no end of them.
+/// Minimum interval between two notifications while hints keep arriving.
 const GATHER_MOST: Duration = Duration::from_millis(100);
 
 /// Intervals of the exchange.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ExchangeTimes {
-    /// Interval between signs of life.
+    /// Interval between signs of life of this process.
     pub(crate) hello: Duration,
-    /// Silence of the listener, which hears our own signs of life too, after which it counts as deaf.
+    /// Timeout for an own sign of life on the listener, after which the listener counts as dead.
+    ///
+    /// The listener also receives the signs of life of its own process.
     pub(crate) deaf: Duration,
-    /// Pause before a broken exchange begins again.
+    /// Minimum interval between the end of a broken exchange and the next attempt.
     pub(crate) reconnect: Duration,
 }
 
@@ -42,10 +47,10 @@ impl Default for ExchangeTimes {
     }
 }
 
-/// One process's side of the exchange.
+/// One process's side of the exchange of hints.
 pub(crate) struct Exchange {
     pub(crate) store: Store,
-    /// What this process signs with.
+    /// Id of this process, the first word of each of its notifications.
     pub(crate) me: String,
     pub(crate) local: broadcast::Sender<Arc<Hint>>,
     pub(crate) waiting: mpsc::Receiver<Arc<Hint>>,
@@ -77,11 +82,13 @@ impl Exchange {
 
     async fn session(&mut self) -> Result<(), StoreError> {
         let mut listener = self.listen().await?;
-        // What was said before we listened is read. In this order: what is said from now on is heard.
+        // Subscribers read all changes from before the `LISTEN`. This order matters: the listener already receives
+        // all later ones.
         let _ = self.local.send(Arc::new(Hint::Everything));
         let mut batch = Vec::new();
         if self.peers.any() && self.missed.load(Ordering::Relaxed) {
-            // The others listened meanwhile; what did not reach them may be the last that is said for long.
+            // The other processes listened meanwhile. The hints that they missed may be the last for a long time, so
+            // notify them now.
             self.tell(BTreeSet::new()).await?;
         }
         let mut pace = BatchLimiter::new(GATHER, GATHER_MOST);
@@ -121,7 +128,9 @@ impl Exchange {
         }
     }
 
-    /// A listener on a connection of its own, outside the pool: one that is deaf would keep its place there.
+    /// Opens a listener on a connection of its own, outside the pool.
+    ///
+    /// In the pool, a listener with a dead connection would keep its place.
     async fn listen(&self) -> Result<PgListener, StoreError> {
         let database = &self.store.pool;
         let limit = database.deadlines.connection;
@@ -129,7 +138,7 @@ impl Exchange {
         let own = PgPoolOptions::new().max_connections(1).acquire_timeout(limit).connect_lazy_with(options);
         let listening = async {
             let mut listener = PgListener::connect_with(&own).await?;
-            // A new connection is a new session, which begins by reading everything.
+            // A new connection needs a new session, because a session begins by having everything read.
             listener.eager_reconnect(false);
             listener.listen(CHANNEL).await?;
             Ok(listener)
@@ -137,8 +146,9 @@ impl Exchange {
         tokio::time::timeout(limit * 2, listening).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(Into::into)
     }
 
-    /// Tells the other processes, or that they are to read everything where some were missed. What could not be told is
-    /// missed.
+    /// Sends hints to the other processes, or [`Hint::Everything`] where earlier hints were missed.
+    ///
+    /// Hints that cannot be sent are recorded as missed.
     async fn tell(&self, mut hints: BTreeSet<Arc<Hint>>) -> Result<(), StoreError> {
         if self.missed.swap(false, Ordering::Relaxed) {
             hints = BTreeSet::from([Arc::new(Hint::Everything)]);
@@ -174,7 +184,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_others_say_after_everything_is_heard() {
+    async fn hints_of_peers_after_everything_are_received() {
         let bed = Bed::builder().start().await.unwrap();
         let store = Store::open(&bed.postgres.url(), 2).unwrap();
         let shutdown = CancellationToken::new();

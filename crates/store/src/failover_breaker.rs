@@ -1,21 +1,21 @@
-//! Whether automatic moves are frozen, as whoever decides saw it last.
+//! The failover breaker as the scheduler last stored it: whether automatic moves are frozen.
 
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as Ts, ToSqlx};
 
 use crate::{Claim, Store, StoreError};
 
-/// What was seen last.
+/// State of the failover breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FailoverBreakerRow {
-    /// Too much was unhealthy at once.
+    /// Whether the breaker is open, because too many clusters were unhealthy at once.
     pub open: bool,
-    /// Since when it is so.
+    /// When the breaker opened or closed last.
     pub since: Timestamp,
 }
 
 impl Store {
-    /// What was seen last; nothing when it was never open.
+    /// Returns the stored state; `None` when the breaker was never open.
     pub async fn failover_breaker(&self) -> Result<Option<FailoverBreakerRow>, StoreError> {
         let row = sqlx::query!(r#"SELECT open, since AS "since: Ts" FROM failover_breaker"#)
             .fetch_optional(&self.pool)
@@ -23,7 +23,7 @@ impl Store {
         Ok(row.map(|row| FailoverBreakerRow { open: row.open, since: row.since.to_jiff() }))
     }
 
-    /// Remembers that it opened or closed.
+    /// Stores that the breaker opened or closed.
     pub async fn failover_breaker_set(&self, claim: &Claim, row: FailoverBreakerRow) -> Result<(), StoreError> {
         let mut write = self.write(claim, "failover_breaker_set").await?;
         sqlx::query!(

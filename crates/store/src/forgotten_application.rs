@@ -1,4 +1,4 @@
-//! Objects of Applications that were deleted. [`Store::application_forget`] adds them.
+//! UIDs of Application objects that were deleted. [`Store::application_forget`] adds them.
 
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as Ts;
@@ -6,7 +6,9 @@ use jiff_sqlx::Timestamp as Ts;
 use crate::{Store, StoreError};
 
 impl Store {
-    /// When the Application of an object was forgotten; `None` for an object that was not, or more than 90 days ago.
+    /// Returns when the application with this object UID was deleted from the database.
+    ///
+    /// Returns `None` for any other object. Rows older than 90 days are deleted when an application is forgotten.
     pub async fn forgotten_application_at(&self, object_uid: &str) -> Result<Option<Timestamp>, StoreError> {
         let at = sqlx::query_scalar!(
             r#"SELECT forgotten_at AS "forgotten_at: Ts" FROM forgotten_application WHERE object_uid = $1"#,

@@ -1,9 +1,12 @@
-//! Hints that something changed, within the process and to the other ones.
+//! Hints that something changed, for stages of this process and of other processes.
 //!
-//! A hint saves waiting and is never the truth: a stage that missed some reads everything again.
+//! A hint only saves waiting; the rows contain the truth. A stage that missed hints reads everything again.
 //!
-//! A notification is a transaction that waits for the disk, so a process that is alone sends none but its own sign of life,
-//! an empty list. Who hears a process for the first time tells it to read everything: before that, nothing was sent.
+//! A notification is a transaction that waits for the disk. A process without peers therefore sends only its sign of
+//! life, an empty list.
+//!
+//! A process that receives the first notification of a peer sends [`Hint::Everything`], because the peer missed earlier
+//! hints.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,67 +20,77 @@ use crate::exchange::{Exchange, ExchangeTimes};
 use crate::peers::Peers;
 use crate::{AppId, PlacementId, Store, StoreError};
 
-/// Hints kept for a slow subscriber; one that falls behind further is told to read everything.
+/// Maximum number of hints kept for a slow subscriber.
+///
+/// A subscriber further behind receives a lag error and reads everything.
 const BACKLOG: usize = 16 * 1024;
-/// Hints waiting to be sent to other processes; beyond this they are told to read everything.
+/// Maximum number of hints waiting to be sent to other processes.
+///
+/// When more are waiting, the other processes receive [`Hint::Everything`].
 const OUTBOX: usize = 16 * 1024;
-/// Largest text sent in one notification; Postgres takes less than 8,000 bytes.
+/// Maximum length of the text of one notification, in bytes; `PostgreSQL` accepts less than 8,000.
 const NOTIFY_MAX: usize = 7_000;
 
-/// What changed.
+/// A change in the database or in this process that a stage may act on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Hint {
-    /// An application's intent, or something its decision depends on.
+    /// The intent of an application changed, or another input of its decision.
     Decide(AppId),
-    /// Placement rows of some clusters: what was decided together is told together, however many clusters it concerns.
+    /// Placement rows of clusters changed.
+    ///
+    /// Rows that were decided together are in one hint, however many clusters they concern.
     Deliver(BTreeMap<String, Vec<PlacementId>>),
-    /// What is known of an application's objects in the members.
+    /// The observed status of an application's objects in the members changed.
     Observed(AppId),
-    /// What else an application's status is made of.
+    /// Another input of an application's status on the hub changed.
     Show(AppId),
-    /// A cluster, a cell or a directive.
+    /// A cluster, a cell or a directive changed.
     Topology,
-    /// A cluster's health, or the kinds it serves.
+    /// The health of a cluster changed, or the kinds that it serves.
     Health(String),
-    /// A cluster's capacity.
+    /// The capacity of a cluster changed.
     Capacity(String),
-    /// A cluster's last sign of life.
+    /// The time of the last sign of life of a cluster changed.
     Seen(String),
-    /// A cluster's credential or connection.
+    /// The credential or the connection of a cluster changed.
     Connection(String),
-    /// This process can talk to a member now, or in another way than before.
+    /// The connection of this process to a member changed, or the reason why it cannot connect.
     Member(String),
-    /// An object that was never taken in is refused: its status on the hub says why.
+    /// Intake's refusal of an Application changed: its status on the hub reports the reason.
     Refused {
-        /// Namespace.
+        /// Namespace of the Application.
         namespace: String,
-        /// Name.
+        /// Name of the object.
         name: String,
     },
-    /// An application or a cluster is forgotten: its object on the hub may go.
+    /// An application or a cluster was deleted from the database: intake may release its object on the hub.
     Forgotten {
-        /// Namespace; empty for a cluster.
+        /// Namespace of the Application; empty for a cluster.
         namespace: String,
-        /// Name.
+        /// Name of the object.
         name: String,
     },
-    /// Placements were forgotten: a cluster that is being removed may hold nothing now.
+    /// Placement rows were deleted: a cluster that is being removed may be empty now.
     Vacated,
-    /// Anything: the listener was not connected for a while.
+    /// Anything may have changed: the listener was not connected for a while.
     Everything,
 }
 
-/// Sends and receives hints. Cheap to clone.
+/// Sends hints to all processes, and subscribes to them. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Hints {
     local: broadcast::Sender<Arc<Hint>>,
     outbox: mpsc::Sender<Arc<Hint>>,
-    /// Some did not fit into the outbox or could not be sent.
+    /// Whether hints did not fit into the outbox or could not be sent.
+    ///
+    /// `Exchange::tell` clears the flag when it sends [`Hint::Everything`] instead.
     missed: Arc<AtomicBool>,
 }
 
 impl Hints {
-    /// Hints of this process, and the task that exchanges them with other processes over the store's database.
+    /// Returns the hints of this process, and the task that exchanges them with other processes.
+    ///
+    /// The exchange uses the database of the store.
     pub fn new(store: Store, shutdown: CancellationToken) -> (Self, impl Future<Output = Result<(), StoreError>>) {
         Self::with_times(store, ExchangeTimes::default(), shutdown)
     }
@@ -102,23 +115,26 @@ impl Hints {
         (Self { local, outbox, missed }, exchange.run(shutdown))
     }
 
-    /// Tells this process at once and the others soon.
+    /// Sends a hint to this process at once and to the other processes soon.
     pub fn send(&self, hint: Hint) {
         let hint = Arc::new(hint);
-        // No subscriber is no error: the stage is not running here.
+        // A missing subscriber is not an error: the stage does not run in this process.
         let _ = self.local.send(Arc::clone(&hint));
         if self.outbox.try_send(hint).is_err() {
             self.missed.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Hints from now on.
+    /// Returns a receiver of all hints from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Hint>> {
         self.local.subscribe()
     }
 }
 
-/// Hints that another process sent. A later version may know hints that this one does not: those may mean anything.
+/// Parses the hints that another process sent.
+///
+/// A later version may send hints that this version does not have. They become [`Hint::Everything`], because they may
+/// mean any change.
 pub(crate) fn read_hints(text: &str) -> Vec<Hint> {
     let Ok(items) = serde_json::from_str::<Vec<serde_json::Value>>(text) else { return vec![Hint::Everything] };
     let mut hints: Vec<Hint> =
@@ -129,7 +145,9 @@ pub(crate) fn read_hints(text: &str) -> Vec<Hint> {
     hints
 }
 
-/// A hint as JSON, in parts where it is too long for one notification.
+/// Returns a hint as JSON, split into parts where it is too long for one notification.
+///
+/// A hint that cannot be split becomes [`Hint::Everything`].
 fn items(hint: &Hint) -> Vec<String> {
     let json = |hint: &Hint| serde_json::to_string(hint).expect("hints are plain data");
     let item = json(hint);
@@ -147,7 +165,7 @@ fn items(hint: &Hint) -> Vec<String> {
     }
 }
 
-/// JSON lists of hints, each short enough for one notification.
+/// Returns JSON lists of hints, each short enough for one notification.
 pub(crate) fn texts(hints: &BTreeSet<Arc<Hint>>) -> Vec<String> {
     let mut texts = Vec::new();
     let mut current = String::new();
@@ -171,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_understood_means_everything() {
+    fn unreadable_hint_means_everything() {
         for (case, text, read) in [
             ("nothing", "[]", vec![]),
             ("known", r#"["Topology",{"Decide":7}]"#, vec![Hint::Topology, Hint::Decide(7)]),
@@ -184,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_for_one_notification_is_told_in_parts_or_as_everything() {
+    fn hint_too_long_for_a_notification_is_split_or_everything() {
         let deliver = |clusters: usize, rows: i64| {
             Hint::Deliver((0..clusters).map(|number| (format!("cluster-{number:04}"), (0..rows).collect())).collect())
         };

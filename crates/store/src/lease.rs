@@ -1,11 +1,13 @@
-//! Leases: who may do what now.
+//! Leases: each gives one process the right to certain writes for a limited time.
 //!
-//! A process keeps all its leases by one UPDATE a second, on a thread and a connection of their own, so that
-//! neither a busy runtime nor a busy pool can lose them. Time is the database's; giving up is decided by the
-//! local monotonic clock.
+//! A process renews all its leases with one UPDATE a second, on a thread and a connection of its own. A busy runtime
+//! or a busy pool therefore cannot lose them. Expiry in the database uses the clock of the database. This process
+//! gives a lease up by its local monotonic clock.
 //!
-//! A write under a claim locks the lease's row `FOR KEY SHARE`, to renew it takes `FOR NO KEY UPDATE`, which goes together
-//! with that, and to take it over `FOR UPDATE`, which does not (`PostgreSQL`, "Explicit Locking", row-level locks).
+//! # Row locks
+//! - A write under a claim locks the lease's row `FOR KEY SHARE`.
+//! - Renewing a lease takes `FOR NO KEY UPDATE`, which is compatible with `FOR KEY SHARE`.
+//! - Taking a lease over takes `FOR UPDATE`, which is not (`PostgreSQL`, "Explicit Locking", row-level locks).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,15 +22,15 @@ use crate::renewal::Renewal;
 use crate::write::OpenTransaction;
 use crate::{Store, StoreError, pool};
 
-/// Between the name of a holder and its nonce.
+/// Separator between the name of a holder and its nonce.
 const NONCE: char = '#';
 
-/// How long a lease lasts and how often it is renewed.
+/// Duration of leases, and the interval of their renewal.
 #[derive(Debug, Clone, Copy)]
 pub struct LeaseTimes {
-    /// From a renewal to expiry.
+    /// Time from a renewal to the expiry of the lease.
     pub lasts: Duration,
-    /// Between renewals.
+    /// Interval between renewals.
     pub renew: Duration,
 }
 
@@ -38,27 +40,31 @@ impl Default for LeaseTimes {
     }
 }
 
-/// A held lease, as long as it is valid.
+/// A lease that this process holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Term {
-    /// What writes present.
+    /// Claim that writes under this lease present.
     pub claim: Claim,
-    /// Until then the lease is certainly ours; check it at the moment of use.
+    /// Time until which this process certainly holds the lease; check it at the moment of use.
     pub valid_until: Instant,
 }
 
-/// What a write presents to show that it may be made.
+/// Proof of authority that a write presents: a lease and its epoch.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Claim {
     /// Name of the lease.
     pub lease: String,
-    /// Epoch it was acquired with.
+    /// Epoch with which the lease was acquired.
     pub epoch: i64,
 }
 
 impl Claim {
-    /// Refuses the transaction unless the claim still holds; from then on nobody can take the lease over before
-    /// the transaction ends.
+    /// Checks the claim in a transaction and holds it until the transaction ends.
+    ///
+    /// No process can take the lease over in between.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] when the claim no longer holds.
     pub(crate) async fn check_in_txn(&self, transaction: &mut OpenTransaction) -> Result<(), StoreError> {
         let held = sqlx::query_scalar!(
             "SELECT 1 AS held FROM lease WHERE name = $1 AND epoch = $2 AND expires_at > now() FOR KEY SHARE",
@@ -71,40 +77,45 @@ impl Claim {
     }
 }
 
-/// Leases that are wanted, each with whoever watches it.
+/// Leases that this process wants, each with the sender to its watchers.
 pub(crate) type Wanted = Arc<Mutex<BTreeMap<String, watch::Sender<Option<Term>>>>>;
 
-/// Interval between pings through the pool, for leases that are kept only while the pool works.
+/// Interval between pings through the pool, for leases that are held only while the pool works.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Acquires and keeps leases for one process.
+/// Acquires and renews leases for one process.
 #[derive(Debug)]
 pub struct Keeper {
     wanted: Wanted,
-    /// A lease is wanted that was not before.
+    /// Notified when a lease becomes wanted that was not wanted before.
     more: Arc<Notify>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
-    /// Pings the database through the pool.
+    /// Task that pings the database through the pool.
     ping: Option<AbortOnDropHandle<()>>,
 }
 
 impl Keeper {
-    /// Starts the thread that keeps leases under the name `holder` and a nonce. Two keepers never share an epoch, whatever their
-    /// names: a copied configuration or a Pod that was replaced while it still ran would otherwise lead with the same claim.
+    /// Starts the thread that renews leases, with `holder` and a nonce as the name of the holder.
+    ///
+    /// # Guarantees
+    /// Two keepers never share an epoch, whatever their names. Without the nonce, processes with a copied
+    /// configuration would lead with the same claim. So would a Pod that was replaced while it still ran.
     ///
     /// # Errors
-    /// When the URL cannot be read.
+    /// [`StoreError::Refused`] when the URL cannot be read, [`StoreError::Unavailable`] when the thread cannot be
+    /// started.
     pub fn start(url: &str, holder: String, times: LeaseTimes) -> Result<Self, StoreError> {
         Self::start_thread(pool::options(url)?, &holder, times, None)
     }
 
-    /// Starts a keeper that gives all leases back while `store` gets no answer from the database, although the keeper's own
-    /// connection may still work: a process that can do nothing must let another one. Needs the runtime that the store is used
-    /// in.
+    /// Starts a keeper that gives all leases back while `store` gets no answer from the database.
+    ///
+    /// The keeper gives them back even if its own connection still works: a process that cannot do its work must let
+    /// another process do it. Call this function in the runtime in which the store is used.
     ///
     /// # Errors
-    /// When the thread cannot be started.
+    /// [`StoreError::Unavailable`] when the thread cannot be started.
     pub fn start_for(store: &Store, holder: String, times: LeaseTimes) -> Result<Self, StoreError> {
         let options = store.pool.pool.connect_options().as_ref().clone();
         let pool = store.pool.clone();
@@ -147,7 +158,7 @@ impl Keeper {
         Ok(Self { wanted, more, stop: Some(stop), thread: Some(thread), ping: None })
     }
 
-    /// Wants a lease from now on; the receiver holds the term whenever the lease is ours.
+    /// Requests a lease from now on. The receiver contains the term while this process holds the lease.
     pub fn want(&self, lease: &str) -> watch::Receiver<Option<Term>> {
         let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
         let sender = wanted.entry(lease.to_owned()).or_insert_with(|| {
@@ -157,19 +168,19 @@ impl Keeper {
         sender.subscribe()
     }
 
-    /// No longer wants a lease. It ends by itself; whoever watched it sees its end now.
+    /// Stops renewing a lease. The lease then expires, and its watchers receive `None` at once.
     pub fn leave(&self, lease: &str) {
         if let Some(sender) = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).remove(lease) {
             sender.send_replace(None);
         }
     }
 
-    /// Releases all leases, so that others need not wait for their expiry, and ends the thread.
+    /// Releases all leases, so that other processes need not wait for their expiry, and ends the thread.
     pub async fn release(mut self) {
         self.stop.take();
         self.ping.take();
         if let Some(thread) = self.thread.take() {
-            // The thread ends after at most one database call, which is bounded.
+            // The thread ends after at most one database call, which has a timeout.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
     }

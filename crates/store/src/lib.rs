@@ -1,10 +1,11 @@
-//! All SQL against Meridian's database, and nothing but SQL: rows in, rows out, one file per noun.
+//! All SQL against Meridian's database, with leases, sealing and hints; one file per noun.
 //!
-//! Functions are called `noun_verb`. What is stored and why stands in `migrations/`.
+//! Functions are called `noun_verb`; they take rows and return rows. `migrations/` documents each table and why it
+//! exists.
 //!
 //! # Guarantees
 //! - A write that claims authority checks the epoch of its lease in the same transaction ([`Claim`]).
-//! - Nothing here decides: values are written as given.
+//! - This crate makes no decisions: it writes values as given.
 
 mod application;
 mod cell;

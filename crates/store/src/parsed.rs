@@ -1,4 +1,4 @@
-//! Revisions parsed once and kept while they are in use.
+//! A cache of parsed revisions.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,14 +8,15 @@ use tokio::sync::OnceCell;
 use crate::seal::EnvelopeKey;
 use crate::{AppId, Store, StoreError};
 
-/// Parsed revisions kept; one is some tens of KB.
+/// Maximum number of parsed revisions in the cache; each takes some tens of KB.
 const KEPT: usize = 1024;
 
 type Slot = (AppId, Vec<u8>);
 type Kept<T> = HashMap<Slot, Arc<OnceCell<Arc<T>>>>;
 
-/// A cache of parsed revisions. The caller says how a stored body is parsed. Who asks for one that somebody else is
-/// reading already waits for that.
+/// A cache of parsed revisions. The caller passes the function that parses a stored body.
+///
+/// Concurrent calls of [`Self::get`] for the same revision wait for a single read.
 #[derive(Debug)]
 pub struct ParsedRevisions<T> {
     store: Store,
@@ -24,12 +25,12 @@ pub struct ParsedRevisions<T> {
 }
 
 impl<T> ParsedRevisions<T> {
-    /// An empty cache over a store.
+    /// Creates an empty cache over a store.
     pub fn new(store: Store, key: Arc<EnvelopeKey>) -> Self {
         Self { store, key, kept: Mutex::default() }
     }
 
-    /// One revision of an application; nothing when it is no longer stored.
+    /// Returns one revision of an application; `None` when the revision is no longer stored.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] when the body cannot be parsed.
@@ -54,7 +55,9 @@ impl<T> ParsedRevisions<T> {
         }
     }
 
-    /// Several revisions, those that are not kept by one question. Those that are no longer stored are left out.
+    /// Returns several revisions, reading all that are not cached with one query.
+    ///
+    /// Revisions that are no longer stored are left out.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] when a body cannot be parsed.
@@ -83,7 +86,8 @@ impl<T> ParsedRevisions<T> {
         for (app, revision, bytes) in self.store.payloads_of_revisions(&missing, &self.key).await? {
             let parsed = Arc::new(parse(app, &bytes).map_err(|reason| StoreError::corrupt("revision", reason))?);
             let slot = (app, revision);
-            // Somebody else may have read the same meanwhile; equal content has an equal address.
+            // Another task may have read the same revision meanwhile. Equal content has an equal hash, so either
+            // result is right.
             let _ = cell(&mut self.kept(), slot.clone()).set(Arc::clone(&parsed));
             found.insert(slot, parsed);
         }
@@ -95,13 +99,13 @@ impl<T> ParsedRevisions<T> {
     }
 }
 
-/// The cell of a revision, with room made for it.
+/// Returns the cache cell of a revision, after removing another one where the cache is full.
 fn cell<T>(kept: &mut Kept<T>, slot: Slot) -> Arc<OnceCell<Arc<T>>> {
     if let Some(known) = kept.get(&slot) {
         return Arc::clone(known);
     }
     if kept.len() >= KEPT {
-        // Which one goes hardly matters: it is read again when needed.
+        // Any entry may be removed: a removed revision is read again when needed.
         if let Some(any) = kept.keys().next().cloned() {
             kept.remove(&any);
         }

@@ -1,10 +1,10 @@
-//! Rows that this version can read, out of those that were stored. Pure.
+//! Skips stored rows that this version cannot read. Pure.
 //!
-//! Programs of two versions run side by side, so the newer one may store a word that the older one does not know.
+//! Programs of two versions run side by side. The newer one may store a word that the older one cannot read.
 
 use crate::{PlacementId, StoreError};
 
-/// Leaves out rows that cannot be read, each with an error in the log.
+/// Parses rows, and leaves out rows that cannot be read, each with an error in the log.
 pub(crate) fn readable<R, T>(
     table: &'static str,
     rows: Vec<R>,

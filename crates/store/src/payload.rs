@@ -1,22 +1,24 @@
-//! Content-addressed, compressed bodies of revisions. A body that holds a Secret is sealed and addressed by keyed hash.
+//! Compressed bodies of revisions, addressed by their content.
+//!
+//! A body that contains a Secret is sealed and addressed by a keyed hash.
 
 use crate::seal::EnvelopeKey;
 use crate::write::OpenTransaction;
 use crate::{Store, StoreError};
 
-/// Level of compression: fast, and templates are repetitive.
+/// Level of compression. A fast level is enough, because templates are repetitive.
 const LEVEL: i32 = 3;
-/// Largest body after decompression; intake refuses an Application over 1 MiB.
+/// Maximum size of a body after decompression, in bytes; intake refuses an Application over 1 MiB.
 const BODY_MAX: usize = 4 << 20;
-/// What bodies were sealed for before the purpose held their address.
+/// Purpose of bodies that were sealed before the purpose contained the address.
 const PURPOSE_WITHOUT_ADDRESS: &str = "payload";
 
-/// What a body is sealed for: its own address, so that it opens in no other row.
+/// Returns the purpose of a sealed body: its own address, so that the body opens in no other row.
 fn purpose(address: &[u8]) -> String {
     format!("payload/{}", hex::encode(address))
 }
 
-/// A body ready to be stored.
+/// A compressed body in its stored form, sealed where it contains a Secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Payload {
     pub(crate) hash: Vec<u8>,
@@ -48,7 +50,9 @@ impl Payload {
 }
 
 impl Store {
-    /// Bodies of several revisions. Those that are no longer stored are left out.
+    /// Returns application, revision and body of several revisions.
+    ///
+    /// Revisions that are no longer stored are left out.
     pub async fn payloads_of_revisions(
         &self,
         wanted: &[(crate::AppId, &[u8])],
@@ -73,7 +77,7 @@ impl Store {
             .collect()
     }
 
-    /// The body of one revision of an application.
+    /// Returns the body of one revision of an application; `None` when the revision is not stored.
     pub async fn payload_of_revision(
         &self,
         app: crate::AppId,
@@ -91,7 +95,9 @@ impl Store {
     }
 }
 
-/// Drops those of some bodies that no revision has any more. Only bodies of revisions that were just dropped can be such.
+/// Deletes those of the given bodies that no revision refers to any more.
+///
+/// Pass the bodies of revisions that were just deleted: no other body can be without a revision.
 pub(crate) async fn collect(transaction: &mut OpenTransaction, hashes: &[Vec<u8>]) -> Result<(), StoreError> {
     if hashes.is_empty() {
         return Ok(());

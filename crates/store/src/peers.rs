@@ -1,27 +1,29 @@
-//! Other processes that hints are sent to: known from what they sent.
+//! Peers: other processes, which receive hints. A process finds its peers by the notifications that they send.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How often a process says that it is there.
+/// Interval between signs of life of a process.
 pub(crate) const HELLO: Duration = Duration::from_secs(10);
-/// One that said nothing for so long is gone.
+/// Timeout for a notification of a peer, after which the peer counts as gone.
 const GONE: Duration = Duration::from_secs(35);
 
-/// When each other process was heard last.
+/// Time of the last notification of each peer, by its id.
 #[derive(Debug, Default)]
 pub(crate) struct Peers(HashMap<String, Instant>);
 
 impl Peers {
-    /// One was heard. True when it was not known to be there: it may have missed what was not sent because of that.
+    /// Records a notification of a peer. Returns true when the peer was absent before.
+    ///
+    /// Such a peer may have missed hints, because hints are not sent while no peer is present.
     pub(crate) fn heard(&mut self, sender: &str) -> bool {
         self.sweep();
         self.0.insert(sender.to_owned(), Instant::now()).is_none()
     }
 
-    /// Whether anybody else is there.
+    /// Whether any peer is present.
     pub(crate) fn any(&mut self) -> bool {
         self.sweep();
         !self.0.is_empty()
@@ -37,7 +39,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn who_is_silent_is_gone_and_news_when_heard_again() {
+    async fn silent_peer_is_gone_and_counts_as_new_on_return() {
         let mut peers = Peers::default();
         assert!(!peers.any());
         assert!(peers.heard("other"));

@@ -1,4 +1,4 @@
-//! Placement rows: one per object that is to exist in a member.
+//! Placement rows: one for each object that is to exist in a member.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -8,19 +8,19 @@ use vocabulary::{CellInputs, ObjectKey, rendered_replicas};
 use crate::parsed_rows::readable;
 use crate::{AppId, PlacementId, Store, StoreError};
 
-/// What is to become of an object.
+/// Desired state of an object in a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DesiredState {
-    /// It is to be there.
+    /// The object is to exist.
     Present,
-    /// It is to be deleted.
+    /// The object is to be deleted.
     Delete,
-    /// It is to stay without belonging to us.
+    /// The object is to stay in the member without belonging to Meridian.
     Orphan,
 }
 
 impl DesiredState {
-    /// The text form in the database.
+    /// Returns the text form in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Present => "Present",
@@ -39,15 +39,17 @@ impl DesiredState {
     }
 }
 
-/// Which of the two versions of a component in one cell an object or a decision belongs to.
+/// Slot of an object or a decision: which of two versions of a component in one cell.
+///
+/// This program has only the slot `Main`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Slot {
-    /// The version that serves.
+    /// The version that serves traffic.
     Main,
 }
 
 impl Slot {
-    /// The text form in the database.
+    /// Returns the text form in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Main => "main",
@@ -62,66 +64,68 @@ impl Slot {
     }
 }
 
-/// One object that is to exist in a member.
+/// An object that is to exist in a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlacementRow {
     /// Row id.
     pub id: PlacementId,
-    /// Owner.
+    /// Application that owns the object.
     pub app: AppId,
-    /// Component it is rendered from.
+    /// Component that the object is rendered from.
     pub component: String,
-    /// Cell; for per-cluster objects the cluster's implicit one.
+    /// Name of the cell; for per-cluster objects, the implicit cell of the cluster.
     pub cell: String,
-    /// Version of the component in its cell.
+    /// Slot of the component in its cell.
     pub slot: Slot,
-    /// Cluster.
+    /// Name of the cluster.
     pub cluster: String,
-    /// Identity in the member; the name was fixed at the first render.
+    /// Identity of the object in the member; the name was fixed at the first render.
     pub object: ObjectKey,
-    /// Order of delivery: lower first.
+    /// Order of delivery: lower ranks first.
     pub rank: i16,
-    /// It takes a share of the application's replicas.
+    /// Whether the object takes a share of the application's replicas.
     pub divided: bool,
-    /// Replicas decided.
+    /// Decided number of replicas.
     pub target: i32,
-    /// Replicas that may not be gone below yet.
+    /// Number of replicas that the object may not fall below yet.
     pub floor: i32,
-    /// Replicas on top, for a time.
+    /// Additional replicas for a limited time.
     pub surge: i32,
-    /// Rises with every change of the row.
+    /// Epoch that rises with every change of the row.
     pub plan_epoch: u32,
-    /// Revision to run.
+    /// Revision that the object is to run.
     pub revision: Vec<u8>,
-    /// What it takes from its cell; nothing where an older program wrote it: what the cell is now counts.
+    /// Inputs that the object takes from its cell; `None` where an older program wrote the row.
+    ///
+    /// Without stored inputs, the present state of the cell counts.
     pub inputs: Option<CellInputs>,
-    /// What is to become of it.
+    /// Desired state of the object.
     pub desired_state: DesiredState,
 }
 
 impl PlacementRow {
-    /// Replicas the member is told to run.
+    /// Returns the number of replicas that the rendered object contains.
     pub fn rendered(&self) -> i32 {
         rendered_replicas(self.target, self.floor, self.surge)
     }
 }
 
-/// Who owns an object.
+/// Owner of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnerRow {
-    /// Row of the object.
+    /// Row id of the object's placement.
     pub placement: PlacementId,
-    /// Cluster.
+    /// Name of the cluster.
     pub cluster: String,
-    /// Object.
+    /// Identity of the object in the member.
     pub object: ObjectKey,
-    /// Owner.
+    /// Application that owns the object.
     pub app: AppId,
-    /// The owner's name, within the object's namespace.
+    /// Name of the owner, in the namespace of the object.
     pub app_name: String,
 }
 
-/// Reads what objects take from their places.
+/// Parses the inputs that objects take from their cells.
 pub(crate) fn inputs<T: DeserializeOwned>(
     stored: Option<Value>,
     column: &'static str,
@@ -129,7 +133,7 @@ pub(crate) fn inputs<T: DeserializeOwned>(
     stored.map(serde_json::from_value).transpose().map_err(|error| StoreError::corrupt(column, error))
 }
 
-/// The stored form of what objects take from their places.
+/// Returns the stored form of the inputs that objects take from their cells.
 pub(crate) fn stored_inputs<T: Serialize>(inputs: &T) -> Value {
     serde_json::to_value(inputs).expect("inputs are maps of text, numbers and words")
 }
@@ -165,7 +169,7 @@ macro_rules! placement_row {
 }
 
 impl Store {
-    /// Placements of some applications, by application and id.
+    /// Returns placements of the given applications, ordered by application and id.
     pub async fn placement_list(&self, apps: &[AppId]) -> Result<Vec<PlacementRow>, StoreError> {
         let rows = sqlx::query!(
             r#"
@@ -179,7 +183,9 @@ impl Store {
         rows.into_iter().map(|row| placement_row!(row)).collect()
     }
 
-    /// Some placements, by id. Unknown ids are left out, and rows that this version cannot read.
+    /// Returns placements with these ids, ordered by rank and id.
+    ///
+    /// Unknown ids are left out, and so are rows that this version cannot read.
     pub async fn placement_get_many(&self, ids: &[PlacementId]) -> Result<Vec<PlacementRow>, StoreError> {
         let rows = sqlx::query!(
             r#"
@@ -193,8 +199,9 @@ impl Store {
         Ok(readable("placement", rows, |row| row.id, |row| placement_row!(row)))
     }
 
-    /// All placements of a cluster, but for rows that this version cannot read: one such row must not keep the others of the
-    /// cluster from being delivered.
+    /// Returns all placements of a cluster, except rows that this version cannot read.
+    ///
+    /// One unreadable row must not block the delivery of the other rows of the cluster.
     pub async fn placement_in_cluster(&self, cluster: &str) -> Result<Vec<PlacementRow>, StoreError> {
         let rows = sqlx::query!(
             r#"
@@ -208,7 +215,7 @@ impl Store {
         Ok(readable("placement", rows, |row| row.id, |row| placement_row!(row)))
     }
 
-    /// Owners of those of the given objects that have one.
+    /// Returns owners of those given objects that have one.
     pub async fn placement_owners(&self, objects: &[(String, ObjectKey)]) -> Result<Vec<OwnerRow>, StoreError> {
         let clusters: Vec<&str> = objects.iter().map(|(cluster, _)| cluster.as_str()).collect();
         let versions: Vec<&str> = objects.iter().map(|(_, object)| object.api_version.as_str()).collect();

@@ -1,4 +1,4 @@
-//! What became of placements: written by whoever delivers to the cluster, and by nobody else.
+//! Status of placements: only the deliverer of the cluster writes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,25 +9,25 @@ use runtime::crash::{Side, point};
 use crate::parsed_rows::readable;
 use crate::{AppId, Claim, PlacementId, Store, StoreError, clean};
 
-/// How delivery of an object stands.
+/// State of the delivery of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectState {
-    /// The member took it.
+    /// The member accepted the object.
     Applied,
-    /// It belongs to somebody else, or a policy refuses it; a person must act.
+    /// Another owner has the object, or a policy refuses it; a user must act.
     Refused,
-    /// The last attempt failed and will be repeated.
+    /// The last attempt failed; the deliverer will retry.
     Failed,
-    /// It is being deleted.
+    /// The object is being deleted.
     Deleting,
-    /// It is no longer there, as wished.
+    /// The object no longer exists, as desired.
     Gone,
-    /// It was let go: it stays in the member without belonging to us.
+    /// The object was released: it stays in the member without belonging to Meridian.
     Released,
 }
 
 impl ObjectState {
-    /// The text form in the database and in status.
+    /// Returns the text form in the database and in status.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Applied => "Applied",
@@ -51,57 +51,59 @@ impl ObjectState {
         })
     }
 
-    /// Nothing is left to do for a placement that is to go.
+    /// Whether a placement that is to be removed needs no more work.
     pub const fn is_over(self) -> bool {
         matches!(self, Self::Gone | Self::Released)
     }
 }
 
-/// What became of one placement.
+/// Status of one placement.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StatusRow {
-    /// Placement.
+    /// Row id of the placement.
     pub placement: PlacementId,
-    /// How delivery stands.
+    /// State of the delivery.
     pub state: ObjectState,
-    /// The member's own message, or ours with the remedy.
+    /// Message of the member, or Meridian's own message with the remedy.
     pub message: Option<String>,
-    /// Plan epoch of the last apply the member took; 0 before the first.
+    /// Plan epoch of the last apply that the member accepted; 0 before the first.
     pub applied_epoch: u32,
-    /// Hash of what was applied, without the fence.
+    /// Hash of the applied object, without the fence.
     pub applied_hash: Option<Vec<u8>>,
-    /// Revision of what was applied.
+    /// Revision of the applied object.
     pub applied_revision: Option<Vec<u8>>,
-    /// Hash of the set of fields we own in the member, as it was after the last apply.
+    /// Hash of the set of fields that Meridian owned in the member after the last apply.
     pub fields_hash: Option<Vec<u8>>,
     /// UID of the live object.
     pub object_uid: Option<String>,
-    /// Plan epoch the live object carries; 0 when it is not there.
+    /// Plan epoch that the live object carries; 0 when the object does not exist.
     pub observed_epoch: u32,
-    /// Replicas the live object reports.
+    /// Number of replicas that the live object reports.
     pub replicas: i32,
-    /// Of them ready.
+    /// Number of ready replicas.
     pub ready: i32,
-    /// Of them available.
+    /// Number of available replicas.
     pub available: i32,
-    /// Of them of the applied revision.
+    /// Number of replicas of the applied revision.
     pub updated: i32,
-    /// The member has worked the last apply out: everything asked for is there, and nothing else.
+    /// Whether the member has completed the last apply: it runs everything asked for, and nothing else.
     pub settled: bool,
-    /// Ready pods by zone, where the cell spans several; nothing before they were counted.
+    /// Ready pods by zone, where the cell spans several zones; `None` before they were counted.
     pub zones: Option<BTreeMap<String, i32>>,
-    /// Fields changed behind our back.
+    /// Fields that another writer changed in the member.
     pub drift: Vec<String>,
-    /// The kind of the object cannot be followed in the member: the numbers are those of an earlier time and decide nothing.
+    /// Whether the numbers are out of date, because the object's kind cannot be watched in the member.
+    ///
+    /// Decisions ignore stale numbers.
     pub stale: bool,
-    /// Plan epoch of a fence found in the member that is not below the row's own; 0 when there is none.
+    /// Plan epoch of a fence in the member that is not below the row's own; 0 when there is none.
     pub found_epoch: u32,
-    /// When any of this changed.
+    /// When any other field of this row changed.
     pub changed_at: Timestamp,
 }
 
 impl StatusRow {
-    /// Nothing is known yet.
+    /// Returns the status of a placement of which nothing was observed yet.
     pub fn unknown(placement: PlacementId, now: Timestamp) -> Self {
         Self {
             placement,
@@ -126,7 +128,7 @@ impl StatusRow {
         }
     }
 
-    /// The same but for the time.
+    /// Whether two rows are equal in all fields except `changed_at`.
     pub fn same_facts(&self, other: &Self) -> bool {
         Self { changed_at: other.changed_at, ..self.clone() } == *other
     }
@@ -169,7 +171,9 @@ fn zones_json(zones: &BTreeMap<String, i32>) -> serde_json::Value {
 }
 
 impl Store {
-    /// Status of all placements of some applications. What this version cannot read counts as not known.
+    /// Returns status of all placements of the given applications.
+    ///
+    /// Rows that this version cannot read are left out, and count as not observed.
     pub async fn status_list(&self, apps: &[AppId]) -> Result<Vec<StatusRow>, StoreError> {
         let rows = sqlx::query!(
             r#"
@@ -184,7 +188,9 @@ impl Store {
         Ok(readable("placement_status", rows, |row| row.placement, |row| status_row!(row)))
     }
 
-    /// Status of all placements of a cluster. What this version cannot read counts as not known.
+    /// Returns status of all placements of a cluster.
+    ///
+    /// Rows that this version cannot read are left out, and count as not observed.
     pub async fn status_in_cluster(&self, cluster: &str) -> Result<Vec<StatusRow>, StoreError> {
         let rows = sqlx::query!(
             r#"
@@ -199,8 +205,10 @@ impl Store {
         Ok(readable("placement_status", rows, |row| row.placement, |row| status_row!(row)))
     }
 
-    /// Writes many at once, each under the claim of whoever delivers its object. Placements that are no longer there are left
-    /// out. Returns the claims that hold no longer: nothing of theirs was written.
+    /// Writes many status rows at once, each under the claim of the deliverer of its object.
+    ///
+    /// Placements that no longer exist are left out. Returns the claims that no longer hold: nothing was written
+    /// under them.
     pub async fn status_set(&self, claimed: &[(&Claim, &StatusRow)]) -> Result<Vec<Claim>, StoreError> {
         if claimed.is_empty() {
             return Ok(Vec::new());
@@ -214,7 +222,7 @@ impl Store {
         let rows: Vec<&StatusRow> = claimed.iter().map(|(_, row)| *row).collect();
         let placements: Vec<i64> = rows.iter().map(|row| row.placement).collect();
         let states: Vec<&str> = rows.iter().map(|row| row.state.as_str()).collect();
-        // A member may say anything.
+        // Messages of a member may contain any text.
         let messages: Vec<Option<String>> = rows.iter().map(|row| row.message.as_deref().map(clean::text)).collect();
         let applied_epochs: Vec<i64> = rows.iter().map(|row| i64::from(row.applied_epoch)).collect();
         let applied_hashes: Vec<Option<&[u8]>> = rows.iter().map(|row| row.applied_hash.as_deref()).collect();
@@ -228,15 +236,15 @@ impl Store {
         let updated: Vec<i32> = rows.iter().map(|row| row.updated).collect();
         let settled: Vec<bool> = rows.iter().map(|row| row.settled).collect();
         let zones: Vec<Option<serde_json::Value>> = rows.iter().map(|row| row.zones.as_ref().map(zones_json)).collect();
-        // An array of arrays must be rectangular, so each list travels as JSON.
+        // An array of arrays must be rectangular, so each list is passed as JSON.
         let drift: Vec<serde_json::Value> =
             rows.iter().map(|row| row.drift.iter().map(|field| clean::text(field)).collect()).collect();
         let stale: Vec<bool> = rows.iter().map(|row| row.stale).collect();
         let found: Vec<i64> = rows.iter().map(|row| i64::from(row.found_epoch)).collect();
         let changed: Vec<Ts> = rows.iter().map(|row| row.changed_at.to_sqlx()).collect();
         point("status_set", Side::Before);
-        // One statement, and so one transaction: the claims are checked and held in it as in every other, locked in the order
-        // in which they are renewed.
+        // One statement is one transaction. It checks and holds the claims, as every other write does. It locks them
+        // in the order in which they are renewed.
         let held = sqlx::query_scalar!(
             r#"
             WITH claim AS MATERIALIZED (

@@ -7,62 +7,62 @@ use crate::decision::{DecisionRow, Txn};
 use crate::placement::stored_inputs;
 use crate::{AppId, DesiredState, PlacementId, PlacementRow, Slot, StoreError};
 
-/// An object that is to exist from now on.
+/// A placement row to add: an object that is to exist from now on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlacementInsert {
-    /// Component.
+    /// Component that the object is rendered from.
     pub component: String,
-    /// Cell.
+    /// Name of the cell.
     pub cell: String,
-    /// Version of the component in its cell.
+    /// Slot of the component in its cell.
     pub slot: Slot,
-    /// Cluster.
+    /// Name of the cluster.
     pub cluster: String,
-    /// Identity in the member.
+    /// Identity of the object in the member.
     pub object: ObjectKey,
-    /// Order of delivery.
+    /// Order of delivery: lower ranks first.
     pub rank: i16,
-    /// It takes a share of the application's replicas.
+    /// Whether the object takes a share of the application's replicas.
     pub divided: bool,
-    /// Replicas.
+    /// Decided number of replicas.
     pub target: i32,
-    /// Revision.
+    /// Revision that the object is to run.
     pub revision: Vec<u8>,
-    /// What it takes from its cell.
+    /// Inputs that the object takes from its cell.
     pub inputs: Option<CellInputs>,
 }
 
-/// New values of a placement. Writing them raises its plan epoch.
+/// New values of a placement row. Writing them raises its plan epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlacementChange {
-    /// Placement.
+    /// Row id of the placement.
     pub id: PlacementId,
-    /// Its plan epoch when it was read.
+    /// Plan epoch of the row when it was read.
     pub read_epoch: u32,
     /// Component that the object is rendered from.
     pub component: String,
-    /// Version of the API it is written in.
+    /// API version that the object is written in.
     pub api_version: String,
-    /// Order of delivery.
+    /// Order of delivery: lower ranks first.
     pub rank: i16,
-    /// It takes a share of the application's replicas.
+    /// Whether the object takes a share of the application's replicas.
     pub divided: bool,
-    /// Replicas decided.
+    /// Decided number of replicas.
     pub target: i32,
-    /// Replicas that may not be gone below yet.
+    /// Number of replicas that the object may not fall below yet.
     pub floor: i32,
-    /// Replicas on top.
+    /// Additional replicas.
     pub surge: i32,
-    /// Revision.
+    /// Revision that the object is to run.
     pub revision: Vec<u8>,
-    /// What it takes from its cell.
+    /// Inputs that the object takes from its cell.
     pub inputs: Option<CellInputs>,
-    /// What is to become of it.
+    /// Desired state of the object.
     pub desired_state: DesiredState,
 }
 
 impl PlacementChange {
-    /// A change that leaves every value as it is.
+    /// Returns a change that leaves every value as it is.
     pub fn of(row: &PlacementRow) -> Self {
         Self {
             id: row.id,
@@ -81,7 +81,10 @@ impl PlacementChange {
     }
 }
 
-/// Adds objects. A name that another application owns makes the statement fail.
+/// Adds placement rows.
+///
+/// # Errors
+/// [`StoreError::Refused`] when an object to add already has an owner.
 pub(crate) async fn insert(
     transaction: &mut Txn,
     decisions: &[&DecisionRow],
@@ -129,10 +132,10 @@ pub(crate) async fn insert(
     Ok(added.into_iter().map(|row| (row.cluster, row.id)).collect())
 }
 
-/// Changes objects.
+/// Changes placement rows.
 ///
 /// # Errors
-/// [`StoreError::Stale`] when one of them was changed since it was read.
+/// [`StoreError::Stale`] when a row was changed since it was read.
 pub(crate) async fn change(
     transaction: &mut Txn,
     decisions: &[&DecisionRow],
@@ -186,7 +189,7 @@ pub(crate) async fn change(
     Ok(changed.into_iter().map(|row| (row.cluster, row.id)).collect())
 }
 
-/// Forgets objects, locked in the order in which status is written.
+/// Deletes placement rows, locked in the order in which status is written.
 pub(crate) async fn forget(
     transaction: &mut Txn,
     decisions: &[&DecisionRow],

@@ -1,5 +1,6 @@
-//! How the statements here are planned while their tables are empty: such a plan may stay until they are large
-//! (docs/decisions/0006).
+//! Checks how statements of this crate are planned while their tables are empty.
+//!
+//! Such a plan may stay until the tables are large (docs/decisions/0006).
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -23,25 +24,25 @@ const LARGE: [&str; 10] = [
     "reservation",
 ];
 
-/// Indexes of few rows of a large table.
+/// Indexes that cover few rows of a large table.
 const PARTIAL: [&str; 2] = ["application_blocked", "application_short"];
 
-/// What reads more of a large table than its answer on purpose, by how it begins.
+/// Beginnings of statements that read more of a large table than their answer, on purpose.
 const ON_PURPOSE: [&str; 7] = [
-    // Rows are read by id; that their epoch is still the one that was read is compared then.
+    // This statement reads rows by id, and then compares their epoch with the epoch that was read.
     "UPDATE placement p SET component",
-    // At each look at everything: ids and names, and for how long silence is waited for.
+    // Each round over all applications reads all ids and names, and all times until failover.
     "SELECT id, namespace, name FROM application ORDER BY id",
     "SELECT DISTINCT (intent ->> 'failoverAfter')",
-    // A Cell that goes: all that its cluster holds is looked through.
+    // Deleting a Cell reads all placements of its cluster.
     "UPDATE cell c SET spec = NULL",
-    // Sums over the fleet.
+    // These statements compute sums over the fleet.
     "WITH sums AS MATERIALIZED",
     "SELECT cluster, count(*)",
     "SELECT cluster, count(DISTINCT app)",
 ];
 
-/// What `sqlx` keeps of a statement.
+/// Description of a statement, as `sqlx` stores it.
 #[derive(Deserialize)]
 struct Kept {
     query: String,
@@ -59,7 +60,7 @@ struct Parameters {
     left: Vec<Value>,
 }
 
-/// Statements of this crate, in one line each, with the number of their parameters.
+/// Returns all statements of this crate, with the number of their parameters.
 fn statements() -> Vec<(String, usize)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.sqlx");
     let mut found: Vec<_> = std::fs::read_dir(folder)
@@ -74,7 +75,7 @@ fn statements() -> Vec<(String, usize)> {
     found
 }
 
-/// Visits a plan from its top.
+/// Visits all nodes of a plan from its root.
 fn nodes(plan: &Value, visit: &mut impl FnMut(&Value)) {
     visit(plan);
     for below in plan["Plans"].as_array().into_iter().flatten() {
@@ -82,7 +83,7 @@ fn nodes(plan: &Value, visit: &mut impl FnMut(&Value)) {
     }
 }
 
-/// What makes a plan cost more than its answer.
+/// Returns the reasons why a plan costs more than its answer.
 fn faults(plan: &Value) -> Vec<String> {
     let mut found = Vec::new();
     nodes(plan, &mut |node| {
@@ -92,15 +93,15 @@ fn faults(plan: &Value) -> Vec<String> {
             return;
         }
         let keyed = match kind {
-            // The key stands in the index scan below it.
+            // The key is in the index scan below this node.
             "Bitmap Heap Scan" => "Recheck Cond",
             _ => "Index Cond",
         };
-        // An index of just what is asked for needs no key.
+        // A partial index of exactly the wanted rows needs no key.
         if node[keyed].is_null() && !PARTIAL.contains(&text("Index Name")) {
             found.push(format!("{kind} reads all of {table}"));
         }
-        // A key that is compared row by row is one that an index was not asked for.
+        // A key in a filter is compared row by row: no index was used for it.
         if text("Filter").contains(" = ") {
             found.push(format!("{kind} of {table} compares row by row: {}", text("Filter")));
         }

@@ -1,4 +1,4 @@
-//! The store, and what is asked of every connection to the database.
+//! The store, and the options of every connection to the database.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use crate::database::{Database, Deadlines, ping};
 use crate::reach::Reach;
 use crate::{StoreError, database};
 
-/// The server's own timeout for a statement.
+/// Timeout for a statement, enforced by the server.
 pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Idle time after which a connection is pinged before it is used.
+/// Idle time after which a connection is pinged before its next use.
 const PING_AFTER_IDLE: Duration = Duration::from_secs(5);
 
 /// Meridian's database. Cheap to clone.
@@ -22,7 +22,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// A store over `url`, connected when first used; at most `connections` at once.
+    /// Returns a store for `url` that connects on first use, with at most `connections` connections.
     ///
     /// # Errors
     /// [`StoreError::Refused`] when the URL cannot be read.
@@ -30,7 +30,7 @@ impl Store {
         Self::open_with(url, connections, Deadlines::default())
     }
 
-    /// The same with other deadlines.
+    /// Returns a store as [`Self::open`] does, with other deadlines.
     ///
     /// # Errors
     /// [`StoreError::Refused`] when the URL cannot be read.
@@ -40,8 +40,8 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(deadlines.connection)
-            // Each was pinged when it was given back. It is pinged again when that was long ago, or when another one failed
-            // since: after a fail-over all of them are dead.
+            // Every connection is pinged when it is returned to the pool. It is pinged again before use after a long
+            // idle time, or when another connection failed since: after a fail-over, all connections are dead.
             .test_before_acquire(false)
             .before_acquire(move |connection, meta| {
                 let doubtful = meta.idle_for > PING_AFTER_IDLE || seen.failed_within(meta.idle_for);
@@ -56,7 +56,7 @@ impl Store {
         Ok(Self { pool: Database { pool, deadlines, reach } })
     }
 
-    /// Asks the database for nothing but an answer.
+    /// Sends `SELECT 1`, to check that the database answers.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let quick = self.pool.answering_within(database::PING_TIMEOUT);
         sqlx::query("SELECT 1").execute(&quick).await?;
@@ -69,19 +69,30 @@ impl Store {
     }
 }
 
-/// Every statement is planned once for each connection, and reads no table row by row where it has an index; that it takes the
-/// right one is for statement and indexes to see to (docs/decisions/0006). Planned anew for its arguments, as
-/// Postgres does for arrays, most statements here take longer to plan than to carry out. A plan made while a table was
-/// empty would read it row by row, and stay: where there is an index it is used however small the table is.
+/// Planner settings of every connection.
+///
+/// Every statement is planned once for each connection. It reads no table row by row where an index exists. Statement
+/// and indexes must ensure that the right index is chosen (docs/decisions/0006).
+///
+/// Otherwise `PostgreSQL` would plan each statement with arrays again for its arguments. Most statements here would
+/// take longer to plan than to execute.
+///
+/// A plan made while a table was empty would read the table row by row, and stay. With `enable_seqscan` off, an index
+/// is used however small the table is.
 const PLANS: [(&str, &str); 3] = [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("jit", "off")];
 
-/// The server notices after about 20 s that this process vanished, and ends its connections and transactions. A firewall
-/// between the two sees traffic on connections that are idle.
+/// TCP keep-alive settings of the server side of every connection.
+///
+/// The server notices after about 20 s that this process vanished. It then ends its connections and transactions. A
+/// firewall between the two sees traffic on idle connections.
 const KEEP_ALIVE: [(&str, &str); 3] =
     [("tcp_keepalives_idle", "10"), ("tcp_keepalives_interval", "3"), ("tcp_keepalives_count", "3")];
 
-/// Connection options: a statement that takes longer than its time-out, or a transaction left open, ends. The latter before a
-/// lease of the usual length does: whoever is frozen in the middle of a write must not keep others from taking over.
+/// Returns connection options with limits for statements and for idle transactions.
+///
+/// The server ends a statement that exceeds its timeout, and a transaction that is left open. It ends such a
+/// transaction before a lease of the default duration expires. A process that is frozen during a write must not keep
+/// other processes from taking over.
 pub(crate) fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
     let statement_timeout = format!("{}ms", STATEMENT_TIMEOUT.as_millis());
     Ok(plain_options(url)?
@@ -90,7 +101,7 @@ pub(crate) fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
         .options(PLANS))
 }
 
-/// Connection options without limits on statements.
+/// Returns connection options without limits on statements.
 pub(crate) fn plain_options(url: &str) -> Result<PgConnectOptions, StoreError> {
     Ok(PgConnectOptions::from_str(url)?.application_name("meridian").options(KEEP_ALIVE).disable_statement_logging())
 }

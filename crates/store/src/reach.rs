@@ -1,9 +1,11 @@
-//! Whether the database answers through the pool: what leases and connections are given up by.
+//! Tracks whether the database answers through the pool.
+//!
+//! Leases and idle connections are given up by this state.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// When the pool last got an answer, and when it last failed to get one. Cheap to clone.
+/// Times of the last answer and of the last failure of the pool. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Reach(Arc<Mutex<Moments>>);
 
@@ -11,39 +13,43 @@ pub(crate) struct Reach(Arc<Mutex<Moments>>);
 struct Moments {
     answered: Option<Instant>,
     failed: Option<Instant>,
-    /// The schema does not work with this program.
+    /// Whether the schema does not work with this program.
     is_foreign: bool,
 }
 
 impl Reach {
-    /// The database answered a statement, be it by an error of that statement.
+    /// Records that the database answered a statement, even with an error.
     pub(crate) fn answered(&self) {
         self.update(|moments| moments.answered = Some(Instant::now()));
     }
 
-    /// A connection broke, gave no answer in time, or could not be had.
+    /// Records that a connection broke, gave no answer in time, or could not be acquired.
     pub(crate) fn failed(&self) {
         self.update(|moments| moments.failed = Some(Instant::now()));
     }
 
-    /// Starts to count, if nothing was answered yet.
+    /// Starts the time without an answer, if no statement was answered yet.
     pub(crate) fn begin(&self) {
         self.update(|moments| moments.answered = moments.answered.or_else(|| Some(Instant::now())));
     }
 
-    /// Whether the schema works with this program, as it was read last.
+    /// Records whether the schema works with this program, as last read.
     pub(crate) fn schema_fits(&self, fits: bool) {
         self.update(|moments| moments.is_foreign = !fits);
     }
 
-    /// Whether the database is of no use: its schema is another program's, or no statement was answered for longer than
-    /// `after`. False before the first answer.
+    /// Whether this process cannot use the database.
+    ///
+    /// True when the schema belongs to another program, or when no statement was answered for longer than `after`.
+    /// The second condition is false before the first answer or call of [`Self::begin`].
     pub(crate) fn is_cut_off(&self, after: Duration, now: Instant) -> bool {
         let Moments { answered, is_foreign, .. } = self.moments();
         is_foreign || answered.is_some_and(|at| now.saturating_duration_since(at) > after)
     }
 
-    /// Whether another connection failed since one that has been idle for so long was used: it may be dead too.
+    /// Whether any connection failed since a connection that has been idle for `idle_for` was used.
+    ///
+    /// The idle connection may then be dead too.
     pub(crate) fn failed_within(&self, idle_for: Duration) -> bool {
         self.moments().failed.is_some_and(|at| at.elapsed() <= idle_for)
     }

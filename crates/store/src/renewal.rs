@@ -19,7 +19,7 @@ pub(crate) struct Renewal {
     times: LeaseTimes,
     wanted: Wanted,
     connection: Option<PgConnection>,
-    /// What the process uses the database through, where leases are kept only while that works.
+    /// Pool of the process, where leases are held only while the pool works.
     pool: Option<Database>,
 }
 
@@ -34,14 +34,14 @@ impl Renewal {
         Self { options, holder, times, wanted, connection: None, pool }
     }
 
-    /// Renews until told to stop, then releases.
+    /// Renews leases until `stopped` completes, and then releases them.
     pub(crate) async fn run(mut self, more: &Notify, mut stopped: oneshot::Receiver<()>) {
         let mut ticks = tokio::time::interval(self.times.renew);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = ticks.tick() => self.beat().await,
-                // A free lease is ours at once, not only with the next renewal.
+                // Acquire a free lease at once, before the next renewal.
                 () = more.notified() => self.beat().await,
                 _ = &mut stopped => break,
             }
@@ -54,13 +54,13 @@ impl Renewal {
             return self.give_up().await;
         }
         self.expire();
-        // Counted from before the question: what the database grants begins later than this.
+        // The term counts from before the query: the duration that the database grants begins later.
         let asked = Instant::now();
         let names: Vec<String> = self.names(|_| true);
         if names.is_empty() {
             return;
         }
-        // Whoever watches a lease hears of its end when it ends, not when an answer is given up.
+        // Watchers of a lease are notified when the lease ends, before the query would time out.
         let bound = self.first_end().map_or(self.times.lasts, |end| end.saturating_duration_since(asked));
         match tokio::time::timeout(bound, self.renew(&names)).await {
             Ok(Ok(held)) => self.publish(&held, asked + self.times.lasts),
@@ -80,7 +80,9 @@ impl Renewal {
         self.pool.as_ref().is_some_and(|pool| pool.reach.is_cut_off(pool.deadlines.cut_off, Instant::now()))
     }
 
-    /// The process cannot use the database: it gives its leases to others, as far as it can, and takes none.
+    /// Gives all leases back where possible, because the process cannot use the database.
+    ///
+    /// While this is so, the loop acquires no lease.
     async fn give_up(&mut self) {
         if !self.names(|sender| sender.borrow().is_some()).is_empty() {
             tracing::warn!(
@@ -90,7 +92,7 @@ impl Renewal {
         }
     }
 
-    /// When the first of the leases that are held ends.
+    /// Returns when the first of the held leases ends.
     fn first_end(&self) -> Option<Instant> {
         let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
         wanted.values().filter_map(|sender| sender.borrow().as_ref().map(|term| term.valid_until)).min()
@@ -101,10 +103,11 @@ impl Renewal {
         wanted.iter().filter(|(_, sender)| filter(sender)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Renews what is ours and acquires what is free; returns name and epoch of all that is ours now.
+    /// Renews held leases and acquires free ones; returns name and epoch of all leases held now.
     ///
-    /// To renew waits for no write under a claim: those hold the row for its key alone. What ran out is taken only when no
-    /// such write of its last holder, frozen perhaps, is open any more; until then it is passed over, and holds up nothing else.
+    /// Renewal waits for no write under a claim: such a write locks only the key of the lease's row. An expired lease
+    /// may still be locked by an open write of its last holder, which may be frozen. The query skips such a lease
+    /// until the write ends, and the other leases do not wait for it.
     async fn renew(&mut self, names: &[String]) -> Result<Vec<(String, i64)>, StoreError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
@@ -156,7 +159,7 @@ impl Renewal {
         }
     }
 
-    /// Takes back what can no longer be relied upon.
+    /// Withdraws terms whose validity has ended.
     fn expire(&self) {
         let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, sender) in wanted.iter() {
@@ -211,7 +214,7 @@ mod tests {
         own.wait_for(Option::is_some).await.unwrap();
         let mut others = other.want("leader");
 
-        // The only connection of the pool is in use for ever; the keeper's own one works.
+        // The only connection of the pool is in use for ever; the keeper's own connection works.
         let stuck = store.pool.lend().await.unwrap();
         let taken =
             tokio::time::timeout(20 * second, others.wait_for(Option::is_some)).await.expect("in time").unwrap();
@@ -223,7 +226,7 @@ mod tests {
         drop(others);
         other.release().await;
         tokio::time::timeout(20 * second, own.wait_for(Option::is_some)).await.expect("it takes part again").unwrap();
-        // A later program's migration leaves this one behind: it stops writing.
+        // A later program's migration excludes this program: the keeper gives its leases back.
         bed.postgres.query("update schema_range set oldest_program = 9999").unwrap();
         bed.postgres.query("insert into _sqlx_migrations select 9999, 'later', now(), true, 'x', 1").unwrap();
         assert!(store.check().await.is_err());

@@ -1,36 +1,36 @@
-//! What applications hold of the capacity of clusters by decision, whether it runs or not.
+//! Reservations: capacity that decisions assign to applications, whether their pods run or not.
 
 use std::collections::BTreeMap;
 
 use crate::decision::{DecisionRow, Txn};
 use crate::{AppId, Store, StoreError};
 
-/// What an application holds in one zone of a cluster.
+/// Capacity that an application reserves in one zone of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReservationRow {
-    /// Cluster.
+    /// Name of the cluster.
     pub cluster: String,
-    /// Zone.
+    /// Name of the zone.
     pub zone: String,
-    /// CPU in thousandths of a core.
+    /// Reserved CPU, in thousandths of a core.
     pub cpu_milli: i64,
-    /// Memory in MiB.
+    /// Reserved memory, in MiB.
     pub memory_mi: i64,
-    /// Pods.
+    /// Number of reserved pods.
     pub pods: i64,
 }
 
-/// What all applications together hold.
+/// Reservations of all applications together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bookings {
-    /// Sums by cluster and zone.
+    /// Sums of reservations by cluster and zone.
     pub sums: Vec<ReservationRow>,
-    /// Version of each cluster's sums; it rises with every change of a reservation there.
+    /// Version of each cluster's sums, which rises with every change of a reservation there.
     pub versions: BTreeMap<String, i64>,
 }
 
 impl Store {
-    /// Sums over all applications, each with the version that it is of: read by one statement.
+    /// Returns sums over all applications and the versions of these sums, read by one statement.
     pub async fn reservation_sums(&self) -> Result<Bookings, StoreError> {
         // Sums are clamped: one absurd amount must not make all decisions fail.
         let rows = sqlx::query!(
@@ -64,7 +64,7 @@ impl Store {
         Ok(bookings)
     }
 
-    /// What some applications hold.
+    /// Returns reservations of the given applications.
     pub async fn reservation_list(&self, apps: &[AppId]) -> Result<Vec<(AppId, ReservationRow)>, StoreError> {
         let rows = sqlx::query!(
             "SELECT app, cluster, zone, cpu_milli, memory_mi, pods FROM reservation WHERE app = ANY($1) ORDER BY app, cluster, zone",
@@ -90,11 +90,13 @@ impl Store {
     }
 }
 
-/// Locks the clusters in which reservations change, in the order of their names, and compares the versions of their sums
-/// with those the decisions were made from.
+/// Writes changed reservations, and returns the clusters in which they changed.
+///
+/// Locks these clusters in the order of their names. Compares the versions of their sums with those that the
+/// decisions were made from, and raises them.
 ///
 /// # Errors
-/// [`StoreError::Stale`] when somebody else changed a reservation there meanwhile.
+/// [`StoreError::Stale`] when another decision changed a reservation there meanwhile.
 pub(crate) async fn book(
     transaction: &mut Txn,
     decisions: &[&DecisionRow],

@@ -1,4 +1,4 @@
-//! Revisions of applications: what components and overrides were, and whether that was ever fully ready.
+//! Revisions of applications: components and overrides, and whether they were ever fully ready.
 
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as Ts;
@@ -6,22 +6,22 @@ use jiff_sqlx::Timestamp as Ts;
 use crate::write::OpenTransaction;
 use crate::{AppId, Claim, Store, StoreError, payload};
 
-/// Revisions kept besides those in use.
+/// Maximum number of the newest revisions kept for each application, besides those in use.
 pub(crate) const KEPT: i64 = 20;
 
-/// One revision.
+/// A revision of an application.
 #[derive(Debug, Clone)]
 pub struct RevisionRow {
     /// Hash of components and overrides.
     pub revision: Vec<u8>,
-    /// When it was taken in.
+    /// When intake stored the revision first.
     pub taken_at: Timestamp,
-    /// It was fully ready once.
+    /// Whether the revision was ever fully ready.
     pub was_ready: bool,
 }
 
 impl Store {
-    /// Revisions of some applications, the newest first.
+    /// Returns the newest revisions of each given application, the newest first.
     pub async fn revision_list(&self, apps: &[AppId]) -> Result<Vec<(AppId, RevisionRow)>, StoreError> {
         let rows = sqlx::query!(
             r#"
@@ -44,7 +44,7 @@ impl Store {
             .collect())
     }
 
-    /// Remembers that revisions were fully ready once.
+    /// Stores that revisions were fully ready once.
     pub async fn revisions_were_ready(&self, claim: &Claim, ready: &[(AppId, Vec<u8>)]) -> Result<(), StoreError> {
         let (apps, revisions): (Vec<AppId>, Vec<&[u8]>) =
             ready.iter().map(|(app, revision)| (*app, revision.as_slice())).unzip();
@@ -62,7 +62,9 @@ impl Store {
     }
 }
 
-/// Drops the oldest revisions beyond those kept. One that is wanted or still placed anywhere is never dropped.
+/// Deletes the oldest revisions beyond those kept.
+///
+/// A revision that is desired, decided or placed anywhere is never deleted.
 pub(crate) async fn collect(transaction: &mut OpenTransaction, app: AppId) -> Result<(), StoreError> {
     let dropped = sqlx::query_scalar!(
         r#"

@@ -1,8 +1,10 @@
-//! The schema: which one the database has, and which programs it works with.
+//! The schema: its version in the database, and the programs that it works with.
 //!
-//! Migrations are additive files, and one that was released is never edited. A program needs all migrations it knows. It works
-//! with later ones too, unless one of those raised `schema_range.oldest_program` above the program's last migration. So
-//! `migrate` comes first and programs of the version before go on beside new ones.
+//! Migrations are additive files, and a released migration is never edited. A program needs all migrations that it
+//! contains. It works with later migrations too, unless one of them raised `schema_range.oldest_program` above the
+//! program's last migration.
+//!
+//! So `migrate` runs first, and programs of the previous version continue to run beside new ones.
 
 use std::time::Duration;
 
@@ -14,48 +16,55 @@ use crate::{Store, StoreError, database};
 
 static MIGRATIONS: Migrator = {
     let mut migrations = sqlx::migrate!("../../migrations");
-    // Those of a later program.
+    // Migrations of a later program are accepted.
     migrations.ignore_missing = true;
     migrations
 };
 
-/// Timeout for the answer to the question which schema there is: what readiness says must be new.
+/// Timeout for reading the schema version. It is short, because readiness must report a fresh result.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Limits of a migration. It may take as long as an index over a large table takes, and waits for a lock only as long as others
-/// may wait behind it. Tables of any size are read row by row where that is faster.
+/// Limits of a migration.
+///
+/// A migration may take as long as an index over a large table takes. It waits for a lock only as long as other
+/// statements may wait behind it. `migration_options` also permits sequential scans, because a migration may read
+/// tables of any size.
 const MIGRATION_LIMITS: [(&str, &str); 3] =
     [("statement_timeout", "0"), ("lock_timeout", "1min"), ("idle_in_transaction_session_timeout", "0")];
 
-/// A database that takes no writes.
+/// Error text for a database that takes no writes.
 const READ_ONLY: &str =
     "it takes no writes, as on a standby or where default_transaction_read_only is on; connect to the primary";
 
-/// What to do about a schema that is behind.
+/// Remedy for a schema that is older than the program.
 const MIGRATE: &str = "run `meridian-operator migrate --database-url URL`";
 
-/// A migration as it was applied: version and checksum.
+/// An applied migration: version and checksum.
 type Applied = (i64, Vec<u8>);
 
 impl Store {
-    /// Brings the schema up to this program's. Runs may overlap: one waits for the other, for as long as a lock may be
-    /// waited for. A schema that is newer is left as it is.
+    /// Migrates the schema to the version of this program.
+    ///
+    /// Runs may overlap: one waits for the other, for as long as the lock timeout allows. A newer schema is left
+    /// unchanged.
     ///
     /// # Errors
     /// [`StoreError::Schema`] when a migration fails or the schema does not work with this program.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let mut connection = PgConnection::connect_with(&migration_options(self)).await?;
         MIGRATIONS.run(&mut connection).await.map_err(|error| StoreError::Schema(vocabulary::chain(&error)))?;
-        // All is committed; whether the server hears the farewell makes no difference.
+        // All migrations are committed, so an error while closing the connection changes nothing.
         let _ = connection.close().await;
         self.check().await
     }
 
-    /// Checks that the database answers and that its schema works with this program. Servers never migrate. While it does
-    /// not, a [keeper](crate::Keeper::start_for) of this store holds no leases.
+    /// Checks that the database answers and that its schema works with this program.
+    ///
+    /// Servers never migrate. While the schema does not fit, a [keeper](crate::Keeper::start_for) of this store holds
+    /// no leases.
     ///
     /// # Errors
-    /// [`StoreError::Schema`] with the remedy when it does not.
+    /// [`StoreError::Schema`] with the remedy when the schema does not fit or the database takes no writes.
     pub async fn check(&self) -> Result<(), StoreError> {
         let checked = self.check_schema().await;
         match &checked {
@@ -75,7 +84,7 @@ impl Store {
             {
                 Ok(applied) => applied,
                 Err(error) if is_no_table(&error) => return Err(StoreError::Schema(format!("it is empty; {MIGRATE}"))),
-                // The pool tries again until its time is over, and then says only that.
+                // The pool retries until its timeout, and then reports only the timeout.
                 Err(sqlx::Error::PoolTimedOut) => return Err(self.why_no_connection().await),
                 Err(error) => return Err(error.into()),
             };
@@ -87,20 +96,20 @@ impl Store {
             0
         };
         fits(&known, &applied, oldest_program).map_err(StoreError::Schema)?;
-        // A standby answers every question and takes no lease.
+        // A standby answers every query, but accepts no lease.
         let takes_writes: bool =
             sqlx::query_scalar("SELECT current_setting('transaction_read_only') = 'off'").fetch_one(&quick).await?;
         if takes_writes { Ok(()) } else { Err(StoreError::Schema(READ_ONLY.to_owned())) }
     }
 
-    /// Why the pool has no connection to give: what the server says to one more.
+    /// Returns why the pool has no connection: the error of the server for one more connection.
     async fn why_no_connection(&self) -> StoreError {
         let options = self.pool.pool.connect_options();
         let more = PgConnection::connect_with(&options);
         match tokio::time::timeout(self.pool.deadlines.connection, more).await {
             Ok(Err(error)) => error.into(),
             Ok(Ok(connection)) => {
-                // It answers; whether it also hears that we leave makes no difference.
+                // The server answers. An error while closing this connection changes nothing.
                 let _ = tokio::time::timeout(database::PING_TIMEOUT, connection.close()).await;
                 StoreError::Busy
             }
@@ -110,7 +119,7 @@ impl Store {
 }
 
 fn migration_options(store: &Store) -> PgConnectOptions {
-    // The last word about an option is the one that counts.
+    // Of several values for one option, the last one counts.
     let options = store.pool.pool.connect_options().as_ref().clone();
     options.options(MIGRATION_LIMITS).options([("enable_seqscan", "on")])
 }
@@ -123,7 +132,7 @@ fn last(migrations: &[Applied]) -> i64 {
     migrations.last().map_or(0, |(version, _)| *version)
 }
 
-/// Whether a program that knows these migrations works with a schema to which those were applied.
+/// Checks that a program with migrations `known` works with a schema with migrations `applied`.
 fn fits(known: &[Applied], applied: &[Applied], oldest_program: i64) -> Result<(), String> {
     let (knows, has) = (last(known), last(applied));
     for (version, checksum) in known {
@@ -153,7 +162,7 @@ mod tests {
 
     use super::*;
 
-    /// Migrations that were released, with the start of their SHA-384. They never change.
+    /// Released migrations, with the start of their SHA-384. They never change.
     const FROZEN: [(i64, &str); 6] = [
         (1, "b0db0eeb68f6e459e162109a7e5a90271bf4879c78b570cf"),
         (2, "ec3b386930270b068ad447d589ad05e5c70d75fe90734824"),

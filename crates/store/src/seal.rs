@@ -4,16 +4,18 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
-/// Bytes of an envelope key.
+/// Length of an envelope key, in bytes.
 pub const KEY_LEN: usize = 32;
-/// First byte of a sealed value: format, key id, nonce, body and tag.
+/// First byte of a sealed value. The key id, nonce, body and tag follow.
 const FORMAT: u8 = 2;
-/// First byte of a value sealed before keys were named: nonce, body and tag.
+/// First byte of a value sealed before values contained a key id. The nonce, body and tag follow.
 const FORMAT_WITHOUT_KEY_ID: u8 = 1;
-/// Bytes that name the key of a sealed value, so that a later key can be told from an earlier one.
+/// Length of the key id in a sealed value, in bytes.
+///
+/// The id distinguishes a later key from an earlier one.
 const KEY_ID_LEN: usize = 4;
 
-/// The envelope key. Its `Debug` shows nothing.
+/// The envelope key of the installation. Its `Debug` output does not contain the key.
 pub struct EnvelopeKey {
     aead: LessSafeKey,
     id: [u8; KEY_ID_LEN],
@@ -24,7 +26,7 @@ pub struct EnvelopeKey {
 /// Why a value could not be sealed or opened.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SealError {
-    /// The key has another length.
+    /// The text of the key is not 64 hexadecimal digits.
     #[error(
         "an envelope key has {KEY_LEN} bytes, written as 64 hexadecimal digits; make one with `openssl rand -hex 32`"
     )]
@@ -34,17 +36,17 @@ pub enum SealError {
         "a sealed value for {purpose:?} was sealed under the envelope key {found}, this program was started with {own}"
     )]
     AnotherKey {
-        /// What it was to be opened for.
+        /// Purpose that the value was to be opened for.
         purpose: String,
-        /// Id of the key it was sealed under.
+        /// Id of the key that the value was sealed under.
         found: String,
-        /// Id of the key at hand.
+        /// Id of this program's key.
         own: String,
     },
     /// The value was sealed for another purpose, or was changed.
     #[error("a sealed value for {0:?} does not open: it was sealed for another purpose, or was changed")]
     DoesNotOpen(String),
-    /// The system gave no randomness.
+    /// The system returned no random bytes.
     #[error("the system gave no random bytes")]
     NoRandomness,
 }
@@ -56,12 +58,12 @@ impl std::fmt::Debug for EnvelopeKey {
 }
 
 impl EnvelopeKey {
-    /// Reads a key from its text form: 64 hexadecimal digits, white space around them ignored.
+    /// Parses a key from its text form: 64 hexadecimal digits; surrounding white space is ignored.
     pub fn from_hex(text: &str) -> Result<Self, SealError> {
         let mut bytes = [0; KEY_LEN];
         hex::decode_to_slice(text.trim(), &mut bytes).map_err(|_| SealError::BadKey)?;
         let aead = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| SealError::BadKey)?;
-        // A key of its own for addresses, so that an address says nothing about the sealing key.
+        // Addresses use a derived key, so that an address reveals nothing about the sealing key.
         let derive = |label: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &bytes), label);
         let address = derive(b"meridian payload address");
         let mut id = [0; KEY_ID_LEN];
@@ -74,8 +76,9 @@ impl EnvelopeKey {
         })
     }
 
-    /// Seals a value for one purpose, for example `credential/north-a`. A value opens only for its purpose,
-    /// so a row copied to another place is of no use there.
+    /// Seals a value for one purpose, for example `credential/north-a`.
+    ///
+    /// A value opens only for its purpose. A row copied to another place is therefore of no use there.
     pub fn seal(&self, purpose: &str, value: &[u8]) -> Result<Vec<u8>, SealError> {
         let mut nonce = [0; NONCE_LEN];
         self.random.fill(&mut nonce).map_err(|_| SealError::NoRandomness)?;
@@ -91,7 +94,7 @@ impl EnvelopeKey {
         Ok(out)
     }
 
-    /// Opens a value sealed for the purpose.
+    /// Opens a value that was sealed for the purpose.
     pub fn open(&self, purpose: &str, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
         let refuse = || SealError::DoesNotOpen(purpose.to_owned());
         match sealed.split_first() {
@@ -108,7 +111,9 @@ impl EnvelopeKey {
         }
     }
 
-    /// Opens a value sealed for the purpose, or, by a version that did not name keys yet, for what was the purpose then.
+    /// Opens a value sealed for `purpose`, or a value without a key id sealed for `earlier`.
+    ///
+    /// `earlier` is the purpose that versions without key ids used.
     pub fn open_or_earlier(&self, purpose: &str, earlier: &str, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
         let named = sealed.first() != Some(&FORMAT_WITHOUT_KEY_ID);
         self.open(if named { purpose } else { earlier }, sealed)
@@ -126,8 +131,9 @@ impl EnvelopeKey {
         Ok(open.to_vec())
     }
 
-    /// Keyed address of a secret value (128 bits): equal values have equal addresses, and nobody without the key can guess
-    /// a value from its address.
+    /// Returns the keyed address of a secret value (128 bits).
+    ///
+    /// Equal values have equal addresses. Without the key, a value cannot be guessed from its address.
     pub fn address(&self, value: &[u8]) -> [u8; 16] {
         let tag = hmac::sign(&self.mac, value);
         let mut kept = [0; 16];
@@ -147,7 +153,7 @@ mod tests {
         let sealed = key.seal("payload/1", b"value").unwrap();
         assert!(matches!(other.open("payload/1", &sealed), Err(SealError::AnotherKey { .. })));
         assert!(matches!(key.open("payload/2", &sealed), Err(SealError::DoesNotOpen(_))));
-        // As an earlier version wrote it: another format byte, no key id, another purpose.
+        // The form of an earlier version: another format byte, no key id, another purpose.
         let earlier = key.seal("payload", b"value").unwrap();
         let earlier: Vec<u8> = [&[FORMAT_WITHOUT_KEY_ID][..], &earlier[1 + KEY_ID_LEN..]].concat();
         assert_eq!(key.open_or_earlier("payload/1", "payload", &earlier).unwrap(), b"value");

@@ -1,4 +1,4 @@
-//! A write under a claim: the claim is checked, and held, in the transaction of the write itself.
+//! Writes under a claim: each checks and holds the claim in its own transaction.
 
 use std::ops::{Deref, DerefMut};
 
@@ -7,7 +7,7 @@ use runtime::crash::{Side, point};
 use crate::database::Lent;
 use crate::{Claim, Store, StoreError};
 
-/// All writes under a claim, as `runtime::crash` names them.
+/// Names of all writes under a claim, as `runtime::crash` uses them.
 pub const WRITES: [&str; 17] = [
     "application_take",
     "revisions_collect",
@@ -28,18 +28,18 @@ pub const WRITES: [&str; 17] = [
     "status_set",
 ];
 
-/// A transaction. Dropped before its end, it changes nothing.
+/// A transaction. Dropping it before its end rolls it back.
 #[derive(Debug)]
 pub(crate) struct OpenTransaction(Lent);
 
-/// A transaction that may be committed only while its claim holds. Dropped, it changes nothing.
+/// A transaction that holds its claim until it ends. Dropping it rolls it back.
 pub(crate) struct Write {
     name: &'static str,
     transaction: OpenTransaction,
 }
 
 impl Store {
-    /// Begins a write, one of [`WRITES`].
+    /// Begins a write; `name` is one of [`WRITES`].
     ///
     /// # Errors
     /// [`StoreError::Fenced`] when the claim no longer holds.
@@ -52,10 +52,10 @@ impl Store {
 }
 
 impl Write {
-    /// Commits. All writes here may be repeated.
+    /// Commits the transaction. All writes of this crate may be repeated.
     ///
     /// # Errors
-    /// [`StoreError::Unknown`] when no answer came: it may have taken effect.
+    /// [`StoreError::Unknown`] when no answer arrived: the write may have taken effect.
     pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
         point(self.name, Side::Before);
         self.transaction.commit().await.map_err(StoreError::of_commit(self.name))?;

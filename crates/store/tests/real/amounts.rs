@@ -1,4 +1,4 @@
-//! Amounts that no cluster has, as an older version stored them.
+//! Tests of reservations so large that no cluster has them, as an older version stored them.
 
 use store::seal::EnvelopeKey;
 use store::{Keeper, LeaseTimes, Removal, ReservationRow, Store};
@@ -7,7 +7,7 @@ use testbed::Bed;
 use crate::rows::{application, claim, cluster, decide};
 
 #[tokio::test]
-async fn huge_reservations_of_one_application_keep_no_other_from_being_read() {
+async fn huge_reservation_keeps_no_other_application_from_being_read() {
     let bed = Bed::builder().start().await.unwrap();
     let store = Store::open(&bed.postgres.url(), 2).unwrap();
     store.migrate().await.unwrap();
@@ -31,7 +31,7 @@ async fn huge_reservations_of_one_application_keep_no_other_from_being_read() {
 
     let sums = store.reservation_sums().await.unwrap().sums;
     assert_eq!((sums[0].cpu_milli, sums[0].memory_mi, sums[0].pods), (i64::MAX, i64::MAX, 2));
-    // Its removal is a decision too.
+    // Removing the application with the huge reservation is a decision too.
     store.application_remove(&leader, huge, Removal::Delete, None).await.unwrap();
     decide(&store, &leader, huge, |decision| decision.reservations = Some(Vec::new())).await;
     assert!(store.application_forget(&leader, huge).await.unwrap());

@@ -1,4 +1,4 @@
-//! Applications that go.
+//! Tests of deleting applications.
 
 use store::seal::EnvelopeKey;
 
@@ -8,7 +8,7 @@ use testbed::Bed;
 use crate::rows::{application, claim, cluster, decide, deployment};
 
 #[tokio::test]
-async fn an_application_goes_when_nothing_of_it_is_placed_and_takes_only_what_nobody_shares() {
+async fn unplaced_application_is_forgotten_and_keeps_shared_payload() {
     let bed = Bed::builder().start().await.unwrap();
     let store = Store::open(&bed.postgres.url(), 2).unwrap();
     store.migrate().await.unwrap();
@@ -63,7 +63,7 @@ async fn objects_of_forgotten_applications_are_kept_90_days() {
     forget("second", false).await;
     let deleted = kept("first").await.unwrap();
     assert!(kept("second").await.is_some() && kept("other").await.is_none());
-    // A person wants it back, and deletes it again.
+    // A user accepts the application again, and deletes it again.
     forget("first", true).await;
     assert!(kept("first").await.unwrap() > deleted, "the last deletion counts");
 
@@ -71,7 +71,7 @@ async fn objects_of_forgotten_applications_are_kept_90_days() {
     forget("third", false).await;
     assert!(kept("first").await.is_some() && kept("second").await.is_some(), "backups may be that old");
     bed.postgres.query("UPDATE forgotten_application SET forgotten_at = now() - interval '91 days'").unwrap();
-    // One that is forgotten again is renewed by the statement that prunes the others.
+    // The row of an object that is deleted again is renewed by the statement that prunes the others.
     forget("first", false).await;
     assert!(kept("first").await.is_some() && kept("second").await.is_none() && kept("third").await.is_none());
 

@@ -1,4 +1,4 @@
-//! Credentials and the connections they are for.
+//! Tests of credentials and their connections.
 
 use std::collections::HashMap;
 
@@ -20,7 +20,7 @@ fn credential(token: &str, issued_at: Timestamp) -> Credential {
 }
 
 #[tokio::test]
-async fn a_credential_opens_for_its_connection_alone_and_a_hand_over_is_never_lost() {
+async fn credential_opens_only_for_its_connection_hand_over_is_kept() {
     let bed = Bed::builder().start().await.unwrap();
     let store = Store::open(&bed.postgres.url(), 2).unwrap();
     store.migrate().await.unwrap();
@@ -42,7 +42,7 @@ async fn a_credential_opens_for_its_connection_alone_and_a_hand_over_is_never_lo
     assert_eq!(open(own).await.unwrap(), "first");
     assert!(matches!(open(other).await, Err(StoreError::Seal(SealError::DoesNotOpen(_)))));
 
-    // A person hands over another one from a machine whose clock is behind, while one is being renewed.
+    // A user hands over another credential, from a machine whose clock is behind, during a renewal.
     let due = store.credential_lives().await.unwrap().remove(0);
     let behind = credential("second", now - SignedDuration::from_hours(1));
     store.credential_set(&leader, "east", &connection(own), &behind, &key).await.unwrap();

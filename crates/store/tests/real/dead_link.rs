@@ -1,4 +1,4 @@
-//! The database is there, and the way to it is not.
+//! Tests in which the database runs and the link to it does not work.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ const LIMITS: Deadlines = Deadlines {
     commit: Duration::from_millis(500),
     cut_off: Duration::from_secs(5),
 };
-/// How late a deadline may be on a busy machine.
+/// Maximum delay of a deadline on a busy machine.
 const LATE: Duration = Duration::from_secs(2);
 
 async fn linked(bed: &Bed) -> (Link, String) {
@@ -46,7 +46,7 @@ async fn a_call_over_a_dead_connection_ends_and_others_work() {
         fourth.unwrap();
         assert!(begun.elapsed() < Duration::from_secs(1) + LATE, "round {round} took {:?}", begun.elapsed());
     }
-    // Whoever gives up waiting leaves the pool as it was.
+    // A caller that stops waiting leaves the pool unchanged.
     link.set(LinkMode::BlackHole);
     for _ in 0..8 {
         assert!(tokio::time::timeout(Duration::from_millis(50), store.cluster_list()).await.is_err());
@@ -66,7 +66,7 @@ async fn a_commit_without_an_answer_is_unknown() {
     let long = LeaseTimes { lasts: Duration::from_secs(30), renew: Duration::from_secs(10) };
     let keeper = Keeper::start(&bed.postgres.url(), "test".to_owned(), long).unwrap();
     let leader = claim(&keeper, "leader").await;
-    // Each commit waits for a standby that is not there.
+    // Each commit waits for a standby that does not exist.
     bed.postgres.query("alter system set synchronous_standby_names = 'nobody'").unwrap();
     bed.postgres.query("select pg_reload_conf()").unwrap();
     eventually("commits wait", LATE * 2, async || {

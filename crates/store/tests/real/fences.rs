@@ -1,4 +1,4 @@
-//! What makes the fence of a row that is made anew rise above what is in the member.
+//! Tests of the fence of a recreated row: it rises above the fence found in the member.
 
 use jiff::Timestamp;
 use store::seal::EnvelopeKey;
@@ -8,7 +8,7 @@ use testbed::Bed;
 use crate::rows::{application, claim, cluster, decide, deployment};
 
 #[tokio::test]
-async fn plan_rises_above_a_fence_that_was_found_and_authority_outlives_the_cluster() {
+async fn plan_rises_above_found_fence_authority_outlives_cluster() {
     let bed = Bed::builder().start().await.unwrap();
     let store = Store::open(&bed.postgres.url(), 4).unwrap();
     store.migrate().await.unwrap();
@@ -21,7 +21,8 @@ async fn plan_rises_above_a_fence_that_was_found_and_authority_outlives_the_clus
     decide(&store, &leader, app, |decision| decision.inserts = vec![deployment("east")]).await;
     let row = || async { store.placement_list(&[app]).await.unwrap().remove(0) };
 
-    // Nothing is known of the object: one step. A fence was found: above it. It is passed: one step again.
+    // Without status, the epoch rises by one. A found fence raises the epoch above it. Beyond the fence, it rises by
+    // one again.
     for (found, expected) in [(None, 2), (Some(9), 10), (Some(9), 11), (Some(0), 12)] {
         if let Some(found_epoch) = found {
             let status = StatusRow { found_epoch, ..StatusRow::unknown(row().await.id, Timestamp::now()) };
@@ -33,7 +34,7 @@ async fn plan_rises_above_a_fence_that_was_found_and_authority_outlives_the_clus
         assert_eq!(row().await.plan_epoch, expected, "found: {found:?}");
     }
 
-    // The member leaves for good and joins again: what it holds may carry the authority.
+    // The member leaves for good and joins again. Its objects may carry the authority.
     bed.postgres.query("update cell set authority = 3 where name = 'east'").unwrap();
     let id = row().await.id;
     decide(&store, &leader, app, |decision| decision.forget = vec![id]).await;

@@ -1,4 +1,4 @@
-//! Leases beside writes that are open.
+//! Tests of leases during open writes.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::rows::claim;
 const TIMES: LeaseTimes = LeaseTimes { lasts: Duration::from_secs(1), renew: Duration::from_millis(100) };
 
 #[tokio::test]
-async fn an_open_write_keeps_its_lease_from_others_and_holds_up_nothing_else() {
+async fn open_write_keeps_its_lease_and_does_not_block_other_leases() {
     let bed = Bed::builder().start().await.unwrap();
     let url = bed.postgres.url();
     let store = Store::open(&url, 2).unwrap();
@@ -22,7 +22,7 @@ async fn an_open_write_keeps_its_lease_from_others_and_holds_up_nothing_else() {
     let mut open = write.begin().await.unwrap();
     sqlx::query("SELECT 1 FROM lease WHERE name = 'leader' FOR KEY SHARE").execute(&mut *open).await.unwrap();
 
-    // Renewing goes on beside the write: it ends later than one length after where it ended.
+    // Renewal continues during the write: the lease now expires more than one duration after its first expiry.
     let ends = "SELECT extract(epoch FROM expires_at) FROM lease WHERE name = 'leader'";
     let end = || bed.postgres.query(ends).unwrap().parse::<f64>().unwrap();
     let first = end();
@@ -33,7 +33,7 @@ async fn an_open_write_keeps_its_lease_from_others_and_holds_up_nothing_else() {
     .unwrap();
     assert_eq!(claim(&frozen, "leader").await, before);
 
-    // Then nobody renews it, and the other wants it beside its own.
+    // Then no process renews the lease, and the other keeper wants it beside its own.
     frozen.leave("leader");
     let other = Keeper::start(&url, "other".to_owned(), TIMES).unwrap();
     let own = claim(&other, "deliver/east").await;

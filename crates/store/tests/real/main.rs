@@ -1,4 +1,4 @@
-//! The store against a real database.
+//! Tests of the store against a real database.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 

@@ -1,4 +1,4 @@
-//! What the database never takes is told from what may pass.
+//! Tests that permanent refusals of the database are distinguished from passing ones.
 
 use serde_json::json;
 use store::{Claim, ClusterTaken, Keeper, LeaseTimes, Store};
@@ -7,7 +7,7 @@ use testbed::Bed;
 use crate::rows::{claim, cluster};
 
 #[tokio::test]
-async fn what_the_database_never_takes_is_told_from_what_may_pass() {
+async fn permanent_refusals_are_distinguished_from_passing_ones() {
     let bed = Bed::builder().start().await.unwrap();
     let store = Store::open(&bed.postgres.url(), 2).unwrap();
     store.migrate().await.unwrap();

@@ -1,4 +1,4 @@
-//! Rows to begin with.
+//! Rows that the tests start with.
 
 use serde_json::json;
 use store::{
@@ -44,7 +44,7 @@ pub(crate) fn application(name: &str) -> ApplicationTaken {
     }
 }
 
-/// Commits one decision made from what is stored now.
+/// Commits one decision made from the stored state.
 pub(crate) async fn decide(store: &Store, claim: &Claim, app: AppId, fill: impl FnOnce(&mut DecisionRow)) -> Committed {
     let row = store.application_list(&[app]).await.unwrap().remove(0);
     let base = DecisionBase { generation: row.generation, removal: row.removal, version: row.decision_version };

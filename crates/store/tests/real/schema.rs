@@ -1,4 +1,4 @@
-//! Whose schema it is.
+//! Tests of checking the schema.
 
 use store::{Store, StoreError};
 use testbed::Bed;
@@ -8,7 +8,7 @@ fn refused(checked: Result<(), StoreError>) -> String {
 }
 
 #[tokio::test]
-async fn a_schema_that_is_not_this_programs_is_refused_with_the_remedy() {
+async fn schema_of_another_program_is_refused_with_the_remedy() {
     let bed = Bed::builder().start().await.unwrap();
     let store = Store::open(&bed.postgres.url(), 2).unwrap();
     let message = refused(store.check().await);
@@ -17,12 +17,12 @@ async fn a_schema_that_is_not_this_programs_is_refused_with_the_remedy() {
     store.migrate().await.unwrap();
     store.check().await.unwrap();
 
-    // A later program's migration that only adds; and its migrate, run again by this one.
+    // A later program's migration that only adds. This program then runs `migrate` again.
     bed.postgres.query("INSERT INTO _sqlx_migrations SELECT 9999, 'later', now(), true, 'x', 1").unwrap();
     store.check().await.unwrap();
     store.migrate().await.unwrap();
 
-    // A standby, or a primary that was told to take no writes.
+    // A standby, or a primary that is configured to take no writes.
     bed.postgres.query("ALTER ROLE meridian SET default_transaction_read_only = on").unwrap();
     let other = Store::open(&bed.postgres.url(), 1).unwrap();
     let message = refused(other.check().await);

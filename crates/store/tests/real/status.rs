@@ -1,4 +1,4 @@
-//! Status of many members in one statement.
+//! Tests of writing status of many members with one statement.
 
 use jiff::Timestamp;
 use store::seal::EnvelopeKey;
@@ -9,7 +9,7 @@ use testbed::Bed;
 use crate::rows::{application, claim, cluster, decide, deployment};
 
 #[tokio::test]
-async fn status_is_written_for_claims_that_hold_and_for_no_other_and_takes_any_text() {
+async fn status_is_written_for_held_claims_only_and_takes_any_text() {
     let bed = Bed::builder().start().await.unwrap();
     let store = Store::open(&bed.postgres.url(), 4).unwrap();
     store.migrate().await.unwrap();
