@@ -1,4 +1,4 @@
-//! Objects of ours in files.
+//! Reads objects of Meridian's kinds from files.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 
-/// Objects found in files.
+/// Objects of Meridian's kinds that were found in files.
 #[derive(Debug, Default)]
 pub(crate) struct Documents {
     pub(crate) clusters: Vec<Cluster>,
@@ -70,7 +70,7 @@ impl Documents {
             "Cell" => self.cells.push(serde_json::from_value(value).map_err(wrong)?),
             "Application" => self.apps.push(serde_json::from_value(value).map_err(wrong)?),
             "PlacementPolicy" => self.policies.push(serde_json::from_value(value).map_err(wrong)?),
-            // Namespaces and the like may stand in the same files; they mean nothing here.
+            // The same files may contain other kinds, such as Namespaces. They are ignored.
             _ => {}
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! How a command ends when it does not succeed, and the exit code that says so.
+//! Failures of commands, and the exit code of each.
 //!
 //! | code | variant of [`Failure`] |
 //! |---|---|
@@ -40,43 +40,43 @@ Environment:
   MERIDIAN_HUB_KUBECONFIG   the same, for meridian alone
   NO_COLOR                  no colours, like --no-color";
 
-/// Text after the help of the program: exit codes and environment.
+/// Returns the text after the help of the program: exit codes and environment variables.
 pub(crate) fn after_help() -> String {
     let lines = EXIT_CODES.iter().map(|(code, meaning)| format!("  {code}  {meaning}\n"));
     format!("Exit codes:\n{}\n{ENVIRONMENT}", lines.collect::<String>())
 }
 
-/// Why a command did not reach its goal. Messages name the field and the remedy.
+/// Reason why a command did not reach its goal. Messages name the field and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// An error nobody expected.
+    /// An unexpected error.
     #[error("{0}")]
     Failed(String),
     /// The command line or an input file is wrong.
     #[error("{0}")]
     Usage(String),
-    /// No such object.
+    /// The named object does not exist.
     #[error("{0}")]
     NotFound(String),
-    /// Everything was as asked for already, and the caller wants that told.
+    /// Nothing had to be changed, and the caller asked for an exit code in this case.
     #[error("{0}")]
     Unchanged(String),
-    /// Nothing more happens until a person confirms; names the command.
+    /// The operation waits until a person confirms it. The message names the command.
     #[error("{0}")]
     Waits(String),
-    /// A rule of ours says no; the same command is refused again.
+    /// A rule of Meridian refuses the command. The same command is refused again.
     #[error("{0}")]
     Refused(String),
     /// The goal is not reached, and only a person can change that.
     #[error("{0}")]
     NotReady(String),
-    /// The command stopped waiting, or was not told to wait; nothing was cancelled.
+    /// The command stopped waiting, or was not asked to wait. The operation was not cancelled.
     #[error("{0}")]
     TimedOut(String),
-    /// A person said no, or somebody else changed or deleted the object meanwhile.
+    /// The user did not confirm, or another client changed or deleted the object meanwhile.
     #[error("{0}")]
     Superseded(String),
-    /// The caller's credential lacks a right, or is not known.
+    /// The caller's credential lacks a right, or the API server does not accept it.
     #[error("{0}")]
     NotAllowed(String),
     /// An API server does not answer.
@@ -85,7 +85,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// The exit code of the process.
+    /// Returns the exit code of the process.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code())
     }
@@ -104,7 +104,7 @@ impl Failure {
         }
     }
 
-    /// From an answer of the hub. `what` names what was tried, such as `cluster north`.
+    /// Converts an error response of the hub. `what` names the object, such as `cluster north`.
     pub(crate) fn hub(what: &str, error: &kube::Error) -> Self {
         match error {
             kube::Error::Api(status)
@@ -129,12 +129,14 @@ impl Failure {
         }
     }
 
-    /// From what a member answers to the person's own credential. `what` names what was tried.
+    /// Converts an error that a member returned to the user's own credential.
+    ///
+    /// `what` names the attempt, such as the URL of the member.
     pub(crate) fn member(what: &str, error: &InstallError) -> Self {
         if let InstallError::Api { what: doing, source } = error
             && let kube::Error::Api(status) = &**source
         {
-            // The client's own text repeats the answer as a struct.
+            // The text of `kube::Error` repeats the response as a struct, so only the server's message is used.
             let message = cause_first(&status.message);
             return Self::of_answer(status.code, format!("{what}: {doing}: {message}"));
         }
@@ -149,7 +151,7 @@ impl Failure {
         }
     }
 
-    /// By the HTTP status of an API server's answer.
+    /// Chooses the variant by the HTTP status of an API server's response.
     fn of_answer(code: u16, message: String) -> Self {
         match code {
             400 | 422 => Self::Usage(message),

@@ -23,13 +23,15 @@ use vocabulary::{HUB_RECORD, SYSTEM_NAMESPACE, chain};
 
 use crate::failure::Failure;
 
-/// The field manager of what this program writes to the hub.
+/// Field manager of every write that this program makes to the hub.
 pub(crate) const MANAGER: &str = "meridian-cli";
 
-/// Longest time for one request. Watches are not requests in this sense.
+/// Timeout for one request to the hub. It does not apply to watches.
 const ANSWER: Duration = Duration::from_secs(15);
 
-/// Timeout for the operator to publish the identity of its installation; it leads within a lease's time of its start.
+/// Timeout for the operator to publish the identity of its installation.
+///
+/// The operator becomes leader within one lease duration of its start.
 const PUBLISHED_WITHIN: Duration = Duration::from_secs(20);
 
 /// A connection to the hub.
@@ -40,7 +42,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// Reads the kubeconfig. Nothing is sent yet.
+    /// Reads the kubeconfig and builds a client. Sends no request.
     pub(crate) async fn open(flags: &Global) -> Result<Self, Failure> {
         let options = KubeConfigOptions { context: flags.hub_context.clone(), ..KubeConfigOptions::default() };
         let unusable = |error: kube::config::KubeconfigError| {
@@ -62,32 +64,30 @@ impl Hub {
         Ok(Self { client, namespace })
     }
 
-    /// The client, for kinds that are not ours.
+    /// Returns the client, for kinds other than Meridian's.
     pub(crate) fn client(&self) -> Client {
         self.client.clone()
     }
 
-    /// The namespace asked for, or that of the context.
+    /// Returns the namespace that the user gave, or else the namespace of the kubeconfig context.
     pub(crate) fn namespace(&self, asked: Option<&str>) -> String {
         asked.unwrap_or(&self.namespace).to_owned()
     }
 
-    /// Clusters.
     pub(crate) fn clusters(&self) -> Api<Cluster> {
         Api::all(self.client())
     }
 
-    /// Applications of a namespace.
     pub(crate) fn apps(&self, namespace: &str) -> Api<Application> {
         Api::namespaced(self.client(), namespace)
     }
 
-    /// Applications of all namespaces.
+    /// API of the Applications in all namespaces.
     pub(crate) fn every_app(&self) -> Api<Application> {
         Api::all(self.client())
     }
 
-    /// One cluster.
+    /// Reads one cluster. Returns [`Failure::NotFound`] with the remedy if there is none of that name.
     pub(crate) async fn cluster(&self, name: &str) -> Result<Cluster, Failure> {
         let what = format!("cluster {name}");
         call(&what, self.clusters().get_opt(name)).await?.ok_or_else(|| {
@@ -97,7 +97,7 @@ impl Hub {
         })
     }
 
-    /// One Application.
+    /// Reads one Application. Returns [`Failure::NotFound`] with the remedy if there is none of that name.
     pub(crate) async fn app(&self, namespace: &str, name: &str) -> Result<Application, Failure> {
         let what = format!("application {namespace}/{name}");
         call(&what, self.apps(namespace).get_opt(name))
@@ -105,14 +105,16 @@ impl Hub {
             .ok_or_else(|| Failure::NotFound(format!("{what}: not found; `meridian app list -A` shows all")))
     }
 
-    /// The installation of Meridian that a member joins under a name. Its operator publishes the identity of its database as
-    /// soon as it leads; on a hub that was just installed or built anew that is waited for.
+    /// Returns the installation of Meridian that a member joins under a name.
+    ///
+    /// The operator publishes the identity of its database as soon as it is the leader. On a hub that was just
+    /// installed or rebuilt, this function waits for that, at most [`PUBLISHED_WITHIN`].
     pub(crate) async fn owner(&self, cluster: &str) -> Result<Owner, Failure> {
         let maps: Api<ConfigMap> = Api::namespaced(self.client(), SYSTEM_NAMESPACE);
         let is_published =
             |map: Option<&ConfigMap>| map.and_then(|map| map.data.as_ref()?.get("installation")).is_some();
         let published = await_condition(maps.clone(), HUB_RECORD, is_published);
-        // Without an operator the member learns the hub alone; joining again tells it the rest.
+        // Without an operator the member records only the hub. Joining again later records the installation too.
         let _ = tokio::time::timeout(PUBLISHED_WITHIN, published).await;
         let published = call("the hub's installation", maps.get_opt(HUB_RECORD)).await?;
         let namespaces: Api<Namespace> = Api::all(self.client());
@@ -121,17 +123,17 @@ impl Hub {
         Ok(Owner { installation, hub: hub.metadata.uid.unwrap_or_default(), cluster: cluster.to_owned() })
     }
 
-    /// All clusters, by name.
+    /// Reads all clusters, sorted by name.
     pub(crate) async fn all_clusters(&self) -> Result<Vec<Cluster>, Failure> {
         list("clusters", &self.clusters(), None).await
     }
 
-    /// All declared cells, by name.
+    /// Reads all declared cells, sorted by name.
     pub(crate) async fn all_cells(&self) -> Result<Vec<Cell>, Failure> {
         list("cells", &Api::all(self.client()), None).await
     }
 
-    /// Applications of one namespace, or of all, by namespace and name.
+    /// Reads the Applications of one namespace or of all, sorted by namespace and name.
     pub(crate) async fn all_apps(
         &self,
         namespace: Option<&str>,
@@ -141,18 +143,18 @@ impl Hub {
         list("applications", &api, selector).await
     }
 
-    /// All placement policies.
+    /// Reads all placement policies of all namespaces.
     pub(crate) async fn all_policies(&self) -> Result<Vec<PlacementPolicy>, Failure> {
         list("placement policies", &Api::all(self.client()), None).await
     }
 
-    /// Changes some fields of a cluster.
+    /// Applies a merge patch to a cluster.
     pub(crate) async fn patch_cluster(&self, name: &str, patch: Value) -> Result<Cluster, Failure> {
         let api = self.clusters();
         call(&format!("cluster {name}"), api.patch(name, &changes(), &Patch::Merge(patch))).await
     }
 
-    /// Sets one annotation of an Application.
+    /// Sets one annotation of an Application by a merge patch.
     pub(crate) async fn annotate_app(
         &self,
         namespace: &str,
@@ -166,7 +168,7 @@ impl Hub {
     }
 }
 
-/// Parameters of a merge patch: strict, under our name.
+/// Parameters of a merge patch: strict field validation, with the field manager of this program.
 fn changes() -> PatchParams {
     PatchParams {
         field_manager: Some(MANAGER.to_owned()),
@@ -175,7 +177,7 @@ fn changes() -> PatchParams {
     }
 }
 
-/// One request, not longer than [`ANSWER`].
+/// Sends one request, with a timeout of [`ANSWER`].
 pub(crate) async fn call<T>(what: &str, request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Failure> {
     match tokio::time::timeout(ANSWER, request).await {
         Ok(answer) => answer.map_err(|error| Failure::hub(what, &error)),
@@ -186,7 +188,7 @@ pub(crate) async fn call<T>(what: &str, request: impl Future<Output = Result<T, 
     }
 }
 
-/// All objects of a kind in pages, so that no answer grows with the fleet.
+/// Reads all objects of a kind in pages, so that the size of a response does not grow with the fleet.
 async fn list<K>(what: &str, api: &Api<K>, selector: Option<&str>) -> Result<Vec<K>, Failure>
 where
     K: Clone + DeserializeOwned + Debug,
@@ -206,8 +208,9 @@ where
     }
 }
 
-/// Watches one object until `step` returns something; `None` when the time is over. `step` gets `None` when the
-/// object does not exist.
+/// Watches one object until `step` returns a value. Returns `None` when `limit` has passed.
+///
+/// `step` receives `None` when the object does not exist.
 pub(crate) async fn watch_until<K, T>(
     api: Api<K>,
     what: &str,
@@ -235,7 +238,7 @@ where
     tokio::time::timeout(limit, watch).await.unwrap_or(Ok(None))
 }
 
-/// Whether a broken watch is worth trying again: not when the hub refuses it.
+/// Returns an error if the hub refuses the watch, and `Ok` if a retry can succeed.
 pub(crate) fn refusal(what: &str, error: &watcher::Error) -> Result<(), Failure> {
     match error {
         watcher::Error::InitialListFailed(error @ kube::Error::Api(status))

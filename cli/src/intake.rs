@@ -1,4 +1,4 @@
-//! `meridian intake accept`: an object of the hub counts again after its source was lost.
+//! `meridian intake accept`: makes an object on the hub count again after its source was lost.
 
 use crds::{Application, condition};
 use domain::{confirmation, render};
@@ -12,10 +12,10 @@ use crate::output::{self, Table, structured};
 use crate::progress::Progress;
 use crate::shell::emit;
 
-/// Reason of the condition `Ready` while the object on the hub is not believed.
+/// Reason of the condition `Ready` while the operator does not trust the object on the hub.
 const SOURCE_LOST: &str = "IntentSourceLost";
 
-/// Runs one command.
+/// Runs one `meridian intake` command.
 pub(crate) async fn run(
     command: IntakeCommand,
     hub: impl AsyncFnOnce() -> Result<Hub, Failure>,
@@ -25,7 +25,7 @@ pub(crate) async fn run(
     accept(&args, &hub().await?, progress).await
 }
 
-/// One Application and what accepting it would change.
+/// One Application, and the changes that accepting its object would make.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Change {
@@ -33,13 +33,15 @@ struct Change {
     name: String,
     /// Hash of the spec on the hub.
     spec: String,
-    /// Hash of that spec in the place of what was taken in: what is confirmed.
+    /// Hash that the user confirms.
+    ///
+    /// Covers the spec, the object's UID and generation, and the stored intent that the spec replaces.
     acceptance: String,
-    /// Revision that runs, and the one the object declares; nothing when it cannot be read.
+    /// Revision that runs, and revision that the object declares. `None` where it cannot be read.
     revision: (Option<String>, Option<String>),
-    /// Replicas that are asked for now, and by the object.
+    /// Replicas desired now, and replicas that the object asks for.
     replicas: (i32, i32),
-    /// Why the object is not believed.
+    /// Why the operator does not trust the object.
     why: String,
 }
 

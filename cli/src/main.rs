@@ -25,7 +25,7 @@ use crate::progress::Progress;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // Fails only when a provider is installed already, which is as good.
+    // Fails only if a provider is already installed, and then that provider is used.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = shell::parse();
     let progress = Progress::new(cli.global.no_color);

@@ -1,14 +1,15 @@
-//! What never reaches a terminal or a file by way of this program: contents of Secrets, and control characters.
+//! Masks contents of Secrets, and makes control characters visible, before output.
 
 use serde_json::Value;
 
-/// Stands where a secret value was.
+/// Replaces a secret value.
 const MASK: &str = "***";
-/// Holds a whole object, as `kubectl apply` last sent it.
+/// Annotation that holds the whole object as `kubectl apply` last sent it.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// Masks the contents of every Secret in a value: of Secrets themselves, of components that are Secrets, of overrides of such
-/// components, and of copies in annotations.
+/// Masks the contents of every Secret in a value.
+///
+/// Covers Secrets, components that are Secrets, overrides of such components, and copies in annotations.
 pub(crate) fn mask_secrets(value: &mut Value) {
     mask_components(value);
     match value {
@@ -18,7 +19,7 @@ pub(crate) fn mask_secrets(value: &mut Value) {
             for (key, inner) in map.iter_mut() {
                 match key.as_str() {
                     "data" | "stringData" if is_secret => mask_leaves(inner),
-                    // It repeats the object in another form.
+                    // The annotation repeats the object in another form.
                     LAST_APPLIED => *inner = MASK.into(),
                     _ => mask_secrets(inner),
                 }
@@ -29,7 +30,7 @@ pub(crate) fn mask_secrets(value: &mut Value) {
     }
 }
 
-/// Masks what overrides write into components that are Secrets.
+/// Masks the values that overrides write into components that are Secrets.
 fn mask_components(value: &mut Value) {
     let secrets: Vec<Value> = value["components"]
         .as_array()
@@ -58,8 +59,9 @@ fn mask_leaves(value: &mut Value) {
     }
 }
 
-/// Text whose control characters are shown and not obeyed. Messages of members come from whoever may write there, and a
-/// terminal would carry out what they contain.
+/// Makes control characters visible, so that a terminal does not execute them.
+///
+/// Any client with write access to a member can put control characters into the member's messages.
 pub(crate) fn printable(text: &str) -> String {
     let obeyed = |c: char| (c.is_control() && c != '\n' && c != '\t') || is_direction(c);
     if !text.contains(obeyed) {
@@ -68,7 +70,7 @@ pub(crate) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len() + 16);
     for c in text.chars() {
         if obeyed(c) {
-            // As JSON and YAML write it, so that what was structured stays so.
+            // JSON and YAML use the same escape, so structured output stays valid.
             shown.push_str(&format!("\\u{:04x}", u32::from(c)));
         } else {
             shown.push(c);

@@ -1,33 +1,35 @@
-//! Messages of many clusters for people: the cause first, equal ones once. Pure.
+//! Formats messages of many clusters for people: the cause first, equal messages once. Pure.
 
-/// Names shown of the clusters that say the same.
+/// Maximum number of names shown of a list that is cut.
 const NAMES_SHOWN: usize = 5;
-/// Longest value that is shown with what is wrong about it.
+/// Maximum length in bytes of a refused value that is shown with its cause.
 const VALUE_MAX: usize = 40;
-/// Stands for the name of each cluster where messages differ in nothing else. A person replaces it, as in `--help`.
+/// Replaces the name of each cluster where messages differ only in that name.
+///
+/// The user puts a name in its place, as with the placeholders of `--help`.
 const ANY_CLUSTER: &str = "CLUSTER";
 
-/// A message about one place: a cell, or a cluster.
+/// A message about one place. A place is a cell or a cluster.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Said<'a> {
-    /// Name of the place.
+    /// Name of the cell or cluster.
     pub(crate) place: &'a str,
-    /// Cluster it lies in.
+    /// Cluster of the place.
     pub(crate) cluster: &'a str,
-    /// Nothing where all is well.
+    /// Empty if the place has no problem.
     pub(crate) message: &'a str,
 }
 
-/// Messages for a table with a row for each place.
+/// Messages of a table that has one row for each place.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Grouped {
-    /// For each row its own message, or the number of one that several places share.
+    /// For each row: its own message, or the number of a message that several places share.
     pub(crate) column: Vec<String>,
-    /// What stands below the table: shared messages, each with the places; nothing when none is shared.
+    /// Text below the table: each shared message with its places. Empty if no message is shared.
     pub(crate) below: String,
 }
 
-/// Puts messages that several places share below the table, once each.
+/// Moves each message that several places share below the table, so that it appears once.
 pub(crate) fn grouped(all: &[Said<'_>]) -> Grouped {
     let plain: Vec<(String, String)> = all
         .iter()
@@ -59,7 +61,7 @@ pub(crate) fn grouped(all: &[Said<'_>]) -> Grouped {
     Grouped { column, below: below.collect() }
 }
 
-/// Names, the first few of them.
+/// Joins names. A long list is cut to its first names and the number of the others.
 pub(crate) fn bounded(names: &[&str]) -> String {
     if names.len() <= NAMES_SHOWN + 1 {
         return names.join(", ");
@@ -67,7 +69,7 @@ pub(crate) fn bounded(names: &[&str]) -> String {
     format!("{} and {} more", names[..NAMES_SHOWN].join(", "), names.len() - NAMES_SHOWN)
 }
 
-/// The message with another word for the name of its cluster, where the name stands as a word of its own.
+/// Replaces the cluster's name in a message by [`ANY_CLUSTER`] where the name is a whole word.
 fn without_name(message: &str, cluster: &str) -> String {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
     let mut text = String::new();
@@ -85,10 +87,10 @@ fn without_name(message: &str, cluster: &str) -> String {
     text
 }
 
-/// What is wrong before what it is wrong with, and no dumps of structs of an API server.
+/// Puts the cause before its subject, and removes dumps of an API server's structs.
 ///
-/// An API server says `Deployment.apps "web" is invalid: spec.selector: Invalid value: v1.LabelSelector{…}: field is
-/// immutable`. Of that a person needs `spec.selector: field is immutable`, and the name where nothing else gives it.
+/// An API server returns `Deployment.apps "web" is invalid: spec.selector: Invalid value: v1.LabelSelector{…}: field is
+/// immutable`. The user needs `spec.selector: field is immutable`, and the object's name where the context lacks it.
 pub(crate) fn cause_first(message: &str) -> String {
     let text = without_values(message.trim());
     let Some((before, cause)) = text.split_once(" is invalid: ") else { return text };
@@ -98,14 +100,14 @@ pub(crate) fn cause_first(message: &str) -> String {
     format!("{lead}{cause} ({subject})")
 }
 
-/// Where `Kind.group "name"` begins at the end of a text; the whole text where nothing looks like that.
+/// Returns where `Kind.group "name"` begins at the end of a text, or 0 if the text has no such end.
 fn subject_start(text: &str) -> usize {
     let name = text.strip_suffix('"').and_then(|text| text.rfind('"'));
     let Some(kind_end) = name.and_then(|at| text[..at].strip_suffix(' ')).map(str::len) else { return 0 };
     text[..kind_end].rfind([' ', '\n']).map_or(0, |at| at + 1)
 }
 
-/// Each `Invalid value: VALUE: what is wrong` without its value, where that is a struct or long.
+/// Removes VALUE from each `Invalid value: VALUE: cause` if it is a struct or too long.
 fn without_values(message: &str) -> String {
     const MARK: &str = "Invalid value: ";
     let mut text = String::new();
@@ -113,7 +115,7 @@ fn without_values(message: &str) -> String {
     while let Some((before, after)) = rest.split_once(MARK) {
         text.push_str(before);
         let Some(end) = value_end(after) else {
-            // It was cut within the value.
+            // The message was cut within the value.
             text.push_str("invalid value …");
             return text;
         };
@@ -126,7 +128,7 @@ fn without_values(message: &str) -> String {
     text + rest
 }
 
-/// Where a value as an API server prints it ends: at a colon outside of quotes and brackets.
+/// Returns where a value printed by an API server ends: at a colon outside of quotes and brackets.
 fn value_end(text: &str) -> Option<usize> {
     let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
     for (at, c) in text.char_indices() {
@@ -180,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_many_clusters_say_is_shown_once() {
+    fn shared_messages_of_many_clusters_are_shown_once() {
         let names: Vec<String> = (1..=8).map(|number| format!("north-{number}")).collect();
         let messages: Vec<String> = names
             .iter()

@@ -1,4 +1,4 @@
-//! What goes to standard output: tables for people, JSON and YAML for programs.
+//! Formats standard output: tables for people, JSON and YAML for programs.
 
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, ContentArrangement, Table as Grid, presets};
@@ -27,7 +27,7 @@ pub(crate) enum Format {
     Name,
 }
 
-/// A table without borders, its columns as wide as their longest entry.
+/// A table without borders. Each column is as wide as its longest entry.
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
     header: Vec<&'static str>,
@@ -35,29 +35,26 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// A table with these columns.
     pub(crate) fn new(header: impl IntoIterator<Item = &'static str>) -> Self {
         Self { header: header.into_iter().collect(), rows: Vec::new() }
     }
 
-    /// Adds a row.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// Whether there is nothing to show.
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// The text, one line a row, without trailing blanks. Columns of numbers only are set right.
+    /// Renders one line per row without trailing blanks. Columns of numbers are aligned right.
     pub(crate) fn render(&self) -> String {
         let mut grid = Grid::new();
         grid.load_style(presets::NOTHING)
             .set_content_arrangement(ContentArrangement::Disabled)
             .set_header(self.header.clone());
         for row in &self.rows {
-            // A message of a member may have several lines; a row has one.
+            // A message of a member may have several lines, but a row has only one.
             grid.add_row(row.iter().map(|cell| cell.split_whitespace().collect::<Vec<_>>().join(" ")));
         }
         let numeric: Vec<bool> = (0..self.header.len()).map(|column| self.is_numeric(column)).collect();
@@ -90,7 +87,7 @@ impl Table {
     }
 }
 
-/// Lines of `name: value`, values in one column.
+/// Formats lines of `name: value`, with the values in one column.
 pub(crate) fn fields(fields: &[(&str, String)]) -> String {
     let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 1;
     fields
@@ -99,12 +96,14 @@ pub(crate) fn fields(fields: &[(&str, String)]) -> String {
         .collect()
 }
 
-/// Text moved to the right by two blanks.
+/// Indents text by two blanks.
 pub(crate) fn indent(text: &str) -> String {
     text.lines().fold(String::new(), |all, line| if line.is_empty() { all + "\n" } else { all + "  " + line + "\n" })
 }
 
-/// JSON or YAML of a value, contents of Secrets masked; nothing for the forms that need a table.
+/// Serializes a value as JSON or YAML, with the contents of Secrets masked.
+///
+/// Returns `None` for the formats that need a table.
 pub(crate) fn structured<T: Serialize>(format: Format, value: &T) -> Result<Option<String>, Failure> {
     let masked = || {
         let mut value = serde_json::to_value(value).map_err(|error| Failure::Failed(error.to_string()))?;
@@ -118,18 +117,18 @@ pub(crate) fn structured<T: Serialize>(format: Format, value: &T) -> Result<Opti
     }
 }
 
-/// A list of objects as `kubectl` prints several.
+/// Wraps objects in a `List`, as `kubectl` prints several objects.
 pub(crate) fn list_of<T: Serialize>(items: &[T]) -> Result<Value, Failure> {
     let items = items.iter().map(object).collect::<Result<Vec<_>, _>>()?;
     Ok(serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": items }))
 }
 
-/// Kind and name of an object, as `kubectl` prints and takes them: `cluster.fleet.meridian.io/north`.
+/// Returns kind and name as `kubectl` prints and accepts them: `cluster.fleet.meridian.io/north`.
 pub(crate) fn title<K: Resource<DynamicType = ()>>(name: &str) -> String {
     format!("{}.{}/{name}", K::kind(&()).to_lowercase(), K::group(&()))
 }
 
-/// An object without the bookkeeping of field managers.
+/// Serializes an object without the `managedFields` of its metadata.
 pub(crate) fn object<T: Serialize>(object: &T) -> Result<Value, Failure> {
     let mut value = serde_json::to_value(object).map_err(|error| Failure::Failed(error.to_string()))?;
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -138,24 +137,24 @@ pub(crate) fn object<T: Serialize>(object: &T) -> Result<Value, Failure> {
     Ok(value)
 }
 
-/// Indented JSON, with a line end.
+/// Serializes a value as indented JSON that ends with a line break.
 pub(crate) fn json<T: Serialize>(value: &T) -> Result<String, Failure> {
     serde_json::to_string_pretty(value).map(|text| text + "\n").map_err(|error| Failure::Failed(error.to_string()))
 }
 
-/// YAML, with a line end.
+/// Serializes a value as YAML that ends with a line break.
 pub(crate) fn yaml<T: Serialize>(value: &T) -> Result<String, Failure> {
     serde_saphyr::to_string(value)
         .map(|text| text.trim_end().to_owned() + "\n")
         .map_err(|error| Failure::Failed(error.to_string()))
 }
 
-/// Time since, in the largest two units that `kubectl` would use; `-` where nothing is known.
+/// Formats the age of a time in the largest two units that `kubectl` would use; `-` if unknown.
 pub(crate) fn age(since: Option<&Time>, now: Timestamp) -> String {
     since.map_or_else(|| "-".to_owned(), |since| span(now.duration_since(since.0).as_secs()))
 }
 
-/// Seconds as a short span: `42s`, `5m`, `3h12m`, `2d`.
+/// Formats seconds as a short span: `42s`, `5m`, `3h12m`, `2d`.
 pub(crate) fn span(seconds: i64) -> String {
     match seconds {
         ..0 => "0s".to_owned(),
@@ -169,17 +168,17 @@ pub(crate) fn span(seconds: i64) -> String {
     }
 }
 
-/// Text, or `-` where there is none.
+/// Returns the text, or `-` if it is missing or empty.
 pub(crate) fn or_dash(text: Option<&str>) -> String {
     text.filter(|text| !text.is_empty()).unwrap_or("-").to_owned()
 }
 
-/// A condition of that type.
+/// Finds the condition of a type.
 pub(crate) fn condition<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.type_ == type_)
 }
 
-/// Conditions as a table.
+/// Formats conditions as a table.
 pub(crate) fn conditions(all: &[Condition], now: Timestamp) -> Table {
     let mut table = Table::new(["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"]);
     for condition in all {

@@ -1,4 +1,4 @@
-//! Commands that messages of Meridian print run as they are printed.
+//! Tests that the commands which Meridian's messages print can be run as printed.
 
 use std::path::{Path, PathBuf};
 
@@ -6,10 +6,10 @@ use clap::Parser;
 
 use crate::args::{AppCommand, Cli, Command, ExplainCommand, IntakeCommand};
 
-/// Folders with sources whose messages people read, from this crate's folder.
+/// Folders with sources whose messages people read, relative to this crate's folder.
 const FOLDERS: [&str; 4] = ["../cli/src", "../operator/src", "../crates", "../crds/src"];
 
-/// Rust sources under a folder, those of tests left out.
+/// Collects the Rust sources under a folder, except folders named `tests` and this file.
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -21,11 +21,11 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Commands between backticks in the strings of a source.
+/// Returns the commands between backticks in the strings of a source.
 fn printed(source: &str) -> Vec<String> {
     let program = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     let code = program.lines().filter(|line| !line.trim_start().starts_with("//")).map(str::trim);
-    // A string goes on in the next line after a backslash.
+    // A backslash at the end of a line continues the string in the next line.
     let text = code.fold(String::new(), |text, line| match line.strip_suffix('\\') {
         Some(begun) => text + begun,
         None => text + line + "\n",
@@ -40,7 +40,7 @@ fn printed(source: &str) -> Vec<String> {
     commands
 }
 
-/// The command with something in the place of what is filled in by the program, or by the person.
+/// Replaces each placeholder of a command by a value, whether the program or the user fills it in.
 fn filled_in(command: &str) -> String {
     let command = command.replace("{member}", "--kubeconfig FILE");
     let mut text = String::new();
@@ -54,7 +54,9 @@ fn filled_in(command: &str) -> String {
     text.split(' ').map(|word| if is_for_people(&word) { "x" } else { word }).collect::<Vec<_>>().join(" ")
 }
 
-/// Whether a command is about one Application and leaves its namespace to the context of the reader.
+/// Whether a command is about one Application and has no namespace.
+///
+/// Such a command would use the namespace of the reader's kubeconfig context.
 fn lacks_namespace(command: Command) -> bool {
     let namespace = match command {
         Command::App(
@@ -77,7 +79,7 @@ fn lacks_namespace(command: Command) -> bool {
     namespace.is_none()
 }
 
-/// Why a command does not run as it is printed.
+/// Returns why a command does not run as it is printed.
 fn fault(command: &str) -> Option<String> {
     match Cli::try_parse_from(filled_in(command).split(' ')) {
         Err(error) => Some(error.to_string()),
@@ -98,7 +100,7 @@ fn every_printed_command_runs_as_it_is_printed() {
                 faults.extend(fault(&command).map(|why| format!("{}: {command}: {why}", file.display())));
             }
         }
-        // The schemas of the kinds print none today.
+        // The schemas of the kinds print no commands today.
         assert!(
             seen > 0 || folder.ends_with("crds/src"),
             "{folder}: no command was found; does the search still work?"

@@ -1,4 +1,4 @@
-//! What goes to standard error while a command works: one line per step, never a spinner.
+//! Writes progress to standard error: one line per step, never a spinner.
 
 use std::io::{IsTerminal, Write};
 
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::failure::Failure;
 use crate::mask::printable;
 
-/// Tells steps as they happen.
+/// Prints the steps of a command as they happen.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Progress {
     color: bool,
@@ -15,44 +15,44 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Colours only on a terminal, and only where neither `--no-color` nor `NO_COLOR` forbids them.
+    /// Enables colours on a terminal only, and only if neither `--no-color` nor `NO_COLOR` forbids them.
     pub(crate) fn new(no_color: bool) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let forbidden = no_color || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { color: terminal && !forbidden, terminal }
     }
 
-    /// Something is done.
+    /// Reports a finished step.
     pub(crate) fn done(self, text: impl AsRef<str>) {
         self.line("✓", "32", text.as_ref());
     }
 
-    /// Something goes on.
+    /// Reports a step in progress.
     pub(crate) fn doing(self, text: impl AsRef<str>) {
         self.line("…", "2", text.as_ref());
     }
 
-    /// Something a person should know.
+    /// Reports a warning.
     pub(crate) fn warn(self, text: impl AsRef<str>) {
         self.line("! warning:", "33", text.as_ref());
     }
 
-    /// What to do next.
+    /// Suggests the next step.
     pub(crate) fn hint(self, text: impl AsRef<str>) {
         self.line("→", "36", text.as_ref());
     }
 
-    /// Why the command ends without success.
+    /// Reports why the command fails.
     pub(crate) fn failed(self, text: impl AsRef<str>) {
         self.line("error:", "31", text.as_ref());
     }
 
-    /// Whether a person can be asked.
+    /// Whether the user can be asked a question.
     pub(crate) fn interactive(self) -> bool {
         self.terminal && std::io::stdin().is_terminal()
     }
 
-    /// Asks for one line.
+    /// Prints a question and reads one line as its answer.
     pub(crate) fn ask(question: &str) -> std::io::Result<String> {
         let mut error = std::io::stderr();
         write!(error, "{question} ")?;
@@ -62,7 +62,10 @@ impl Progress {
         Ok(answer.trim().to_owned())
     }
 
-    /// Goes on only when a person agrees, or has said so with `--yes`.
+    /// Asks the user to agree, unless `--yes` was given.
+    ///
+    /// # Errors
+    /// Returns [`Failure::Usage`] if the user cannot be asked, and [`Failure::Superseded`] if the user does not agree.
     pub(crate) fn consent(self, yes: bool, question: &str) -> Result<(), Failure> {
         if yes {
             return Ok(());
@@ -78,7 +81,7 @@ impl Progress {
     }
 
     fn line(self, mark: &str, color: &str, text: &str) {
-        // A closed standard error must not end the command.
+        // A closed standard error does not end the command.
         let mut error = std::io::stderr();
         let _ = writeln!(error, "{}", format_line(self, Timestamp::now(), mark, color, text));
     }

@@ -1,4 +1,4 @@
-//! What concerns the shell this program is called from: its name, completions, version.
+//! Interface to the calling shell: the program's name, completions, version, standard output.
 
 use std::io::Write;
 use std::path::Path;
@@ -20,7 +20,7 @@ pub(crate) fn parse() -> Cli {
     Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
 
-/// As a plugin we are called `kubectl-meridian`, and a person types `kubectl meridian`.
+/// Returns the name that the user types. The plugin `kubectl-meridian` is typed `kubectl meridian`.
 fn shown_name(called: Option<&Path>) -> &'static str {
     let stem = called.and_then(Path::file_stem).and_then(|stem| stem.to_str());
     match stem {
@@ -29,14 +29,14 @@ fn shown_name(called: Option<&Path>) -> &'static str {
     }
 }
 
-/// Prints the completions of a shell.
+/// Prints the completion script of a shell.
 pub(crate) fn completion(shell: Shell) -> Result<(), Failure> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "meridian", &mut text);
     print(&text)
 }
 
-/// Prints the version.
+/// Prints the version of this program.
 pub(crate) fn version(format: Format) -> Result<(), Failure> {
     let version = env!("CARGO_PKG_VERSION");
     let value = serde_json::json!({ "client": { "version": version } });
@@ -44,12 +44,16 @@ pub(crate) fn version(format: Format) -> Result<(), Failure> {
     emit(&text)
 }
 
-/// Writes data to standard output, control characters made visible. A reader that went away, such as `head`, is not an error.
+/// Writes text to standard output, with control characters made visible.
+///
+/// A reader that closed the pipe, such as `head`, is not an error.
 pub(crate) fn emit(text: &str) -> Result<(), Failure> {
     print(printable(text).as_bytes())
 }
 
-/// What a command that changed something leaves on standard output: programs get the facts, people have read the steps.
+/// Prints the result of a command that changed something.
+///
+/// Programs receive the facts. People have already read the steps, so the table formats print nothing.
 pub(crate) fn outcome<T: Serialize>(format: Format, name: &str, facts: &T) -> Result<(), Failure> {
     match format {
         Format::Table | Format::Wide => Ok(()),

@@ -1,10 +1,12 @@
-//! Which crate may use which.
+//! Rules for the dependencies between crates.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
-/// Direct dependencies that are allowed among our own crates. What a dependency uses may be used too.
+/// Allowed direct dependencies between Meridian's crates.
+///
+/// A crate may also use what its allowed dependencies use.
 const ALLOWED: [(&str, &[&str]); 10] = [
     ("crds", &["vocabulary"]),
     ("vocabulary", &[]),
@@ -18,17 +20,17 @@ const ALLOWED: [(&str, &[&str]); 10] = [
     ("meridian", &["crds", "domain", "members"]),
 ];
 
-/// Crates that must not reach these libraries, not even through others.
+/// Crates that must not reach certain libraries, not even through other crates.
 const PURE: [(&str, &[&str]); 3] = [
     ("crds", &["tokio", "kube-client"]),
     ("vocabulary", &["tokio", "kube-client"]),
     ("domain", &["tokio", "kube-client"]),
 ];
 
-/// Every dependency that the rules forbid, as a sentence.
+/// Returns every forbidden dependency, as a sentence.
 ///
 /// # Errors
-/// When cargo's metadata cannot be read.
+/// If the metadata of cargo cannot be read.
 pub fn forbidden() -> anyhow::Result<Vec<String>> {
     let metadata =
         MetadataCommand::new().manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).exec()?;
@@ -59,7 +61,7 @@ pub fn forbidden() -> anyhow::Result<Vec<String>> {
     for (name, library) in
         PURE.iter().flat_map(|(name, libraries)| libraries.iter().map(move |library| (name, library)))
     {
-        // Resolved for this crate alone: in the whole workspace others' features would be counted.
+        // The tree is resolved for this crate alone: in the whole workspace, features of other crates would count.
         let tree = std::process::Command::new("cargo")
             .args(["tree", "-p", name, "-e", "normal", "--prefix", "none", "--offline", "--manifest-path"])
             .arg(metadata.workspace_root.join("Cargo.toml"))

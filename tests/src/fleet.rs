@@ -1,4 +1,4 @@
-//! An installed Meridian: operators, command line and joined members on a bed.
+//! An installed Meridian on a bed: operators, command line and joined members.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,58 +13,61 @@ use testbed::{AuditEvent, Bed, Gateway, GatewayMode, Link, LinkMode, MemberSpec,
 
 use crate::operator::{Operator, Times};
 
-/// Longest time for anything the tests wait for.
+/// Timeout for any condition that the tests wait for.
 pub const SOON: Duration = Duration::from_mins(1);
 
-/// What a fleet is made of.
+/// Plan of a fleet.
 #[derive(Debug, Clone)]
 pub struct FleetPlan {
-    /// Members, all joined.
+    /// Members of the fleet. All of them join.
     pub members: Vec<MemberSpec>,
-    /// Operators that run at once.
+    /// Number of operators that run at the same time.
     pub operators: usize,
-    /// Every connection of an operator goes through what can be disturbed, and every plane has an etcd of its own.
+    /// Whether faults can be injected.
+    ///
+    /// If so, every connection of an operator goes through a link, and every plane has its own etcd.
     pub faults: bool,
-    /// What operators are told about time.
+    /// Time settings of the operators.
     pub times: Times,
 }
 
 impl FleetPlan {
-    /// Three members in two regions and three zones, and one operator that reaches everything directly.
+    /// Three members in two regions and three zones, and one operator that reaches all of them directly.
     pub fn usual() -> Self {
-        // Many scenarios delete one after the other: what is deleted at once has scenarios of its own.
+        // Many scenarios delete objects one after the other. Other scenarios cover the deletion of many objects at
+        // once.
         let times = Times { delete_window: Some(0.5), ..Times::default() };
         Self { members: MemberSpec::usual(), operators: 1, faults: false, times }
     }
 }
 
-/// The way of the operators to one member: a link, then a gateway.
+/// Path from the operators to one member: a link, then a gateway.
 #[derive(Debug)]
 pub struct Way {
-    /// Bytes pass here.
+    /// Carries bytes.
     pub link: Link,
-    /// Requests pass here.
+    /// Carries requests.
     pub gateway: Gateway,
 }
 
-/// A fleet that was installed and joined.
+/// A fleet that was installed and whose members joined.
 pub struct Fleet {
-    /// The operators' processes; they end before what they stand on.
+    /// Processes of the operators. They are dropped first, because they use the servers of the bed.
     pub operators: Vec<Operator>,
-    /// Ways to members, where the plan asks for faults.
+    /// Paths to members, by member; empty unless the plan asks for faults.
     pub ways: BTreeMap<String, Way>,
-    /// Servers under it.
+    /// Servers that the fleet runs on.
     pub bed: Bed,
-    /// What it was made by.
+    /// Plan that the fleet was started from.
     pub plan: FleetPlan,
     programs: PathBuf,
 }
 
 impl Fleet {
-    /// Starts everything a plan asks for and joins its members.
+    /// Starts everything that the plan asks for, and joins its members.
     ///
     /// # Errors
-    /// When a step does not succeed.
+    /// If a step fails.
     pub async fn start(plan: &FleetPlan) -> anyhow::Result<Self> {
         let builder = Bed::builder().members(plan.members.clone());
         let bed = if plan.faults { builder.own_etcd() } else { builder }.start().await?;
@@ -93,20 +96,20 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// Brings Meridian's kinds to the hub.
+    /// Applies Meridian's CRDs to the hub, and waits until they are established.
     ///
     /// # Errors
-    /// When the hub refuses them.
+    /// If the hub refuses them.
     pub fn install(&self) -> anyhow::Result<()> {
         let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/manifests");
         self.kubectl("hub", &["apply", "--server-side", "-f", &manifests.display().to_string()])?;
         self.kubectl("hub", &["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]).map(drop)
     }
 
-    /// Starts one operator more.
+    /// Starts one more operator.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// If the operator cannot be started.
     pub async fn add_operator(&mut self) -> anyhow::Result<&mut Operator> {
         let number = self.operators.len();
         let program = self.programs.join("meridian-operator");
@@ -116,24 +119,26 @@ impl Fleet {
         self.operators.last_mut().context("it was just added")
     }
 
-    /// The first operator, of most fleets the only one.
+    /// Returns the first operator, which in most fleets is the only one.
     ///
     /// # Errors
-    /// When the fleet has none.
+    /// If the fleet has no operator.
     pub fn operator(&mut self) -> anyhow::Result<&mut Operator> {
         self.operators.first_mut().context("the fleet has no operator")
     }
 
-    /// The way of the operators to a member.
+    /// Returns the path from the operators to a member.
     ///
     /// # Errors
-    /// When its plan did not ask for faults, or there is no such member.
+    /// If the plan did not ask for faults, or there is no such member.
     pub fn way(&self, member: &str) -> anyhow::Result<&Way> {
         self.ways.get(member).with_context(|| format!("no way to {member} can be disturbed"))
     }
 
-    /// Something went wrong: logs and data stay, the operators' last words are printed, and what was disturbed is put
-    /// right as far as that is possible, so that the next scenario does not suffer from it.
+    /// Cleans up after a failed scenario, so that the next scenario does not suffer from the failure.
+    ///
+    /// - Keeps logs and data, and prints the end of each operator's log.
+    /// - Restores links, gateways and processes as far as possible, and uncordons the members.
     pub fn failed(&mut self) {
         self.bed.keep();
         for operator in &self.operators {
@@ -152,7 +157,7 @@ impl Fleet {
         let processes = processes.chain([&mut self.bed.postgres.primary]);
         let processes = processes.chain(self.bed.etcds.values_mut().map(|etcd| &mut etcd.process));
         for process in processes.chain(self.operators.iter_mut().map(|operator| &mut operator.process)) {
-            // A process that runs is not hurt by being told to go on.
+            // Resuming a process that runs does no harm.
             let put_right = if process.is_alive() { process.resume() } else { process.start_again() };
             if let Err(error) = put_right {
                 eprintln!("{error:#}");
@@ -168,7 +173,7 @@ impl Fleet {
     /// Joins a member through the command line.
     ///
     /// # Errors
-    /// When it is refused, or not ready in time.
+    /// If the join is refused, or the member is not ready in time.
     pub fn join(&self, member: &MemberSpec) -> anyhow::Result<()> {
         let kubeconfig = self.bed.member(&member.name)?.kubeconfig().display().to_string();
         let zones = member.zones.join(",");
@@ -181,35 +186,35 @@ impl Fleet {
         self.meridian(&arguments).map(drop)
     }
 
-    /// Runs the command line against the hub; its standard output.
+    /// Runs the command line against the hub, and returns its standard output.
     ///
     /// # Errors
-    /// When it ends with another code than 0; with what it said.
+    /// If the exit code is not 0. The error contains the standard error of the command.
     pub fn meridian(&self, arguments: &[&str]) -> anyhow::Result<String> {
         said("meridian", arguments, self.try_meridian(arguments)?)
     }
 
-    /// Runs the command line against the hub, whatever comes of it.
+    /// Runs the command line against the hub, and returns its output whatever the exit code is.
     ///
     /// # Errors
-    /// When it cannot be run.
+    /// If the program cannot be run.
     pub fn try_meridian(&self, arguments: &[&str]) -> anyhow::Result<Output> {
         let mut command = Command::new(self.programs.join("meridian"));
         Ok(command.args(arguments).env("KUBECONFIG", self.bed.hub.kubeconfig()).output()?)
     }
 
-    /// Runs kubectl against the hub or a member; its standard output.
+    /// Runs kubectl against the hub or a member, and returns its standard output.
     ///
     /// # Errors
-    /// When it ends with another code than 0; with what it said.
+    /// If the exit code is not 0. The error contains the standard error of kubectl.
     pub fn kubectl(&self, plane: &str, arguments: &[&str]) -> anyhow::Result<String> {
         said("kubectl", arguments, self.try_kubectl(plane, arguments)?)
     }
 
-    /// Runs kubectl, whatever comes of it.
+    /// Runs kubectl against the hub or a member, and returns its output whatever the exit code is.
     ///
     /// # Errors
-    /// When it cannot be run.
+    /// If kubectl cannot be run, or there is no such member.
     pub fn try_kubectl(&self, plane: &str, arguments: &[&str]) -> anyhow::Result<Output> {
         let kubeconfig = if plane == "hub" { self.bed.hub.kubeconfig() } else { self.bed.member(plane)?.kubeconfig() };
         let mut command = Command::new(testbed::tools()?.join("kubectl"));
@@ -219,31 +224,33 @@ impl Fleet {
     /// Applies a manifest to the hub or a member.
     ///
     /// # Errors
-    /// When it is refused; with the API server's message.
+    /// If the API server refuses the manifest. The error contains its message.
     pub fn apply(&self, plane: &str, manifest: &Value) -> anyhow::Result<()> {
         let outcome = self.try_apply(plane, manifest)?;
         said("kubectl", &["apply"], outcome).map(drop)
     }
 
-    /// Applies a manifest, whatever comes of it.
+    /// Applies a manifest, and returns the output of kubectl whatever the exit code is.
     ///
     /// # Errors
-    /// When kubectl cannot be run.
+    /// If kubectl cannot be run.
     pub fn try_apply(&self, plane: &str, manifest: &Value) -> anyhow::Result<Output> {
         let file = self.bed.folder().join("manifest.json");
         std::fs::write(&file, serde_json::to_vec(manifest)?)?;
         self.try_kubectl(plane, &["apply", "--server-side", "--force-conflicts", "-f", &file.display().to_string()])
     }
 
-    /// What the first operator answers on its probes port: status line, headers and body.
+    /// Returns the response of the first operator's probes port: status line, headers and body.
     ///
     /// # Errors
-    /// When nobody listens.
+    /// If no process listens on the port.
     pub fn probe(&self, path: &str) -> anyhow::Result<String> {
         self.operators.first().context("the fleet has no operator")?.probe(path)
     }
 
-    /// Writes Meridian made to members so far, by their own audit logs, with the member's name.
+    /// Returns Meridian's writes to members so far, each with the name of the member.
+    ///
+    /// The writes are taken from the members' audit logs. Requests for tokens and reviews of rights are left out.
     pub fn member_events(&self) -> Vec<(String, AuditEvent)> {
         let ours = |event: &AuditEvent| {
             event.is_write()
@@ -257,23 +264,23 @@ impl Fleet {
         self.bed.members.iter().flat_map(of).collect()
     }
 
-    /// The same as text: cluster, verb and object.
+    /// Returns the writes of [`Fleet::member_events`] as text: cluster, verb and object.
     pub fn member_writes(&self) -> Vec<String> {
         self.member_events().into_iter().map(|(cluster, event)| format!("{cluster}: {event:?}")).collect()
     }
 
-    /// A client of a member or the hub.
+    /// Returns a client of the hub or a member.
     ///
     /// # Errors
-    /// When there is no such plane.
+    /// If there is no such plane.
     pub async fn client(&self, plane: &str) -> anyhow::Result<Client> {
         if plane == "hub" { self.bed.hub.client().await } else { self.bed.member(plane)?.client().await }
     }
 
-    /// Reads an object as kubectl prints it; nothing when it is not there.
+    /// Reads an object as kubectl prints it. Returns `None` if there is no such object.
     ///
     /// # Errors
-    /// When kubectl fails for another reason.
+    /// If kubectl fails for another reason.
     pub fn get(&self, plane: &str, kind: &str, namespace: &str, name: &str) -> anyhow::Result<Option<Value>> {
         let text = self.kubectl(
             plane,
@@ -282,10 +289,10 @@ impl Fleet {
         if text.trim().is_empty() { Ok(None) } else { Ok(Some(serde_json::from_str(&text)?)) }
     }
 
-    /// Waits until an Application's own status says of its present spec what is wanted.
+    /// Waits until an Application's status fulfils a condition for the present generation of its spec.
     ///
     /// # Errors
-    /// When it does not in time; with the status as it was last.
+    /// If the time is over. The error contains the last status.
     pub async fn app_until(
         &self,
         namespace: &str,
@@ -308,7 +315,7 @@ impl Fleet {
     /// Waits until an Application is ready.
     ///
     /// # Errors
-    /// When it is not in time; with its status.
+    /// If the time is over. The error contains the last status.
     pub async fn ready(&self, namespace: &str, name: &str) -> anyhow::Result<Application> {
         self.app_until(namespace, name, "ready", |app| {
             condition(app, "Ready").is_some_and(|(status, _)| status == "True")
@@ -317,14 +324,14 @@ impl Fleet {
     }
 }
 
-/// Status and message of a condition.
+/// Returns status and message of a condition.
 pub fn condition<'a>(app: &'a Application, type_: &str) -> Option<(&'a str, &'a str)> {
     let conditions = &app.status.as_ref()?.conditions;
     let condition = conditions.iter().find(|condition| condition.type_ == type_)?;
     Some((&condition.status, &condition.message))
 }
 
-/// Replicas decided per cell, by name: `north-a=4 north-b=4`.
+/// Formats the replicas that are decided per cell, by name: `north-a=4 north-b=4`.
 pub fn desired(app: &Application) -> String {
     let cells = app.status.as_ref().map(|status| status.cells.as_slice()).unwrap_or_default();
     let held = cells.iter().filter(|cell| cell.desired > 0);
@@ -337,7 +344,7 @@ fn said(program: &str, arguments: &[&str], output: Output) -> anyhow::Result<Str
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Folder of the built programs: the one this test was built into.
+/// Returns the folder of the built programs, which is the folder that this test was built into.
 fn programs() -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe()?;
     let folder = test.parent().and_then(Path::parent).context("the test lies in target/…/deps")?;

@@ -1,4 +1,4 @@
-//! Every version of member objects while something happens: the ground of "at no time".
+//! Records every version of member objects, so that tests can check what happened at any time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,32 +14,34 @@ use tokio::task::JoinHandle;
 
 use crate::{Fleet, SOON};
 
-/// Watches of several members do not arrive in one order. A sum over members that is too low for a shorter time than a
-/// simulated pod needs to start is that, and not a replica that was given up.
+/// Maximum time for which a sum over members may be too low because of the order of events.
+///
+/// Watches of several members do not arrive in one order. The limit is shorter than the start of a simulated pod, so a
+/// replica that was really given up takes longer.
 const OUT_OF_ORDER: Duration = Duration::from_millis(100);
 
 /// One version of an object in one member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
-    /// When it arrived here.
+    /// Time at which the version arrived in this process.
     pub at: Instant,
-    /// Member.
+    /// Name of the member.
     pub cluster: String,
-    /// Name.
+    /// Name of the object.
     pub name: String,
-    /// UID: another one is another object.
+    /// UID of the object. Another UID means another object.
     pub uid: String,
-    /// It was deleted.
+    /// Whether this version records the deletion of the object.
     pub gone: bool,
-    /// `spec.replicas`, 0 where there are none or the object is gone.
+    /// `spec.replicas`; 0 if the object has none or was deleted.
     pub told: i64,
-    /// What it is told differs from the version before.
+    /// Whether `spec.replicas` differs from the version before. True for a first version.
     pub is_order: bool,
-    /// `status.availableReplicas`, 0 where there are none or the object is gone.
+    /// `status.availableReplicas`; 0 if the object has none or was deleted.
     pub available: i64,
 }
 
-/// Versions of all objects of one kind in one namespace of several members, from its start on.
+/// All versions of the objects of one kind, in one namespace of several members, since the start.
 #[derive(Debug)]
 pub struct History {
     versions: Arc<Mutex<Vec<Version>>>,
@@ -47,10 +49,12 @@ pub struct History {
 }
 
 impl History {
-    /// Follows a kind, given as in `apps/v1/Deployment` or `v1/Secret`. What is there already is its first version.
+    /// Records a kind, given as in `apps/v1/Deployment` or `v1/Secret`.
+    ///
+    /// The first version of an existing object is its state at the start.
     ///
     /// # Errors
-    /// When a member cannot be watched.
+    /// If a member cannot be watched.
     pub async fn follow(fleet: &Fleet, clusters: &[&str], kind: &str, namespace: &str) -> anyhow::Result<Self> {
         let (api_version, kind) = kind.rsplit_once('/').context("a kind is written as v1/Secret")?;
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
@@ -68,36 +72,36 @@ impl History {
         Ok(history)
     }
 
-    /// All versions so far, in the order in which they arrived.
+    /// Returns all versions so far, in the order in which they arrived.
     pub fn versions(&self) -> Vec<Version> {
         self.versions.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The last version of each object, by member and name.
+    /// Returns the last version of each object, by member and name.
     pub fn now(&self) -> BTreeMap<(String, String), Version> {
         let named = |version: Version| ((version.cluster.clone(), version.name.clone()), version);
         self.versions().into_iter().map(named).collect()
     }
 
-    /// What was recorded so far of the objects of one name.
+    /// Returns the versions recorded so far of the objects of one name.
     #[must_use]
     pub fn of(&self, name: &str) -> Self {
         let versions = self.versions().into_iter().filter(|version| version.name == name).collect();
         Self { versions: Arc::new(Mutex::new(versions)), tasks: Vec::new() }
     }
 
-    /// Every object was told numbers that only rise.
+    /// Checks that `spec.replicas` of every object only rises.
     ///
     /// # Errors
-    /// Naming the object and its numbers.
+    /// If it falls. The error names the object and its numbers.
     pub fn replicas_never_fall(&self) -> anyhow::Result<()> {
         self.replicas(|before, after| after >= before, "fell")
     }
 
-    /// Every object was told numbers that only fall.
+    /// Checks that `spec.replicas` of every object only falls.
     ///
     /// # Errors
-    /// Naming the object and its numbers.
+    /// If it rises. The error names the object and its numbers.
     pub fn replicas_never_rise(&self) -> anyhow::Result<()> {
         self.replicas(|before, after| after <= before, "rose")
     }
@@ -118,10 +122,12 @@ impl History {
         Ok(())
     }
 
-    /// The sum of available replicas over members was never below what was wanted for longer than watches are apart.
+    /// Checks that the sum of available replicas over members was never below `wanted`.
+    ///
+    /// Lower sums are accepted for at most `OUT_OF_ORDER`, and until the sum first reaches `wanted`.
     ///
     /// # Errors
-    /// Naming the sum, how long it lasted and where the replicas were.
+    /// If the sum was lower. The error contains the sum, its duration and where the replicas were.
     pub fn available_at_least(&self, wanted: i64) -> anyhow::Result<()> {
         let mut now: BTreeMap<(String, String), i64> = BTreeMap::new();
         let mut low: Option<(Instant, String)> = None;
@@ -137,7 +143,7 @@ impl History {
         for version in versions {
             now.insert((version.cluster, version.name), version.available);
             let sum: i64 = now.values().sum();
-            // The first list of each member arrives by itself.
+            // The first list of each member arrives separately, so early sums are too low.
             begun |= sum >= wanted;
             if begun && sum < wanted {
                 low.get_or_insert_with(|| (version.at, format!("{sum} in {now:?}")));
@@ -150,7 +156,7 @@ impl History {
         judge(&low, end)
     }
 
-    /// How many different objects of a name there were in a member, one after the other or at once.
+    /// Counts the different objects that had a name in a member, one after the other or at once.
     pub fn lives(&self, cluster: &str, name: &str) -> usize {
         let mut uids: Vec<String> = self
             .versions()
@@ -203,7 +209,7 @@ async fn record(
             Ok(Some(Event::InitDone)) => drop(listed.send(true)),
             Ok(Some(Event::Init)) => {}
             Ok(None) => return,
-            // The member is being disturbed; the watcher lists again by itself.
+            // The member is being disturbed. The watcher lists again without further action.
             Err(error) => eprintln!("history of {cluster}: {error}"),
         }
     }

@@ -1,4 +1,4 @@
-//! An installed Meridian on a bed, as a person has it: operators, command line, joined members; and what happens on it.
+//! An installed Meridian on a bed: operators, command line, joined members and their history.
 
 mod dependencies;
 mod fleet;

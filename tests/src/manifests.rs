@@ -1,4 +1,4 @@
-//! Objects that many scenarios apply.
+//! Manifests that many scenarios apply.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use crate::Fleet;
 
-/// The usual members.
+/// Members of the usual fleet.
 pub const MEMBERS: [&str; 3] = ["north-a", "north-b", "south-a"];
 
-/// A Deployment of one small container, as a template.
+/// Builds a template: a Deployment of one small container.
 pub fn deployment(name: &str, image: &str) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
@@ -20,12 +20,12 @@ pub fn deployment(name: &str, image: &str) -> Value {
     })
 }
 
-/// An Application.
+/// Builds an Application with the given spec.
 pub fn app(namespace: &str, name: &str, spec: Value) -> Value {
     json!({"apiVersion": "fleet.meridian.io/v1alpha1", "kind": "Application", "metadata": {"name": name, "namespace": namespace}, "spec": spec})
 }
 
-/// An Application of one Deployment, spread evenly over at least two zones.
+/// Builds an Application of one Deployment that is spread evenly over at least two zones.
 pub fn web(namespace: &str, name: &str, replicas: i32) -> Value {
     app(
         namespace,
@@ -38,25 +38,25 @@ pub fn web(namespace: &str, name: &str, replicas: i32) -> Value {
     )
 }
 
-/// Makes a namespace on the hub.
+/// Creates a namespace on the hub.
 ///
 /// # Errors
-/// When it is refused.
+/// If the hub refuses the namespace.
 pub fn namespace(fleet: &Fleet, name: &str) -> anyhow::Result<()> {
     fleet.apply("hub", &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
 }
 
-/// Changes an Application.
+/// Applies a merge patch to an Application.
 ///
 /// # Errors
-/// When it is refused.
+/// If the hub refuses the patch.
 pub fn patch(fleet: &Fleet, namespace: &str, name: &str, change: &Value) -> anyhow::Result<()> {
     fleet
         .kubectl("hub", &["patch", "mapp", name, "-n", namespace, "--type", "merge", "-p", &change.to_string()])
         .map(drop)
 }
 
-/// Replicas decided for every cell, as `cluster/cell`.
+/// Returns the replicas that are decided for every cell, by `cluster/cell`.
 pub fn cells(app: &Application) -> BTreeMap<String, i32> {
     app.status
         .iter()

@@ -1,4 +1,4 @@
-//! One operator's process.
+//! The process of one operator.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,23 +7,23 @@ use std::time::Duration;
 
 use testbed::{Bed, Link, Process, free_ports};
 
-/// Longest time for an answer of the probes port.
+/// Timeout for a response of the probes port.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// What operators are told about time, in seconds; what is left out keeps the operator's own default.
+/// Time settings of an operator, in seconds. `None` keeps the operator's own default.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
-    /// How long a lease lasts.
+    /// Duration of a lease.
     pub lease: f64,
-    /// Between two looks at everything.
+    /// Interval between two reads of everything.
     pub look_again: f64,
-    /// Silence after which a member is Unknown.
+    /// Duration of silence after which a member is Unknown.
     pub silence: Option<f64>,
-    /// Between two looks at a quiet member.
+    /// Interval between two probes of a quiet member.
     pub probe: Option<f64>,
-    /// Age after which facts are stale.
+    /// Age after which recorded facts are stale.
     pub stale_after: Option<f64>,
-    /// Continuous well-being after which a member counts as Ready again.
+    /// Duration of continuous health after which a member is Ready again.
     pub recovery: Option<f64>,
     /// Window of the mass-delete guard.
     pub delete_window: Option<f64>,
@@ -59,23 +59,23 @@ impl Times {
     }
 }
 
-/// An operator: its process, and what lies between it and what it needs.
+/// An operator: its process, and the links between it and the servers that it uses.
 #[derive(Debug)]
 pub struct Operator {
-    /// The process.
+    /// Process of the operator.
     pub process: Process,
     /// Port of probes and metrics.
     pub probes: u16,
-    /// Name under which it holds leases.
+    /// Identity under which the operator holds leases.
     pub identity: String,
-    /// The link to the database, where the fleet's plan asks for faults.
+    /// Link to the database, if the plan of the fleet asks for faults.
     pub database: Option<Link>,
-    /// The link to the hub, where the fleet's plan asks for faults.
+    /// Link to the hub, if the plan of the fleet asks for faults.
     pub hub: Option<Link>,
 }
 
 impl Operator {
-    /// An operator that is not started yet.
+    /// Prepares an operator without starting it.
     pub(crate) async fn new(
         number: usize,
         program: &Path,
@@ -111,10 +111,10 @@ impl Operator {
         Ok(Self { process, probes, identity, database, hub })
     }
 
-    /// What it answers on its probes port: status line, headers and body.
+    /// Returns the response of the probes port: status line, headers and body.
     ///
     /// # Errors
-    /// When nobody listens or answers in time.
+    /// If no process listens on the port or responds in time.
     pub fn probe(&self, path: &str) -> anyhow::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.probes))?;
         stream.set_read_timeout(Some(ANSWER))?;
@@ -124,10 +124,10 @@ impl Operator {
         Ok(answer)
     }
 
-    /// The value of a metric, by the name and labels it is printed with; 0 when it is not printed.
+    /// Returns the value of a metric, by its printed name and labels; 0 if the metric is not printed.
     ///
     /// # Errors
-    /// When the operator does not answer.
+    /// If the operator does not respond.
     pub fn metric(&self, series: &str) -> anyhow::Result<f64> {
         let text = self.probe("/metrics")?;
         let found = text.lines().filter_map(|line| line.rsplit_once(' ')).find(|(name, _)| *name == series);

@@ -1,4 +1,4 @@
-//! Runs scenarios one after the other, those that can share servers on the same ones.
+//! Runs scenarios one after the other. Scenarios that can share servers run on the same fleet.
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -10,39 +10,42 @@ use futures::future::LocalBoxFuture;
 
 use crate::{Fleet, FleetPlan};
 
-/// Longest time for one scenario; everything it waits for has a shorter limit of its own.
+/// Timeout for one scenario. Every wait within a scenario has a shorter limit of its own.
 const LONGEST: Duration = Duration::from_mins(6);
 
-/// Threads of the runtime: links, gateways and watches go on while a scenario waits for a program.
+/// Threads of the runtime. Links, gateways and watches continue while a scenario waits for a program.
 const THREADS: usize = 4;
 
-/// What is done on a fleet and must hold.
+/// Function of a scenario: acts on a fleet and checks the effects.
 pub type Run = for<'a> fn(&'a mut Fleet) -> LocalBoxFuture<'a, anyhow::Result<()>>;
 
-/// One thing that must hold.
+/// One scenario: a behaviour that must hold.
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
-    /// `subject::what_must_hold`.
+    /// `subject::behaviour`.
     pub name: &'static str,
-    /// What it does.
+    /// Function that runs the scenario.
     pub run: Run,
-    /// What of the product it needs that is not there yet. It then runs only when it is named in full.
+    /// Missing part of the product that the scenario needs.
+    ///
+    /// Such a scenario runs only if the user gives its full name.
     pub awaits: Option<&'static str>,
 }
 
 /// Scenarios that share a fleet.
 #[derive(Debug)]
 pub struct Act {
-    /// Its name.
+    /// Name of the group.
     pub name: &'static str,
-    /// The fleet.
+    /// Plan of the fleet.
     pub plan: FleetPlan,
-    /// What happens on it, in order.
+    /// Scenarios to run on the fleet, in this order.
     pub scenarios: Vec<Scenario>,
 }
 
-/// Names scenarios by their functions: `scenarios![placement::examples_are_placed, …]`. Those that need what is not
-/// there yet say so: `scenarios![failover::returns => "failover"]`.
+/// Lists scenarios by their functions: `scenarios![placement::examples_are_placed, …]`.
+///
+/// A scenario that needs a missing part of the product names that part: `scenarios![failover::returns => "failover"]`.
 #[macro_export]
 macro_rules! scenarios {
     ($($subject:ident :: $name:ident $(=> $awaits:literal)?),* $(,)?) => {
@@ -56,15 +59,17 @@ macro_rules! scenarios {
     (@awaits $awaits:literal) => { Some($awaits) };
 }
 
-/// What is to be run.
+/// Scenarios that the user chose.
 struct Choice {
     words: Vec<String>,
     list: bool,
 }
 
 impl Choice {
-    /// Words are parts of names, as arguments or in `MERIDIAN_SCENARIOS` separated by commas; `--list` only lists.
-    /// Other flags are those `cargo test` hands to every test program, and mean nothing here.
+    /// Reads the choice from the arguments and from `MERIDIAN_SCENARIOS`, which is separated by commas.
+    ///
+    /// Words are parts of names. `--list` only lists. All other flags are ignored: `cargo test` passes them to every
+    /// test program.
     fn read() -> Self {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         let named = std::env::var("MERIDIAN_SCENARIOS").unwrap_or_default();
@@ -82,7 +87,7 @@ impl Choice {
     }
 }
 
-/// Runs what was asked for; a fleet is started only when something runs on it.
+/// Runs the chosen scenarios. A fleet is started only if a chosen scenario runs on it.
 pub fn run(acts: Vec<Act>) -> ExitCode {
     let choice = Choice::read();
     if choice.list {
@@ -147,7 +152,8 @@ async fn perform(act: &Act, choice: &Choice, passed: &mut usize, failed: &mut Ve
             }
             Err(error) => {
                 println!("{} FAILED ({took} ms): {error:#}", scenario.name);
-                // Said again at the end: logs come in between, and of a long output people see the end.
+                // The failure is printed again at the end: logs come in between, and readers of a long output see its
+                // end.
                 failed.push(format!("{} ({error:#})", scenario.name));
                 fleet.failed();
             }

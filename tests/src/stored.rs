@@ -1,12 +1,12 @@
-//! What somebody who reads the database can see in stored bodies.
+//! Checks what a reader of the database can see in stored bodies.
 
-/// Largest body that is looked into.
+/// Maximum size of an unpacked body that is searched.
 const BODY_MAX: usize = 4 << 20;
 
-/// Whether a word can be read in a stored body by somebody without the envelope key: as it is, or unpacked.
+/// Whether a reader without the envelope key finds a word in a stored body, as it is or unpacked.
 pub fn is_readable(body: &[u8], word: &str) -> bool {
     let holds = |bytes: &[u8]| bytes.windows(word.len()).any(|window| window == word.as_bytes());
-    // Sealed bodies are no zstd frames, and do not unpack.
+    // Sealed bodies are no zstd frames and cannot be unpacked.
     holds(body) || zstd::bulk::decompress(body, BODY_MAX).is_ok_and(|plain| holds(&plain))
 }
 

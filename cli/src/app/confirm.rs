@@ -1,4 +1,4 @@
-//! `meridian app confirm-delete`: deletes that wait because they are many.
+//! `meridian app confirm-delete`: confirms deletes that wait because there are many of them.
 
 use crds::application::v1alpha1::PendingDeletes;
 use vocabulary::labels;
@@ -10,14 +10,14 @@ use crate::output::structured;
 use crate::progress::Progress;
 use crate::shell::emit;
 
-/// What a person decides about.
+/// Action of the command.
 #[derive(Debug, PartialEq)]
 enum Course<'a> {
-    /// Nothing waits.
+    /// No delete waits for a confirmation.
     Nothing,
-    /// Only show it.
+    /// Show the waiting deletes without confirming them.
     Show(&'a PendingDeletes),
-    /// The plan named is the one that waits.
+    /// Confirm the waiting deletes, because the user named their plan.
     Confirm(&'a PendingDeletes),
 }
 
@@ -34,7 +34,7 @@ fn course<'a>(pending: Option<&'a PendingDeletes>, plan: Option<&str>, what: &st
     }
 }
 
-/// `meridian app confirm-delete`
+/// Runs `meridian app confirm-delete`.
 pub(super) async fn run(args: &ConfirmArgs, hub: &Hub, progress: Progress) -> Result<(), Failure> {
     let app = &args.app;
     let namespace = hub.namespace(app.namespace.as_deref());
@@ -70,7 +70,7 @@ fn counted(pending: &PendingDeletes) -> String {
     if pending.count == 1 { "1 object".to_owned() } else { format!("{} objects", pending.count) }
 }
 
-/// What would go, and why it waits.
+/// Lists the objects to be deleted, and the reason why their deletion waits.
 pub(super) fn table(pending: &PendingDeletes) -> String {
     let mut text = format!("Plan {}: {} would be deleted\n", pending.plan, counted(pending));
     for object in &pending.objects {
@@ -84,7 +84,7 @@ pub(super) fn table(pending: &PendingDeletes) -> String {
     text
 }
 
-/// That deletes wait, and the command that lets them go on.
+/// Reports that deletes wait, and names the command that confirms them.
 pub(super) fn waits(namespace: &str, name: &str, pending: &PendingDeletes) -> String {
     format!(
         "application {namespace}/{name}: {} wait for a confirmation; `meridian app confirm-delete {name} -n {namespace} --plan {} --yes` deletes them",

@@ -1,4 +1,4 @@
-//! Deletes an Application.
+//! `meridian app delete`: deletes an Application.
 
 use std::collections::BTreeMap;
 
@@ -16,18 +16,18 @@ use crate::output::{Format, Table, title};
 use crate::progress::Progress;
 use crate::shell::{emit, outcome};
 
-/// What becomes of an Application, for programs.
+/// Result of a deletion, for programs.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Report {
     namespace: String,
     name: String,
     dry_run: bool,
-    /// `Present`, `Deleting`, `Gone`; `Waits` for a person.
+    /// `Present`, `Deleting` or `Gone`, or `Waits` until a person confirms.
     state: &'static str,
-    /// What becomes of what it delivered.
+    /// Whether the delivered objects are deleted or kept.
     policy: DeletionPolicy,
-    /// What it declares, as `name (Kind)`.
+    /// Declared components, as `name (Kind)`.
     components: Vec<String>,
     /// Replicas in each cluster when the command began.
     replicas: BTreeMap<String, i32>,
@@ -60,7 +60,7 @@ impl Report {
         }
     }
 
-    /// What people see of what would go; for programs, all of it.
+    /// Prints the replicas per cluster for people in a dry run, and the whole report for programs.
     fn show(&self, format: Format) -> Result<(), Failure> {
         if self.dry_run && matches!(format, Format::Table | Format::Wide) && !self.replicas.is_empty() {
             let mut table = Table::new(["CLUSTER", "REPLICAS"]);
@@ -73,7 +73,7 @@ impl Report {
     }
 }
 
-/// `meridian app delete`
+/// Runs `meridian app delete`.
 pub(super) async fn run(args: &DeleteArgs, hub: &Hub, progress: Progress) -> Result<(), Failure> {
     let namespace = hub.namespace(args.app.namespace.as_deref());
     let (name, format) = (args.app.name.as_str(), args.output.output);
@@ -99,8 +99,8 @@ pub(super) async fn run(args: &DeleteArgs, hub: &Hub, progress: Progress) -> Res
             return Err(Failure::Superseded("not confirmed; nothing was changed".to_owned()));
         }
     }
-    // Whoever names an Application confirms that it goes: the mass-delete guard asks nothing more. Only this very object
-    // is deleted, not one that took its name meanwhile.
+    // The user named the Application and so confirmed its deletion; the mass-delete guard asks for nothing more. The
+    // precondition deletes this object only, and not one that took its name meanwhile.
     hub.annotate_app(&namespace, name, labels::CONFIRM_DELETE, &uid).await?;
     let only_this = DeleteParams {
         preconditions: Some(Preconditions { uid: Some(uid), resource_version: None }),
@@ -145,17 +145,19 @@ pub(super) async fn run(args: &DeleteArgs, hub: &Hub, progress: Progress) -> Res
     }
 }
 
-/// How a deletion stands.
+/// State of a deletion.
 #[derive(Debug, PartialEq)]
 enum Standing {
     GoesOn,
-    /// It goes on only when a person confirms.
+    /// The deletion continues only when a person confirms it.
     Waits(Box<PendingDeletes>),
     Gone,
 }
 
 impl Standing {
-    /// What ends the waiting: a deletion that a person may confirm meanwhile does so only where that is asked for.
+    /// Returns the state if it ends the waiting.
+    ///
+    /// A person may confirm a waiting deletion at any time. It ends the waiting only with `exit_on_pause`.
     fn end(self, exit_on_pause: bool) -> Option<Self> {
         match self {
             Self::GoesOn => None,
@@ -167,7 +169,7 @@ impl Standing {
 
 fn standing_of(app: Option<Application>) -> Standing {
     let Some(app) = app else { return Standing::Gone };
-    // What waited before the deletion began is decided anew with it.
+    // Deletes that waited before the deletion began are decided again as part of it.
     let decided = app.metadata.deletion_timestamp.is_some();
     let pending = app.status.filter(|_| decided).and_then(|status| status.pending_deletes);
     pending.map_or(Standing::GoesOn, |pending| Standing::Waits(Box::new(pending)))
@@ -180,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_go_is_counted_by_cluster() {
+    fn replicas_to_delete_are_counted_by_cluster() {
         let cell = |cell: &str, cluster: &str, placed: i32| {
             serde_json::json!({ "cell": cell, "cluster": cluster, "region": "n", "zone": "n1", "desired": placed,
                 "placed": placed, "ready": 0, "available": 0, "updated": 0, "revision": "r" })

@@ -1,4 +1,4 @@
-//! Shows Applications.
+//! Shows Applications: `meridian app list`, `describe` and `history`.
 
 use crds::application::v1alpha1::ObjectStatus;
 use crds::{Application, condition};
@@ -13,7 +13,7 @@ use crate::output::{self, Format, Table, age, or_dash, structured};
 use crate::progress::Progress;
 use crate::shell::emit;
 
-/// `meridian app list`
+/// Runs `meridian app list`.
 pub(super) async fn list(
     namespace: Option<&str>,
     selector: Option<&str>,
@@ -71,7 +71,7 @@ fn table(apps: &[Application], namespaces: bool, format: Format, now: Timestamp)
     table.render()
 }
 
-/// `meridian app describe`
+/// Runs `meridian app describe`.
 pub(super) async fn describe(app: &AppArg, format: Format, hub: &Hub) -> Result<(), Failure> {
     let namespace = hub.namespace(app.namespace.as_deref());
     let mut object = hub.app(&namespace, &app.name).await?;
@@ -80,7 +80,7 @@ pub(super) async fn describe(app: &AppArg, format: Format, hub: &Hub) -> Result<
     emit(&text.unwrap_or_else(|| description(&object, Timestamp::now())))
 }
 
-/// What it declares, as `name (Kind)`.
+/// Lists the declared components, as `name (Kind)`.
 pub(super) fn components(app: &Application) -> Vec<String> {
     let kind = |template: &serde_json::Value| template["kind"].as_str().unwrap_or("?").to_owned();
     let all = app.spec.components.iter();
@@ -109,7 +109,7 @@ fn description(app: &Application, now: Timestamp) -> String {
     text
 }
 
-/// Objects in a table, what many clusters say of theirs once.
+/// Formats objects with problems as a table. A message that many clusters share appears once.
 fn troubled(objects: &[ObjectStatus]) -> String {
     let said: Vec<Said<'_>> = objects
         .iter()
@@ -130,7 +130,7 @@ fn troubled(objects: &[ObjectStatus]) -> String {
     table.render() + &messages.below
 }
 
-/// `meridian app history`
+/// Runs `meridian app history`.
 pub(super) async fn history(app: &AppArg, format: Format, hub: &Hub) -> Result<(), Failure> {
     let namespace = hub.namespace(app.namespace.as_deref());
     let status = hub.app(&namespace, &app.name).await?.status.unwrap_or_default();

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::hub::Hub;
 use crate::progress::Progress;
 
-/// Runs one command.
+/// Runs one `meridian app` command.
 pub(crate) async fn run(
     command: AppCommand,
     hub: impl AsyncFnOnce() -> Result<Hub, Failure>,

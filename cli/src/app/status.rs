@@ -1,4 +1,4 @@
-//! `meridian app status`: numbers per cell, and waiting until they are as asked.
+//! `meridian app status`: prints replicas per cell, and waits until the Application is ready.
 
 use std::time::Duration;
 
@@ -54,10 +54,10 @@ pub(super) async fn run(
     standing(&object).verdict(&what, wait.is_some(), pause)
 }
 
-/// How far an Application is, by what its status says of the spec as it is now.
+/// Progress of an Application, as its status reports it for the present spec.
 struct Standing {
     stage: Stage,
-    /// Reason and message of its readiness.
+    /// Reason and message of the condition `Ready`.
     message: String,
 }
 
@@ -67,12 +67,15 @@ enum Stage {
     Working,
     /// Deletes wait until a person confirms them.
     Paused,
-    /// Only a person can mend it.
+    /// Only a person can resolve the problem.
     Stalled,
 }
 
 impl Standing {
-    /// What a person mends may be mended while we wait, so only a pause can end it early, and only where asked for.
+    /// Whether this state ends the waiting.
+    ///
+    /// A person may resolve a problem while the command waits. Only a pause ends the waiting early, with
+    /// `exit_on_pause`.
     fn ends_waiting(&self, pause: PauseFlag) -> bool {
         self.stage == Stage::Ready || self.stage == Stage::Paused && pause.exit_on_pause
     }
@@ -108,7 +111,9 @@ fn standing(object: &Application) -> Standing {
     Standing { stage, message: format!("{}: {}", ready.reason, ready.message) }
 }
 
-/// Numbers that did not change are as fresh as the last sign of life of their cluster: a watch would have told.
+/// Dates each cell that is not stale by the last observation of its cluster.
+///
+/// A number that did not change is as fresh as that observation, because a watch would have reported a change.
 pub(super) fn dated(mut status: ApplicationStatus, clusters: &[Cluster]) -> ApplicationStatus {
     for cell in status.cells.iter_mut().filter(|cell| !cell.stale) {
         let cluster = clusters.iter().find(|cluster| cluster.metadata.name.as_deref() == Some(&cell.cluster));
@@ -118,7 +123,7 @@ pub(super) fn dated(mut status: ApplicationStatus, clusters: &[Cluster]) -> Appl
     status
 }
 
-/// Numbers per cell and in all.
+/// Formats the numbers per cell and their totals.
 pub(super) fn table(status: &ApplicationStatus, now: Timestamp) -> String {
     let mut table = Table::new([
         "CELL",
@@ -178,7 +183,7 @@ pub(super) fn table(status: &ApplicationStatus, now: Timestamp) -> String {
     table.render() + &messages.below
 }
 
-/// The zone; of a cell that spans several, ready replicas in each.
+/// Returns the zone of a cell, or the ready replicas per zone if the cell spans several.
 fn zones(cell: &CellReplicas) -> String {
     let by_zone: Vec<String> = cell.ready_by_zone.iter().map(|(zone, ready)| format!("{zone}={ready}")).collect();
     if by_zone.is_empty() { cell.zone.clone() } else { by_zone.join(",") }

@@ -1,4 +1,4 @@
-//! What can be typed after `meridian app`.
+//! Arguments of `meridian app`.
 
 use clap::{Args, Subcommand, ValueEnum};
 use vocabulary::ClusterName;

@@ -1,4 +1,4 @@
-//! What can be typed after `meridian cluster`.
+//! Arguments of `meridian cluster`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -103,7 +103,7 @@ pub(crate) struct PermissionsArgs {
 }
 
 impl PermissionsArgs {
-    /// How the member is reached.
+    /// Returns the flags by which the user reaches the member, if a kubeconfig was given.
     pub(crate) fn member(&self) -> Option<MemberFlags> {
         self.kubeconfig.clone().map(|kubeconfig| MemberFlags { kubeconfig, context: self.context.clone() })
     }
@@ -120,7 +120,7 @@ pub(crate) struct MemberFlags {
     pub(crate) context: Option<String>,
 }
 
-/// The flags as they are typed, for commands that are printed.
+/// Prints the flags as the user types them, for commands in messages.
 impl fmt::Display for MemberFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "--kubeconfig {}", quoted(&self.kubeconfig.display().to_string()))?;
@@ -131,7 +131,7 @@ impl fmt::Display for MemberFlags {
     }
 }
 
-/// A word as a POSIX shell takes it for one word.
+/// Quotes a word where a POSIX shell would otherwise not read it as one word.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -239,7 +239,7 @@ pub(crate) struct RemoveArgs {
 }
 
 impl RemoveArgs {
-    /// How the member is reached.
+    /// Returns the flags by which the user reaches the member, if a kubeconfig was given.
     pub(crate) fn member(&self) -> Option<MemberFlags> {
         self.kubeconfig.clone().map(|kubeconfig| MemberFlags { kubeconfig, context: self.context.clone() })
     }

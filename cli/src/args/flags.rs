@@ -1,4 +1,4 @@
-//! Flags and arguments that several commands have.
+//! Flags and arguments of several commands.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(crate) struct ReportFlag {
     pub(crate) output: Format,
 }
 
-/// Parses every form but `name`.
+/// Parses every form of output except `name`.
 fn report_format() -> impl TypedValueParser<Value = Format> {
     let forms = Format::value_variants().iter().filter(|form| **form != Format::Name);
     PossibleValuesParser::new(forms.filter_map(ValueEnum::to_possible_value))
@@ -55,7 +55,7 @@ pub(crate) struct WaitFlags {
 }
 
 impl WaitFlags {
-    /// Longest time to wait; nothing when there is no waiting.
+    /// Returns the timeout for the wait; `None` if the command does not wait.
     pub(crate) fn limit(self) -> Option<Duration> {
         self.wait.then_some(self.timeout)
     }
@@ -74,7 +74,7 @@ pub(crate) struct WaitIfAskedFlags {
 }
 
 impl WaitIfAskedFlags {
-    /// Longest time to wait; nothing when there is no waiting.
+    /// Returns the timeout for the wait; `None` if the command does not wait.
     pub(crate) fn limit(self) -> Option<Duration> {
         self.wait.then_some(self.timeout)
     }
@@ -89,7 +89,7 @@ pub(crate) struct UnchangedFlag {
 }
 
 impl UnchangedFlag {
-    /// How a command ends that found nothing to do.
+    /// Ends a command that found nothing to do. The flag turns this into a failure.
     pub(crate) fn end(self, why: impl Into<String>) -> Result<(), Failure> {
         if self.error_unchanged { Err(Failure::Unchanged(why.into())) } else { Ok(()) }
     }
@@ -114,7 +114,7 @@ pub(crate) struct AppArg {
     pub(crate) namespace: Option<String>,
 }
 
-/// A span such as `60s`, `5m` or `1h30m`.
+/// Parses a duration such as `60s`, `5m` or `1h30m`.
 fn time(text: &str) -> Result<Duration, String> {
     let remedy = || format!("{text:?} is not a time; write for example 60s, 5m or 1h30m");
     let span: jiff::SignedDuration = text.parse().map_err(|_| remedy())?;

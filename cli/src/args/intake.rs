@@ -1,4 +1,4 @@
-//! What can be typed after `meridian intake`.
+//! Arguments of `meridian intake`.
 
 use clap::{Args, Subcommand};
 

@@ -1,4 +1,4 @@
-//! The command line: what can be typed, and nothing else.
+//! Arguments of the command line.
 
 mod app;
 mod cluster;

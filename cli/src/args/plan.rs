@@ -1,4 +1,4 @@
-//! What can be typed after `meridian explain`, `meridian what-if` and `meridian rebalance`.
+//! Arguments of `meridian explain`, `meridian what-if` and `meridian rebalance`.
 
 use std::path::PathBuf;
 

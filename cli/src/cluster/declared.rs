@@ -1,4 +1,4 @@
-//! What a join declares of a cluster: what was asked for, else what the fleet knows already.
+//! Declaration of a joining cluster: values of the flags, else those of the existing Cluster.
 
 use crds::cluster::v1alpha1::ClusterSpec;
 use members::install::{Installation, Profile};
@@ -6,7 +6,7 @@ use members::install::{Installation, Profile};
 use super::join::profile_of;
 use crate::failure::Failure;
 
-/// What the person gave, as far as they gave it.
+/// Values that the user gave by flags.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     pub(super) region: Option<String>,
@@ -16,7 +16,7 @@ pub(super) struct Asked {
     pub(super) server: Option<String>,
 }
 
-/// What is to hold of the cluster.
+/// Values to declare for the cluster.
 #[derive(Debug)]
 pub(super) struct Declared {
     pub(super) region: String,
@@ -24,14 +24,16 @@ pub(super) struct Declared {
     pub(super) cell_per_zone: bool,
     pub(super) installation: Installation,
     pub(super) server: String,
-    /// What this changes of what held before, old and new.
+    /// Changes to the existing declaration, each with the old and new value.
     pub(super) changes: Vec<String>,
-    /// What stays as it is although the kubeconfig says otherwise.
+    /// Hint that the declared server stays, although the kubeconfig names another one.
     pub(super) kept: Option<String>,
 }
 
-/// Decides what holds. A flag that is not given changes nothing of a cluster that joined before: the hub may have another
-/// way to the member than a person's kubeconfig, and whoever may only observe is not to deliver because of an update.
+/// Merges the flags with the existing declaration of the cluster.
+///
+/// A missing flag changes nothing of a cluster that joined before. The hub may reach the member in another way than the
+/// user's kubeconfig does. A cluster that is only observed must not permit delivery because of an update.
 pub(super) fn declare(asked: Asked, existing: Option<&ClusterSpec>, reached_at: &str) -> Result<Declared, Failure> {
     let region = asked.region.or_else(|| existing.map(|known| known.region.clone()));
     let region =
@@ -74,7 +76,7 @@ pub(super) fn declare(asked: Asked, existing: Option<&ClusterSpec>, reached_at: 
     Ok(Declared { region, zones, cell_per_zone, installation, server, changes, kept })
 }
 
-/// Profiles, separated by commas.
+/// Joins the names of the profiles with commas.
 pub(super) fn names(installation: &Installation) -> String {
     let names: Vec<&str> = installation.profiles().iter().map(|profile| profile.as_str()).collect();
     names.join(", ")
@@ -96,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_given_stays_as_it_was() {
+    fn missing_flags_keep_the_existing_declaration() {
         let declared = declare(Asked::default(), Some(&joined(&["observe"])), HERE).unwrap();
         assert_eq!((declared.region.as_str(), declared.zones.len()), ("north", 2));
         assert_eq!(declared.installation.profiles(), [Profile::Observe], "an update grants nothing");
@@ -107,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_is_told_with_what_it_replaces() {
+    fn given_flags_are_reported_with_the_values_they_replace() {
         let asked = || Asked {
             profiles: vec![Profile::Deploy],
             server: Some("https://new.example.org".to_owned()),
@@ -138,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn who_joins_for_the_first_time_is_reached_as_the_person_reaches_it_with_all_profiles() {
+    fn first_join_uses_the_kubeconfigs_server_and_all_profiles() {
         let asked = |region: Option<&str>, zones: &[&str]| Asked {
             region: region.map(str::to_owned),
             zones: zones.iter().map(ToString::to_string).collect(),

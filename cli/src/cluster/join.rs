@@ -1,4 +1,4 @@
-//! Puts a cluster under Meridian, with the joining person's own credentials.
+//! Joins clusters, replaces them, and updates their credentials, with the user's own access.
 
 use std::time::Duration;
 
@@ -25,14 +25,14 @@ use crate::hub::{Hub, MANAGER, call, watch_until};
 use crate::output::Format;
 use crate::progress::Progress;
 
-/// Life asked for the first credential; the member may grant less.
+/// Requested lifetime of the first credential. The member may grant less.
 const TOKEN_LIFE: Duration = Duration::from_hours(7 * 24);
-/// Longest time until a member's own controllers have filled our role.
+/// Timeout for the member's own controllers to fill Meridian's role.
 const ROLE_FILLED: Duration = Duration::from_mins(1);
-/// Between two looks at it: RBAC aggregation sends no event to us.
+/// Interval between two reads of the member's rights. RBAC aggregation sends no event to this program.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// The profile that the hub's object names. The kinds of the hub and what is installed in members know nothing of each other.
+/// Converts a profile of the hub's API into one of `members`. The two crates do not use each other.
 pub(super) fn profile_of(profile: crds::cluster::v1alpha1::Profile) -> Profile {
     match profile {
         crds::cluster::v1alpha1::Profile::Observe => Profile::Observe,
@@ -40,7 +40,7 @@ pub(super) fn profile_of(profile: crds::cluster::v1alpha1::Profile) -> Profile {
     }
 }
 
-/// A member as met with the joining person's credentials.
+/// A member that was reached with the user's credentials.
 pub(crate) struct Met {
     pub(crate) access: AdminAccess,
     version: String,
@@ -60,7 +60,7 @@ pub(crate) fn is_the_cluster(cluster: &Cluster, met: &Met) -> Result<(), Failure
     )))
 }
 
-/// Reaches a member with a person's own credentials and reads who it is.
+/// Connects to a member with the user's credentials, and reads its version and UID.
 pub(crate) async fn meet(flags: &MemberFlags, progress: Progress) -> Result<Met, Failure> {
     let access = admin::load(&flags.kubeconfig, flags.context.as_deref())
         .await
@@ -72,7 +72,7 @@ pub(crate) async fn meet(flags: &MemberFlags, progress: Progress) -> Result<Met,
     Ok(Met { version: version.git_version, uid, access })
 }
 
-/// `meridian cluster join`
+/// Runs `meridian cluster join`.
 pub(super) async fn join(args: JoinArgs, hub: &Hub, progress: Progress) -> Result<(), Failure> {
     let met = meet(&args.member, progress).await?;
     let clusters = hub.all_clusters().await?;
@@ -101,7 +101,7 @@ pub(super) async fn join(args: JoinArgs, hub: &Hub, progress: Progress) -> Resul
     if let Some(kept) = &declared.kept {
         progress.hint(format!("cluster {}: {kept}", args.name));
     }
-    // Where the hub's way is another than the kubeconfig's, its certificate and proxy are another's too.
+    // If the hub reaches the member at another server, it also needs that server's certificate and proxy.
     let kept = existing.filter(|_| declared.kept.is_some());
     let connection =
         kept.map_or_else(|| connection(&met.access, &declared.server), |known| json!(known.spec.connection));
@@ -115,7 +115,7 @@ pub(super) async fn join(args: JoinArgs, hub: &Hub, progress: Progress) -> Resul
     entry.enter(hub, args.wait.limit(), args.dry_run, args.output.output, progress).await
 }
 
-/// `meridian cluster replace`
+/// Runs `meridian cluster replace`.
 pub(super) async fn replace(args: ReplaceArgs, hub: &Hub, progress: Progress) -> Result<(), Failure> {
     let met = meet(&args.member, progress).await?;
     let clusters = hub.all_clusters().await?;
@@ -145,7 +145,7 @@ pub(super) async fn replace(args: ReplaceArgs, hub: &Hub, progress: Progress) ->
     entry.enter(hub, args.wait.limit(), args.dry_run, args.output.output, progress).await
 }
 
-/// `meridian cluster update-credential`
+/// Runs `meridian cluster update-credential`.
 pub(super) async fn update_credential(
     name: &ClusterName,
     member: &MemberFlags,
@@ -175,7 +175,7 @@ fn find<'a>(name: &ClusterName, clusters: &'a [Cluster]) -> Option<&'a Cluster> 
     clusters.iter().find(|cluster| cluster.metadata.name.as_deref() == Some(name.as_str()))
 }
 
-/// One cluster under two names would be counted, and delivered to, twice.
+/// Refuses a cluster that joined under another name: replicas would be counted and delivered twice.
 fn not_twice(name: &ClusterName, uid: &str, clusters: &[Cluster]) -> Result<(), Failure> {
     let other = clusters
         .iter()
@@ -204,7 +204,7 @@ fn connection(access: &AdminAccess, server: &str) -> Value {
     connection
 }
 
-/// One cluster on its way into the fleet.
+/// A cluster to be entered into the fleet.
 struct Entry<'a> {
     name: &'a ClusterName,
     met: &'a Met,
@@ -264,7 +264,9 @@ impl Entry<'_> {
     }
 }
 
-/// Requests a credential in the member, sees that it works, and hands it to the hub as a Secret.
+/// Requests a credential in the member and stores it as a Secret on the hub.
+///
+/// For a cluster that takes deliveries, first waits until the credential has such a right, at most [`ROLE_FILLED`].
 async fn hand_over(
     name: &ClusterName,
     met: &Met,
@@ -306,9 +308,10 @@ async fn hand_over(
         "metadata": { "name": secret_name, "labels": { labels::CREDENTIAL_FOR: name.as_str() } },
         "stringData": {
             "token": issued.token.expose_secret(), "issuedAt": issued_at.to_string(), "expiresAt": issued.expires_at.to_string(),
-            // The credential is sealed for this connection and opens for no other.
+            // The credential is sealed for this connection and cannot be opened for another one.
             "connection": json!(connection).to_string(),
-            // It is kept when the hub has this member under the name, and not the one that had it before.
+            // The hub keeps the credential only while this member has the name, and not for the member that had the
+            // name before.
             "memberUid": met.uid,
         },
     });
@@ -319,7 +322,7 @@ async fn hand_over(
     Ok(())
 }
 
-/// Waits until the member grants a right to deliver.
+/// Waits until the member grants the right to deliver at least one kind.
 async fn may_deliver(member: &Member) {
     let kinds = install::deliverable_kinds();
     loop {
@@ -350,7 +353,7 @@ async fn wait_ready(
             return Ok(None);
         };
         let Some(ready) = crate::output::condition(&status.conditions, condition::READY) else { return Ok(None) };
-        // Who may only observe is never granted a kind.
+        // A cluster that is only observed is never granted a kind.
         if ready.status == "True" && !(delivers && status.kinds.is_empty()) {
             return Ok(Some(status.kinds.len()));
         }

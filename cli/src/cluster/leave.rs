@@ -1,4 +1,4 @@
-//! Takes a cluster out of the fleet.
+//! `meridian cluster remove`: removes a cluster from the fleet.
 
 use crds::{Cluster, condition};
 use kube::api::DeleteParams;
@@ -15,7 +15,7 @@ use crate::hub::{Hub, call, watch_until};
 use crate::output;
 use crate::progress::Progress;
 
-/// Asks a person to type a name, unless they said yes already.
+/// Asks the user to type a name, unless `--yes` was given.
 pub(super) fn confirm(yes: bool, question: &str, name: &str, progress: Progress) -> Result<(), Failure> {
     if yes {
         return Ok(());
@@ -27,12 +27,12 @@ pub(super) fn confirm(yes: bool, question: &str, name: &str, progress: Progress)
     if answer == name { Ok(()) } else { Err(Failure::Superseded("not confirmed; nothing was changed".to_owned())) }
 }
 
-/// What becomes of what runs in a cluster that leaves.
+/// Treatment of the delivered objects in a cluster that leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Farewell {
     Release,
     Delete,
-    /// The cluster is no more: nothing can be done there.
+    /// The cluster no longer exists, so nothing can be done there.
     Forget,
 }
 
@@ -56,7 +56,9 @@ impl Farewell {
         }
     }
 
-    /// What tells the operator so: an annotation that names this very cluster.
+    /// Returns the annotation that requests this treatment from the operator.
+    ///
+    /// The value of the annotation is a UID, so that the request holds for this cluster only.
     fn annotation(self, cluster: &Cluster) -> Option<(&'static str, String)> {
         match self {
             Self::Release => None,
@@ -65,7 +67,9 @@ impl Farewell {
         }
     }
 
-    /// Who still answers is not gone: it would not be forgotten, and would leave in another way than was asked for.
+    /// Refuses to forget a cluster that still answers.
+    ///
+    /// The operator would not forget it. The cluster would leave in another way than the user asked for.
     fn refuse(self, cluster: &Cluster) -> Result<(), Failure> {
         if self != Self::Forget || is_silent(cluster) {
             return Ok(());
@@ -77,18 +81,18 @@ impl Farewell {
     }
 }
 
-/// Whether nothing is known of the member now, as far as the hub shows.
+/// Whether the hub shows the member's readiness as Unknown, or not at all.
 fn is_silent(cluster: &Cluster) -> bool {
     let conditions = cluster.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     output::condition(conditions, condition::READY).is_none_or(|ready| ready.status == "Unknown")
 }
 
-/// The way out for a cluster that nobody can reach any more.
+/// Returns the hint for a cluster that can no longer be reached.
 fn if_gone(name: &ClusterName) -> String {
     format!("{name} does not answer: if it is gone for good, `meridian cluster remove {name} --gone` forgets it")
 }
 
-/// `meridian cluster remove`
+/// Runs `meridian cluster remove`.
 pub(super) async fn remove(args: RemoveArgs, hub: &Hub, progress: Progress) -> Result<(), Failure> {
     let (name, format) = (args.name.as_str(), args.output.output);
     let cluster = hub.cluster(name).await?;
@@ -140,7 +144,7 @@ pub(super) async fn remove(args: RemoveArgs, hub: &Hub, progress: Progress) -> R
             report.apps = left;
             progress.doing(format!("{left} applications have objects there"));
         }
-        // Told at once: a person who waits in vain ends this before the time is over.
+        // The hint is printed at once, so that a user who waits in vain can stop before the timeout.
         let was_silent = std::mem::replace(&mut silent, farewell != Farewell::Forget && is_silent(cluster));
         if silent && !was_silent {
             progress.hint(if_gone(&args.name));
@@ -215,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_of_the_operator_names_the_cluster_it_is_meant_for() {
+    fn annotations_for_the_operator_name_their_cluster() {
         let cluster = cluster(None);
         assert_eq!(Farewell::Release.annotation(&cluster), None);
         assert_eq!(Farewell::Delete.annotation(&cluster), Some((labels::DELETE_WORKLOADS, "of-the-object".to_owned())));

@@ -1,4 +1,4 @@
-//! Shows clusters.
+//! Shows clusters: `meridian cluster list` and `describe`.
 
 use crds::cluster::v1alpha1::{Amounts, Taint};
 use crds::{Cluster, condition};
@@ -12,7 +12,7 @@ use crate::output::{self, Format, Table, age, or_dash, structured};
 use crate::progress::Progress;
 use crate::shell::{emit, outcome};
 
-/// `meridian cluster list`
+/// Runs `meridian cluster list`.
 pub(super) async fn list(format: Format, hub: &Hub, progress: Progress) -> Result<(), Failure> {
     let clusters = hub.all_clusters().await?;
     if let Some(text) = structured(format, &output::list_of(&clusters)?)? {
@@ -65,7 +65,7 @@ fn table(clusters: &[Cluster], format: Format, now: Timestamp) -> String {
     if wide { table.render() + &messages.below } else { table.render() }
 }
 
-/// Why the cluster is or is not ready; nothing where nothing is known.
+/// Returns the message of the condition `Ready`; empty if there is no such condition.
 fn readiness(cluster: &Cluster) -> &str {
     let conditions = cluster.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     output::condition(conditions, condition::READY).map_or("", |ready| &ready.message)
@@ -75,7 +75,7 @@ fn name(cluster: &Cluster) -> &str {
     cluster.metadata.name.as_deref().unwrap_or_default()
 }
 
-/// Its taints as `key=value`, or `-`.
+/// Formats the taints as `key=value`, or `-` if there are none.
 fn taints(cluster: &Cluster) -> String {
     let text = |taint: &Taint| match &taint.value {
         Some(value) => format!("{}={value}", taint.key),
@@ -85,7 +85,7 @@ fn taints(cluster: &Cluster) -> String {
     if all.is_empty() { "-".to_owned() } else { all.join(",") }
 }
 
-/// What is wanted of the cluster, in one word.
+/// Returns the desired state of the cluster, in one word.
 pub(super) fn state(cluster: &Cluster) -> &'static str {
     if cluster.metadata.deletion_timestamp.is_some() {
         "Leaving"
@@ -98,14 +98,14 @@ pub(super) fn state(cluster: &Cluster) -> &'static str {
     }
 }
 
-/// `meridian cluster describe`
+/// Runs `meridian cluster describe`.
 pub(super) async fn describe(name: &ClusterName, format: Format, hub: &Hub) -> Result<(), Failure> {
     let cluster = hub.cluster(name.as_str()).await?;
     let text = structured(format, &output::object(&cluster)?)?;
     emit(&text.unwrap_or_else(|| description(&cluster, Timestamp::now())))
 }
 
-/// What a command leaves of a cluster: for programs the object as it is now.
+/// Prints the result of a command about a cluster: for programs, the object as it is now.
 pub(super) fn outcome_of(cluster: &Cluster, format: Format) -> Result<(), Failure> {
     outcome(format, &output::title::<Cluster>(name(cluster)), &output::object(cluster)?)
 }

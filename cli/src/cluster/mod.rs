@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::hub::Hub;
 use crate::progress::Progress;
 
-/// Runs one command.
+/// Runs one `meridian cluster` command.
 pub(crate) async fn run(
     command: ClusterCommand,
     hub: impl AsyncFnOnce() -> Result<Hub, Failure>,

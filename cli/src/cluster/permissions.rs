@@ -1,4 +1,4 @@
-//! `meridian cluster permissions`: the rights of profiles, and what of them a member grants.
+//! `meridian cluster permissions`: shows the rights of profiles, and those that a member grants.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ use crate::output::{self, Format, Table};
 use crate::progress::Progress;
 use crate::shell::emit;
 
-/// `meridian cluster permissions`
+/// Runs `meridian cluster permissions`.
 pub(super) async fn run(
     args: PermissionsArgs,
     hub: impl AsyncFnOnce() -> Result<Hub, Failure>,
@@ -49,13 +49,13 @@ fn print_profiles(args: &PermissionsArgs) -> Result<(), Failure> {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Line {
-    /// What needs it: a profile or a kind that was asked for.
+    /// Profile or kind that needs the right.
     needed_by: String,
     group: String,
     resource: String,
     verbs: Vec<String>,
     missing: Vec<String>,
-    /// The member serves the kind.
+    /// Whether the member serves the kind.
     served: bool,
 }
 
@@ -65,7 +65,7 @@ struct Report {
     cluster: String,
     complete: bool,
     rights: Vec<Line>,
-    /// The role that grants what is missing of the profile `deploy` and of kinds.
+    /// Role that grants the missing rights of the profile `deploy` and of kinds.
     #[serde(skip_serializing_if = "Option::is_none")]
     grant: Option<Value>,
 }
@@ -118,7 +118,7 @@ fn line(needed_by: String, right: Right, served: bool) -> Line {
     Line { needed_by, group: right.group, resource: right.resource, verbs: right.verbs, missing: Vec::new(), served }
 }
 
-/// Kinds that were asked for, by name or by an Application.
+/// Returns the rights to deliver kinds that the user named directly or by an Application.
 async fn kind_lines(args: &PermissionsArgs, hub: &Hub, met: &Met) -> Result<Vec<Line>, Failure> {
     let mut kinds: BTreeSet<String> = args.kind.iter().cloned().collect();
     if let Some(app) = &args.app {
@@ -161,7 +161,7 @@ fn kind_line(text: &str, served: &[ServedKind]) -> Result<Line, Failure> {
         }
         Some(found) => line(format!("kind {text}"), install::to_deliver(found), true),
         None => {
-            // What the cluster does not serve has no name in paths.
+            // A kind that the cluster does not serve has no resource name.
             let right = Right { group: group.to_owned(), resource: String::new(), verbs: Vec::new() };
             line(format!("kind {text}"), right, false)
         }
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_granted_by_a_role_that_names_it() {
+    fn missing_rights_are_granted_by_a_role_that_names_them() {
         let mut lines = profile_lines_of(Profile::Observe);
         lines.push(kind_line("example.org/v1/Widget", &served()).unwrap());
         assert!(report("north".to_owned(), lines).complete);

@@ -1,4 +1,4 @@
-//! Who has something in a cluster, by what the hub shows.
+//! Applications that have replicas or objects in a cluster, as the hub shows them.
 
 use crds::{Application, Cluster};
 use serde::Serialize;
@@ -9,34 +9,34 @@ use crate::hub::Hub;
 use crate::output::{Format, Table, title};
 use crate::shell::{emit, outcome};
 
-/// An Application that runs in the cluster.
+/// An Application that has replicas in the cluster.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Resident {
     namespace: String,
     name: String,
-    /// Replicas the cluster is told to run.
+    /// Replicas that are placed in the cluster.
     replicas: i32,
 }
 
-/// What a command that empties a cluster has to say to programs.
+/// Result of a command that empties a cluster, for programs.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report<'a> {
     pub(super) cluster: &'a str,
     pub(super) dry_run: bool,
-    /// How the cluster stands at the end, in one word.
+    /// State of the cluster at the end of the command, in one word.
     pub(super) state: &'static str,
-    /// What becomes of what runs there.
+    /// Effect of the command on the objects in the cluster.
     pub(super) effect: &'a str,
-    /// Who had replicas there when the command began.
+    /// Applications that had replicas in the cluster when the command began.
     pub(super) applications: Vec<Resident>,
-    /// Applications with any object there at the end.
+    /// Number of Applications that have any object in the cluster at the end.
     pub(super) apps: i64,
 }
 
 impl Report<'_> {
-    /// A table when nothing was done, as nothing else tells of it; else what programs asked for.
+    /// Prints a table for people in a dry run, which has no other output, and the report for programs.
     pub(super) fn show(&self, format: Format) -> Result<(), Failure> {
         if self.dry_run && matches!(format, Format::Table | Format::Wide) && !self.applications.is_empty() {
             return emit(&self.table());
@@ -52,7 +52,7 @@ impl Report<'_> {
         table.render()
     }
 
-    /// Numbers for people: what runs there, and what else is there.
+    /// Formats numbers for people: replicas in the cluster, and Applications with other objects there.
     pub(super) fn sum(&self) -> String {
         let replicas: i32 = self.applications.iter().map(|resident| resident.replicas).sum();
         let running = self.applications.len();
@@ -62,12 +62,14 @@ impl Report<'_> {
     }
 }
 
-/// Applications with any object in the cluster.
+/// Returns the number of Applications that have any object in the cluster.
 pub(super) fn apps(cluster: &Cluster) -> i64 {
     cluster.status.as_ref().map(|status| status.apps).unwrap_or_default()
 }
 
-/// Who has replicas there, by namespace and name. People who change something read steps, and nothing is read for them.
+/// Reads the Applications that have replicas in the cluster, sorted by namespace and name.
+///
+/// Returns an empty list, without reading, for people who change something: they read the steps instead.
 pub(super) async fn residents(
     name: &ClusterName,
     dry_run: bool,
@@ -91,14 +93,16 @@ fn of(apps: &[Application], name: &ClusterName) -> Vec<Resident> {
         .collect()
 }
 
-/// Replicas of an Application that leave a cluster which is drained: those of its Divided component.
+/// Returns the replicas of an Application that leave a drained cluster.
+///
+/// Only replicas of its `Divided` component leave.
 pub(super) fn movable_in(app: &Application, cluster: &ClusterName) -> i32 {
     let cells = app.status.iter().flat_map(|status| &status.cells);
     let here = cells.filter(|cell| cell.cluster == cluster.as_str());
     here.filter_map(|cell| cell.divided).map(|divided| divided.placed).sum()
 }
 
-/// Applications that keep replicas in a drained cluster, for people; `None` where none does.
+/// Lists the Applications that keep replicas in a drained cluster; `None` if there are none.
 pub(super) fn stay_in(apps: &[Application], name: &ClusterName) -> Option<String> {
     let staying = of(apps, name);
     let all: Vec<String> = staying
@@ -108,7 +112,7 @@ pub(super) fn stay_in(apps: &[Application], name: &ClusterName) -> Option<String
     (!all.is_empty()).then(|| all.join(", "))
 }
 
-/// Replicas the cluster is told to run of an Application.
+/// Returns the replicas of an Application that are placed in the cluster.
 fn replicas_in(app: &Application, cluster: &ClusterName) -> i32 {
     let cells = app.status.iter().flat_map(|status| &status.cells);
     cells.filter(|cell| cell.cluster == cluster.as_str()).map(|cell| cell.placed).sum()
@@ -137,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_drain_leaves_behind_is_named() {
+    fn replicas_that_a_drain_leaves_behind_are_named() {
         let north: ClusterName = "north".parse().unwrap();
         let mut mixed = app("mixed", &[("north", 3)]);
         mixed.status.as_mut().unwrap().cells[0].divided =
@@ -150,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn who_runs_there_is_counted_by_what_the_cluster_is_told_to_run() {
+    fn residents_are_counted_by_their_placed_replicas() {
         let apps = [app("web", &[("north", 2), ("north", 1), ("south", 5)]), app("left", &[("north", 0)])];
         let north: ClusterName = "north".parse().unwrap();
         let report = Report {

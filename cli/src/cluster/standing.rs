@@ -1,4 +1,4 @@
-//! Standing orders about a cluster: cordon, uncordon, drain.
+//! Cordons, uncordons and drains clusters.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -19,10 +19,10 @@ use crate::hub::{Hub, refusal, watch_until};
 use crate::output::Format;
 use crate::progress::Progress;
 
-/// What goes along with the last replicas is gone by then.
+/// Timeout for the deletion of the objects that leave together with the last replicas.
 const AFTERWARDS: Duration = Duration::from_secs(10);
 
-/// `meridian cluster cordon`
+/// Runs `meridian cluster cordon`.
 pub(super) async fn cordon(
     name: &ClusterName,
     unchanged: UnchangedFlag,
@@ -37,7 +37,7 @@ pub(super) async fn cordon(
     if before.spec.cordoned { unchanged.end(format!("cluster {name} was cordoned already")) } else { Ok(()) }
 }
 
-/// `meridian cluster uncordon`
+/// Runs `meridian cluster uncordon`.
 pub(super) async fn uncordon(
     name: &ClusterName,
     unchanged: UnchangedFlag,
@@ -56,7 +56,7 @@ pub(super) async fn uncordon(
     unchanged.end(format!("cluster {name} was open already"))
 }
 
-/// `meridian cluster drain`
+/// Runs `meridian cluster drain`.
 pub(super) async fn drain(args: &DrainArgs, hub: &Hub, progress: Progress) -> Result<(), Failure> {
     let (name, format) = (&args.name, args.output.output);
     let cluster = hub.cluster(name.as_str()).await?;
@@ -76,7 +76,7 @@ pub(super) async fn drain(args: &DrainArgs, hub: &Hub, progress: Progress) -> Re
         ));
         return Ok(());
     }
-    // What drains already moves nothing more by being asked for again.
+    // A repeated request moves nothing more in a cluster that already drains.
     if !cluster.spec.drain {
         progress.consent(
             args.consent.yes,
@@ -111,7 +111,9 @@ pub(super) async fn drain(args: &DrainArgs, hub: &Hub, progress: Progress) -> Re
     )))
 }
 
-/// Waits until what went along with the replicas is deleted after them; who still has objects there.
+/// Waits until the objects that belong to the replicas are deleted too.
+///
+/// Returns the number of Applications that still have objects in the cluster.
 async fn emptied(name: &ClusterName, limit: Duration, hub: &Hub, progress: Progress) -> Result<i64, Failure> {
     let what = format!("cluster {name}");
     let emptied = watch_until(hub.clusters(), &what, name.as_str(), limit, |cluster| {
@@ -127,7 +129,9 @@ async fn emptied(name: &ClusterName, limit: Duration, hub: &Hub, progress: Progr
     Ok(stays)
 }
 
-/// Waits until no Application shows replicas in the cluster, and until that was decided after the drain.
+/// Waits until no Application has movable replicas in the cluster.
+///
+/// First waits until the operator has taken in the drain.
 async fn vacated(name: &ClusterName, limit: Duration, hub: &Hub, progress: Progress) -> Result<Option<()>, Failure> {
     let what = format!("cluster {name}");
     let taken_in = watch_until(hub.clusters(), &what, name.as_str(), limit, |cluster| {

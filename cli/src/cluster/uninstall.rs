@@ -1,4 +1,4 @@
-//! Takes away what `join` installed in a member, and with it our credential there.
+//! `meridian cluster uninstall`: removes what `join` installed in a member, and so the credential.
 
 use members::admin::AdminAccess;
 use members::install::{self, Change};
@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::hub::Hub;
 use crate::progress::Progress;
 
-/// `meridian cluster uninstall`
+/// Runs `meridian cluster uninstall`.
 pub(super) async fn run(
     args: UninstallArgs,
     hub: impl AsyncFnOnce() -> Result<Hub, Failure>,
@@ -36,7 +36,7 @@ pub(super) async fn run(
     take_away(&met.access, progress).await
 }
 
-/// Name under which a cluster is joined.
+/// Returns the name under which a cluster is joined.
 async fn joined_as(hub: impl AsyncFnOnce() -> Result<Hub, Failure>, uid: &str) -> Result<Option<String>, Failure> {
     let clusters = hub().await?.all_clusters().await?;
     let joined = clusters.into_iter().find(|cluster| cluster.spec.uid == uid);

@@ -1,4 +1,4 @@
-//! `meridian explain placement`
+//! `meridian explain placement`: shows how the placement of an Application is decided.
 
 use jiff::Timestamp;
 
@@ -11,7 +11,7 @@ use crate::output::{age, structured};
 use crate::progress::Progress;
 use crate::shell::emit;
 
-/// Runs one command.
+/// Runs one `meridian explain` command.
 pub(crate) async fn run(
     command: ExplainCommand,
     hub: impl AsyncFnOnce() -> Result<Hub, Failure>,

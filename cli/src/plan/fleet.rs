@@ -1,4 +1,4 @@
-//! The fleet and an Application's place in it, as the hub shows them or as files describe them.
+//! Input of placement decisions, read from the hub or from files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -19,22 +19,22 @@ use crate::failure::Failure;
 use crate::hub::Hub;
 use crate::messages::bounded;
 
-/// Offered in each zone of a cluster whose file says nothing of capacity.
+/// Capacity assumed in each zone of a cluster whose file has no status.
 const PLENTY: Amounts = Amounts { cpu_milli: 1_000_000_000, memory_mi: 1_000_000_000, pods: 1_000_000 };
 
-/// Everything decisions are made from.
+/// Clusters, Applications and policies that decisions are made from.
 pub(crate) struct Fleet {
     pub(super) topology: Topology,
     pub(super) apps: Vec<Application>,
     pub(super) remarks: Vec<String>,
-    /// Names of cells for people, where they have one.
+    /// Display names of the cells that have one.
     pub(super) display_names: BTreeMap<String, String>,
     policies: Vec<PlacementPolicy>,
     reserved: BTreeMap<(String, String), Amounts>,
 }
 
 impl Fleet {
-    /// Reads files when there are any, otherwise the hub.
+    /// Reads the files if there are any, otherwise the hub.
     pub(super) async fn read(
         from: &[PathBuf],
         hub: impl AsyncFnOnce() -> Result<Hub, Failure>,
@@ -46,7 +46,7 @@ impl Fleet {
         Ok((Self::of_hub(&hub).await?, Some(hub)))
     }
 
-    /// Reads the hub.
+    /// Reads the fleet from the hub.
     pub(crate) async fn of_hub(hub: &Hub) -> Result<Self, Failure> {
         let documents = Documents {
             clusters: hub.all_clusters().await?,
@@ -57,7 +57,11 @@ impl Fleet {
         Ok(Self::of(documents, false))
     }
 
-    /// Whether a new Application would have all its replicas in a cluster that declares no cells, and if not, why.
+    /// Checks that a new Application would have all its replicas in one cluster.
+    ///
+    /// # Errors
+    /// Returns [`Failure::Refused`] with the reason if the cluster takes no replicas, or not all of them. A cluster
+    /// that declares cells is refused for components that are placed by cell.
     pub(crate) fn decides_for(&self, app: &Application, cluster: &str) -> Result<(), Failure> {
         let key = key(app);
         let blueprint =
@@ -155,7 +159,7 @@ impl Fleet {
         Self { topology, apps: documents.apps, remarks, display_names, policies: documents.policies, reserved }
     }
 
-    /// An Application by name.
+    /// Finds an Application by name, and by namespace if one is given.
     pub(super) fn app(&self, namespace: Option<&str>, name: &str) -> Result<&Application, Failure> {
         self.apps
             .iter()
@@ -188,7 +192,7 @@ impl Fleet {
             })
     }
 
-    /// An Application with everything a decision about it needs.
+    /// Collects everything that a decision about an Application needs.
     pub(super) fn question(&self, app: &Application) -> Result<Question, Failure> {
         let key = key(app);
         let blueprint = render::blueprint(&key, &app.spec).map_err(|problems| {
@@ -246,7 +250,7 @@ impl Fleet {
     }
 }
 
-/// Everything about one Application that a decision is made from.
+/// Input of a decision about one Application.
 pub(super) struct Question {
     pub(super) key: AppKey,
     pub(super) replicas: i32,
@@ -255,7 +259,7 @@ pub(super) struct Question {
     pub(super) pod: Amounts,
     /// Whether a component takes `spec.replicas`.
     pub(super) is_divided: bool,
-    /// Components with replicas of their own.
+    /// Components that have replicas of their own.
     pub(super) others: Others,
     kinds: BTreeSet<String>,
     accounts: BTreeSet<String>,
@@ -289,7 +293,7 @@ impl Question {
     }
 }
 
-/// Namespace and name.
+/// Returns namespace and name. A missing namespace is `default`.
 pub(super) fn key(app: &Application) -> AppKey {
     AppKey {
         namespace: app.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned()),

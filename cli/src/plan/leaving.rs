@@ -1,4 +1,4 @@
-//! Components that an edit takes away, and how to confirm that beforehand. Pure.
+//! Components that an edit removes, and the command that confirms their deletion beforehand. Pure.
 
 use std::collections::BTreeSet;
 
@@ -10,20 +10,23 @@ use vocabulary::labels;
 
 use super::fleet::key;
 
-/// What an edit takes away.
+/// Components that an edit removes.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Leaving {
     /// Components, as `name (Kind object)`.
     components: Vec<String>,
-    /// Hash of the edit: the value of the annotation that confirms it.
+    /// Hash of the edit. The user sets it as the value of the annotation that confirms the edit.
     plan: String,
     #[serde(skip)]
     command: String,
 }
 
 impl Leaving {
-    /// Compares what the hub shows with a changed Application; `None` where every object stays.
+    /// Compares the Application on the hub with a changed one.
+    ///
+    /// Returns `None` if every object stays. `None` is also returned if a spec is not valid, or the Application has no
+    /// UID.
     pub(super) fn of(known: &Application, changed: &Application) -> Option<Self> {
         let key = key(known);
         let blueprint =
@@ -51,7 +54,7 @@ impl Leaving {
         Some(Self { components, plan, command })
     }
 
-    /// For people.
+    /// Describes the removed components, and the command that confirms their deletion, for people.
     pub(super) fn text(&self) -> String {
         format!(
             "Leaves: {}. Many deletes wait for a person; to confirm these beforehand, run `{}` before the edit is applied\n",

@@ -1,4 +1,4 @@
-//! Places that are lost in a question, and what of the fleet is left. Pure.
+//! Places that the user assumes to be lost, and the remaining fleet. Pure.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,10 @@ use domain::topology::{CellFacts, Topology};
 
 use crate::failure::Failure;
 
-/// Most replicas that a cell loses at once; nothing where no loss touches it. A cell over zones loses the even part of each
-/// lost zone, and of its odd replicas as many as may be there.
+/// Returns the maximum number of replicas that a cell loses at once; `None` if no loss affects it.
+///
+/// A cell over several zones loses the even share of each lost zone. Of its odd replicas, it loses as many as may run
+/// in the lost zones.
 pub(super) fn lost_of(cell: &CellFacts, replicas: i32, losses: &[Directive]) -> Option<i32> {
     if !losses.iter().any(|loss| loss.target.covers(cell)) {
         return None;
@@ -30,7 +32,9 @@ fn is_lost(region: &str, zone: &str, losses: &[Directive]) -> bool {
     })
 }
 
-/// The fleet without lost zones of clusters that lie in others too: such a cluster runs on in the zones that are left.
+/// Returns the fleet without the lost zones of clusters that also lie in other zones.
+///
+/// Such a cluster continues to run in its remaining zones.
 pub(super) fn what_is_left(topology: &Topology, losses: &[Directive]) -> Topology {
     let mut left = topology.clone();
     for cluster in left.clusters.values_mut() {
@@ -50,7 +54,7 @@ pub(super) fn what_is_left(topology: &Topology, losses: &[Directive]) -> Topolog
     left
 }
 
-/// A loss as typed, as directives that exclude what is lost.
+/// Parses the value of `--lose` into directives that exclude the lost places.
 pub(super) fn loss(text: &str, topology: &Topology) -> Result<Vec<Directive>, Failure> {
     let usage = |message: String| Failure::Usage(format!("--lose {text}: {message}"));
     let (what, name) = text
@@ -136,7 +140,7 @@ mod tests {
             ("the region", vec!["region=r"], Some(7), Some(7), vec!["a", "b", "c"]),
         ] {
             let losses: Vec<Directive> = lost.iter().flat_map(|text| loss(text, &topology).unwrap()).collect();
-            // Seven over three zones are three, two and two.
+            // Seven replicas over three zones are three, two and two.
             let of = |name: &str| lost_of(&topology.cells[name], 7, &losses);
             assert_eq!((of("one"), of("wide")), (one, wide), "{case}");
             assert_eq!(what_is_left(&topology, &losses).cells["wide"].zones, left, "{case}");

@@ -1,5 +1,6 @@
-//! Commands that decide without changing anything: the same pure functions as the operator's, on what the hub shows or
-//! on files.
+//! Commands that compute placement decisions with the operator's pure functions.
+//!
+//! The input is read from the hub, or from files. Only `rebalance` writes: it requests the rebalance by an annotation.
 
 pub(crate) mod explain;
 pub(crate) mod fleet;

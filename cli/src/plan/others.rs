@@ -1,4 +1,4 @@
-//! Components with replicas of their own: where they are, and where they would be. Pure.
+//! Current and future places of components that have replicas of their own. Pure.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,12 @@ use domain::render::{Blueprint, replica_owner};
 use domain::topology::Topology;
 use vocabulary::CellName;
 
-/// Replicas of everything that is not Divided.
+/// Replicas of all components whose scope is not `Divided`.
 #[derive(Debug, Default)]
 pub(super) struct Others {
-    /// Replicas asked for in each cell now.
+    /// Replicas that each cell is asked to run now.
     pub(super) held: BTreeMap<CellName, i32>,
-    /// Replicas that a cell which takes the Application anew would run.
+    /// Replicas that each cell would run after it newly takes the Application.
     each: i32,
 }
 
@@ -23,25 +23,27 @@ impl Others {
             let own = cell.desired - cell.divided.map_or(0, |divided| divided.desired);
             Some((cell.cell.parse().ok()?, own)).filter(|_| own > 0)
         });
-        // What exists once stays where it is.
+        // A component that exists once stays where it is, so another cell does not run it.
         let multiplied = |scope: Scope| matches!(scope, Scope::PerCell | Scope::PerCluster);
         let counted = blueprint.components.iter().filter(|one| multiplied(one.scope) && replica_owner(one).is_some());
         let each = counted.map(|one| one.replicas.unwrap_or(1)).fold(0, i32::saturating_add);
         Self { held: held.collect(), each: if suspended { 0 } else { each } }
     }
 
-    /// All replicas that are asked for now.
+    /// Returns the sum of the replicas that are asked for now.
     pub(super) fn total(&self) -> i32 {
         self.held.values().copied().fold(0, i32::saturating_add)
     }
 
-    /// Where an Application that divides nothing would be: in every eligible cell, and where it is unless it is no longer
-    /// meant there.
+    /// Decides the placement of an Application that has no `Divided` component.
+    ///
+    /// The Application runs in every eligible cell. A cell that runs it keeps it, unless the cell is excluded or no
+    /// longer selected.
     pub(super) fn decide(&self, request: &Request<'_>, topology: &Topology, directives: &[Directive]) -> Outcome {
         let mut cells = Vec::new();
         let eligible = placement::eligible_cells(request, topology, directives);
         let held = |name: &CellName| self.held.get(name).copied().unwrap_or(0);
-        // A selector that matches nothing takes nothing away.
+        // A selector that matches no cell removes no replicas.
         let is_held = self.total() > 0
             && eligible.iter().all(|(name, eligibility)| match eligibility {
                 Eligibility::Eligible => false,

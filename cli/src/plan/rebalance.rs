@@ -1,4 +1,4 @@
-//! `meridian rebalance`
+//! `meridian rebalance`: shows and requests a rebalance of one Application.
 
 use serde_json::json;
 use vocabulary::labels;
@@ -12,7 +12,7 @@ use crate::output::structured;
 use crate::progress::Progress;
 use crate::shell::emit;
 
-/// Runs the command.
+/// Runs `meridian rebalance`.
 pub(crate) async fn run(
     args: RebalanceArgs,
     hub: impl AsyncFnOnce() -> Result<Hub, Failure>,

@@ -1,4 +1,4 @@
-//! Decisions as tables.
+//! Formats decisions as tables.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,16 @@ use domain::placement::{CellExplanation, Eligibility, Outcome, Rule, Spread};
 use crate::messages::{Said, grouped};
 use crate::output::{Format, Table, or_dash};
 
-/// How the rules of a decision rank; printed with every explanation.
+/// Precedence of the rules of a decision. Printed with every explanation.
 pub(super) const PRECEDENCE: &str = "\
 Rules, the first ones win: 1 eligibility (selectors, taints, cordon, kinds, health, directives)  2 hard limits (capacity, \
 max, pairs)  3 no running replica moves  4 min, spread, surviveLoss  5 shares  6 weights; tiers order them.
 ";
 
-/// Per cell: numbers, whether it may take replicas, and what bound; in the wide form with its name for people. Cells that the
-/// Application does not select are shown in the wide form only, or where they hold replicas.
+/// Formats one row per cell: its numbers, whether it may take replicas, and which limit bound it.
+///
+/// The wide form adds display names. Cells that the Application does not select appear in the wide form only, or if
+/// they hold replicas.
 pub(super) fn cells(outcome: &Outcome, display_names: &BTreeMap<String, String>, format: Format) -> String {
     let named = format == Format::Wide;
     let mut header = vec!["CELL", "CLUSTER", "REGION", "ZONE", "NOW", "DECIDED", "FITS", "VERDICT", "WHY"];
@@ -76,7 +78,7 @@ fn why(cell: &CellExplanation) -> String {
     all.join("; ")
 }
 
-/// What is to be said besides the table.
+/// Formats the parts of a decision that the table does not show.
 pub(super) fn remarks(outcome: &Outcome) -> String {
     let mut text = format!("{}\n", outcome.summary);
     if outcome.shortfall > 0 {

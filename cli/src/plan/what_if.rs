@@ -1,4 +1,4 @@
-//! `meridian what-if`: what would happen if a place were lost, or an Application changed.
+//! `meridian what-if`: shows the effect of losing a place, or of changing an Application.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use crate::output::{Table, structured};
 use crate::progress::Progress;
 use crate::shell::emit;
 
-/// Runs the command.
+/// Runs `meridian what-if`.
 pub(crate) async fn run(
     args: WhatIfArgs,
     hub: impl AsyncFnOnce() -> Result<Hub, Failure>,
@@ -63,7 +63,7 @@ pub(crate) async fn run(
     emit(&text)
 }
 
-/// What is left at once, before anything moves.
+/// Reports how many replicas are left at once, before any replica moves.
 fn survival(question: &Question, lost: &BTreeMap<CellName, Lost>) -> String {
     let (gone, left) = split(question, lost);
     let asked = asked(question);
@@ -74,29 +74,29 @@ fn survival(question: &Question, lost: &BTreeMap<CellName, Lost>) -> String {
     )
 }
 
-/// Replicas that a cell loses at most.
+/// Maximum number of replicas that a cell loses.
 #[derive(Debug, Clone, Copy, Default)]
 struct Lost {
-    /// Of the Divided component.
+    /// Replicas of the `Divided` component.
     divided: i32,
-    /// Of all others.
+    /// Replicas of all other components.
     others: i32,
 }
 
-/// Replicas asked for, of all components.
+/// Returns the replicas that are asked for, of all components.
 fn asked(question: &Question) -> i32 {
     let divided = if question.is_divided { question.replicas } else { 0 };
     divided.saturating_add(question.others.total())
 }
 
-/// Replicas that are lost and that are left at once.
+/// Returns the replicas that are lost, and those that are left at once.
 fn split(question: &Question, lost: &BTreeMap<CellName, Lost>) -> (i32, i32) {
     let gone: i32 = lost.values().map(|lost| lost.divided + lost.others).sum();
     let held: i32 = question.previous.values().map(|held| held.target).sum();
     (gone, held + question.others.total() - gone)
 }
 
-/// Cells that lose replicas.
+/// Returns the cells that lose replicas, with the number of each.
 fn lost(question: &Question, topology: &Topology, losses: &[Directive]) -> BTreeMap<CellName, Lost> {
     let mut lost: BTreeMap<CellName, Lost> = BTreeMap::new();
     let of = |name: &CellName, replicas| lost_of(topology.cells.get(name)?, replicas, losses);
@@ -128,13 +128,13 @@ fn changed(fleet: &Fleet, args: &WhatIfArgs, namespace: Option<&str>) -> Result<
     if app.metadata.namespace.is_none() {
         app.metadata.namespace = namespace.map(str::to_owned);
     }
-    // What runs is what the hub knows, whatever the file says.
+    // The status is that of the fleet, because a file does not show what runs.
     let key = key(&app);
     app.status = fleet.app(Some(&key.namespace), &key.name).ok().and_then(|known| known.status.clone());
     Ok(app)
 }
 
-/// One line per Application.
+/// Prints one line per Application.
 fn everybody(fleet: &Fleet, losses: &[Directive], args: &WhatIfArgs) -> Result<(), Failure> {
     let mut table = Table::new(["NAMESPACE", "NAME", "DESIRED", "LOST", "LEFT", "SURVIVES", "MOVED", "SHORTFALL"]);
     let mut values = Vec::new();
@@ -143,7 +143,7 @@ fn everybody(fleet: &Fleet, losses: &[Directive], args: &WhatIfArgs) -> Result<(
         let Ok(question) = fleet.question(app) else { continue };
         let lost = lost(&question, &fleet.topology, losses);
         let (gone, left) = split(&question, &lost);
-        // What has a place of its own is not run elsewhere.
+        // A component that has its own replicas in each cell does not run elsewhere instead.
         let stuck: i32 = lost.values().map(|lost| lost.others).sum();
         let outcome = question.decide(&left_of_fleet, losses);
         let shortfall = if question.is_divided { outcome.shortfall + stuck } else { outcome.shortfall };

@@ -1,4 +1,4 @@
-//! What an API server wrote down about requests: the ground on which "nothing twice" is counted.
+//! Audit log of an API server. Tests use it to check that no request was repeated.
 
 use std::path::PathBuf;
 
@@ -9,9 +9,9 @@ use serde_json::Value;
 pub struct AuditEvent {
     /// `create`, `patch`, `delete`, ….
     pub verb: String,
-    /// Who, for example `system:serviceaccount:meridian-system:meridian`.
+    /// User of the request, for example `system:serviceaccount:meridian-system:meridian`.
     pub user: String,
-    /// Plural of the kind, with `/subresource` where there is one.
+    /// Plural of the kind, with `/subresource` if there is one.
     pub resource: String,
     /// Namespace; empty for cluster-scoped objects.
     pub namespace: String,
@@ -19,37 +19,39 @@ pub struct AuditEvent {
     pub name: String,
     /// HTTP status of the answer.
     pub code: u16,
-    /// Which of the user's tokens it was asked with; empty when it was none of a service account.
+    /// ID of the service account token that authenticated the request; empty if there was none.
     pub credential: String,
 }
 
 impl AuditEvent {
-    /// It may have changed something, and was not refused.
+    /// Whether the request may have changed something and was not refused.
     pub fn is_write(&self) -> bool {
         matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection") && self.code < 300
     }
 }
 
 impl AuditEvent {
-    /// It made an object that was not there: server-side apply is a patch, and answers 201 then.
+    /// Whether the request created an object. Server-side apply is a patch, and returns 201 in this case.
     pub fn is_creation(&self) -> bool {
         matches!(self.verb.as_str(), "create" | "patch" | "update") && self.code == 201
     }
 
-    /// It took an object away, or asked for that.
+    /// Whether the request deleted an object, or requested its deletion.
     pub fn is_deletion(&self) -> bool {
         matches!(self.verb.as_str(), "delete" | "deletecollection") && self.is_write()
     }
 }
 
-/// The log of one API server.
+/// Audit log of one API server.
 #[derive(Debug, Clone)]
 pub struct AuditLog {
     pub(crate) path: PathBuf,
 }
 
 impl AuditLog {
-    /// All events so far, in order. Controllers and the scheduler of the plane itself are left out.
+    /// Returns all events so far, in order.
+    ///
+    /// The audit policy leaves out the controllers and the scheduler of the plane.
     pub fn events(&self) -> Vec<AuditEvent> {
         let text = std::fs::read_to_string(&self.path).unwrap_or_default();
         text.lines()
@@ -58,7 +60,7 @@ impl AuditLog {
             .collect()
     }
 
-    /// Events that are as wanted.
+    /// Counts the events that fulfil a condition.
     pub fn count(&self, wanted: impl Fn(&AuditEvent) -> bool) -> usize {
         self.events().iter().filter(|event| wanted(event)).count()
     }

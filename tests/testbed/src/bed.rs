@@ -1,4 +1,4 @@
-//! A hub, members and a database.
+//! A hub, its members and a database.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,27 +11,27 @@ use crate::postgres::Postgres;
 use crate::store::{EtcdStore, Revisions, Snapshot};
 use crate::tools::tools;
 
-/// A member cluster to be.
+/// Plan of a member cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberSpec {
     /// Name of the plane.
     pub name: String,
-    /// Region of all its nodes.
+    /// Region of all nodes.
     pub region: String,
-    /// Its zones.
+    /// Zones of the nodes.
     pub zones: Vec<String>,
-    /// Simulated nodes in each zone.
+    /// Number of simulated nodes in each zone.
     pub nodes_per_zone: usize,
     /// Allocatable CPU of a node, as a quantity.
     pub cpu: String,
     /// Allocatable memory of a node, as a quantity.
     pub memory: String,
-    /// Pods a node takes, as a quantity.
+    /// Maximum number of pods on a node, as a quantity.
     pub pods: String,
 }
 
 impl MemberSpec {
-    /// A member with two nodes of 16 CPUs and 64 GiB in each zone.
+    /// Plans a member with two nodes of 16 CPUs and 64 GiB in each zone.
     pub fn new(name: &str, region: &str, zones: &[&str]) -> Self {
         Self {
             name: name.to_owned(),
@@ -44,7 +44,7 @@ impl MemberSpec {
         }
     }
 
-    /// Three members in two regions and three zones.
+    /// Plans three members in two regions and three zones.
     pub fn usual() -> Vec<Self> {
         vec![
             Self::new("north-a", "north", &["n1"]),
@@ -58,7 +58,7 @@ impl MemberSpec {
     }
 }
 
-/// What a bed is made of.
+/// Plan of a bed.
 #[derive(Debug, Default)]
 pub struct BedBuilder {
     folder: Option<PathBuf>,
@@ -69,7 +69,9 @@ pub struct BedBuilder {
 }
 
 impl BedBuilder {
-    /// Keeps everything in this folder, which stays. Otherwise a temporary one is made and removed.
+    /// Sets the folder of all data, which stays after the bed ends.
+    ///
+    /// By default, the bed makes a temporary folder and removes it.
     #[must_use]
     pub fn folder(mut self, folder: &Path) -> Self {
         self.folder = Some(folder.to_owned());
@@ -90,32 +92,33 @@ impl BedBuilder {
         self
     }
 
-    /// Standbys of the database: at most two.
+    /// Sets the number of standbys of the database, at most two.
     #[must_use]
     pub fn standbys(mut self, standbys: usize) -> Self {
         self.standbys = standbys;
         self
     }
 
-    /// An etcd for each plane, so that one can be stopped alone.
+    /// Gives each plane its own etcd, so that one of them can be stopped alone.
     #[must_use]
     pub fn own_etcd(mut self) -> Self {
         self.own_etcd = true;
         self
     }
 
-    /// A database that keeps what it committed whatever happens to the machine, as in production. Otherwise it
-    /// does not wait for the disk.
+    /// Makes the database durable, as in production: committed data survives a crash of the machine.
+    ///
+    /// By default the database does not wait for the disk.
     #[must_use]
     pub fn durable(mut self) -> Self {
         self.durable = true;
         self
     }
 
-    /// Starts everything and waits until it works.
+    /// Starts all servers and waits until they work.
     ///
     /// # Errors
-    /// When a server does not start; with the end of its log.
+    /// If a server does not start. The error contains the end of its log.
     pub async fn start(self) -> anyhow::Result<Bed> {
         let tools = tools()?;
         let (folder, keep) = match self.folder {
@@ -155,23 +158,23 @@ fn temporary_folder() -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// A running hub with its members and database. Everything ends when it is dropped.
+/// A running hub with its members and database. Dropping the bed ends all of them.
 #[derive(Debug)]
 pub struct Bed {
-    /// The database.
+    /// Database of the operators.
     pub postgres: Postgres,
-    /// The hub: no scheduler and no nodes.
+    /// The hub, which has no scheduler and no nodes.
     pub hub: Plane,
     /// Members by name.
     pub members: BTreeMap<String, Plane>,
-    /// Stores by the name of their plane, or `shared`.
+    /// Etcds by the name of their plane, or `shared`.
     pub etcds: BTreeMap<String, EtcdStore>,
     folder: PathBuf,
     keep: bool,
 }
 
 impl Bed {
-    /// A bed to be described.
+    /// Begins the plan of a bed.
     pub fn builder() -> BedBuilder {
         BedBuilder::default()
     }
@@ -181,37 +184,38 @@ impl Bed {
         &self.folder
     }
 
-    /// A member.
+    /// Returns a member.
     ///
     /// # Errors
-    /// When there is none of that name.
+    /// If there is no member of that name.
     pub fn member(&self, name: &str) -> anyhow::Result<&Plane> {
         self.members.get(name).with_context(|| format!("there is no member {name}"))
     }
 
-    /// The hub, or a member.
+    /// Returns the hub or a member.
     ///
     /// # Errors
-    /// When there is none of that name.
+    /// If there is no member of that name.
     pub fn plane_mut(&mut self, name: &str) -> anyhow::Result<&mut Plane> {
         if name == "hub" { Ok(&mut self.hub) } else { self.member_mut(name) }
     }
 
-    /// Keeps a copy of everything a plane holds.
+    /// Copies all data of a plane.
     ///
     /// # Errors
-    /// When the plane has no etcd of its own, or it cannot be copied.
+    /// If the plane has no etcd of its own, or its data cannot be copied.
     pub async fn snapshot(&mut self, plane: &str, name: &str) -> anyhow::Result<Snapshot> {
         let snapshot = self.etcd_mut(plane)?.snapshot(name)?;
         self.plane_mut(plane)?.ready().await?;
         Ok(snapshot)
     }
 
-    /// Takes a plane back to a snapshot, or to nothing at all, and waits until it works. Its keys stay, so its clients
-    /// still know it.
+    /// Restores a plane to a snapshot, or to an empty state, and waits until the plane works.
+    ///
+    /// The plane keeps its keys, so its clients still accept it.
     ///
     /// # Errors
-    /// When the plane has no etcd of its own, or does not come back.
+    /// If the plane has no etcd of its own, or does not start again.
     pub async fn restore(
         &mut self,
         plane: &str,
@@ -223,23 +227,23 @@ impl Bed {
         self.plane_mut(plane)?.start_all().await
     }
 
-    /// A plane's own etcd.
+    /// Returns a plane's own etcd.
     ///
     /// # Errors
-    /// When the bed was not built with [`BedBuilder::own_etcd`].
+    /// If the bed was not built with [`BedBuilder::own_etcd`].
     pub fn etcd_mut(&mut self, plane: &str) -> anyhow::Result<&mut EtcdStore> {
         self.etcds.get_mut(plane).with_context(|| format!("{plane} has no etcd of its own"))
     }
 
-    /// Logs and data stay when the bed ends.
+    /// Keeps logs and data after the bed ends.
     pub fn keep(&mut self) {
         self.keep = true;
     }
 
-    /// A member whose servers are to be handled.
+    /// Returns a member, so that its servers can be stopped and started.
     ///
     /// # Errors
-    /// When there is none of that name.
+    /// If there is no member of that name.
     pub fn member_mut(&mut self, name: &str) -> anyhow::Result<&mut Plane> {
         self.members.get_mut(name).with_context(|| format!("there is no member {name}"))
     }
@@ -252,7 +256,7 @@ impl Drop for Bed {
             return;
         }
         if !self.keep {
-            // Servers still write here for a moment; what they leave is in a temporary folder.
+            // Servers may write here for another moment. Leftovers are in a temporary folder.
             for plane in std::iter::once(&mut self.hub).chain(self.members.values_mut()) {
                 plane.end();
             }

@@ -1,6 +1,6 @@
-//! A gateway in front of an API server that understands its requests, and disturbs them by what they ask.
+//! A gateway in front of an API server that can disturb requests depending on their kind.
 //!
-//! It identifies itself by the plane's own serving certificate, so clients notice nothing.
+//! The gateway presents the plane's own serving certificate, so clients do not notice it.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -30,22 +30,22 @@ use tokio_rustls::TlsAcceptor;
 use crate::plane::Plane;
 use crate::process::free_ports;
 
-/// What happens to requests.
+/// How a gateway treats requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GatewayMode {
-    /// They pass.
+    /// Requests pass.
     Pass,
-    /// Watches, also those that run, say nothing more; every other request passes.
+    /// Watches deliver no more events, including the open ones. All other requests pass.
     HoldWatches,
-    /// Every new request is answered with 429 and this `Retry-After`, in whole seconds. Watches that run go on.
+    /// New requests are answered with 429 and this `Retry-After`, in whole seconds. Open watches continue.
     Throttle(Duration),
-    /// Every new request is late by so much.
+    /// New requests are delayed by this duration.
     Delay(Duration),
 }
 
 type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 
-/// A gateway that listens on 127.0.0.1. It ends when it is dropped.
+/// A gateway that listens on 127.0.0.1. Dropping the gateway ends it.
 #[derive(Debug)]
 pub struct Gateway {
     port: u16,
@@ -54,7 +54,7 @@ pub struct Gateway {
     task: JoinHandle<()>,
 }
 
-/// What every request needs.
+/// State that every request needs.
 #[derive(Clone)]
 struct Front {
     client: Client<HttpsConnector<HttpConnector>, Incoming>,
@@ -64,12 +64,14 @@ struct Front {
 }
 
 impl Gateway {
-    /// A gateway that lets everything pass to a plane's API server. Needs a runtime that goes on while it is used.
+    /// Starts a gateway that passes all requests to a plane's API server.
+    ///
+    /// The runtime must run for as long as the gateway is used.
     ///
     /// # Errors
-    /// When the plane's keys cannot be read, or no port is free.
+    /// If the plane's keys cannot be read, or no port is free.
     pub async fn before(plane: &Plane) -> anyhow::Result<Self> {
-        // Fails only when one is installed already, which is as good.
+        // Fails only if a provider is already installed, and then that provider is used.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = plane.folder();
         let certificates = CertificateDer::pem_file_iter(folder.join("apiserver.crt"))?.collect::<Result<_, _>>()?;
@@ -94,17 +96,17 @@ impl Gateway {
         Ok(Self { port, mode, throttled, task })
     }
 
-    /// Port it listens on.
+    /// Port that the gateway listens on.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Requests that were answered with 429 so far.
+    /// Number of requests that were answered with 429 so far.
     pub fn throttled(&self) -> usize {
         self.throttled.load(Ordering::Relaxed)
     }
 
-    /// Disturbs requests, or lets them pass again with [`GatewayMode::Pass`].
+    /// Disturbs requests, or restores the gateway with [`GatewayMode::Pass`].
     pub fn set(&self, mode: GatewayMode) {
         self.mode.send_replace(mode);
     }
@@ -117,7 +119,7 @@ impl Drop for Gateway {
 }
 
 async fn accept(listener: TcpListener, tls: TlsAcceptor, front: Front) {
-    // Ends with this task, and ends every connection with it.
+    // The connections end together with this task, which owns the set.
     let mut open = JoinSet::new();
     loop {
         tokio::select! {
@@ -126,7 +128,7 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, front: Front) {
                 let Ok((stream, _)) = accepted else { continue };
                 let (tls, front) = (tls.clone(), front.clone());
                 open.spawn(async move {
-                    // A client that goes away in the middle is no matter of ours.
+                    // A client that disconnects early is no error of the gateway.
                     let _ = connection(stream, tls, front).await;
                 });
             }
@@ -167,7 +169,7 @@ async fn answer(front: Front, mut request: Request<Incoming>) -> Response<Body> 
         Ok(uri) => *request.uri_mut() = uri,
         Err(error) => return failure(&format!("{error}")),
     }
-    // Which protocol is spoken on the other leg is that leg's own matter.
+    // The connection to the API server negotiates its own HTTP version.
     *request.version_mut() = http::Version::default();
     request.headers_mut().remove(header::HOST);
     match front.client.request(request).await {
@@ -181,12 +183,12 @@ fn is_watch(uri: &Uri) -> bool {
     uri.query().is_some_and(|query| query.split('&').any(|part| matches!(part, "watch=true" | "watch=1")))
 }
 
-/// A watch whose events wait while watches are held.
+/// Passes the events of a watch, and holds them back while watches are held.
 fn held(body: Incoming, mode: watch::Receiver<GatewayMode>) -> Body {
     let frames = stream::try_unfold((body, mode), |(mut body, mut mode)| async move {
         let Some(frame) = body.frame().await else { return Ok(None) };
         let frame: Frame<Bytes> = frame?;
-        // An error says that the gateway is gone, and its connections with it.
+        // An error means that the gateway has ended, and its connections end with it.
         let _ = mode.wait_for(|mode| *mode != GatewayMode::HoldWatches).await;
         Ok::<_, hyper::Error>(Some((frame, (body, mode))))
     });

@@ -1,4 +1,4 @@
-//! A cluster that this bed did not make: kwokctl makes it, as a person would.
+//! A cluster that kwokctl makes, as a user would, and not the bed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,8 +12,10 @@ use crate::wait::eventually;
 
 const START: Duration = Duration::from_mins(2);
 
-/// Makes the cluster, waits for a signal, and takes the cluster away again: kwokctl's servers are children of nobody.
-/// The sleep ends with it, which would otherwise hold what it inherited, such as a lock of the caller.
+/// Makes the cluster, waits for a signal and deletes the cluster again.
+///
+/// The servers of kwokctl have no parent process that ends them. The `sleep` also ends with the script: otherwise it
+/// would hold inherited handles, such as a lock of the caller.
 const SCRIPT: &str = r#"
 "$KWOKCTL" --name "$NAME" delete cluster >/dev/null 2>&1
 trap '"$KWOKCTL" --name "$NAME" delete cluster; kill $! 2>/dev/null; exit 0' TERM
@@ -22,7 +24,9 @@ trap '"$KWOKCTL" --name "$NAME" delete cluster; kill $! 2>/dev/null; exit 0' TER
 sleep infinity & wait
 "#;
 
-/// A cluster made by kwokctl from the bed's own binaries, below a folder. It ends when it is dropped.
+/// A cluster made by kwokctl from the bed's own binaries, below a folder.
+///
+/// Dropping it ends the cluster.
 #[derive(Debug)]
 pub struct KwokCluster {
     process: Process,
@@ -30,10 +34,10 @@ pub struct KwokCluster {
 }
 
 impl KwokCluster {
-    /// Makes a cluster with two simulated nodes and waits until it answers.
+    /// Makes a cluster with two simulated nodes, and waits until the cluster answers.
     ///
     /// # Errors
-    /// When kwokctl does not make it; with the end of its log.
+    /// If kwokctl does not make the cluster. The error contains the end of its log.
     pub async fn start(below: &Path, name: &str) -> anyhow::Result<Self> {
         let tools = tools()?;
         let folder = below.join(format!("kwokctl-{name}"));
@@ -74,10 +78,10 @@ impl KwokCluster {
         Ok(cluster)
     }
 
-    /// Runs kubectl against it; its standard output.
+    /// Runs kubectl against the cluster, and returns its standard output.
     ///
     /// # Errors
-    /// When it ends with another code than 0; with what it said.
+    /// If the exit code is not 0. The error contains the standard error of kubectl.
     pub fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let output = Command::new(tools()?.join("kubectl"))
             .arg("--kubeconfig")

@@ -1,7 +1,8 @@
 //! Real control planes, Postgres and faults, without containers.
 //!
-//! A [`Bed`] is a hub, its members and a Postgres, all ordinary processes on 127.0.0.1 that end with it: kube-apiserver,
-//! kube-controller-manager, kube-scheduler and etcd are the real ones, nodes are simulated by kwok.
+//! A [`Bed`] is a hub, its members and a Postgres. All of them are ordinary processes on 127.0.0.1 that end with the
+//! bed. The programs kube-apiserver, kube-controller-manager, kube-scheduler and etcd are the real ones; kwok simulates
+//! nodes.
 
 mod audit;
 mod bed;

@@ -1,4 +1,4 @@
-//! A TCP link between two parties that can be disturbed.
+//! A TCP link between two parties, which tests can disturb.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,25 +14,29 @@ use tokio::task::JoinHandle;
 use crate::process::free_ports;
 use crate::wait::eventually;
 
-/// Bytes carried at once.
+/// Maximum number of bytes carried at once.
 const CHUNK: usize = 16 * 1024;
 
-/// What happens to the bytes.
+/// How a link treats bytes and connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkMode {
-    /// They pass.
+    /// Bytes pass.
     Open,
-    /// Nobody listens; what was connected is closed in order.
+    /// The port is closed, and open connections are closed in order.
     Cut,
-    /// What is connected, and what connects, is reset.
+    /// Open connections and new connections are reset.
     Reset,
-    /// Nothing passes and nobody is told. What is on the way arrives when the link is restored, as TCP would send it
-    /// again. Connections are still accepted, by the kernel, and stay silent.
+    /// No bytes pass, and neither end is notified.
+    ///
+    /// Bytes in transit arrive when the link is restored, as TCP would send them again. The kernel still accepts
+    /// connections, which stay silent.
     BlackHole,
-    /// What is connected falls silent for ever, also when the link is [open](LinkMode::Open) again, as behind a firewall that
-    /// forgot it; neither end is told. What connects from now on passes.
+    /// Open connections fall silent for ever, as behind a firewall that forgot them.
+    ///
+    /// Neither end is notified. The connections stay silent also when the link is [open](LinkMode::Open) again. New
+    /// connections pass.
     Forgotten,
-    /// Each chunk, at most 16 KiB, is late by so much in each direction.
+    /// Each chunk of at most 16 KiB is delayed by this duration, in each direction.
     Slow(Duration),
 }
 
@@ -46,11 +50,11 @@ impl LinkMode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct State {
     mode: LinkMode,
-    /// How many times what was connected was forgotten.
+    /// Number of times that open connections were forgotten.
     forgotten: u64,
 }
 
-/// A link that listens on 127.0.0.1 and leads to one port there. It ends when it is dropped.
+/// A link from one port of 127.0.0.1 to another port there. Dropping the link ends it.
 #[derive(Debug)]
 pub struct Link {
     port: u16,
@@ -60,10 +64,10 @@ pub struct Link {
 }
 
 impl Link {
-    /// An open link that leads to a port of 127.0.0.1. Needs a runtime that goes on while it is used.
+    /// Opens a link to a port of 127.0.0.1. The runtime must run for as long as the link is used.
     ///
     /// # Errors
-    /// When no port is free.
+    /// If no port is free.
     pub async fn to(target: u16) -> anyhow::Result<Self> {
         let [port] = free_ports()?;
         let listener = listen(port).await?;
@@ -73,25 +77,27 @@ impl Link {
         Ok(Self { port, state, connections, task })
     }
 
-    /// Port it listens on.
+    /// Port that the link listens on.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// URL of an HTTPS server behind it.
+    /// URL of an HTTPS server behind the link.
     pub fn https(&self) -> String {
         format!("https://127.0.0.1:{}", self.port)
     }
 
-    /// Connections that are open now.
+    /// Number of connections that are open now.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Waits until no connection is open, after it was [cut](LinkMode::Cut): what it leads to may wait for that to end.
+    /// Waits until no connection is open, after the link was [cut](LinkMode::Cut).
+    ///
+    /// The server behind the link may wait for its connections to end.
     ///
     /// # Errors
-    /// When some are open for long.
+    /// If a connection is still open after 10 s.
     pub async fn unused(&self) -> anyhow::Result<()> {
         eventually("no connection is open", Duration::from_secs(10), async || {
             Ok((self.connections() == 0).then_some(()))
@@ -99,7 +105,7 @@ impl Link {
         .await
     }
 
-    /// Disturbs it, or restores it with [`LinkMode::Open`]. Takes effect on what is connected too.
+    /// Disturbs the link, or restores it with [`LinkMode::Open`]. The mode affects open connections too.
     pub fn set(&self, mode: LinkMode) {
         self.state.send_modify(|state| {
             state.mode = mode;
@@ -125,7 +131,7 @@ async fn serve(
     mut state: watch::Receiver<State>,
     connections: Arc<AtomicUsize>,
 ) {
-    // Ends with this task, and ends every connection with it.
+    // The connections end together with this task, which owns the set.
     let mut open = tokio::task::JoinSet::new();
     let mut listener = Some(listener);
     loop {
@@ -133,7 +139,7 @@ async fn serve(
         if mode == LinkMode::Cut {
             listener = None;
         } else if listener.is_none() {
-            // The port is ours; nobody else takes it below the ephemeral range.
+            // No other process takes the port of this link, because it is below the ephemeral range.
             listener = listen(port).await.map_err(|error| eprintln!("link: {error:#}")).ok();
         }
         let accepted = async {
@@ -158,47 +164,48 @@ async fn serve(
     }
 }
 
-/// What one connection is to know of its link.
+/// State of the link as one connection sees it.
 #[derive(Clone)]
 struct Wire {
     state: watch::Receiver<State>,
-    /// How often the link had forgotten when the connection was made.
+    /// Number of times that the link had forgotten connections when this one was made.
     forgotten: u64,
 }
 
 impl Wire {
-    /// How bytes pass, as soon as they do; nothing when the link has ended.
+    /// Waits until bytes pass, and returns the mode. Returns `None` if the link has ended.
     async fn carries(&mut self) -> Option<LinkMode> {
         let born = self.forgotten;
         let carries = |state: &State| state.forgotten == born && state.mode.carries();
         self.state.wait_for(carries).await.ok().map(|state| state.mode)
     }
 
-    /// Completes when the connection is to end.
+    /// Waits until the connection must end.
     async fn broken(&mut self) -> Option<LinkMode> {
         let broken = |state: &State| matches!(state.mode, LinkMode::Cut | LinkMode::Reset);
         self.state.wait_for(broken).await.ok().map(|state| state.mode)
     }
 }
 
-/// Carries one connection until an end closes it or the link does.
+/// Carries one connection until one of its ends or the link closes it.
 async fn carry(mut client: TcpStream, target: u16, wire: Wire) {
     let mut broken = wire.clone();
     let mut server = None;
     let carried = async {
-        // A connection that comes into a black hole waits there.
+        // A connection that arrives in a black hole waits there.
         if wire.clone().carries().await.is_none() {
             return;
         }
         let Ok(stream) = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], target))).await else { return };
         let server = server.insert(stream);
         for stream in [&client, &*server] {
-            // Only a matter of speed.
+            // The option affects only the speed, so a failure is ignored.
             let _ = stream.set_nodelay(true);
         }
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
-        // An end that is closed in one direction is closed in both; none of our protocols needs half of one.
+        // A connection that closes in one direction closes in both. The protocols in use need no half-closed
+        // connection.
         tokio::select! {
             () = pump(from_client, to_server, wire.clone()) => {}
             () = pump(from_server, to_client, wire.clone()) => {}
@@ -210,7 +217,7 @@ async fn carry(mut client: TcpStream, target: u16, wire: Wire) {
     };
     if reset {
         for stream in std::iter::once(&client).chain(&server) {
-            // With nothing to linger for, closing sends a reset.
+            // With a linger time of zero, closing sends a reset.
             let _ = stream.set_zero_linger();
         }
     }
@@ -220,7 +227,7 @@ async fn pump(mut from: impl AsyncReadExt + Unpin, mut to: impl AsyncWriteExt + 
     let mut chunk = vec![0; CHUNK];
     loop {
         let read = from.read(&mut chunk).await;
-        // An end that is closed is not told through a link that carries nothing.
+        // A link that carries nothing does not carry the end of a connection either.
         let Some(mode) = wire.carries().await else { return };
         let Ok(read @ 1..) = read else { return };
         if let LinkMode::Slow(late) = mode {

@@ -1,4 +1,4 @@
-//! `testbed up` gives a person the bed that tests use; `testbed down` ends it.
+//! `testbed up` starts a bed like that of the tests for a person; `testbed down` ends it.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ fn pid_file(folder: &Path) -> PathBuf {
     folder.join("testbed.pid")
 }
 
-/// Process id of the bed that runs in the folder.
+/// Returns the process ID of the bed that runs in the folder.
 fn running(folder: &Path) -> Option<u32> {
     let pid: u32 = std::fs::read_to_string(pid_file(folder)).ok()?.trim().parse().ok()?;
     let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;

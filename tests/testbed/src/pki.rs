@@ -1,10 +1,10 @@
-//! Certificates and kubeconfigs of one plane.
+//! Makes certificates and kubeconfigs of one plane.
 
 use std::path::Path;
 
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
 
-/// Users with a certificate: file, common name, organisation.
+/// Users that have a certificate: file, common name, organisation.
 const USERS: [(&str, &str, &str); 6] = [
     ("apiserver", "kube-apiserver", ""),
     ("admin", "admin", "system:masters"),
@@ -14,7 +14,7 @@ const USERS: [(&str, &str, &str); 6] = [
     ("bed", "testbed", "system:masters"),
 ];
 
-/// Writes everything a plane identifies itself and its users by.
+/// Writes the keys and certificates of a plane and its users.
 pub(crate) fn write(folder: &Path) -> anyhow::Result<()> {
     let issuer = authority(folder, "ca")?;
     for (file, name, organisation) in USERS {
@@ -52,7 +52,7 @@ fn sign(folder: &Path, issuer: &Issuer<'_, KeyPair>, file: &str, name: &str, org
     Ok(())
 }
 
-/// Writes a kubeconfig that holds everything itself, so that it works from any folder.
+/// Writes a kubeconfig that embeds its certificates and key, so that it works from any folder.
 pub(crate) fn kubeconfig(folder: &Path, plane: &str, user: &str, port: u16) -> anyhow::Result<()> {
     use base64::Engine;
     let data = |file: String| -> anyhow::Result<String> {

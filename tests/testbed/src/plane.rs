@@ -41,7 +41,7 @@ pub struct Plane {
 }
 
 impl Plane {
-    /// Starts a plane on an etcd; with a spec it has a scheduler and simulated nodes.
+    /// Starts a plane on an etcd. A plane with a `MemberSpec` has a scheduler and simulated nodes.
     pub(crate) async fn start(
         tools: &Path,
         folder: &Path,
@@ -119,52 +119,52 @@ impl Plane {
         Ok(())
     }
 
-    /// Its name.
+    /// Name of the plane.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Port of its API server.
+    /// Port of the API server.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// URL of its API server.
+    /// URL of the API server.
     pub fn server_url(&self) -> String {
         format!("https://127.0.0.1:{}", self.port)
     }
 
-    /// Kubeconfig with all rights.
+    /// Kubeconfig that has all rights.
     pub fn kubeconfig(&self) -> PathBuf {
         self.folder.join("admin.kubeconfig")
     }
 
-    /// Folder of its logs and keys.
+    /// Folder of logs and keys.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Requests its API server answered.
+    /// Audit log of the API server.
     pub fn audit(&self) -> AuditLog {
         AuditLog { path: self.folder.join("audit.log") }
     }
 
-    /// A client with all rights; its requests carry the user `testbed`.
+    /// Returns a client that has all rights. Its requests have the user `testbed`.
     ///
     /// # Errors
-    /// When the kubeconfig cannot be read.
+    /// If the kubeconfig cannot be read.
     pub async fn client(&self) -> anyhow::Result<Client> {
-        // Fails only when one is installed already, which is as good.
+        // Fails only if a provider is already installed, and then that provider is used.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let kubeconfig = Kubeconfig::read_from(self.folder.join("bed.kubeconfig"))?;
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
         Ok(Client::try_from(config)?)
     }
 
-    /// One of its servers.
+    /// Returns one of the plane's servers.
     ///
     /// # Errors
-    /// When the plane has none of that kind.
+    /// If the plane has no server of that kind.
     pub fn process(&mut self, which: PlaneProcess) -> anyhow::Result<&mut Process> {
         let name = self.name.clone();
         self.processes
@@ -173,20 +173,20 @@ impl Plane {
             .with_context(|| format!("{name} has no {which:?}"))
     }
 
-    /// All its servers.
+    /// Returns all servers of the plane.
     pub fn processes(&self) -> impl Iterator<Item = &Process> {
         self.processes.iter().map(|(_, process)| process)
     }
 
-    /// All its servers, to be handled.
+    /// Returns all servers of the plane, so that they can be stopped and started.
     pub fn processes_mut(&mut self) -> impl Iterator<Item = &mut Process> {
         self.processes.iter_mut().map(|(_, process)| process)
     }
 
-    /// Waits until the API server says that it is ready.
+    /// Waits until the API server reports that it is ready.
     ///
     /// # Errors
-    /// When it does not in time; with the end of its log.
+    /// If the time is over. The error contains the end of the API server's log.
     pub async fn ready(&self) -> anyhow::Result<()> {
         let client = self.client().await?;
         eventually(&format!("{} is ready", self.name), START, async || {
@@ -227,7 +227,7 @@ impl Plane {
         Ok(())
     }
 
-    /// Nodes are ready and controllers work: the default namespace has its service account.
+    /// Waits until nodes are ready and controllers work: the default namespace has its service account.
     async fn settled(&self, node_count: usize) -> anyhow::Result<()> {
         let client = self.client().await?;
         let nodes: Api<Node> = Api::all(client.clone());
@@ -254,13 +254,13 @@ fn is_ready(node: &Node) -> bool {
 }
 
 impl Plane {
-    /// Ends its servers for a while, those that use the API server first.
+    /// Ends the servers until they are started again. Servers that use the API server end first.
     pub(crate) fn stop_all(&mut self) -> anyhow::Result<()> {
         let running = self.processes.iter_mut().rev().filter(|(_, process)| process.is_alive());
         running.map(|(_, process)| process).try_for_each(Process::kill)
     }
 
-    /// Starts its servers again.
+    /// Starts the servers again, and waits until they work.
     pub(crate) async fn start_all(&mut self) -> anyhow::Result<()> {
         self.process(PlaneProcess::Api)?.start()?;
         self.ready().await?;
@@ -269,7 +269,7 @@ impl Plane {
         self.settled(0).await
     }
 
-    /// Ends its servers.
+    /// Ends the servers for good.
     pub(crate) fn end(&mut self) {
         self.processes.clear();
     }

@@ -1,4 +1,4 @@
-//! A throw-away `PostgreSQL`: one primary and, on request, up to two standbys.
+//! A temporary `PostgreSQL`: one primary and, on request, up to two standbys.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,23 +12,25 @@ use crate::wait::eventually;
 
 const START: Duration = Duration::from_secs(30);
 
-/// Who made the cluster of databases, and may do everything.
+/// User that created the database cluster and has all rights.
 const ADMIN: &str = "admin";
-/// Who programs under test connect as, as one would in earnest: the owner of its databases and nothing else.
+/// User that the tested programs connect as.
+///
+/// As in production, the user owns its databases and has no other rights.
 const OWNER: &str = "meridian";
 
-/// Servers and their ports; trust on 127.0.0.1.
+/// Servers and their ports. They accept connections on 127.0.0.1 without a password.
 #[derive(Debug)]
 pub struct Postgres {
     programs: PathBuf,
     port: u16,
-    /// The server that is written to.
+    /// Server that accepts writes.
     pub primary: Process,
-    /// Servers that follow it, with their ports.
+    /// Servers that replicate the primary, with their ports.
     pub standbys: Vec<(u16, Process)>,
 }
 
-/// `PostgreSQL` refuses to run as root; Debian's package brings a user for it.
+/// Returns the user to run the servers as: `PostgreSQL` refuses root, and Debian's package has a user.
 fn user() -> Option<&'static str> {
     let root =
         std::fs::metadata("/proc/self").is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == 0);
@@ -36,7 +38,7 @@ fn user() -> Option<&'static str> {
 }
 
 impl Postgres {
-    /// Starts the primary and its standbys with data below the folder.
+    /// Starts the primary and its standbys, with data below the folder.
     pub(crate) async fn start(folder: &Path, standbys: usize, durable: bool) -> anyhow::Result<Self> {
         ensure!(standbys <= 2, "at most two standbys");
         let programs = postgres_tools()?;
@@ -88,10 +90,10 @@ impl Postgres {
         format!("postgres://{OWNER}@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// Makes an empty database.
+    /// Creates an empty database.
     ///
     /// # Errors
-    /// When it exists, or the server does not answer.
+    /// If the database exists, or the server does not answer.
     pub fn create_database(&self, name: &str) -> anyhow::Result<()> {
         run(
             path(&self.programs.join("createdb"))?,
@@ -99,19 +101,22 @@ impl Postgres {
         )
     }
 
-    /// The answer of the database `meridian` to one statement of somebody who may do everything, unaligned and without
-    /// headings.
+    /// Runs one statement in the database `meridian` as a user who has all rights.
+    ///
+    /// The result is unaligned and has no headings.
     ///
     /// # Errors
-    /// When the statement fails.
+    /// If the statement fails.
     pub fn query(&self, statement: &str) -> anyhow::Result<String> {
         self.ask("meridian", statement)
     }
 
-    /// Lets the programs under test have at most so many connections, and ends those they have; `None`: no limit.
+    /// Limits the connections of the tested programs, and ends their present ones.
+    ///
+    /// `None` removes the limit.
     ///
     /// # Errors
-    /// When the server does not answer.
+    /// If the server does not answer.
     pub fn limit_connections(&self, most: Option<u16>) -> anyhow::Result<()> {
         let most = most.map_or(-1, i32::from);
         self.query(&format!("alter role {OWNER} connection limit {most}"))?;
@@ -130,10 +135,10 @@ impl Postgres {
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
-    /// Waits until the primary answers, after it was started again.
+    /// Waits until the primary answers after it was started again.
     ///
     /// # Errors
-    /// When it does not in time.
+    /// If the primary does not answer in time.
     pub async fn answers(&self) -> anyhow::Result<()> {
         self.ready(self.port).await
     }

@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, ensure};
 
-/// Ends the server when its own standard input closes, however this process ends.
+/// Ends the server when the script's standard input closes, however the testing process ends.
 const SUPERVISOR: &str =
     r#""$@" >&2 </dev/null & pid=$!; echo $pid; cat >/dev/null; kill -$SIGNAL $pid 2>/dev/null; wait"#;
 
-/// A running server, or one that was stopped and can be started again with the same arguments.
+/// A running server, or a stopped one that can be started again with the same arguments.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -34,7 +34,7 @@ struct Running {
 }
 
 impl Process {
-    /// A server that works in a folder and logs to a file there. It is not started yet.
+    /// Prepares a server that works in a folder and logs to a file there. The server is not started yet.
     pub fn new(name: &str, program: &Path, folder: &Path) -> Self {
         Self {
             name: name.to_owned(),
@@ -56,44 +56,44 @@ impl Process {
         self
     }
 
-    /// Adds one argument as it is.
+    /// Adds one argument without splitting it.
     #[must_use]
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(OsString::from(argument));
         self
     }
 
-    /// Sets a variable of its environment.
+    /// Sets an environment variable.
     #[must_use]
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Sets a variable of its environment, or removes it, from the next start on.
+    /// Sets or removes an environment variable, with effect from the next start.
     pub fn set_environment(&mut self, name: &str, value: Option<&str>) {
         self.environment.retain(|(known, _)| known != name);
         self.environment.extend(value.map(|value| (name.to_owned(), value.to_owned())));
     }
 
-    /// Runs it as another user; only root may.
+    /// Runs the server as another user, which only root may do.
     #[must_use]
     pub(crate) fn user(mut self, user: Option<&'static str>) -> Self {
         self.user = user;
         self
     }
 
-    /// Signal that ends it with the bed; KILL when not said.
+    /// Sets the signal that ends the server together with the bed. The default is KILL.
     #[must_use]
     pub fn ends_by(mut self, signal: &'static str) -> Self {
         self.signal = signal;
         self
     }
 
-    /// Starts it.
+    /// Starts the server.
     ///
     /// # Errors
-    /// When it runs already or cannot be started.
+    /// If the server already runs or cannot be started.
     pub fn start(&mut self) -> anyhow::Result<()> {
         ensure!(self.running.is_none(), "{} runs already", self.name);
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
@@ -121,91 +121,91 @@ impl Process {
         Ok(())
     }
 
-    /// Starts it after it has ended, by itself or not.
+    /// Starts the server after it ended, whether it was stopped or ended by itself.
     ///
     /// # Errors
-    /// When it runs, or cannot be started.
+    /// If the server runs or cannot be started.
     pub fn start_again(&mut self) -> anyhow::Result<()> {
         ensure!(!self.is_alive(), "{} runs already", self.name);
         self.ended();
         self.start()
     }
 
-    /// Its process id while it runs.
+    /// Process ID of the server while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.running.as_ref().map(|running| running.pid)
     }
 
-    /// Whether it was started and has not ended by itself.
+    /// Whether the server was started and has not ended.
     pub fn is_alive(&self) -> bool {
         self.pid().is_some_and(alive)
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Sends TERM to the server, and waits until it has ended.
     ///
     /// # Errors
-    /// When it does not run.
+    /// If the server does not run.
     pub fn stop(&mut self) -> anyhow::Result<()> {
         self.send("TERM")?;
         self.ended();
         Ok(())
     }
 
-    /// Ends it by the signal it is to end by, and waits until it has.
+    /// Sends the server its own end signal, and waits until it has ended.
     ///
     /// # Errors
-    /// When it does not run.
+    /// If the server does not run.
     pub fn end(&mut self) -> anyhow::Result<()> {
         self.send(self.signal)?;
         self.ended();
         Ok(())
     }
 
-    /// Ends it at once.
+    /// Kills the server, and waits until it has ended.
     ///
     /// # Errors
-    /// When it does not run.
+    /// If the server does not run.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         self.send("KILL")?;
         self.ended();
         Ok(())
     }
 
-    /// Stops it where it stands: connections are accepted and nothing is answered.
+    /// Pauses the server: the kernel still accepts connections, but the server answers nothing.
     ///
     /// # Errors
-    /// When it does not run.
+    /// If the server does not run.
     pub fn pause(&self) -> anyhow::Result<()> {
         self.send("STOP")
     }
 
-    /// Lets a paused one go on.
+    /// Resumes a paused server.
     ///
     /// # Errors
-    /// When it does not run.
+    /// If the server does not run.
     pub fn resume(&self) -> anyhow::Result<()> {
         self.send("CONT")
     }
 
-    /// The end of its log.
+    /// Returns the end of the log.
     pub fn log_tail(&self, bytes: usize) -> String {
         let log = std::fs::read(&self.log).unwrap_or_default();
         String::from_utf8_lossy(&log[log.len().saturating_sub(bytes)..]).into_owned()
     }
 
-    /// Bytes logged so far.
+    /// Number of bytes logged so far.
     pub fn log_length(&self) -> u64 {
         std::fs::metadata(&self.log).map_or(0, |metadata| metadata.len())
     }
 
-    /// What it logged after so many bytes.
+    /// Returns the log after a number of bytes.
     pub fn log_since(&self, bytes: u64) -> String {
         let log = std::fs::read(&self.log).unwrap_or_default();
         let from = usize::try_from(bytes).unwrap_or(usize::MAX).min(log.len());
         String::from_utf8_lossy(&log[from..]).into_owned()
     }
 
-    /// Its name.
+    /// Name of the server.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -217,7 +217,7 @@ impl Process {
         Ok(())
     }
 
-    /// Waits for the server and its supervisor.
+    /// Waits until the server and its supervisor have ended.
     fn ended(&mut self) {
         let Some(mut running) = self.running.take() else { return };
         while alive(running.pid) {
@@ -231,7 +231,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if let Some(mut running) = self.running.take() {
-            // A stopped process cannot act on a signal that lets it end in order.
+            // A paused process cannot handle a signal and end in order.
             let _ = Command::new("kill").args(["-s", "CONT", &running.pid.to_string()]).stderr(Stdio::null()).status();
             drop(running.supervisor.stdin.take());
             let _ = running.supervisor.wait();
@@ -239,25 +239,26 @@ impl Drop for Process {
     }
 }
 
-/// Whether a process exists and is no zombie.
+/// Whether a process exists and is not a zombie.
 fn alive(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().starts_with('Z')))
 }
 
-/// Ports of the servers: below those the kernel gives to outgoing connections, which would
-/// otherwise take one between the choice and the server's start.
+/// Ports of the servers, below the range that the kernel assigns to outgoing connections.
+///
+/// Such a connection could otherwise take a port between its choice and the start of the server.
 const PORTS: std::ops::Range<u32> = 20_000..32_000;
 
-/// How many ports this process has looked at.
+/// Number of ports that this process has tried.
 static PORTS_TAKEN: AtomicU32 = AtomicU32::new(0);
 
-/// Ports nobody listens on, and that this process never gave before; all different.
+/// Returns different ports that no process listens on and that this process never returned before.
 ///
 /// # Errors
-/// When there are none.
+/// If no port is free.
 pub fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
-    // Beds of two processes begin far from each other.
+    // The beds of two processes begin at distant ports.
     let begin = std::process::id().wrapping_mul(257);
     let mut ports = [0; N];
     for port in &mut ports {

@@ -1,4 +1,4 @@
-//! An etcd, and what a plane keeps in it.
+//! An etcd that stores the data of planes.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,10 +7,10 @@ use anyhow::{Context, ensure};
 
 use crate::process::{Process, free_ports};
 
-/// An etcd of one plane, or the one all planes share.
+/// An etcd of one plane, or one that all planes share.
 #[derive(Debug)]
 pub struct EtcdStore {
-    /// The server.
+    /// Process of the server.
     pub process: Process,
     tools: PathBuf,
     data: PathBuf,
@@ -18,23 +18,27 @@ pub struct EtcdStore {
     peer: u16,
 }
 
-/// What an etcd held at one time.
+/// Copy of all data of an etcd at one time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     file: PathBuf,
 }
 
-/// What becomes of revisions when a snapshot is restored.
+/// Treatment of revisions when a snapshot is restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Revisions {
-    /// They go on far above everything that was ever handed out, and what lies below is compacted: every client notices.
-    /// So etcd's own instructions say it is to be done.
+    /// Revisions continue far above every revision that was ever assigned.
+    ///
+    /// Lower revisions are compacted, so every client notices the restore. The instructions of etcd demand this.
     Bumped,
-    /// They go back. A client that knows a later one waits until it is reached again, and hears nothing until then.
+    /// Revisions go back.
+    ///
+    /// A client that has seen a later revision waits until that revision is reached again, and receives nothing until
+    /// then.
     GoBack,
 }
 
-/// How far revisions are raised: more than anybody writes between two snapshots.
+/// Number by which revisions are raised: more than all writes between two snapshots.
 const BUMP: &str = "1000000000";
 
 impl EtcdStore {
@@ -56,10 +60,10 @@ impl EtcdStore {
         self.port
     }
 
-    /// Keeps a copy of everything it holds. It stops for a moment: what it wrote is on disk then.
+    /// Copies all data of the etcd. The etcd stops for a moment, so that all its writes are on disk.
     ///
     /// # Errors
-    /// When it does not run, or the copy cannot be written.
+    /// If the etcd does not run, or the copy cannot be written.
     pub fn snapshot(&mut self, name: &str) -> anyhow::Result<Snapshot> {
         let file = self.data.with_extension(format!("{name}.snapshot"));
         self.process.stop()?;
@@ -69,10 +73,12 @@ impl EtcdStore {
         Ok(Snapshot { file })
     }
 
-    /// Goes back to a snapshot, or to nothing at all. Whoever stands on it must be stopped before and started after.
+    /// Restores a snapshot, or an empty state.
+    ///
+    /// The servers that use the etcd must be stopped before and started afterwards.
     ///
     /// # Errors
-    /// When the snapshot cannot be restored.
+    /// If the snapshot cannot be restored.
     pub(crate) fn restore(&mut self, snapshot: Option<&Snapshot>, revisions: Revisions) -> anyhow::Result<()> {
         if self.process.is_alive() {
             self.process.stop()?;

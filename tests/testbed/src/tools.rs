@@ -1,4 +1,4 @@
-//! Where the programs are.
+//! Finds the programs that a bed runs.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -6,10 +6,12 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, bail};
 
-/// Folder of the Kubernetes programs; builds them when they are not there yet, which takes minutes once.
+/// Returns the folder of the Kubernetes programs.
+///
+/// Missing programs are built first, which takes minutes once.
 ///
 /// # Errors
-/// When they cannot be built.
+/// If the programs cannot be built.
 pub fn tools() -> anyhow::Result<PathBuf> {
     static TOOLS: OnceLock<PathBuf> = OnceLock::new();
     if let Some(tools) = TOOLS.get() {
@@ -25,10 +27,12 @@ pub fn tools() -> anyhow::Result<PathBuf> {
     Ok(TOOLS.get_or_init(|| path).clone())
 }
 
-/// Folder of the `PostgreSQL` server programs: the newest below `/usr/lib/postgresql`, else where `PATH` finds them.
+/// Returns the folder of the `PostgreSQL` server programs.
+///
+/// The newest version below `/usr/lib/postgresql` is used, otherwise the first one in `PATH`.
 ///
 /// # Errors
-/// When there are none.
+/// If there are none.
 pub fn postgres_tools() -> anyhow::Result<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let newest = versions

@@ -1,16 +1,16 @@
-//! Waiting for a condition.
+//! Waits for a condition.
 
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
-/// Between two looks at something outside this process that sends no events.
+/// Interval between two checks of a state outside this process that sends no events.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Looks until there is something, at most as long as given.
+/// Calls `look` until it returns a value, for at most `limit`.
 ///
 /// # Errors
-/// When the time is over; the message says what was waited for and what was seen last.
+/// If the time is over. The message names the condition and the last failed check.
 pub async fn eventually<T, F>(what: &str, limit: Duration, mut look: F) -> anyhow::Result<T>
 where
     F: AsyncFnMut() -> anyhow::Result<Option<T>>,
@@ -22,7 +22,7 @@ where
         match tokio::time::timeout(left, look()).await {
             Ok(Ok(Some(found))) => return Ok(found),
             Ok(Err(error)) => seen = format!("{error:#}"),
-            // The limit cuts the last look short; what earlier ones saw says more.
+            // The limit cuts the last check short, so the error of an earlier check is more useful.
             Err(_) if seen == "nothing" => "no answer".clone_into(&mut seen),
             Ok(Ok(None)) | Err(_) => {}
         }

@@ -1,4 +1,4 @@
-//! An Application made of objects that run.
+//! Builds an Application from objects that run in a member.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,30 +8,32 @@ use vocabulary::labels;
 
 use super::template::template_of;
 
-/// Longest name of a component.
+/// Maximum length of a component's name.
 const NAME_MAX: usize = 63;
 
-/// What an Application is made from.
+/// Input of [`compose`].
 #[derive(Debug)]
 pub(super) struct Source<'a> {
     pub(super) name: &'a str,
     pub(super) namespace: &'a str,
     pub(super) cluster: &'a str,
     pub(super) taints: &'a [Taint],
-    /// Live objects.
+    /// Objects as the member API server returned them.
     pub(super) objects: &'a [Value],
-    /// Kind and name of workloads that an autoscaler scales.
+    /// Kind and name of each workload that an autoscaler scales.
     pub(super) autoscaled: &'a BTreeSet<(String, String)>,
 }
 
-/// An Application and what a person should know of it.
+/// An Application, and remarks for the user.
 #[derive(Debug)]
 pub(super) struct Composed {
     pub(super) manifest: Value,
     pub(super) remarks: Vec<String>,
 }
 
-/// Makes the Application: placed where its objects are, with the replicas they have, taking over what is identical.
+/// Builds the Application.
+///
+/// The Application is placed in the cluster of its objects, keeps their replicas, and adopts identical objects.
 pub(super) fn compose(source: &Source<'_>) -> Composed {
     let mut remarks = Vec::new();
     let divided = source.objects.iter().position(|object| may_be_divided(object, source.autoscaled));
@@ -70,7 +72,7 @@ pub(super) fn compose(source: &Source<'_>) -> Composed {
             component["scope"] = json!(scope);
         }
         if text(&object["kind"]) == "ServiceAccount" {
-            // It is named by the person who imports it, and is taken over in no other way.
+            // The user who imports the account names it. An account is taken over in no other way.
             component["adopt"] = json!("Always");
         }
         component["template"] = template;
@@ -115,7 +117,7 @@ fn replicas(object: &Value) -> i64 {
     object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1)
 }
 
-/// Alike pods, as many as told.
+/// Whether the object is a workload of equal pods whose number `spec.replicas` sets.
 fn is_scalable(object: &Value) -> bool {
     matches!(
         (group(object), text(&object["kind"])),
@@ -131,7 +133,7 @@ fn may_be_divided(object: &Value, autoscaled: &BTreeSet<(String, String)>) -> bo
     is_scalable(object) && replicas(object) > 0 && !is_autoscaled(object, autoscaled)
 }
 
-/// The objects' own names where no two are alike, otherwise with their kind.
+/// Returns the objects' own names, with the kind appended to names that are not unique.
 fn component_names(objects: &[Value]) -> Vec<String> {
     let mut count: BTreeMap<&str, usize> = BTreeMap::new();
     for object in objects {
@@ -275,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_delivered_is_refused_by_the_same_check_as_at_intake() {
+    fn undeliverable_objects_are_refused_by_the_check_of_intake() {
         let role = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": { "name": "r" }, "rules": [] });
         let app: Application = serde_json::from_value(compose_all(&[role], &[]).manifest).unwrap();
         let key = AppKey { namespace: "shop".to_owned(), name: "shop".to_owned() };

@@ -1,4 +1,4 @@
-//! The objects a person means, as they are in the member.
+//! Reads the objects to import from the member.
 
 use std::collections::BTreeSet;
 
@@ -11,21 +11,21 @@ use vocabulary::labels;
 use super::compose::text;
 use crate::failure::Failure;
 
-/// What was asked for.
+/// Objects that the user asked for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
-    /// `KIND/NAME`, or `KIND` beside a selector.
+    /// `KIND/NAME`, or `KIND` together with a selector.
     pub(super) objects: &'a [String],
     pub(super) selector: Option<&'a str>,
 }
 
-/// What was found.
+/// Objects that were found in the member.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) objects: Vec<Value>,
-    /// Objects the selector matches that are nobody's to declare, each with the reason.
+    /// Objects that match the selector but that no Application can declare, each with the reason.
     pub(super) skipped: Vec<String>,
-    /// Kind and name of workloads that an autoscaler scales.
+    /// Kind and name of each workload that an autoscaler scales.
     pub(super) autoscaled: BTreeSet<(String, String)>,
 }
 
@@ -33,7 +33,7 @@ fn refused(access: &AdminAccess) -> impl Fn(InstallError) -> Failure + '_ {
     move |error| Failure::member(&access.server, &error)
 }
 
-/// Reads everything that was asked for.
+/// Reads all objects that the user asked for.
 pub(super) async fn read(
     access: &AdminAccess,
     namespace: &str,
@@ -132,7 +132,7 @@ impl Found {
     }
 }
 
-/// Why an object cannot be declared by an Application, with the remedy.
+/// Returns why an Application cannot declare the object, with the remedy.
 fn not_ours_to_take(object: &Value) -> Option<String> {
     let metadata = &object["metadata"];
     if let Some(app) = metadata["labels"].get(labels::APP).filter(|_| metadata["labels"].get(labels::MANAGED).is_some())
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_cluster_or_a_controller_makes_is_refused_with_the_remedy() {
+    fn objects_made_by_the_cluster_are_refused_with_the_remedy() {
         let meta = |extra: Value| {
             let mut metadata = json!({ "name": "x" });
             for (key, value) in extra.as_object().into_iter().flatten() {

@@ -1,4 +1,4 @@
-//! `meridian app import`: an Application from what runs in a member.
+//! `meridian app import`: makes an Application from objects that run in a member.
 
 mod compose;
 mod gather;
@@ -22,7 +22,7 @@ use crate::plan::fleet::Fleet;
 use crate::progress::Progress;
 use crate::shell::emit;
 
-/// Runs the command.
+/// Runs `meridian app import`.
 pub(super) async fn run(args: &ImportArgs, hub: Hub, progress: Progress) -> Result<(), Failure> {
     let namespace = hub.namespace(args.namespace.as_deref());
     let cluster = hub.cluster(args.cluster.as_str()).await?;
@@ -52,7 +52,8 @@ pub(super) async fn run(args: &ImportArgs, hub: Hub, progress: Progress) -> Resu
     }
     let form = args.output.or(args.dry_run.then_some(ManifestForm::Yaml));
     let mut manifest = composed.manifest;
-    // Who asks for the manifest applies it later, and needs what is in it; who only looks does not.
+    // A user who requests the manifest with `--output` applies it later and needs its Secrets. Otherwise they are
+    // masked.
     if args.output.is_none() {
         mask_secrets(&mut manifest);
     } else if app.spec.components.iter().any(|component| component.template["kind"] == "Secret") {
@@ -75,12 +76,12 @@ pub(super) async fn run(args: &ImportArgs, hub: Hub, progress: Progress) -> Resu
     Ok(())
 }
 
-/// Kinds that may be delivered to the cluster, as `group/version/Kind`.
+/// Returns the kinds that may be delivered to the cluster, as `group/version/Kind`.
 fn permitted(cluster: &Cluster) -> Vec<String> {
     cluster.status.as_ref().map(|status| status.kinds.clone()).unwrap_or_default()
 }
 
-/// The checks of intake, before anything is written.
+/// Runs the checks of intake before anything is written.
 fn check(key: &AppKey, app: &Application) -> Result<(), Failure> {
     let mut problems: Vec<String> = Vec::new();
     if let Err(found) = render::blueprint(key, &app.spec) {
@@ -123,7 +124,7 @@ fn deliverable(app: &Application, cluster: &Cluster, args: &ImportArgs) -> Resul
     Ok(())
 }
 
-/// The decision that will be made leaves everything where it is.
+/// Checks that the decision about the Application would leave every replica in its cluster.
 async fn stays_in_place(app: &Application, cluster: &Cluster, hub: &Hub) -> Result<(), Failure> {
     let fleet = Fleet::of_hub(hub).await?;
     fleet.decides_for(app, cluster.metadata.name.as_deref().unwrap_or_default())

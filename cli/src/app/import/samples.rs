@@ -1,4 +1,4 @@
-//! Objects as an API server shows them, with everything it and the controllers add.
+//! Sample objects as an API server returns them, with all fields that it and the controllers add.
 
 use serde_json::{Value, json};
 

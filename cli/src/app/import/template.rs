@@ -1,10 +1,12 @@
-//! A live object as the template somebody would have declared: without what servers and controllers write, and
-//! without fields that hold the server's own default. Where the object is, applying the result changes nothing.
+//! Turns a live object into the template that a person would have declared.
+//!
+//! The template omits fields that servers and controllers write, and fields that hold the server's default. Applying
+//! the template to the live object changes nothing.
 
 use serde_json::{Map, Value, json};
 use vocabulary::labels;
 
-/// Annotations that servers, controllers and `kubectl` write for themselves.
+/// Annotations that servers, controllers and `kubectl` write for their own use.
 const BOOKKEEPING: [&str; 11] = [
     "kubectl.kubernetes.io/last-applied-configuration",
     "kubectl.kubernetes.io/restartedAt",
@@ -19,11 +21,11 @@ const BOOKKEEPING: [&str; 11] = [
     "control-plane.alpha.kubernetes.io/leader",
 ];
 
-/// Labels by which the Job controller tells its own pods.
+/// Labels by which the Job controller identifies its own pods.
 const OF_JOBS: [&str; 4] =
     ["controller-uid", "batch.kubernetes.io/controller-uid", "job-name", "batch.kubernetes.io/job-name"];
 
-/// The template of a live object.
+/// Returns the template of a live object.
 pub(super) fn template_of(live: &Value) -> Value {
     let mut object = live.clone();
     let Some(fields) = object.as_object_mut() else { return object };
@@ -100,7 +102,7 @@ fn pod_template(object: &mut Value) -> Option<&mut Value> {
     object.pointer_mut(pointer).filter(|template| template.pointer("/spec/containers").is_some_and(Value::is_array))
 }
 
-/// Metadata within the object, such as that of its pods.
+/// Cleans the metadata within an object, such as that of its pods.
 fn metadata_of(holder: &mut Value) {
     if let Some(metadata) = holder.get_mut("metadata") {
         drop(metadata, &["creationTimestamp"]);
@@ -120,7 +122,7 @@ fn bare_metadata(metadata: &mut Value) {
 
 fn service(object: &mut Value) {
     let Some(spec) = object.get_mut("spec") else { return };
-    // `None` is what makes a Service headless: a person's own word, unlike an address.
+    // A person declares `None` to make a Service headless. Any other address was assigned by the server.
     if spec["clusterIP"] == "None" {
         drop(spec, &["clusterIPs"]);
     } else {
@@ -144,7 +146,7 @@ fn service(object: &mut Value) {
     }
 }
 
-/// Without the token Secrets that a controller made and lists.
+/// Removes the token Secrets that a controller made and listed.
 fn account(object: &mut Value) {
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     if let Some(secrets) = object.get_mut("secrets").and_then(Value::as_array_mut) {
@@ -180,7 +182,9 @@ fn workload(spec: &mut Value) {
     }
 }
 
-/// Unless a person manages it, a Job's selector is made for it and names its own UID.
+/// Removes a Job's generated selector and its default values.
+///
+/// The API server generates a selector that names the Job's own UID, unless a person manages the selector.
 fn job(spec: &mut Value) {
     if spec["manualSelector"] != true {
         drop(spec, &["selector"]);
@@ -266,7 +270,7 @@ fn drop(value: &mut Value, keys: &[&str]) {
     }
 }
 
-/// Removes fields that hold what the server would set by itself.
+/// Removes fields that hold the value which the server would set by itself.
 fn drop_defaults(value: &mut Value, defaults: &Value) {
     if let (Some(map), Some(defaults)) = (value.as_object_mut(), defaults.as_object()) {
         map.retain(|key, value| defaults.get(key) != Some(value));
@@ -291,7 +295,7 @@ mod tests {
     use crate::app::import::samples;
 
     #[test]
-    fn what_a_person_declared_is_left_of_a_deployment() {
+    fn template_keeps_only_declared_fields_of_a_deployment() {
         let expected = json!({
             "apiVersion": "apps/v1", "kind": "Deployment",
             "metadata": { "name": "web", "labels": { "app": "web" }, "annotations": { "example.org/owner": "shop" } },
