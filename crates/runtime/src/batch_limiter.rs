@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_rounds_after_a_rest_follow_each_other_closely_and_later_ones_do_not() {
+    async fn first_batches_after_idle_are_close_and_later_ones_spread() {
         let mut pace = BatchLimiter::new(LEAST, MOST);
         let mut gaps = Vec::new();
         for _ in 0..18 {

@@ -69,7 +69,7 @@ mod tests {
     const MOST: Duration = Duration::from_millis(500);
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_comes_all_the_time_waits_longer_and_longer_for_itself_alone() {
+    async fn busy_key_waits_longer_each_time_and_delays_no_other_key() {
         let mut spacing = KeyedDebounce::new(LEAST, MOST);
         let begun = Instant::now();
         let mut due = vec![];
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_rests_is_forgotten() {
+    async fn idle_keys_are_removed() {
         let mut spacing = KeyedDebounce::new(LEAST, MOST);
         for thing in 0..1_000 {
             assert!(spacing.wait(thing).is_zero());

@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_member_that_is_said_to_be_gone_and_is_known_not_to_answer_is_gone() {
+    fn only_a_member_declared_gone_that_does_not_answer_is_gone() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let row = |removal, gone, status: Option<(&str, &str, i64)>| ClusterRow {
             taken: ClusterTaken {

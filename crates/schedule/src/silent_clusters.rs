@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn failover_counts_silence_alone_and_not_the_time_the_member_refused_us() {
+    fn failover_counts_silence_and_not_a_rejected_credential() {
         let taken = ClusterTaken {
             name: "north".to_owned(),
             object_uid: "o".to_owned(),
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silence_counts_from_when_the_breaker_closed_and_is_looked_at_when_it_will_have_lasted() {
+    fn silence_counts_from_breaker_closing_and_gives_next_check() {
         let breaker = |open, since| Some(FailoverBreakerRow { open, since: at(since) });
         // Silent since 100, now it is 700; with a time of 300 s.
         for (seen, counts, next) in [
