@@ -1,5 +1,7 @@
-//! Work that comes in a stream is done in rounds: those after a rest at once, later ones further apart while a crowd keeps
-//! coming, so that each carries more. One thing that changes all the time is no crowd, and makes nobody wait.
+//! Limits how often batches of work run, so that a steady stream of work runs in larger batches.
+//!
+//! Batches after an idle period begin at once. While many different keys keep arriving, later batches run further
+//! apart. A single key that changes all the time does not delay other keys.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,15 +9,17 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Rounds that may be only the least gap apart: what one change causes is over by then.
+/// Maximum number of batches that may be only the minimum interval apart.
+///
+/// The work that one change causes is done by then.
 const SAVED: u32 = 12;
 
-/// What counts as lately.
+/// Period for which [`DistinctKeys`] keeps a key.
 const LATELY: Duration = Duration::from_secs(1);
-/// So many different things lately are a crowd.
+/// Number of different keys within `LATELY` from which batches are limited.
 const CROWD: usize = 8;
 
-/// The different things that rounds carried lately.
+/// The different keys that batches carried within the last second.
 #[derive(Debug)]
 pub struct DistinctKeys<K>(HashMap<K, Instant>);
 
@@ -26,8 +30,9 @@ impl<K> Default for DistinctKeys<K> {
 }
 
 impl<K: Eq + Hash> DistinctKeys<K> {
-    /// A round carries these. Returns whether many different ones came lately: only then is it worth making one wait for
-    /// others.
+    /// Records the keys of a batch. Returns whether many different keys came within the last second.
+    ///
+    /// Only many different keys justify that one key waits for others.
     pub fn carry(&mut self, things: impl IntoIterator<Item = K>) -> bool {
         let now = Instant::now();
         self.0.retain(|_, at| now.duration_since(*at) < LATELY);
@@ -36,37 +41,39 @@ impl<K: Eq + Hash> DistinctKeys<K> {
     }
 }
 
-/// When the next round may begin: a bucket of rounds, filled at a steady rate.
+/// Decides when the next batch may begin: a bucket of batches, refilled at a steady rate.
 ///
 /// # Guarantees
-/// - A round after a rest begins at once.
-/// - Two rounds are never further apart than the most, because of this.
-/// - In a crowd there are over a longer time no more rounds than one for every `most`, and a handful.
+/// - A batch after an idle period begins at once.
+/// - The limiter delays a batch by at most `most` after the batch before it.
+/// - While many different keys arrive, at most one batch per `most` begins in the long run, and a handful more.
 #[derive(Debug)]
 pub struct BatchLimiter {
     least: Duration,
     most: Duration,
-    /// The bucket is full when this lies `SAVED` times `most` back, and empty when it is now.
+    /// The bucket is full when this lies `SAVED` times `most` before now, and empty when this is now.
     level: Instant,
     next: Instant,
 }
 
 impl BatchLimiter {
-    /// Rounds at least `least` apart, and `most` while they follow each other without an end in a crowd.
+    /// Creates a limiter whose batches begin at least `least` apart.
+    ///
+    /// While many different keys keep arriving, batches begin `most` apart.
     pub fn new(least: Duration, most: Duration) -> Self {
         let now = Instant::now();
         Self { least, most, level: now.checked_sub(most * SAVED).unwrap_or(now), next: now }
     }
 
-    /// Completes when the next round may begin.
+    /// Completes when the next batch may begin.
     ///
-    /// # Cancellation
-    /// Safe: nothing has begun then.
+    /// # Cancel safety
+    /// Cancel safe: no batch has begun before it completes.
     pub async fn ready(&self) {
         tokio::time::sleep_until(self.next).await;
     }
 
-    /// A round begins, in a [crowd](DistinctKeys) or not.
+    /// Records that a batch begins. `crowded` is the result of [`DistinctKeys::carry`].
     pub fn begin(&mut self, crowded: bool) {
         let now = Instant::now();
         if !crowded {
@@ -78,7 +85,7 @@ impl BatchLimiter {
         self.next = self.level.max(now + self.least).min(now + self.most);
     }
 
-    /// There is more to do than one round carries: the next need not wait.
+    /// Lets the next batch begin at once, because one batch did not carry all the work.
     pub fn hurry(&mut self) {
         self.next = Instant::now();
     }
@@ -99,7 +106,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_rounds_after_a_rest_follow_each_other_closely_and_later_ones_do_not() {
+    async fn first_batches_after_idle_are_close_and_later_ones_spread() {
         let mut pace = BatchLimiter::new(LEAST, MOST);
         let mut gaps = Vec::new();
         for _ in 0..18 {
@@ -119,7 +126,7 @@ mod tests {
         while begun.elapsed() < MOST * 100 {
             round(&mut pace).await;
             rounds += 1;
-            // The next thing to do comes a while after the round.
+            // The next work arrives a while after the batch.
             tokio::time::advance(LEAST * 3).await;
         }
         assert!(rounds <= 100 + SAVED + 1, "{rounds}");

@@ -1,17 +1,17 @@
-//! Keeps a panic to the piece of work in which it happened.
+//! Contains a panic in the piece of work in which it happened.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt;
 
-/// A piece of work panicked.
+/// Error of a piece of work that panicked.
 #[derive(Debug, thiserror::Error)]
 #[error("it panicked, which is a bug in Meridian: {0}")]
 pub struct Panicked(String);
 
 impl Panicked {
-    /// Reads what was caught.
+    /// Converts the payload of a caught panic.
     pub fn of(caught: &(dyn Any + Send)) -> Self {
         let text = caught.downcast_ref::<&str>().map(|text| (*text).to_owned());
         Self(
@@ -20,14 +20,14 @@ impl Panicked {
     }
 }
 
-/// Runs a piece of work that must not end its neighbours.
+/// Runs a piece of work whose panic must not end other work.
 ///
 /// # Guarantees
-/// - What it shares with others is left as it was when it panicked: shared state must stay usable then, as it is where locks
-///   are taken over from a poisoned holder and every write to the database is one transaction.
+/// - State shared with other work stays as it was at the panic, and must be usable then. Locks are taken over from a
+///   poisoned holder, and every write to the database is one transaction.
 ///
 /// # Errors
-/// [`Panicked`] when it panics.
+/// [`Panicked`] when the work panics.
 pub async fn contain<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
     AssertUnwindSafe(work).catch_unwind().await.map_err(|caught| Panicked::of(&*caught))
 }

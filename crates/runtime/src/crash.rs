@@ -1,20 +1,22 @@
-//! Places at which a test may end the process, to show that nothing is lost and nothing done twice whatever write it
-//! dies at. Without the feature `crash-points` they are nothing.
+//! Crash points: places at which a test may end the process.
 //!
-//! `MERIDIAN_CRASH_AT=write:before` ends the process just before the named write is sent, `write:after` just after it
-//! took effect; `write:after:3` only the third time.
+//! Tests show with them that a crash at any write loses nothing and repeats nothing. Without the feature `crash-points`
+//! they do nothing.
+//!
+//! `MERIDIAN_CRASH_AT=write:before` ends the process just before the named write is sent. `write:after` ends it just
+//! after the write took effect, and `write:after:3` only the third time.
 
-/// Which side of a write.
+/// Side of a write on which the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// Nothing was sent yet.
+    /// The write was not sent yet.
     Before,
-    /// It took effect, and nobody was told yet.
+    /// The write took effect, and its result was not reported yet.
     After,
 }
 
 impl Side {
-    /// The word in `MERIDIAN_CRASH_AT`.
+    /// Returns the word used in `MERIDIAN_CRASH_AT`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Before => "before",
@@ -23,12 +25,12 @@ impl Side {
     }
 }
 
-/// Ends the process here, without any ado, if a test asked for it.
+/// Does nothing, because the feature `crash-points` is off.
 #[cfg(not(feature = "crash-points"))]
 #[inline]
 pub fn point(_: &'static str, _: Side) {}
 
-/// Ends the process here, without any ado, if a test asked for it.
+/// Aborts the process here if `MERIDIAN_CRASH_AT` asks for it.
 #[cfg(feature = "crash-points")]
 pub fn point(write: &'static str, side: Side) {
     use std::sync::LazyLock;
@@ -39,7 +41,7 @@ pub fn point(write: &'static str, side: Side) {
     static PASSED: AtomicU32 = AtomicU32::new(0);
     let Some(asked) = ASKED.as_ref() else { return };
     if asked.write == write && asked.side == side.as_str() && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == asked.time {
-        // As SIGKILL would: no destructor runs, no connection is closed in order.
+        // Like SIGKILL: no destructor runs and no connection is closed in order.
         std::process::abort();
     }
 }

@@ -1,4 +1,4 @@
-//! Things that come again and again: one that does waits for itself, and nobody else for it.
+//! Debounces keys that arrive again and again: such a key delays itself and no other key.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -6,28 +6,28 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// When each thing that came lately is, or was, due.
+/// Due time of each key that arrived recently.
 ///
 /// # Guarantees
-/// - What comes after a rest is due at once.
-/// - One that comes again before it has rested is due the least gap after the last time, and each further time after twice
-///   that, up to the most: a second time waits little, and one that comes all the time costs little.
-/// - It has rested when it did not come for as long as it would have waited.
-/// - Memory is bounded by the number of different things that come within twice the greatest gap.
+/// - A key that arrives after an idle period is due at once.
+/// - A key that arrives again before it is idle is due `least` after its last due time. The gap doubles each further
+///   time, up to `most`. A second arrival waits little, and a key that arrives all the time costs little.
+/// - A key is idle when it did not arrive for as long as it would have waited.
+/// - Memory is bounded by the number of different keys that arrive within twice `most`.
 #[derive(Debug)]
 pub struct KeyedDebounce<K> {
     least: Duration,
     most: Duration,
     times: HashMap<K, Times>,
-    /// When those that rest were forgotten last.
+    /// Time at which idle keys were last removed.
     swept: Instant,
 }
 
 #[derive(Debug)]
 struct Times {
-    /// When it is, or was, due last.
+    /// Last time at which the key is or was due.
     due: Instant,
-    /// Until it is due again.
+    /// Gap from `due` to the next due time.
     gap: Duration,
 }
 
@@ -38,12 +38,12 @@ impl Times {
 }
 
 impl<K: Eq + Hash> KeyedDebounce<K> {
-    /// Keeps each thing from itself by `least` up to `most`.
+    /// Creates a debounce whose gaps grow from `least` to `most`.
     pub fn new(least: Duration, most: Duration) -> Self {
         Self { least, most, times: HashMap::new(), swept: Instant::now() }
     }
 
-    /// A thing comes: how long it waits.
+    /// Records the arrival of a key and returns how long the key waits.
     pub fn wait(&mut self, thing: K) -> Duration {
         let now = Instant::now();
         if now.duration_since(self.swept) >= self.most {
@@ -69,7 +69,7 @@ mod tests {
     const MOST: Duration = Duration::from_millis(500);
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_comes_all_the_time_waits_longer_and_longer_for_itself_alone() {
+    async fn busy_key_waits_longer_each_time_and_delays_no_other_key() {
         let mut spacing = KeyedDebounce::new(LEAST, MOST);
         let begun = Instant::now();
         let mut due = vec![];
@@ -91,7 +91,7 @@ mod tests {
         tokio::time::advance(LEAST / 2).await;
         assert_eq!(spacing.wait(1), LEAST / 2);
         assert_eq!(spacing.wait(1), LEAST / 2, "it is due already");
-        // Due at 100 ms, and rested 200 ms later.
+        // Due at 100 ms, and idle 200 ms later.
         tokio::time::advance(LEAST * 2).await;
         assert_eq!(spacing.wait(1), LEAST / 2);
         tokio::time::advance(MOST * 2).await;
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_rests_is_forgotten() {
+    async fn idle_keys_are_removed() {
         let mut spacing = KeyedDebounce::new(LEAST, MOST);
         for thing in 0..1_000 {
             assert!(spacing.wait(thing).is_zero());

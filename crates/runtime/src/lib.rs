@@ -1,4 +1,6 @@
-//! What every process needs besides its work: logs, metrics, probes, supervision, shutdown and work queues.
+//! Parts that every process needs besides its work.
+//!
+//! These are logs, metrics, probes, supervision, shutdown and work queues.
 
 pub mod batch_limiter;
 pub mod contain;

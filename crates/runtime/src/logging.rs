@@ -1,18 +1,19 @@
-//! Structured logs: events with fields, one line each, on standard error.
+//! Structured logs on standard error: one line per event, with fields.
 
 use tracing_subscriber::EnvFilter;
 
-/// How lines look.
+/// Format of the log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// For people.
+    /// Text for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Installs the process's subscriber. `MERIDIAN_LOG` holds the filter (`info` when unset), in the syntax of
-/// `tracing_subscriber::EnvFilter`. A second call has no effect.
+/// Installs the process's log subscriber. A second call has no effect.
+///
+/// `MERIDIAN_LOG` holds the filter in the syntax of `tracing_subscriber::EnvFilter`; `info` when unset or invalid.
 pub fn init(format: Format) {
     let filter = EnvFilter::try_from_env("MERIDIAN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -1,11 +1,11 @@
-//! The process's metrics, in the Prometheus text format.
+//! Metrics of the process in the Prometheus text format.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::{Metric, Registry};
 
-/// The registry of one process; cheap to clone. Every name is given the prefix `meridian_`.
+/// Metrics registry of one process; cheap to clone. Every metric name gets the prefix `meridian_`.
 #[derive(Debug, Clone)]
 pub struct Metrics(Arc<Mutex<Registry>>);
 
@@ -22,7 +22,7 @@ impl Metrics {
         metric
     }
 
-    /// Everything registered, as text.
+    /// Returns all registered metrics as text.
     pub fn encode(&self) -> String {
         let mut text = String::new();
         let registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);

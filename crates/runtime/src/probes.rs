@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz` and `/metrics`.
+//! HTTP server for `/healthz`, `/readyz` and `/metrics`.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,22 +13,22 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 
-/// Why the process is not ready: one reason per part. Empty is ready.
+/// Reasons why the process is not ready, one per part. Without a reason the process is ready.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, String>>>);
 
 impl Readiness {
-    /// Says that a part is not ready, and why.
+    /// Records that a part is not ready, and why.
     pub fn not_ready(&self, part: &'static str, why: impl Into<String>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(part, why.into());
     }
 
-    /// Says that a part is ready.
+    /// Records that a part is ready.
     pub fn ready(&self, part: &'static str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(part);
     }
 
-    /// One line per part that is not ready.
+    /// Returns one line per part that is not ready.
     pub fn reasons(&self) -> Vec<String> {
         let parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         parts.iter().map(|(part, why)| format!("{part}: {why}")).collect()

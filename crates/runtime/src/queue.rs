@@ -1,4 +1,4 @@
-//! A work queue of keys: each key waits at most once, is worked on by at most one worker, and may be due later.
+//! A work queue of keys: each key waits at most once, runs on at most one worker, and may be due later.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
@@ -8,17 +8,17 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// First pause after a failure; doubles with every further failure of the same key.
+/// Pause after the first failure of a key; doubles with every further failure of the same key.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
-/// Longest pause after a failure.
+/// Maximum pause after a failure.
 const RETRY_MOST: Duration = Duration::from_secs(30);
 
-/// A queue of keys, shared by cloning.
+/// A queue of keys; clones share the same queue.
 ///
 /// # Guarantees
 /// - A key pushed many times before it is taken is taken once.
-/// - A key taken is not taken again before it is [finished](Queue::finish) or [failed](Queue::fail);
-///   pushed meanwhile, it is due again at once after that.
+/// - A taken key is not taken again before it is [finished](Queue::finish) or [failed](Queue::fail). A key pushed
+///   meanwhile is due at once after that.
 /// - Memory is bounded by the number of distinct keys.
 #[derive(Debug)]
 pub struct Queue<K>(Arc<Shared<K>>);
@@ -84,16 +84,16 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         self.0.wake.notify_one();
     }
 
-    /// Makes a key due after a pause, unless it is due sooner anyway.
+    /// Makes a key due after `pause`, unless it is due sooner.
     pub fn push_after(&self, key: K, pause: Duration) {
         self.state().push_at(key, Instant::now() + pause);
         self.0.wake.notify_one();
     }
 
-    /// Takes up to `most` keys that are due, waiting until there is one.
+    /// Takes up to `most` keys that are due, and waits until there is at least one.
     ///
-    /// # Cancellation
-    /// Safe: nothing is taken unless it is returned.
+    /// # Cancel safety
+    /// Cancel safe: no key is taken unless it is returned.
     pub async fn take(&self, most: usize) -> Vec<K> {
         loop {
             let woken = self.0.wake.notified();
@@ -115,7 +115,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         }
     }
 
-    /// Ends work on a key that went well.
+    /// Ends work on a key that succeeded, and resets its pause.
     pub fn finish(&self, key: &K) {
         let mut state = self.state();
         state.failures.remove(key);
@@ -125,8 +125,9 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         }
     }
 
-    /// Ends work on a key that failed: due again after a pause that doubles with every failure in a row.
-    /// Returns how many failures in a row there were, this one included.
+    /// Ends work on a key that failed, and returns the number of its failures in a row, this one included.
+    ///
+    /// The key is due again after a pause that doubles with every failure in a row.
     pub fn fail(&self, key: &K) -> u32 {
         let mut state = self.state();
         let failures = state.failures.entry(key.clone()).or_insert(0);
@@ -140,7 +141,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         count
     }
 
-    /// Keys that are due or will be, and those worked on.
+    /// Returns the number of keys that are due, will be due or are being worked on.
     pub fn depth(&self) -> usize {
         let state = self.state();
         state.ready.len() + state.running.len() + state.later.len()
@@ -196,7 +197,7 @@ impl<K: Clone + Eq + Hash> State<K> {
         taken
     }
 
-    /// Ends work on a key; true when it is due again.
+    /// Ends work on a key. Returns whether it is due again.
     fn end(&mut self, key: &K) -> bool {
         self.running.remove(key);
         let again = self.again.remove(key);

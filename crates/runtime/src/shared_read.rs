@@ -1,15 +1,15 @@
-//! One reading of something large serves everybody who asked before it began.
+//! Shares one read of a large value among all callers that asked before the read began.
 
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// The last reading, and when it began.
+/// The last value read, and the time at which its read began.
 ///
 /// # Guarantees
-/// - What is given was read after the moment asked for: whoever heard of a change sees it.
-/// - One reading at a time: those who ask while one is under way share the next.
+/// - A returned value was read after the moment asked for. A caller that received a change hint sees that change.
+/// - Only one read runs at a time. Callers that ask during a read share the next read.
 #[derive(Debug)]
 pub struct SharedRead<T>(Mutex<Option<(Instant, Arc<T>)>>);
 
@@ -20,10 +20,10 @@ impl<T> Default for SharedRead<T> {
 }
 
 impl<T> SharedRead<T> {
-    /// Something read no earlier than `moment`.
+    /// Returns a value whose read began no earlier than `moment`.
     ///
     /// # Errors
-    /// Those of the reading; the next who asks tries again.
+    /// Those of `read`. The next caller reads again.
     pub async fn since<E>(&self, moment: Instant, read: impl AsyncFnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
         let mut last = self.0.lock().await;
         if let Some((began, found)) = last.as_ref()

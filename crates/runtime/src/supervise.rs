@@ -1,28 +1,30 @@
-//! Long-lived tasks have an owner: when one ends before shutdown, the process ends.
+//! Supervises long-lived tasks.
+//!
+//! When a task ends before shutdown, the process or the term of leadership ends.
 
 use std::future::Future;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// How a task that should never end ended.
+/// How a task ended that should run until shutdown.
 #[derive(Debug, thiserror::Error)]
 pub enum TaskEnd {
-    /// It returned an error.
+    /// The task returned an error.
     #[error("{task} failed: {reason}")]
     Failed {
         /// Name of the task.
         task: &'static str,
-        /// What it said.
+        /// Text of the error.
         reason: String,
     },
-    /// It returned although nobody asked for shutdown.
+    /// The task returned before shutdown was requested.
     #[error("{task} ended by itself")]
     Returned {
         /// Name of the task.
         task: &'static str,
     },
-    /// It panicked.
+    /// The task panicked.
     #[error("a task panicked: {0}")]
     Panicked(String),
 }
@@ -35,17 +37,19 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// A supervisor whose tasks end when `shutdown` is cancelled.
+    /// Creates a supervisor whose tasks end when `shutdown` is cancelled.
     pub fn new(shutdown: CancellationToken) -> Self {
         Self { tasks: JoinSet::new(), shutdown }
     }
 
-    /// The token that is cancelled when the tasks are to end.
+    /// Returns the token that is cancelled when the tasks must end.
     pub fn token(&self) -> CancellationToken {
         self.shutdown.clone()
     }
 
-    /// Starts a task. It must watch the token it was made with and return soon after it is cancelled.
+    /// Starts a task.
+    ///
+    /// The task must watch the supervisor's [`token`](Self::token) and return soon after its cancellation.
     pub fn spawn<E, F>(&mut self, name: &'static str, task: F)
     where
         E: std::fmt::Display,
@@ -54,10 +58,10 @@ impl Supervisor {
         self.tasks.spawn(async move { (name, task.await.map_err(|error| error.to_string())) });
     }
 
-    /// Waits for shutdown, or for a task to end before it. Then cancels all and waits for them.
+    /// Waits for shutdown, or for a task that ends before it. Then cancels all tasks and waits for them.
     ///
     /// # Errors
-    /// When a task ended before shutdown was asked for.
+    /// [`TaskEnd`] when a task ended before shutdown was requested.
     pub async fn run(mut self) -> Result<(), TaskEnd> {
         let outcome = tokio::select! {
             () = self.shutdown.cancelled() => Ok(()),

@@ -1,4 +1,4 @@
-//! Writes a batch of decisions in one transaction and tells the stages after it.
+//! Writes a batch of decisions in one transaction and notifies the later stages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,18 +8,18 @@ use crate::Schedule;
 use crate::guard::GuardedPlan;
 use crate::names::{assign_names, candidates};
 
-/// What became of a batch that was written.
+/// Outcome of a batch that was written.
 #[derive(Debug)]
 pub(crate) struct Applied {
-    /// Applications to look at again at once.
+    /// Applications to decide again at once.
     pub(crate) again: BTreeSet<AppId>,
-    /// Clusters whose sums of reservations are one version further.
+    /// Clusters whose reservation sums have a new version.
     pub(crate) booked: Vec<String>,
-    /// Every plan of the batch was written: what they hold is what the batch booked.
+    /// Every plan of the batch was written, so the snapshot holds the reservations that are stored.
     pub(crate) is_whole: bool,
 }
 
-/// Writes the plans.
+/// Names the new objects, writes the plans, and sends hints about the changes.
 pub(crate) async fn apply(
     schedule: &Schedule,
     mut plans: Vec<GuardedPlan>,
@@ -38,10 +38,10 @@ pub(crate) async fn apply(
         notify(schedule, &rows, committed.touched);
         applied.is_whole = committed.outdated.is_empty();
         applied.booked = committed.booked;
-        // An application that changed meanwhile is decided again, by what it is now.
+        // An application that changed meanwhile is decided again from its current rows.
         applied.again.extend(&committed.outdated);
         plans.retain(|plan| !committed.outdated.contains(&plan.plan().app));
-        // A row that was forgotten may have held up others, and a removal may be over now.
+        // A removed row may have held up other rows, and the removal of its application may be complete now.
         let forgot = plans.iter().map(GuardedPlan::plan).filter(|plan| !plan.forget.is_empty());
         applied.again.extend(forgot.map(|plan| plan.app));
     }
@@ -59,7 +59,7 @@ pub(crate) async fn apply(
     Ok(applied)
 }
 
-/// Wakes deliverers of placements that were touched, and status of applications that were decided.
+/// Notifies deliverers of changed placements, and the status stage of decided applications.
 fn notify(schedule: &Schedule, rows: &[DecisionRow], touched: Vec<(String, store::PlacementId)>) {
     let mut by_cluster: BTreeMap<String, Vec<store::PlacementId>> = BTreeMap::new();
     for (cluster, placement) in touched {
@@ -73,7 +73,7 @@ fn notify(schedule: &Schedule, rows: &[DecisionRow], touched: Vec<(String, store
     }
 }
 
-/// Remembers which revisions were fully ready once; what this process wrote already is not written again.
+/// Stores which revisions were fully ready once. Revisions that this process stored before are skipped.
 async fn remember_ready(schedule: &Schedule, plans: &[GuardedPlan]) -> Result<(), StoreError> {
     let ready: Vec<(AppId, Vec<u8>)> = {
         let known = schedule.known_ready();

@@ -1,4 +1,4 @@
-//! What objects take from a cell, as the cell is told and as it is to be. Pure.
+//! Plans the values that objects take from a cell: the assigned values and the wanted values. Pure.
 
 use domain::placement::zone_spread;
 use domain::render::cell_inputs;
@@ -9,17 +9,19 @@ use vocabulary::{CellInputs, CellName, PlaceInputs};
 use crate::fleet_snapshot::FleetSnapshot;
 use crate::gather::AppSnapshot;
 
-/// What objects take from a cell. It restarts pods, so it changes cell by cell, as a revision does.
+/// Values that objects take from a cell, as assigned and as wanted.
+///
+/// A change restarts pods, so it reaches cells one after the other, like a revision.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct InputsPlan {
-    /// As the cell is told; of the revision that the cell runs.
+    /// Values assigned to the cell, for the revision that the cell runs.
     pub(crate) current: PlaceInputs,
-    /// As the cell is now; of the wanted revision.
+    /// Values of the cell as it is now, for the wanted revision.
     pub(crate) wanted: PlaceInputs,
 }
 
 impl InputsPlan {
-    /// A cell that nothing was told yet is told what it is.
+    /// Plans the inputs of a cell. A cell without a stored decision gets the wanted inputs at once.
     pub(crate) fn of(snapshot: &FleetSnapshot, facts: &AppSnapshot, wanted: &StoredRevision, cell: &CellName) -> Self {
         let held = facts.cells.get(cell);
         let now = snapshot.topology.cells.get(cell).map(|cell| inputs_now(snapshot, facts, wanted, cell));
@@ -33,7 +35,7 @@ impl InputsPlan {
         };
         let current = held.inputs.clone().or_else(by_held).unwrap_or_default();
         let wanted = match now {
-            // Where its pods are to be is not known.
+            // The topology lacks the cell, so the place of its pods cannot be read and the inputs stay.
             None => current.clone(),
             Some((CellState::Misdeclared, now)) => {
                 let overrides = now.cell.overrides;

@@ -1,4 +1,4 @@
-//! Which cells hold an application, with how many replicas of which revision. Pure.
+//! Plans which cells hold an application, with how many replicas of which revision. Pure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,18 +16,18 @@ use crate::gather::AppSnapshot;
 use crate::identity::is_of_component;
 use crate::rows::row_settled;
 
-/// What of an application a cell holds.
+/// Components of an application that a cell holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Holds {
-    /// Every component.
+    /// All components.
     Everything,
     /// Components with an identity of their own, and those without pods: the Divided component has left.
     Identities,
-    /// Components that exist once per cluster, because a component that exists once runs there.
+    /// Components that exist once per cluster, because a component with scope `Once` runs there.
     ClusterObjects,
 }
 
-/// The decision about one cell.
+/// Planned decision about one cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CellPlan {
     pub(crate) target: i32,
@@ -37,13 +37,13 @@ pub(crate) struct CellPlan {
 }
 
 impl CellPlan {
-    /// The cell is told all that is wanted of it.
+    /// Returns whether the plan gives the cell the wanted revision and the wanted inputs.
     pub(crate) fn is_current(&self, wanted: ContentHash) -> bool {
         self.revision == wanted && self.inputs.current == self.inputs.wanted
     }
 }
 
-/// Adds revisions to the decided numbers, and cells that stay because of what must not move.
+/// Adds revisions to the decided targets, and adds cells that keep objects that must not move.
 pub(crate) fn plan_cells(
     snapshot: &FleetSnapshot,
     facts: &AppSnapshot,
@@ -69,7 +69,7 @@ pub(crate) fn plan_cells(
     if wanted.blueprint.divided.is_none() {
         for (cell, plan) in &mut cells {
             let divides = |revision: &Arc<StoredRevision>| revision.blueprint.divided.is_some();
-            // A cell that still runs a revision that divides keeps its number until it is told another revision.
+            // A cell that still runs a revision that divides keeps its target until it gets another revision.
             let keeps = facts.revisions.get(&plan.revision).is_some_and(divides);
             plan.target = facts.cells.get(cell).filter(|_| keeps).map_or(0, |held| held.target);
         }
@@ -89,8 +89,9 @@ fn planned(
     CellPlan { target, revision, inputs: InputsPlan::of(snapshot, facts, wanted, cell), holds }
 }
 
-/// Cells and clusters that keep a part of the application whatever becomes of its replicas: what has an identity of its
-/// own, or runs once, stays until a person removes it.
+/// Returns the cells and clusters that keep a part of the application, whatever its replicas do.
+///
+/// An object with an identity of its own, or that runs once, stays until a person removes it.
 fn anchors(snapshot: &FleetSnapshot, facts: &AppSnapshot, wanted: &StoredRevision) -> Vec<(CellName, Holds)> {
     let mut anchors = Vec::new();
     for row in facts.rows.iter().filter(|row| row.desired_state == DesiredState::Present) {
@@ -111,25 +112,30 @@ fn anchors(snapshot: &FleetSnapshot, facts: &AppSnapshot, wanted: &StoredRevisio
             anchors.push((name.clone(), holds));
         }
     }
-    // Where both hold, the one that holds more counts.
+    // A cell may have both reasons. `Identities` comes first and wins, because it keeps more components.
     anchors.sort_by_key(|(_, holds)| *holds == Holds::ClusterObjects);
     anchors
 }
 
-/// Whether what must not move stays in the place of a row: not where a person removes the cluster, or deletes the Cell after
-/// what is divided has left it.
+/// Returns whether objects that must not move stay in the row's place.
+///
+/// They leave where a person removes the cluster. They also leave where a person deletes the Cell, after its divided
+/// replicas have left.
 pub(crate) fn keeps_identities(snapshot: &FleetSnapshot, row: &PlacementRow) -> bool {
     let leaving = snapshot.topology.cells.get(row.cell.as_str()).is_some_and(|cell| cell.state == CellState::Leaving);
     !leaving && !snapshot.is_abandoned(&row.cluster) && !snapshot.is_emptied(&row.cluster)
 }
 
-/// Whether objects of the kind are more than their template: replacing one elsewhere does not bring its state along.
+/// Returns whether objects of the kind have state besides their template.
+///
+/// A replacement in another place does not bring that state along.
 pub(crate) fn has_identity(kind: &str) -> bool {
     kind == "StatefulSet"
 }
 
-/// Cells that answer and run what differs from the wanted revision in nothing that restarts pods: they need not wait for
-/// each other.
+/// Returns the cells that take the wanted revision at once, because it restarts no pods there.
+///
+/// These cells answer, so they need not wait for each other.
 fn cells_without_restart(
     snapshot: &FleetSnapshot,
     facts: &AppSnapshot,
@@ -140,13 +146,13 @@ fn cells_without_restart(
         let present = facts.revisions.get(revision);
         *revision != facts.wanted && present.is_some_and(|present| present.substance == wanted.substance)
     };
-    // Revisions that are alike have the same override rules, so what is told of one is told of the other.
+    // Revisions with equal substance have the same override rules, so inputs of one revision hold for the other.
     let is_alike = |plan: &CellPlan| plan.inputs.current == plan.inputs.wanted && is_alike(&plan.revision);
     let alike = cells.iter().filter(|(_, plan)| is_alike(plan)).map(|(cell, _)| cell);
     alike.filter(|cell| settled(snapshot, facts, cell) != Verdict::Unknown).cloned().collect()
 }
 
-/// The cell that takes the wanted revision next.
+/// Returns the cell that takes the wanted revision or inputs next.
 fn next_cell(snapshot: &FleetSnapshot, facts: &AppSnapshot, cells: &BTreeMap<CellName, CellPlan>) -> Option<CellName> {
     let rollout: Vec<CellRollout> = cells
         .iter()
@@ -162,7 +168,7 @@ fn next_cell(snapshot: &FleetSnapshot, facts: &AppSnapshot, cells: &BTreeMap<Cel
     }
 }
 
-/// Whether everything told to a cell, and to its cluster, is delivered, worked out and available.
+/// Returns whether all rows of a cell, and of its cluster, are delivered, settled and available.
 fn settled(snapshot: &FleetSnapshot, facts: &AppSnapshot, cell: &CellName) -> Verdict {
     let Some(cluster) = snapshot.topology.cells.get(cell).map(|facts| facts.cluster.as_str()) else {
         return Verdict::Unknown;
@@ -178,9 +184,9 @@ fn settled(snapshot: &FleetSnapshot, facts: &AppSnapshot, cell: &CellName) -> Ve
     Verdict::all(present.map(verdict))
 }
 
-/// Every cell was told what is wanted before, and everything told to it is available.
+/// Returns whether all cells already had the wanted revision and inputs, and all rows are settled.
 pub(crate) fn is_ready(snapshot: &FleetSnapshot, facts: &AppSnapshot, cells: &BTreeMap<CellName, CellPlan>) -> bool {
-    // What a cell is told only now runs nowhere yet.
+    // A revision that this plan assigns to a cell does not run yet.
     let was_told = |cell: &CellName, plan: &CellPlan| {
         let held = facts.cells.get(cell);
         held.is_some_and(|held| held.revision == plan.revision && held.inputs.as_ref() == Some(&plan.inputs.current))
@@ -191,7 +197,7 @@ pub(crate) fn is_ready(snapshot: &FleetSnapshot, facts: &AppSnapshot, cells: &BT
     !cells.is_empty() && cells.iter().all(is_ready)
 }
 
-/// Replicas decided for all cells, without those that go with a cluster that a person removes.
+/// Returns the replicas decided for all cells, without clusters that a person removes.
 pub(crate) fn decided_total(snapshot: &FleetSnapshot, cells: &BTreeMap<CellName, CellPlan>) -> i64 {
     let stays = |cell: &CellName| {
         let cluster = snapshot.topology.cells.get(cell).map(|facts| facts.cluster.as_str());
@@ -200,7 +206,7 @@ pub(crate) fn decided_total(snapshot: &FleetSnapshot, cells: &BTreeMap<CellName,
     cells.iter().filter(|(cell, _)| stays(cell)).map(|(_, plan)| i64::from(plan.target)).sum()
 }
 
-/// The rows that are stored of the cells.
+/// Returns the decisions about cells as they are stored.
 pub(crate) fn decision_rows(cells: &BTreeMap<CellName, CellPlan>) -> Vec<CellDecisionRow> {
     let row = |(cell, plan): (&CellName, &CellPlan)| CellDecisionRow {
         cell: cell.to_string(),

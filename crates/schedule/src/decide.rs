@@ -1,4 +1,4 @@
-//! A batch of decisions as a function of what is stored: rows in, rows to write out. Pure.
+//! Decides a batch as a function from stored rows to the rows to write. Pure.
 
 use std::collections::BTreeMap;
 
@@ -14,27 +14,27 @@ use crate::names::{assign_names, candidates};
 use crate::plan::plan_batch;
 use crate::snapshot_cache::CachedSnapshot;
 
-/// What is to be written for a batch.
+/// Writes that a batch of decisions makes.
 #[derive(Debug)]
 pub struct Decisions {
-    /// What changes, by application. Applications that stay as they are have none.
+    /// Changes by application; an application without changes has no row.
     pub rows: Vec<DecisionRow>,
-    /// Versions of the sums of reservations that the rows were made from.
+    /// Versions of the reservation sums from which the rows were made, by cluster.
     pub bookings: BTreeMap<String, i64>,
-    /// The failover breaker, where it turned.
+    /// New state of the failover breaker, where it changed.
     pub breaker: Option<FailoverBreakerRow>,
-    /// Applications of which nothing is left.
+    /// Applications being removed of which nothing is left.
     pub over: Vec<store::AppId>,
     /// Applications whose wanted revision is ready everywhere.
     pub ready: Vec<store::AppId>,
 }
 
-/// Decides a batch. `owners` answers who owns which of some objects.
+/// Decides a batch. `owners` returns the owners of the objects it is given.
 ///
-/// This is what [`crate::Schedule`] does between reading and writing, without either.
+/// This is the work of [`crate::Schedule`] between reading and writing, without either.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`] when a row cannot be read.
+/// [`StoreError::Corrupt`] when the rows of an application cannot be read.
 pub fn decide(
     fleet: FleetRows,
     apps: Vec<AppRows>,

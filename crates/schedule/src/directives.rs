@@ -1,7 +1,10 @@
-//! Placement directives as stored. One that this version cannot read limits what it covers, and nothing else. Pure.
+//! Parses stored placement directives. Pure.
 //!
-//! Versions run side by side, and a later one may write effects or scopes that this one does not know. To ignore an order would
-//! be worse than to stand still, and to stand still everywhere would let one row stop the fleet.
+//! An unreadable directive limits the cells and applications that it covers, and nothing else.
+//!
+//! Versions of the program run side by side. A later version may write effects or scopes that this version cannot read.
+//! Ignoring a directive would be worse than leaving its targets unchanged. Leaving everything unchanged would let one
+//! row stop the fleet.
 
 use std::collections::BTreeSet;
 
@@ -10,19 +13,21 @@ use domain::topology::{CellState, Topology};
 use serde_json::Value;
 use store::{AppId, DirectiveRow};
 
-/// What the directives in force mean to decisions.
+/// The directives in force, as far as this version can read them.
 #[derive(Debug, Default)]
 pub(crate) struct Directives {
-    /// Those that were read, each with the application it is meant for.
+    /// Readable directives, each with the application that it targets.
     pub(crate) known: Vec<(Option<AppId>, Directive)>,
-    /// Applications that unreadable directives are meant for: they stay as they are.
+    /// Applications that unreadable directives target. Their placement stays as it is.
     pub(crate) held_apps: BTreeSet<AppId>,
-    /// Where unreadable directives apply to all applications: these cells take nothing more, and keep what runs in them.
+    /// Places that unreadable directives cover for all applications.
+    ///
+    /// Their cells take no more replicas and keep those that run there.
     held_places: Vec<DirectiveTarget>,
 }
 
 impl Directives {
-    /// Reads the rows.
+    /// Parses the rows. An unreadable row holds the application or the place that it covers.
     pub(crate) fn read(rows: Vec<DirectiveRow>) -> Self {
         let mut all = Self::default();
         for row in rows {
@@ -48,7 +53,7 @@ impl Directives {
         all
     }
 
-    /// Holds the cells that unreadable directives cover.
+    /// Sets the cells that unreadable directives cover to [`CellState::Held`].
     pub(crate) fn hold_cells(&self, topology: &mut Topology) {
         for cell in topology.cells.values_mut() {
             if self.held_places.iter().any(|place| place.covers(cell)) {
@@ -58,7 +63,9 @@ impl Directives {
     }
 }
 
-/// The place a scope is within: the scope itself, or the narrowest place that it names with words of this version.
+/// Returns the place that contains a scope.
+///
+/// This is the scope itself, or the narrowest place that the scope names in fields of this version.
 fn covered_place(scope: &Value) -> Option<DirectiveTarget> {
     if let Ok(target) = serde_json::from_value(scope.clone()) {
         return Some(target);

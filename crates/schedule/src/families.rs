@@ -1,4 +1,4 @@
-//! Components that take over from each other when an application is edited. Pure.
+//! Groups components that take over from each other when an application is edited. Pure.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -20,11 +20,13 @@ pub(crate) type Family = usize;
 /// The family of the Divided components of all revisions.
 pub(crate) const DIVIDED: Family = 0;
 
-/// Groups the replicated components of the revisions that run or are wanted.
+/// Families of the replicated components of the revisions that run or are wanted.
 ///
-/// An edit may rename a component, its object, or change kind and scope. Components that share a name, or whose objects do,
-/// serve the same requests, and so do the only one that an edit takes away and the only one that it brings. Their replicas
-/// are counted together: none of them is lowered before the others are available.
+/// An edit may rename a component or its object, or change kind and scope. Components that share a component name or an
+/// object name serve the same requests. So do the only component that an edit removes and the only component that it
+/// adds.
+///
+/// Replicas of a family are counted together: none of its components is lowered before the others are available.
 #[derive(Debug)]
 pub(crate) struct Families<'a> {
     by_component: HashMap<&'a str, Family>,
@@ -41,7 +43,7 @@ impl<'a> Families<'a> {
                 families[place] = DIVIDED;
             }
         }
-        // Each round joins families that share a component's name or an object; the lower number stays.
+        // Each round joins families that share a component name or an object name. The lower number stays.
         loop {
             let mut grouped = Self { by_component: HashMap::new(), by_object: HashMap::new() };
             for (component, family) in components.iter().zip(&families) {
@@ -59,7 +61,7 @@ impl<'a> Families<'a> {
         }
     }
 
-    /// Joins the only family that an edit takes away with the only one that it brings.
+    /// Joins the only family that an edit removes with the only family that it adds.
     fn join_the_only_replaced(&mut self, facts: &AppSnapshot) {
         let of_revision = |revision: &StoredRevision| -> BTreeSet<Family> {
             let replicated = revision.blueprint.components.iter().filter(|component| is_replicated(component));
@@ -89,7 +91,7 @@ impl<'a> Families<'a> {
         named.into_iter().chain(object).min().copied()
     }
 
-    /// Family of a row; nothing for rows of components whose replicas do not replace each other.
+    /// Returns the family of a row; `None` where the component's replicas do not replace each other.
     pub(crate) fn of_row(&self, snapshot: &FleetSnapshot, facts: &AppSnapshot, row: &PlacementRow) -> Option<Family> {
         let revision = ContentHash::from_bytes(&row.revision).and_then(|hash| facts.revisions.get(&hash));
         let components = revision.map(|revision| revision.blueprint.components.as_slice()).unwrap_or_default();
@@ -98,7 +100,7 @@ impl<'a> Families<'a> {
         family.or(row.divided.then_some(DIVIDED))
     }
 
-    /// Family of an object that is to exist.
+    /// Returns the family of an object that is to exist.
     pub(crate) fn of_object(&self, object: &Desired<'_>) -> Option<Family> {
         self.of_component(object.component).filter(|_| is_replicated(object.component))
     }

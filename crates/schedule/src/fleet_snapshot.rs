@@ -1,4 +1,4 @@
-//! What decisions see of the fleet.
+//! The fleet as decisions see it: topology, directives, health and reserved capacity.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,43 +17,43 @@ use vocabulary::{ClusterName, Verdict};
 use crate::directives::Directives;
 use crate::silent_clusters::{count_from_thaw, silences};
 
-/// Everything stored that decisions see of the fleet.
+/// All stored rows about the fleet that decisions use.
 #[derive(Debug, Clone)]
 pub struct FleetRows {
-    /// Clusters with what is known of them.
+    /// Clusters, each with its last status.
     pub clusters: Vec<ClusterRow>,
-    /// Cells, the implicit ones included.
+    /// Cells, the implicit cells included.
     pub cells: Vec<CellRow>,
     /// Directives in force.
     pub directives: Vec<DirectiveRow>,
-    /// What is reserved.
+    /// Sums of reservations by cluster and zone, with their versions.
     pub bookings: Bookings,
-    /// State of the failover breaker when it turned last.
+    /// State of the failover breaker since its last change; `None` before the first.
     pub breaker: Option<FailoverBreakerRow>,
 }
 
-/// The fleet, and what everybody holds of it.
+/// The fleet, and the capacity that applications hold in it.
 #[derive(Debug)]
 pub(crate) struct FleetSnapshot {
     pub(crate) topology: Topology,
     pub(crate) directives: Vec<(Option<AppId>, Directive)>,
-    /// Applications that directives this version cannot read are meant for.
+    /// Applications that unreadable directives target. Their placement stays as it is.
     held_apps: BTreeSet<AppId>,
-    /// Clusters being removed whose objects are left behind.
+    /// Clusters being removed whose objects stay in the member.
     abandoned: Vec<String>,
-    /// Clusters being removed that are gone for good, as a person says, and do not answer.
+    /// Clusters being removed that a person declared gone for good and that do not answer.
     gone: Vec<String>,
-    /// Clusters being removed together with what runs there.
+    /// Clusters being removed together with the objects that run there.
     emptied: Vec<String>,
     silences: Vec<SilentCluster>,
     breaker: FailoverBreaker,
     held: BTreeMap<(String, String), Amounts>,
-    /// Version of what is held in each cluster.
+    /// Version of the reservation sums of each cluster.
     pub(crate) booking_versions: BTreeMap<String, i64>,
 }
 
 impl FleetSnapshot {
-    /// Reads the fleet. Where the breaker opened or closed, that is remembered before anything is decided by it.
+    /// Reads the fleet. A change of the failover breaker is stored before any decision uses it.
     pub(crate) async fn read(store: &Store, claim: &Claim, stale_after: SignedDuration) -> Result<Self, StoreError> {
         let (clusters, cells, directives, bookings, breaker) = tokio::try_join!(
             store.cluster_list(),
@@ -71,8 +71,9 @@ impl FleetSnapshot {
         Ok(snapshot)
     }
 
-    /// The fleet that rows describe, and the state of the breaker where it turned. What was last confirmed longer than
-    /// `stale_after` ago is Unknown, whatever it was then.
+    /// Builds the snapshot from rows. Also returns the state of the breaker where it changed.
+    ///
+    /// A cluster whose health was last confirmed longer than `stale_after` ago is Unknown, whatever its stored health.
     pub(crate) fn of(
         rows: FleetRows,
         now: Timestamp,
@@ -151,47 +152,49 @@ impl FleetSnapshot {
         (snapshot, turned)
     }
 
-    /// A directive that this version cannot read is meant for the application: it stays as it is.
+    /// Returns whether an unreadable directive targets the application: its placement stays as it is.
     pub(crate) fn is_held(&self, app: AppId) -> bool {
         self.held_apps.contains(&app)
     }
 
-    /// The cluster is being removed and what runs there stays behind.
+    /// Returns whether the cluster is being removed and its objects stay in the member.
     pub(crate) fn is_abandoned(&self, cluster: &str) -> bool {
         self.abandoned.iter().any(|name| name == cluster)
     }
 
-    /// The cluster is being removed, and what was placed there is no more.
+    /// Returns whether the cluster is being removed and the objects placed there no longer exist.
     pub(crate) fn is_gone(&self, cluster: &str) -> bool {
         self.gone.iter().any(|name| name == cluster)
     }
 
-    /// The cluster is being removed together with what runs there.
+    /// Returns whether the cluster is being removed together with the objects that run there.
     pub(crate) fn is_emptied(&self, cluster: &str) -> bool {
         self.emptied.iter().any(|name| name == cluster)
     }
 
-    /// A person moves everything away from the cluster.
+    /// Returns whether a person drains the cluster.
     pub(crate) fn is_drained(&self, cluster: &str) -> bool {
         self.topology.clusters.get(cluster).is_some_and(|facts| facts.drain)
     }
 
-    /// It is neither a cell that this version can read nor one that is being deleted.
+    /// Returns whether the topology lacks the cell, because this version cannot read it.
+    ///
+    /// A Cell that is being deleted is still in the topology.
     pub(crate) fn is_unknown(&self, cell: &str) -> bool {
         !self.topology.cells.contains_key(cell)
     }
 
-    /// Whether too much is unhealthy at once for anything to move by itself.
+    /// Returns whether too many clusters are unhealthy at once for automatic moves.
     pub(crate) fn breaker_is_open(&self) -> bool {
         matches!(self.breaker, FailoverBreaker::Open { .. })
     }
 
-    /// What is run elsewhere because its cluster is silent, for an application that waits so many seconds.
+    /// Decides which silent clusters are given up, for an application that waits `after` seconds.
     pub(crate) fn failover(&self, after: Option<i64>) -> FailoverDecision {
         FailoverDecision::of(after, &self.silences, &self.breaker)
     }
 
-    /// What all applications but one hold; `own` is what that one holds.
+    /// Returns the amounts that all other applications hold; `own` are those of the excluded application.
     pub(crate) fn ledger_without(&self, own: &[ReservationRow]) -> Ledger {
         let mut held = self.held.clone();
         for row in own {
@@ -208,7 +211,7 @@ impl FleetSnapshot {
         ledger
     }
 
-    /// A decision of this batch changed what an application holds.
+    /// Replaces the amounts that one application holds, after a decision of this batch.
     pub(crate) fn rebook(&mut self, before: &[ReservationRow], after: &[ReservationRow]) {
         for (rows, sign) in [(before, -1), (after, 1)] {
             for row in rows {
@@ -217,27 +220,31 @@ impl FleetSnapshot {
         }
     }
 
-    /// What was booked by a batch is written: the sums of these clusters are one version further.
+    /// Raises the version of these clusters' sums by one, after the batch that booked there was written.
     pub(crate) fn booked(&mut self, clusters: &[String]) {
         for cluster in clusters {
             *self.booking_versions.entry(cluster.clone()).or_default() += 1;
         }
     }
 
-    /// Whether facts from a cluster may be counted.
+    /// Returns whether facts from the cluster may be counted, because its health is Pass.
     pub(crate) fn is_fresh(&self, cluster: &str) -> bool {
         self.topology.clusters.get(cluster).is_some_and(|facts| facts.health == Verdict::Pass)
     }
 }
 
-/// Whether a cluster counts for the breaker: one that was never met and holds nothing joins, and one that is removed leaves.
-/// A cluster whose member was replaced, and does not answer yet, holds what is placed there.
+/// Returns whether a cluster counts for the failover breaker.
+///
+/// A cluster that was never seen and holds nothing is joining, and does not count. A cluster that is being removed does
+/// not count either. A cluster whose replaced member does not answer yet counts, because it holds its placed replicas.
 fn is_member(row: &ClusterRow, holds: bool) -> bool {
     let met = row.status.as_ref().is_some_and(|status| status.as_of.is_some());
     row.taken.removal.is_none() && (met || holds)
 }
 
-/// A person says that the member is gone, and it was never met or a judgement that is not old says that it does not answer.
+/// Returns whether a cluster is being removed, was declared gone by a person, and does not answer.
+///
+/// The member was never seen, or a check within `stale_after` found it Unknown and not recovering.
 fn is_gone(row: &ClusterRow, now: Timestamp, stale_after: SignedDuration) -> bool {
     let silent = |status: &ClusterStatusRow| {
         let judged = status.checked_at.is_some_and(|at| now.duration_since(at) <= stale_after);
@@ -246,7 +253,7 @@ fn is_gone(row: &ClusterRow, now: Timestamp, stale_after: SignedDuration) -> boo
     row.taken.removal.is_some() && row.taken.gone && row.status.as_ref().is_none_or(silent)
 }
 
-/// A member that was well, but longer ago than facts stay true.
+/// Returns whether a member was healthy, but was last confirmed longer than `stale_after` ago.
 pub(crate) fn is_stale(status: &ClusterStatusRow, now: Timestamp, stale_after: SignedDuration) -> bool {
     let well = status.health == format!("{:?}", Verdict::Pass);
     well && status.as_of.is_none_or(|as_of| now.duration_since(as_of) > stale_after)
@@ -291,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_member_that_is_said_to_be_gone_and_is_known_not_to_answer_is_gone() {
+    fn only_a_member_declared_gone_that_does_not_answer_is_gone() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let row = |removal, gone, status: Option<(&str, &str, i64)>| ClusterRow {
             taken: ClusterTaken {

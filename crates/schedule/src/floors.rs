@@ -1,4 +1,4 @@
-//! Floors of the rows of one family of components. Pure.
+//! Plans the floors of the rows of one family of components. Pure.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,10 @@ use store::{PlacementId, PlacementRow};
 use crate::fleet_snapshot::FleetSnapshot;
 use crate::gather::AppSnapshot;
 
-/// New floors of the rows of a family, by row. `target_after` gives the target a row will have; `coming` are replicas
-/// decided for objects that have no row yet, whatever keeps them from having one.
+/// Returns the new floor of each row of a family.
+///
+/// `target_after` returns the target that a row will have. `coming` is the number of replicas decided for objects
+/// without a row, for any reason that keeps them from having one.
 pub(crate) fn plan_floors(
     snapshot: &FleetSnapshot,
     facts: &AppSnapshot,

@@ -1,4 +1,4 @@
-//! Reads everything a batch of decisions is made from.
+//! Reads the rows from which a batch of decisions is made.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -14,49 +14,49 @@ use crate::fleet_snapshot::FleetSnapshot;
 use crate::plan::{HeldCell, held_cells};
 use crate::snapshot_cache::CachedSnapshot;
 
-/// One application with everything decided and known of it.
+/// One application with its decisions, rows and observed status.
 #[derive(Debug)]
 pub(crate) struct AppSnapshot {
     pub(crate) row: ApplicationRow,
     pub(crate) intent: Intent,
-    /// The last decision, and the hash of what it was made from.
+    /// Input hash and record of the last decision.
     pub(crate) last_decision: (ContentHash, DecisionRecord),
     pub(crate) wanted: ContentHash,
-    /// Stored decisions about cells, as they are stored.
+    /// Decisions about cells, as stored.
     pub(crate) cell_rows: Vec<CellDecisionRow>,
-    /// The same, by cell.
+    /// The parsed `cell_rows`, by cell.
     pub(crate) cells: BTreeMap<CellName, HeldCell>,
     pub(crate) rows: Vec<PlacementRow>,
-    /// Where in the rows those of each cell are.
+    /// Indexes of each cell's rows in `rows`.
     by_cell: HashMap<String, Vec<usize>>,
     pub(crate) status: HashMap<PlacementId, StatusRow>,
     pub(crate) held: Vec<ReservationRow>,
-    /// Every revision that is wanted or placed.
+    /// Every revision that is wanted, decided for a cell or placed.
     pub(crate) revisions: BTreeMap<ContentHash, Arc<StoredRevision>>,
 }
 
-/// Everything stored of one application.
+/// All stored rows of one application.
 #[derive(Debug, Clone)]
 pub struct AppRows {
-    /// The application.
+    /// Row of the application itself.
     pub application: ApplicationRow,
-    /// Decisions about its cells.
+    /// Decisions about the application's cells.
     pub cells: Vec<CellDecisionRow>,
-    /// Its objects.
+    /// Placement rows, one per object.
     pub placements: Vec<PlacementRow>,
-    /// What is known of them.
+    /// Observed status of the placement rows.
     pub status: Vec<StatusRow>,
-    /// What it holds.
+    /// Capacity that the application holds.
     pub reservations: Vec<ReservationRow>,
     /// Every revision that is wanted, decided for a cell or placed.
     pub revisions: BTreeMap<ContentHash, Arc<StoredRevision>>,
 }
 
 impl AppSnapshot {
-    /// Reads what is stored.
+    /// Parses the rows.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] when intent or revision cannot be read.
+    /// [`StoreError::Corrupt`] when the intent or the wanted revision's hash cannot be read.
     pub(crate) fn of(rows: AppRows) -> Result<Self, StoreError> {
         let AppRows { application: row, cells: cell_rows, placements, status, reservations, revisions } = rows;
         let intent = serde_json::from_value(row.intent.clone())
@@ -80,13 +80,13 @@ impl AppSnapshot {
         })
     }
 
-    /// Rows of a cell, or of the implicit one of a cluster.
+    /// Returns the rows of a cell; a cluster's name gives the rows of its implicit cell.
     pub(crate) fn rows_in(&self, cell: &str) -> impl Iterator<Item = &PlacementRow> {
         self.by_cell.get(cell).into_iter().flatten().map(|place| &self.rows[*place])
     }
 }
 
-/// A batch.
+/// A batch of applications with the fleet snapshot that decides them.
 #[derive(Debug)]
 pub(crate) struct Gathered {
     pub(crate) snapshot: CachedSnapshot,
@@ -95,8 +95,8 @@ pub(crate) struct Gathered {
 
 pub(crate) async fn gather(schedule: &Schedule, batch: &[AppId]) -> Result<Gathered, StoreError> {
     let store = &schedule.store;
-    // Side by side: a decision that changed meanwhile is noticed when it is written, and what was observed carries the
-    // epoch it was observed at.
+    // These reads run concurrently. The write detects a decision that changed meanwhile, and each status carries the
+    // epoch at which it was observed.
     let (snapshot, rows, decided, placed, observed, reserved) = tokio::try_join!(
         schedule.snapshot.take(async || FleetSnapshot::read(store, &schedule.claim, schedule.times.stale_after).await),
         store.application_list(batch),
@@ -128,7 +128,8 @@ pub(crate) async fn gather(schedule: &Schedule, batch: &[AppId]) -> Result<Gathe
         let used = placed.iter().map(|placement| &placement.revision).chain(decided.iter().map(|cell| &cell.revision));
         let mut revisions = BTreeMap::new();
         for revision in used.chain([&row.revision]) {
-            // One that is gone is not placed any more; its rows were changed meanwhile and bring us back here.
+            // A missing revision is no longer placed. Its rows changed meanwhile, and that change queues the
+            // application again.
             let found = parsed.get(&(row.id, revision.clone()));
             revisions.extend(found.and_then(|found| Some((hash(revision).ok()?, Arc::clone(found)))));
         }
@@ -145,7 +146,7 @@ pub(crate) async fn gather(schedule: &Schedule, batch: &[AppId]) -> Result<Gathe
     Ok(Gathered { snapshot, apps })
 }
 
-/// The last decision. One that cannot be read is made anew, from what is placed.
+/// Parses the last decision. An unreadable decision is made again from the placed rows.
 fn last_decision(row: &ApplicationRow) -> (ContentHash, DecisionRecord) {
     let undecided = || (ContentHash::of(b""), DecisionRecord::default());
     let (Some(stored), Some(hash)) = (&row.decision, row.input_hash.as_deref().and_then(ContentHash::from_bytes))
@@ -161,7 +162,7 @@ fn last_decision(row: &ApplicationRow) -> (ContentHash, DecisionRecord) {
     }
 }
 
-/// Every revision that is wanted or placed.
+/// Reads every revision that is wanted, decided for a cell or placed.
 async fn revisions(
     schedule: &Schedule,
     rows: &[ApplicationRow],
@@ -169,7 +170,7 @@ async fn revisions(
     cells: &HashMap<AppId, Vec<CellDecisionRow>>,
 ) -> Result<HashMap<(AppId, Vec<u8>), Arc<StoredRevision>>, StoreError> {
     let keys: HashMap<AppId, &AppKey> = rows.iter().map(|row| (row.id, &row.key)).collect();
-    // What is being removed goes by its rows alone: it goes also when its revisions cannot be read.
+    // A removal uses only the rows, so it also works when the application's revisions cannot be read.
     let last_decision: BTreeSet<AppId> = rows.iter().filter(|row| row.removal.is_none()).map(|row| row.id).collect();
     let placed = placements.values().flatten().map(|placement| (placement.app, placement.revision.as_slice()));
     let told = cells.iter().flat_map(|(app, cells)| cells.iter().map(|cell| (*app, cell.revision.as_slice())));

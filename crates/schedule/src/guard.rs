@@ -1,4 +1,4 @@
-//! The mass-delete guard: what would delete too much at once waits until a person confirms exactly that. Pure.
+//! Mass-delete guard: withholds deletes above a limit until a person confirms exactly those. Pure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,32 +17,32 @@ use crate::gather::AppSnapshot;
 use crate::identity::declares;
 use crate::plan::AppPlan;
 
-/// Objects named at most.
+/// Maximum number of objects that pending deletes list by name.
 const NAMED: usize = 50;
 
-/// What of an application's changes is a delete.
+/// The deletes among an application's planned changes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Deletes {
-    /// Rows that go, and that the limits count.
+    /// Rows that are deleted and that the limits count.
     going: Vec<PlacementRow>,
-    /// Rows that are to be there before the decision.
+    /// Number of rows with desired state `Present` before the decision.
     present: i64,
-    /// The application itself goes.
+    /// The application itself is being removed.
     removing: bool,
     confirmed: Option<Vec<u8>>,
-    /// Cells that a confirmed rebalance left.
+    /// Cells that a confirmed rebalance emptied.
     previewed: Vec<String>,
     beforehand: Beforehand,
 }
 
-/// Deletes that a person confirmed before anything was decided about them.
+/// Deletes that a person confirmed before the scheduler decided them.
 #[derive(Debug, Clone, Default)]
 enum Beforehand {
     #[default]
     Nothing,
-    /// The Application goes with everything it delivered.
+    /// The deletion of the Application with every object it delivered.
     Whole,
-    /// Components go that this revision has not, and the one before it had.
+    /// The removal of components that this revision lacks and the revision before it had.
     Edit(Arc<StoredRevision>),
 }
 
@@ -96,13 +96,15 @@ impl Deletes {
         }
     }
 
-    /// Cells whose emptying was previewed by a person.
+    /// Adds cells that a person agreed to empty after a preview.
     pub(crate) fn preview(&mut self, cells: impl IntoIterator<Item = String>) {
         self.previewed.extend(cells);
     }
 
-    /// A row goes by this desired_state. Only deletes count, and of them neither what is never deleted, nor what leaves because a
-    /// person moved it away, nor what a person confirmed beforehand.
+    /// Counts a row that `desired_state` deletes.
+    ///
+    /// Objects that are never deleted do not count. Nor do objects that leave because a person moved them, or whose
+    /// delete a person confirmed beforehand.
     pub(crate) fn consider(&mut self, snapshot: &FleetSnapshot, row: &PlacementRow, desired_state: DesiredState) {
         let by_a_person = snapshot.is_drained(&row.cluster)
             || self.previewed.contains(&row.cell)
@@ -128,7 +130,7 @@ impl Deletes {
         counts
     }
 
-    /// The limit that would be passed.
+    /// Returns a description of the limit that the deletes would exceed, if any.
     fn excess(&self, app: store::AppId, window: &DeleteWindow) -> Option<String> {
         let count = |map: &BTreeMap<String, i64>, cluster: &str| map.get(cluster).copied().unwrap_or(0);
         for (cluster, going) in self.per_cluster() {
@@ -149,8 +151,10 @@ impl Deletes {
         ))
     }
 
-    /// Names exactly what would go: these rows as they are now. A confirmation is used up with them. The same objects, placed
-    /// anew and pruned again, are other rows, or rows with a later plan epoch.
+    /// Returns the hash of exactly these rows as they are now, which a person confirms.
+    ///
+    /// A confirmation ends with the rows it names. The same objects, placed and pruned again, are other rows, or rows
+    /// with a later plan epoch.
     fn plan(&self) -> ContentHash {
         let mut objects: Vec<(PlacementId, u32, &str, &str, &str, &str, &str)> = self
             .going
@@ -172,7 +176,9 @@ impl Deletes {
         hash_json(&objects).expect("numbers and texts are JSON")
     }
 
-    /// The rows as this decision leaves them: what a person sees and confirms is what the next decision finds.
+    /// Returns the deletes with the plan epochs that the rows have after this plan.
+    ///
+    /// The hash that a person sees and confirms is then the hash that the next decision computes.
     fn after(mut self, plan: &AppPlan) -> Self {
         for row in &mut self.going {
             let changes = plan.changes.iter().any(|change| change.id == row.id);
@@ -188,7 +194,9 @@ impl Deletes {
         PendingDeletes { plan: self.plan().to_string(), objects, count: self.going.len() as i32, reason }
     }
 
-    /// Why a person is to be asked. What waits for one already goes on waiting: it does not go because time has passed.
+    /// Returns why the deletes wait for a person, or `None` when they may proceed.
+    ///
+    /// Deletes that wait already keep waiting. Passing time does not release them.
     fn reason_to_wait(
         &self,
         app: store::AppId,
@@ -204,11 +212,11 @@ impl Deletes {
     }
 }
 
-/// A plan that passed the guard: the only sort of plan that is written.
+/// A plan that passed the guard. Only such plans are written.
 #[derive(Debug)]
 pub(crate) struct GuardedPlan {
     plan: AppPlan,
-    /// Deletes that the plan makes, by cluster.
+    /// Number of deletes that the plan makes, by cluster.
     deletes: Vec<(String, i32)>,
 }
 
@@ -217,29 +225,30 @@ impl GuardedPlan {
         &self.plan
     }
 
-    /// Access for the naming of new objects, which deletes nothing.
+    /// Returns the plan for the naming of new objects, which deletes nothing.
     pub(crate) fn plan_mut(&mut self) -> &mut AppPlan {
         &mut self.plan
     }
 
-    /// Deletes that the plan makes, by cluster.
+    /// Returns the number of deletes that the plan makes, by cluster.
     pub(crate) fn deletes(&self) -> &[(String, i32)] {
         &self.deletes
     }
 }
 
-/// An object that waits, as a person sees it.
+/// Returns the text by which a person sees a waiting object.
 fn shown(row: &PlacementRow) -> String {
     format!("{}: {} {}", row.cluster, row.object.kind, row.object.name)
 }
 
-/// Withholds the deletes of plans that exceed a limit of the guard. Plans are taken in order: each counts the deletes of
-/// those before it.
+/// Withholds the deletes of plans that exceed a limit of the guard.
+///
+/// Plans are checked in order, and each check counts the deletes of the plans before it.
 pub(crate) fn withhold_mass_deletes(plans: Vec<AppPlan>, mut window: DeleteWindow) -> Vec<GuardedPlan> {
     let mut guard = |plan: &mut AppPlan| {
         let deletes = std::mem::take(&mut plan.deletes);
         if deletes.is_confirmed() {
-            // A person said so: it is no reason for others to wait.
+            // A person confirmed these deletes, so other plans need not wait because of them.
             record(plan, None);
             return Vec::new();
         }
@@ -263,8 +272,10 @@ pub(crate) fn withhold_mass_deletes(plans: Vec<AppPlan>, mut window: DeleteWindo
     plans.into_iter().map(guarded).collect()
 }
 
-/// Objects that wait stay as they are. Of a workload that left its cell only the empty object waits: its numbers are
-/// motion's business.
+/// Changes withheld deletes back to `Present`.
+///
+/// A divided workload that left its cell still lowers its replicas, which `domain::motion` decides. Only the delete of
+/// the empty object waits. When the application itself is being removed, its waiting rows do not change at all.
 fn keep(plan: &mut AppPlan, deletes: &Deletes) {
     let row_of = |id: PlacementId| deletes.going.iter().find(|row| row.id == id);
     plan.changes.retain_mut(|change| {
@@ -341,7 +352,7 @@ mod tests {
         FleetSnapshot::of(fleet, Timestamp::UNIX_EPOCH, SignedDuration::from_secs(60)).0
     }
 
-    /// A revision that declares the config map `stays`, of the component of that name.
+    /// Returns a revision with one component `stays`, which is a `ConfigMap` of that name.
     fn revision() -> Arc<StoredRevision> {
         let app = vocabulary::AppKey { namespace: "shop".to_owned(), name: "web".to_owned() };
         let body = br#"{"components": [{"name": "stays", "template": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "stays"}}}]}"#;

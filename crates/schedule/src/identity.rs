@@ -1,5 +1,6 @@
-//! Which component of a revision an existing object stands for: the identity of the object decides, not the name of the
-//! component. Pure.
+//! Finds which component of a revision an existing object represents. Pure.
+//!
+//! The identity of the object decides, not the name of the component.
 
 use std::sync::Arc;
 
@@ -8,13 +9,14 @@ use domain::stored_revision::StoredRevision;
 use domain::topology::Topology;
 use store::PlacementRow;
 
-/// Group of an `apiVersion`; empty for the core group.
+/// Returns the group of an `apiVersion`; empty for the core group.
 pub(crate) fn group(api_version: &str) -> &str {
     api_version.split_once('/').map_or("", |(group, _)| group)
 }
 
-/// Whether the object of a row is the one that the component has in the row's cell. Where the cell is unknown the names of
-/// the components are compared.
+/// Returns whether the object of a row is the one that the component has in the row's cell.
+///
+/// Where the topology lacks the cell, the component names are compared.
 pub(crate) fn is_of_component(topology: &Topology, row: &PlacementRow, component: &ComponentPlan) -> bool {
     if row.object.kind != component.kind || row.object.group() != group(&component.api_version) {
         return false;
@@ -25,7 +27,9 @@ pub(crate) fn is_of_component(topology: &Topology, row: &PlacementRow, component
     }
 }
 
-/// Whether a revision declares the object of a row. A revision that cannot be read may declare anything.
+/// Returns whether a revision declares the object of a row.
+///
+/// A revision that cannot be read may declare any object, so it counts as declaring this one.
 pub(crate) fn declares(topology: &Topology, revision: Option<&Arc<StoredRevision>>, row: &PlacementRow) -> bool {
     revision.is_none_or(|revision| {
         revision.blueprint.components.iter().any(|component| is_of_component(topology, row, component))

@@ -1,8 +1,9 @@
-//! Schedule: the only writer of placement. Reads applications, directives, capacity, the previous placement and what
-//! was observed; decides with the pure functions of `domain`; writes each batch of decisions in one transaction.
+//! Schedule stage: the only writer of placement.
 //!
-//! Phases, in order: [`gather`] reads, [`plan`] decides, [`guard`] keeps back what would delete too much, [`apply`]
-//! writes.
+//! The stage reads applications, directives, capacity, the previous placement and observed status. It decides with the
+//! pure functions of `domain` and writes each batch of decisions in one transaction.
+//!
+//! Phases, in order: [`gather`] reads, [`plan`] decides, [`guard`] withholds deletes above a limit, [`apply`] writes.
 
 mod apply;
 mod cell_inputs;
@@ -48,27 +49,38 @@ pub use fleet_snapshot::FleetRows;
 pub use gather::AppRows;
 pub use metrics::ScheduleMetrics;
 
-/// Applications decided in one transaction.
+/// Maximum number of applications decided in one transaction.
 const BATCH: usize = 64;
-/// Fewer where each may have a place in many clusters: so many places in all.
+/// Maximum number of places in one batch, counted as applications times clusters.
+///
+/// An application may have a place in every cluster, so a large fleet gets smaller batches.
 const PLACES: usize = 4096;
-/// Applications looked at together when something of them was observed.
+/// Maximum number of observed applications checked with one query.
 const SIFTED: usize = 256;
-/// Between two looks at one application because of what was observed: what several members say at once is looked at
-/// together; the first after a rest does not wait.
+/// Minimum interval between two checks of one application because of observations.
+///
+/// Reports that several members send at about the same time are checked together. The first report after a quiet period
+/// is checked at once.
 const PACE: Duration = Duration::from_millis(10);
-/// Between two batches of a crowd: what comes while there is no end of it is decided in larger ones.
+/// Minimum interval between two batches, of decisions or of checks of observations.
 const GATHER: Duration = Duration::from_millis(2);
+/// Maximum interval between two batches of decisions while many applications keep arriving.
+///
+/// A longer interval gives larger batches.
 const GATHER_MOST: Duration = Duration::from_millis(250);
-/// The same for looks at what was observed, of which few matter.
+/// Maximum interval between two checks of observations; few observations affect a decision.
 const FILTER_DELAY_MAX: Duration = Duration::from_millis(250);
-/// Between two looks at every application: many members that turn at once are one reason.
+/// Minimum interval between two reads of all applications.
+///
+/// Many members that change at once cause one read. Reads of applications that wait for capacity or names use the same
+/// limits.
 const EVERYTHING: Duration = Duration::from_millis(10);
+/// Maximum interval between two reads of all applications while the causes keep arriving.
 const EVERYTHING_MOST: Duration = Duration::from_millis(500);
-/// Between two moments at which revisions that became ready are remembered.
+/// Minimum interval between two writes of revisions that became ready.
 const REMEMBERED: Duration = Duration::from_secs(1);
 
-/// What the stage works with.
+/// The schedule stage: decides the placement of applications and writes the decisions.
 #[derive(Debug)]
 pub struct Schedule {
     store: Store,
@@ -77,38 +89,40 @@ pub struct Schedule {
     revisions: Arc<ParsedRevisions<StoredRevision>>,
     snapshot: SnapshotCache,
     queue: Queue<AppId>,
-    /// Of these something was observed; few of them have to be decided because of that.
+    /// Applications with new observations; the few that need a decision are moved to `queue`.
     observed: Queue<AppId>,
-    /// Revision of each application that is stored as ready.
+    /// Revision of each application that this process has stored as ready.
     ready: Mutex<HashMap<AppId, Vec<u8>>>,
     metrics: ScheduleMetrics,
     times: ScheduleTimes,
 }
 
-/// What became of a batch.
+/// Outcome of one batch.
 struct Decided {
-    /// To be looked at again at once.
+    /// Applications to decide again at once.
     again: BTreeSet<AppId>,
-    /// To be repeated.
+    /// Applications to retry after a backoff.
     failed: BTreeSet<AppId>,
 }
 
-/// Timers of the stage.
+/// Intervals and timeouts of the stage.
 #[derive(Debug, Clone, Copy)]
 pub struct ScheduleTimes {
-    /// When everything is looked at again although nothing was heard.
+    /// Maximum interval between two decisions about all applications, also when no hint arrives.
     pub look_again: Duration,
-    /// What was last confirmed longer ago is Unknown.
+    /// Maximum age of a cluster status. An older status counts as Unknown.
     pub stale_after: SignedDuration,
-    /// How long a first decision waits for members that were well when they were last seen, long ago: after an
-    /// outage of all operators one member answers before another, and that is no reason to prefer it.
+    /// Timeout for members to be seen again before the first decisions.
+    ///
+    /// The stage waits for members that were healthy when last seen, but whose status is stale. After an outage of all
+    /// operators one member answers before another, and that order is no reason to prefer the first.
     pub settle: Duration,
-    /// The sliding window in which the mass-delete guard counts.
+    /// Length of the sliding window in which the mass-delete guard counts deletes.
     pub delete_window: SignedDuration,
 }
 
 impl Schedule {
-    /// The stage, for as long as the claim holds.
+    /// Creates the stage, which works as long as `claim` holds.
     pub fn new(
         store: Store,
         revisions: Arc<ParsedRevisions<StoredRevision>>,
@@ -131,10 +145,10 @@ impl Schedule {
         }
     }
 
-    /// Decides whatever needs it until shutdown.
+    /// Decides applications until shutdown.
     ///
     /// # Errors
-    /// [`StoreError::Fenced`] when the claim no longer holds. Other failures are repeated.
+    /// [`StoreError::Fenced`] when the claim no longer holds. The stage retries after other failures.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), StoreError> {
         let listen = self.listen(&shutdown);
         let filter_observations = self.filter_observations(&shutdown);
@@ -150,10 +164,10 @@ impl Schedule {
     async fn listen(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         let mut hints = self.hints.subscribe();
         let mut again = tokio::time::interval(self.times.look_again);
-        // When a cluster will have been silent for long enough: computed from rows, so a restart loses nothing.
+        // Time at which a silent cluster reaches a failover time. Computed from rows, so a restart does not lose it.
         let mut failover: Option<Instant> = None;
         let (mut everything, mut wanted) = (BatchLimiter::new(EVERYTHING, EVERYTHING_MOST), false);
-        // Many members tell of their pods all the time.
+        // Members report changes of their pods all the time.
         let (mut capacity, mut freed) = (BatchLimiter::new(EVERYTHING, EVERYTHING_MOST), false);
         let (mut names, mut vacated) = (BatchLimiter::new(EVERYTHING, EVERYTHING_MOST), false);
         let mut observed: HashMap<AppId, Instant> = HashMap::new();
@@ -214,7 +228,7 @@ impl Schedule {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at every application; returns when to do so next because a cluster's silence will have lasted.
+    /// Queues every application. Returns when a silent cluster will next reach a failover time.
     async fn everything(&self) -> Option<Instant> {
         self.snapshot.forget();
         match self.store.application_keys().await {
@@ -243,7 +257,7 @@ impl Schedule {
         Ok(left.and_then(|seconds| u64::try_from(seconds).ok()))
     }
 
-    /// New capacity wakes only those that found no place.
+    /// Queues the applications that found no place for some replicas: only they need new capacity.
     async fn waiting_for_capacity(&self) {
         match self.store.application_short().await {
             Ok(ids) => self.queue.extend(ids),
@@ -251,7 +265,7 @@ impl Schedule {
         }
     }
 
-    /// Names that became free wake only applications that wait for one.
+    /// Queues the applications that wait for an object name: only they need a name that became free.
     async fn waiting_for_names(&self) {
         match self.store.application_blocked().await {
             Ok(ids) => self.queue.extend(ids),
@@ -259,7 +273,7 @@ impl Schedule {
         }
     }
 
-    /// Completes when no member is stale that was well, or after [`ScheduleTimes::settle`].
+    /// Completes when no healthy member has a stale status, or after [`ScheduleTimes::settle`].
     async fn fleet_is_seen(&self) {
         let mut hints = self.hints.subscribe();
         let seen = async {
@@ -286,7 +300,7 @@ impl Schedule {
         }
     }
 
-    /// Passes on those of the observed for which it matters: most of what members tell changes no decision.
+    /// Moves observed applications that need a decision to the queue; most observations change no decision.
     async fn filter_observations(&self, shutdown: &CancellationToken) {
         let begun = Instant::now();
         let (mut pace, mut crowd) = (BatchLimiter::new(GATHER, FILTER_DELAY_MAX), DistinctKeys::default());
@@ -299,7 +313,8 @@ impl Schedule {
             match self.store.application_in_motion(&batch).await {
                 Ok(found) => {
                     self.queue.extend(found.moving);
-                    // Nothing waits for it to be remembered that a revision was ready: many are remembered together.
+                    // No process waits until a ready revision is stored, so many applications are queued and stored
+                    // together.
                     let past = begun.elapsed().as_millis() % REMEMBERED.as_millis();
                     let rest = REMEMBERED.saturating_sub(Duration::from_millis(past as u64));
                     found.arrived.into_iter().for_each(|app| self.queue.push_after(app, rest));
@@ -346,17 +361,19 @@ impl Schedule {
         }
     }
 
-    /// Applications that may be decided in one transaction.
+    /// Returns the maximum number of applications in one batch, given the number of clusters.
     fn batch(&self) -> usize {
         (PLACES / self.snapshot.clusters().max(1)).clamp(1, BATCH)
     }
 
-    /// Decides a batch. One of it that cannot be read or written fails by itself: the others are decided without it.
+    /// Decides a batch, and isolates an application that cannot be read or written.
+    ///
+    /// Such an error splits the batch in halves until the application fails alone and the others are decided.
     ///
     /// # Errors
-    /// [`StoreError::Fenced`] alone.
+    /// Only [`StoreError::Fenced`].
     async fn decide_apart(&self, batch: &[AppId]) -> Result<Decided, StoreError> {
-        // A panic about one application must not end decisions about the others.
+        // A panic in the decision about one application must not prevent decisions about the others.
         let decided =
             contain(self.decide(batch)).await.unwrap_or_else(|panicked| Err(StoreError::unreadable(panicked)));
         let error = match decided {
@@ -373,7 +390,7 @@ impl Schedule {
             return Ok(decided);
         }
         if let StoreError::Stale { what } = error {
-            // Another decider was faster. The fleet is read anew before these are decided again.
+            // Another scheduler wrote first. The fleet is read again before these applications are decided again.
             self.snapshot.forget();
             self.metrics.outdated.inc_by(batch.len() as u64);
             tracing::debug!(what, applications = batch.len(), "decisions were outdated; they are made again");
@@ -384,11 +401,11 @@ impl Schedule {
         Ok(Decided { again: BTreeSet::new(), failed: batch.iter().copied().collect() })
     }
 
-    /// Decides a batch. Returns applications that are to be looked at again at once.
+    /// Decides a batch. Returns the applications to decide again at once.
     async fn decide(&self, batch: &[AppId]) -> Result<BTreeSet<AppId>, StoreError> {
         let gathered = gather::gather(self, batch).await?;
         self.metrics.breaker_open.set(i64::from(gathered.snapshot.fleet.breaker_is_open()));
-        // A large decision takes long: it keeps neither probes nor renewals of leases from running.
+        // Planning a large batch takes long. On a blocking thread it delays neither probes nor lease renewals.
         let planned = tokio::task::spawn_blocking(move || plan::plan_batch(gathered)).await;
         let (plans, mut snapshot) = match planned {
             Ok(planned) => planned,

@@ -1,4 +1,4 @@
-//! Finds for each object that is to exist the row that stands for it already. Pure.
+//! Matches each object that is to exist with the row that represents it already. Pure.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,17 +7,18 @@ use store::{PlacementId, PlacementRow};
 use crate::gather::AppSnapshot;
 use crate::objects::Desired;
 
-/// Which rows stand for which objects.
+/// Rows, each with the object that it represents.
 #[derive(Debug, Default)]
 pub(crate) struct Matching<'o, 'a> {
     by_row: HashMap<PlacementId, &'o Desired<'a>>,
-    /// Objects without a row.
+    /// Objects that no row represents.
     pub(crate) missing: Vec<&'o Desired<'a>>,
 }
 
 impl<'o, 'a> Matching<'o, 'a> {
-    /// Matches rows of the same component first, then rows of the same identity: a component may be renamed, and two may
-    /// exchange their objects.
+    /// Matches rows of the same component first, then rows of the same identity.
+    ///
+    /// A component may be renamed, and two components may exchange their objects.
     pub(crate) fn of(facts: &AppSnapshot, objects: &'o [Desired<'a>]) -> Self {
         let mut matching = Self::default();
         let mut taken: HashSet<PlacementId> = HashSet::new();
@@ -43,7 +44,7 @@ impl<'o, 'a> Matching<'o, 'a> {
         self.by_row.insert(row.id, object);
     }
 
-    /// The object a row stands for.
+    /// Returns the object that a row represents.
     pub(crate) fn object_of(&self, row: PlacementId) -> Option<&'o Desired<'a>> {
         self.by_row.get(&row).copied()
     }

@@ -1,31 +1,31 @@
-//! Counters of the stage.
+//! Metrics of the schedule stage.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use runtime::metrics::Metrics;
 
-/// What the stage counts.
+/// The metrics of the schedule stage.
 #[derive(Debug, Clone)]
 pub struct ScheduleMetrics {
-    /// Applications waiting to be looked at.
+    /// Number of applications in the queue, including those being decided.
     pub depth: Gauge,
-    /// Decisions written.
+    /// Number of decisions written.
     pub decided: Counter,
-    /// Decisions thrown away because what they were made from changed before they were written.
+    /// Number of decisions discarded because their inputs changed before the write.
     pub outdated: Counter,
-    /// Applications looked at without anything to change.
+    /// Number of decisions that changed nothing and were not written.
     pub unchanged: Counter,
-    /// 1 while automatic moves are frozen.
+    /// 1 while the failover breaker is open and automatic moves are frozen, otherwise 0.
     pub breaker_open: Gauge,
-    /// Batches that failed.
+    /// Number of failed batches.
     pub failed: Counter,
     /// Seconds from taking a batch to its commit.
     pub batch_seconds: Histogram,
 }
 
 impl ScheduleMetrics {
-    /// Registers everything.
+    /// Registers all metrics of the stage.
     pub fn new(metrics: &Metrics) -> Self {
         Self {
             depth: metrics.register("schedule_queue_depth", "Applications waiting for a decision", Gauge::default()),

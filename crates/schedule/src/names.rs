@@ -1,4 +1,4 @@
-//! Gives each new object a name that nobody has. Pure.
+//! Gives each new object a name that no other object has. Pure.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -12,17 +12,19 @@ use crate::plan::{AppPlan, Insert};
 /// Maximum number of problems that the record of one application names.
 const PROBLEMS_MAX: usize = 64;
 
-/// Names an object in a cluster.
+/// A cluster and the key of an object in it.
 pub(crate) type Place = (String, ObjectKey);
 
-/// Object with the version left out: versions of one kind are the same objects.
+/// Cluster, group, kind, namespace and name of an object.
+///
+/// The version is left out, because all versions of a kind are the same objects.
 type Identity = (String, String, String, String, String);
 
 fn identity((cluster, object): &Place) -> Identity {
     (cluster.clone(), object.group().to_owned(), object.kind.clone(), object.namespace.clone(), object.name.clone())
 }
 
-/// Every name that the new objects of a batch may take.
+/// Returns every name that the new objects of a batch may take.
 pub(crate) fn candidates(plans: &[GuardedPlan]) -> Vec<Place> {
     plans
         .iter()
@@ -31,10 +33,11 @@ pub(crate) fn candidates(plans: &[GuardedPlan]) -> Vec<Place> {
         .collect()
 }
 
-/// Names the new objects, given who owns which of the candidates. An object whose only name has another owner gets no
-/// row: its problem goes into the record, and stands there until a decision finds the name free.
+/// Names the new objects, given the owners of the candidates.
+///
+/// An object without a free name gets no row. The record reports the problem until a decision finds a name free.
 pub(crate) fn assign_names(plans: &mut [GuardedPlan], owners: Vec<OwnerRow>) {
-    // The transaction forgets rows before it adds any.
+    // The transaction deletes rows before it inserts rows, so names of deleted rows are free.
     let forgotten: HashSet<PlacementId> = plans.iter().flat_map(|plan| plan.plan().forget.iter().copied()).collect();
     let mut taken: BTreeMap<Identity, String> = owners
         .into_iter()

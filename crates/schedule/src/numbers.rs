@@ -1,4 +1,4 @@
-//! How many replicas each cell holds from now on. Pure.
+//! Decides how many replicas each cell holds. Pure.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +15,11 @@ use crate::fleet_snapshot::FleetSnapshot;
 use crate::gather::AppSnapshot;
 use crate::plan::{AppPlan, is_present};
 
-/// Cells that hold the application from now on, with the replicas of each. An unchanged input hash gives what was decided
-/// before, whatever became of it.
+/// Returns the cells that hold the application, with the target of each.
+///
+/// While the input hash is unchanged, the previous decision holds, whatever happened to its replicas. A decision is
+/// made anyway where the last one was short or its targets are no longer in place. A requested rebalance or a change of
+/// `frozen` also causes a decision.
 pub(crate) fn numbers(
     snapshot: &FleetSnapshot,
     facts: &AppSnapshot,
@@ -51,14 +54,15 @@ pub(crate) fn numbers(
     let lost = !is_as_recorded(&last_decision, &previous);
     if hash != last_hash || last_decision.short || lost || asked.is_some() || last_decision.frozen != failover.frozen {
         let ledger = snapshot.ledger_without(&facts.held);
-        // A cell that was left by a rebalance is remembered until it holds something again, or nothing at all.
+        // A cell that a rebalance emptied stays in `previewed` until it gets replicas again or has no rows left.
         let mut previewed = last_decision.previewed.clone();
         let mut outcome = placement::decide(&request, &snapshot.topology, &directives, &previous, &ledger);
         let offered = asked.is_some() || outcome.rebalance_needed > 0;
         let rebalanced =
             offered.then(|| placement::rebalance(&request, &snapshot.topology, &directives, &previous, &ledger));
         if let (Some(asked), Some(rebalanced)) = (asked, &rebalanced) {
-            // A plan that is not what would be done now is void: the person sees the new one in status.
+            // A requested rebalance plan that differs from the current plan is void. Status shows the person the new
+            // plan.
             if rebalance_plan(rebalanced).as_bytes() == asked {
                 outcome = rebalanced.clone();
                 outcome.summary = format!("rebalanced as asked: {}", outcome.summary);
@@ -80,7 +84,7 @@ pub(crate) fn numbers(
             plan.record = Some((hash, record));
         }
     }
-    // Where nothing is to run the object stays, so that its name and its place do.
+    // At zero replicas the object stays, which keeps its name and its place.
     let stays = |cell: &CellName| {
         facts.intent.wanted() == 0 && facts.rows_in(cell.as_str()).any(|row| row.divided && is_present(row))
     };
@@ -88,14 +92,15 @@ pub(crate) fn numbers(
     targets
 }
 
-/// Whether the placement is the one that the record tells of. It is not after a removal that was taken back, and where
-/// what ran in a cell was left behind.
+/// Returns whether the placement has the targets of the record.
+///
+/// The targets differ after a removal that was taken back, and where objects of a cell were left behind.
 fn is_as_recorded(record: &DecisionRecord, previous: &BTreeMap<CellName, Held>) -> bool {
     let held = |cell: &str| previous.get(cell).map_or(0, |held| held.target);
     record.decision.cells.iter().all(|cell| cell.target == held(&cell.cell))
 }
 
-/// Everything besides the spec that changes where replicas may go.
+/// Returns all inputs besides the spec that change where replicas may go.
 fn directives(snapshot: &FleetSnapshot, facts: &AppSnapshot, failover: &FailoverDecision) -> Vec<Directive> {
     snapshot
         .directives
@@ -106,7 +111,7 @@ fn directives(snapshot: &FleetSnapshot, facts: &AppSnapshot, failover: &Failover
         .collect()
 }
 
-/// Cells that held replicas and do not any more.
+/// Returns the cells that held replicas before and hold none after.
 fn emptied<'a>(
     before: &'a BTreeMap<CellName, Held>,
     after: &'a BTreeMap<CellName, i32>,
@@ -115,8 +120,10 @@ fn emptied<'a>(
     before.iter().filter(move |(cell, held)| held.target > 0 && empty(cell)).map(|(cell, _)| cell.to_string())
 }
 
-/// The placement before: as it was decided, with the pods that were observed. Where nothing was divided until now, what the
-/// workload was told to run in each cell is what it holds: it stays there like any running replica.
+/// Returns the placement before this decision: the decided targets with the observed pods.
+///
+/// Where no component was divided until now, the workload's own target in each cell counts as held. Those replicas stay
+/// like any running replicas.
 fn previous(snapshot: &FleetSnapshot, facts: &AppSnapshot) -> BTreeMap<CellName, Held> {
     let held = facts.cells.iter().filter(|(cell, _)| is_kept(snapshot, facts, cell));
     let mut previous: BTreeMap<CellName, Held> =
@@ -136,8 +143,10 @@ fn previous(snapshot: &FleetSnapshot, facts: &AppSnapshot) -> BTreeMap<CellName,
     previous
 }
 
-/// Whether a cell that holds the application may go on holding it: not when what runs there is left behind, nor when the
-/// cell is unknown or its cluster is emptied, and nothing is placed in it any more.
+/// Returns whether a cell that holds the application may keep it.
+///
+/// A cell loses it where its objects are left behind, or its member is gone for good. A cell that is missing from the
+/// topology, or whose cluster is being emptied, keeps it while an object is placed there.
 fn is_kept(snapshot: &FleetSnapshot, facts: &AppSnapshot, cell: &CellName) -> bool {
     match snapshot.topology.cells.get(cell) {
         Some(known) if snapshot.is_abandoned(known.cluster.as_str()) || snapshot.is_gone(known.cluster.as_str()) => {
@@ -148,12 +157,13 @@ fn is_kept(snapshot: &FleetSnapshot, facts: &AppSnapshot, cell: &CellName) -> bo
     }
 }
 
-/// Why a workload that is not divided stays where no cell is meant for it.
+/// Reason for keeping a workload that is not divided although no cell is meant for it.
 const NOTHING_MEANT: &str =
     "no cell is to hold the Application; what runs stays. Correct spec.placement.cells, or delete the Application";
 
-/// Where nothing is divided, every eligible cell holds the application; one that holds it keeps it unless it is no
-/// longer meant.
+/// Decides which cells hold an application without a Divided component: every eligible cell.
+///
+/// A cell that holds the application keeps it, unless the spec no longer selects that cell or excludes it.
 fn undivided(
     snapshot: &FleetSnapshot,
     request: &Request<'_>,
@@ -169,7 +179,7 @@ fn undivided(
             previous.contains_key(cell) && !matches!(rejection.rule, Rule::NotSelected | Rule::Excluded)
         }
     };
-    // A selector that matches nothing takes nothing away.
+    // A selector that matches no cell takes the application out of no cell.
     let is_held = !previous.is_empty() && !eligible.iter().any(|(cell, eligibility)| is_meant(cell, eligibility));
     let mut record = DecisionRecord { wanted: 0, ..DecisionRecord::default() };
     record.hold = is_held.then(|| NOTHING_MEANT.to_owned());
@@ -193,7 +203,7 @@ fn undivided(
             note,
         });
     }
-    // A cell that cannot be read keeps what it holds.
+    // A cell that cannot be read keeps the objects that it holds.
     let unknown = previous.keys().filter(|cell| !snapshot.topology.cells.contains_key(*cell));
     cells.extend(unknown.map(|cell| (cell.clone(), 0)));
     record.decision.input_hash = hash.to_string();
@@ -201,7 +211,7 @@ fn undivided(
     record.short = cells.is_empty() || is_held;
     record = record.made_from(inputs, &plan.last_decision.1);
     record.carry_over(&plan.last_decision.1);
-    // Which cells held it before changes with every look; that alone is no new decision.
+    // `before` changes with every decision. A record that differs only there is not a new decision.
     let same = {
         let strip = |record: &DecisionRecord| {
             let mut record = record.clone();

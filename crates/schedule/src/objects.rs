@@ -1,4 +1,4 @@
-//! Which objects are to exist, given what each cell holds. Pure.
+//! Derives the objects that are to exist from the plan of each cell. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,14 +22,16 @@ pub(crate) struct Desired<'a> {
     pub(crate) revision: ContentHash,
     pub(crate) target: i32,
     pub(crate) divided: bool,
-    /// What it takes from its cell.
+    /// Values that the object takes from its cell.
     pub(crate) inputs: CellInputs,
-    /// Names in order of preference.
+    /// Names that the object may have, in order of preference.
     pub(crate) names: Vec<String>,
 }
 
 impl Desired<'_> {
-    /// Whether a row of its cell has one of its identities: names never change once they are fixed.
+    /// Returns whether the row is in the object's cluster and has one of its possible identities.
+    ///
+    /// A row's name never changes once it is fixed.
     pub(crate) fn is_of(&self, row: &PlacementRow) -> bool {
         row.cluster == self.cluster.as_str()
             && row.object.kind == self.component.kind
@@ -47,7 +49,7 @@ impl Desired<'_> {
     }
 }
 
-/// Everything that decides which objects are to exist.
+/// Inputs that decide which objects are to exist.
 #[derive(Debug)]
 pub(crate) struct ObjectInputs<'a> {
     pub(crate) topology: &'a Topology,
@@ -55,15 +57,16 @@ pub(crate) struct ObjectInputs<'a> {
     pub(crate) wanted: ContentHash,
     pub(crate) revisions: &'a BTreeMap<ContentHash, Arc<StoredRevision>>,
     pub(crate) existing: &'a [PlacementRow],
-    /// Nothing runs: scalable objects stay at zero.
+    /// The application is suspended: scalable objects have zero replicas.
     pub(crate) suspended: bool,
 }
 
 impl<'a> ObjectInputs<'a> {
-    /// The objects that are to exist.
+    /// Returns the objects that are to exist.
     pub(crate) fn objects(&self) -> Vec<Desired<'a>> {
         let mut objects = Vec::new();
-        // Objects of a cluster go with its first cell, or with the first that was told what is wanted.
+        // Objects of a cluster follow the plan of its first cell, or of the first cell that has the wanted revision and
+        // inputs.
         let mut clusters: BTreeMap<ClusterName, &CellPlan> = BTreeMap::new();
         for (cell, plan) in self.cells {
             let Some(facts) = self.topology.cells.get(cell) else { continue };
@@ -122,9 +125,11 @@ impl<'a> ObjectInputs<'a> {
         }
     }
 
-    /// A component that is there once stays where it is, whatever becomes of the rest: moving it would run it again. One
-    /// that is nowhere goes where the others are that are there once: they may name each other. The first comes to the
-    /// first cluster.
+    /// Returns whether the cluster is where a component with scope `Once` belongs.
+    ///
+    /// A component that exists stays where it is, whatever happens to the rest, because moving it would run it again. A
+    /// new component goes where the other `Once` components are, because they may name each other. The first such
+    /// component goes to the first cluster.
     fn is_home(
         &self,
         component: &ComponentPlan,
@@ -161,7 +166,7 @@ fn object<'a>(
 ) -> Desired<'a> {
     let mut names = object_names(component, cell).to_vec();
     if names.first() == Some(&component.object_name) {
-        // A name a person chose is never replaced by another: a second owner is refused.
+        // A name that a person chose is never replaced by another name. A second owner of that name is refused.
         names.truncate(1);
     }
     let (cell, cluster) = (cell.name.clone(), cell.cluster.clone());

@@ -1,4 +1,4 @@
-//! Decides, for each application of a batch: numbers, revisions, objects, floors. Pure.
+//! Plans each application of a batch: replicas, revisions, objects and floors. Pure.
 
 use std::collections::BTreeMap;
 
@@ -21,35 +21,35 @@ use crate::reservations::reservations;
 use crate::rows::{Decided, reconcile};
 use crate::snapshot_cache::CachedSnapshot;
 
-/// What is to be written for one application.
+/// Planned writes for one application.
 #[derive(Debug)]
 pub(crate) struct AppPlan {
     pub(crate) app: AppId,
     pub(crate) key: AppKey,
-    /// What the plan was made from.
+    /// Generation, removal and decision version that the plan was made from.
     pub(crate) base: DecisionBase,
-    /// New record and the hash of what it was decided from, when either changed.
+    /// New record and the hash of its inputs, when either changed.
     pub(crate) record: Option<(ContentHash, DecisionRecord)>,
-    /// All cells that hold the application, when they or what they hold changed.
+    /// Decisions about all cells that hold the application, when any of them changed.
     pub(crate) cells: Option<Vec<CellDecisionRow>>,
-    /// Generation the placement is brought up to, when that is news.
+    /// Generation that the placement now reflects, when it changed.
     pub(crate) generation: Option<i64>,
     pub(crate) rebalance_done: Option<Vec<u8>>,
     pub(crate) inserts: Vec<Insert>,
     pub(crate) changes: Vec<PlacementChange>,
     pub(crate) forget: Vec<PlacementId>,
     pub(crate) reservations: Option<Vec<ReservationRow>>,
-    /// What of the changes is a delete, for the mass-delete guard.
+    /// Deletes among the changes, for the mass-delete guard.
     pub(crate) deletes: Deletes,
-    /// The wanted revision is fully ready.
+    /// The wanted revision, when it is ready in all cells.
     pub(crate) ready: Option<Vec<u8>>,
-    /// Nothing is left of an application that is being removed.
+    /// The application is being removed and no row of it is left.
     pub(crate) over: bool,
-    /// The record as it stands, for problems found while writing.
+    /// Input hash and record of the last decision; later phases copy them to record problems.
     pub(crate) last_decision: (ContentHash, DecisionRecord),
 }
 
-/// An object to add, with the names it may take.
+/// An object to add, with the names it may take in order of preference.
 #[derive(Debug, Clone)]
 pub(crate) struct Insert {
     pub(crate) row: PlacementInsert,
@@ -78,7 +78,7 @@ impl AppPlan {
         }
     }
 
-    /// Nothing is to be written.
+    /// Returns whether the plan writes nothing.
     pub(crate) fn is_empty(&self) -> bool {
         self.record.is_none()
             && self.cells.is_none()
@@ -91,9 +91,10 @@ impl AppPlan {
     }
 }
 
-/// Plans a batch, one application after the other: each sees what those before it hold.
+/// Plans the applications of a batch in order.
 ///
-/// Returns the snapshot with what they hold once their plans are written.
+/// Each plan counts the reservations of the plans before it. Returns the plans, and the snapshot with the reservations
+/// that hold once the plans are written.
 pub(crate) fn plan_batch(gathered: Gathered) -> (Vec<AppPlan>, CachedSnapshot) {
     let Gathered { snapshot: mut read, apps } = gathered;
     let snapshot = &mut read.fleet;
@@ -104,7 +105,7 @@ pub(crate) fn plan_batch(gathered: Gathered) -> (Vec<AppPlan>, CachedSnapshot) {
                 Some(removal) => plan_removal(snapshot, facts, removal),
                 None => plan_active(snapshot, facts),
             };
-            // What is removed holds what it held until nothing of it is left.
+            // An application that is being removed keeps its reservations until no row of it is left.
             let held = match facts.row.removal {
                 Some(_) if plan.over => Vec::new(),
                 Some(_) => facts.held.clone(),
@@ -123,7 +124,7 @@ pub(crate) fn plan_batch(gathered: Gathered) -> (Vec<AppPlan>, CachedSnapshot) {
     (plans, read)
 }
 
-/// An application that is being removed: everything goes, in the order delivery gives it.
+/// Plans the removal of an application: all its objects go, and delivery orders the deletes.
 fn plan_removal(snapshot: &FleetSnapshot, facts: &AppSnapshot, removal: Removal) -> AppPlan {
     let mut plan = AppPlan::empty(facts);
     let desired_state = match removal {
@@ -152,17 +153,17 @@ fn plan_removal(snapshot: &FleetSnapshot, facts: &AppSnapshot, removal: Removal)
     plan
 }
 
-/// An application that is to run.
+/// Plans an application that is to run.
 fn plan_active(snapshot: &FleetSnapshot, facts: &AppSnapshot) -> AppPlan {
     let mut plan = AppPlan::empty(facts);
     let Some(wanted) = facts.revisions.get(&facts.wanted) else { return plan };
     if facts.cells.values().any(|held| !facts.revisions.contains_key(&held.revision)) {
-        // A revision that a cell runs was collected while this was read. The next reading knows what replaced it.
+        // A revision that a cell runs was garbage-collected during the read. The next read returns its replacement.
         return plan;
     }
     plan.deletes.preview(plan.last_decision.1.previewed.iter().cloned());
     plan.generation = (facts.row.decided_generation != facts.row.generation).then_some(facts.row.generation);
-    // Only what is divided can run elsewhere.
+    // Only replicas of a Divided component can run elsewhere.
     let failover = match wanted.blueprint.divided {
         Some(_) => snapshot.failover(facts.intent.failover_after),
         None => FailoverDecision::default(),
@@ -183,8 +184,8 @@ fn plan_active(snapshot: &FleetSnapshot, facts: &AppSnapshot) -> AppPlan {
         suspended: facts.intent.suspended,
     };
     let mut objects = inputs.objects();
-    // A cluster that is being removed gets nothing. What finds no other place stays there without us, or is deleted, as
-    // the person who removes it said.
+    // A cluster that is being removed gets no object. Objects that find no other place are orphaned or deleted there,
+    // as the removal of the cluster asks.
     objects.retain(|object| {
         let cluster = object.cluster.as_str();
         !snapshot.is_abandoned(cluster) && !snapshot.is_emptied(cluster)
@@ -199,8 +200,9 @@ fn plan_active(snapshot: &FleetSnapshot, facts: &AppSnapshot) -> AppPlan {
     plan
 }
 
-/// Remembers which revision follows which, for the guard, and which components have replicas, for status: rows alone do not
-/// show it.
+/// Records the edit from one revision to the next, and the components with replicas.
+///
+/// The guard needs the edit and the status stage needs the components. Rows alone show neither.
 fn record_revision(facts: &AppSnapshot, blueprint: &Blueprint, plan: &mut AppPlan) {
     let owned = blueprint.components.iter().filter_map(|one| Some((one.name.clone(), render::replica_owner(one)?)));
     let owners: BTreeMap<String, ReplicaOwner> = owned.collect();
@@ -213,16 +215,18 @@ fn record_revision(facts: &AppSnapshot, blueprint: &Blueprint, plan: &mut AppPla
     }
 }
 
-/// The decision about a cell as it is stored.
+/// Stored decision about one cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HeldCell {
     pub(crate) target: i32,
     pub(crate) revision: ContentHash,
-    /// What objects take from it; nothing where an older program decided.
+    /// Values that objects take from the cell; `None` where an older version of the program decided.
     pub(crate) inputs: Option<PlaceInputs>,
 }
 
-/// The stored decisions about the serving version of an application, by cell. One that cannot be read is left out.
+/// Returns the stored decisions about the serving version (slot `Main`), by cell.
+///
+/// Unreadable rows are left out.
 pub(crate) fn held_cells(rows: &[CellDecisionRow]) -> BTreeMap<vocabulary::CellName, HeldCell> {
     let main = rows.iter().filter(|row| row.slot == Slot::Main);
     main.filter_map(|row| {
@@ -232,7 +236,7 @@ pub(crate) fn held_cells(rows: &[CellDecisionRow]) -> BTreeMap<vocabulary::CellN
     .collect()
 }
 
-/// Whether a row counts towards what is placed.
+/// Returns whether a row counts as placed.
 pub(crate) fn is_present(row: &PlacementRow) -> bool {
     row.desired_state == DesiredState::Present
 }

@@ -1,4 +1,4 @@
-//! What an application holds of the capacity of clusters. Pure.
+//! Computes the capacity that an application holds in clusters. Pure.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,10 @@ use crate::gather::AppSnapshot;
 use crate::identity::is_of_component;
 use crate::plan::AppPlan;
 
-/// What the application holds once the plan is written: what its rows render, what is decided and has no row yet, and
-/// what still runs of objects that leave.
+/// Returns the capacity that the application holds once the plan is written.
+///
+/// The application holds the replicas that its rows render and the decided replicas that have no row yet. It also holds
+/// the replicas that still run of leaving objects.
 pub(crate) fn reservations(snapshot: &FleetSnapshot, facts: &AppSnapshot, plan: &AppPlan) -> Vec<ReservationRow> {
     let changes: BTreeMap<PlacementId, &store::PlacementChange> =
         plan.changes.iter().map(|change| (change.id, change)).collect();
@@ -57,7 +59,7 @@ fn pod_of_component(facts: &AppSnapshot, component: &str, revision: &[u8]) -> Am
     known.map(|component| component.pod).unwrap_or_default()
 }
 
-/// Rows of the books, in their order.
+/// Returns the sums as rows, in order of cluster and zone, without empty sums.
 fn rows(books: BTreeMap<(String, String), Amounts>) -> Vec<ReservationRow> {
     books
         .into_iter()

@@ -1,4 +1,6 @@
-//! Brings rows from what they are to what they are to be: raise before lower, and nothing goes that is needed. Pure.
+//! Plans how placement rows change to match the decision. Pure.
+//!
+//! Replicas are raised before other replicas are lowered, and no object is deleted while a workload needs it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -19,7 +21,10 @@ use crate::matching::Matching;
 use crate::objects::Desired;
 use crate::plan::{AppPlan, Insert};
 
-/// Whether what a row tells is delivered, worked out and available.
+/// Returns `Pass` when the member runs the row as planned, and `Fail` otherwise.
+///
+/// The row must be applied and observed at its plan epoch, applied with its revision, and settled. A divided row must
+/// also have as many available replicas as it renders.
 pub(crate) fn row_settled(row: &PlacementRow, status: &StatusRow) -> Verdict {
     let told = status.state == ObjectState::Applied
         && status.applied_epoch == row.plan_epoch
@@ -29,33 +34,37 @@ pub(crate) fn row_settled(row: &PlacementRow, status: &StatusRow) -> Verdict {
     if told && there { Verdict::Pass } else { Verdict::Fail }
 }
 
-/// What becomes of a row.
+/// Decision about one row.
 enum Fate<'o, 'a> {
-    /// It stands for an object that is to exist.
+    /// The row represents this object, which is to exist.
     Wanted(&'o Desired<'a>),
-    /// It is left as it is.
+    /// The row keeps its values; only its floor may change.
     Stays,
-    /// Its replicas go when others are available, then the object.
+    /// The replicas leave as other replicas become available, then the object is deleted.
+    ///
+    /// The target is 0 and the floor falls. At floor 0 the object is deleted, unless its cluster is silent.
     Shrinks { silent: bool },
-    /// The object goes.
+    /// The object is deleted.
     Deleted,
-    /// The object stays without belonging to us.
+    /// The object stays in the member and is no longer managed.
     Orphaned,
-    /// It is gone.
+    /// The row is removed, because its object is gone or released.
     Forgotten,
 }
 
-/// What is decided of the Divided component.
+/// Decided numbers of the Divided component.
 #[derive(Debug)]
 pub(crate) struct Decided<'a> {
     pub(crate) cells: &'a BTreeMap<CellName, CellPlan>,
-    /// Replicas in all cells.
+    /// Replicas decided for all cells, without clusters that a person removes.
     pub(crate) replicas: i64,
     /// Replicas asked for, of which some may have found no place.
+    ///
+    /// 0 where the wanted revision divides nothing.
     pub(crate) wanted: i32,
 }
 
-/// Brings rows from what they are to what they are to be.
+/// Plans the inserts, changes and removals of an application's rows and adds them to `plan`.
 pub(crate) fn reconcile(
     snapshot: &FleetSnapshot,
     facts: &AppSnapshot,
@@ -69,7 +78,7 @@ pub(crate) fn reconcile(
     let fates = Fates { snapshot, facts, failover, cells: decided.cells, families: &families, matching: &matching };
     let fates: Vec<(&PlacementRow, Fate<'_, '_>)> = facts.rows.iter().map(|row| (row, fates.of(row))).collect();
     let again = fates.iter().filter_map(|(row, fate)| match fate {
-        // What was there is gone, and the same object is wanted again: a new row begins from nothing.
+        // The object is gone and the same object is wanted again. The new row starts without the old row's state.
         Fate::Forgotten => matching.object_of(row.id),
         _ => None,
     });
@@ -108,7 +117,8 @@ pub(crate) fn reconcile(
     for (family, rows) in &counted {
         let mut coming = coming.get(family).copied().unwrap_or(0);
         if *family == DIVIDED {
-            // Some come later: in cells that run another revision still, which does not divide, or when they find a place.
+            // Some replicas get rows later: in cells that still run a revision that does not divide, or when they find
+            // a place.
             let told: i64 = rows.iter().map(|row| i64::from(target_after(row.id))).sum();
             let promised = promise(rows, target_after, decided.wanted, plan);
             coming += (decided.replicas.max(promised) - told - coming).max(0);
@@ -117,7 +127,8 @@ pub(crate) fn reconcile(
     }
     for (row, fate) in &fates {
         let floor = floors.get(&row.id).copied();
-        // A fence in the member that is not below the row's own: writing the row anew raises it above that one.
+        // The fence found in the member is not below the row's own. Writing the row again raises its plan epoch above
+        // that fence.
         let is_outrun = facts.status.get(&row.id).is_some_and(|status| status.found_epoch >= row.plan_epoch);
         match next(row, fate, floor) {
             Some(next) if is_outrun || next != PlacementChange::of(row) => {
@@ -135,8 +146,9 @@ pub(crate) fn reconcile(
     }
 }
 
-/// Whether another object of its family runs in the cell in the place of a row, as after a rename: the row went down to
-/// nothing only because that one is available, so no person is asked.
+/// Returns whether another object of the row's family runs in the same cell, as after a rename.
+///
+/// The row was lowered to zero only because that object is available, so its delete needs no confirmation.
 fn is_replaced(
     counted: &BTreeMap<Family, Vec<&PlacementRow>>,
     matching: &Matching<'_, '_>,
@@ -149,8 +161,10 @@ fn is_replaced(
     })
 }
 
-/// Replicas that stay available while the rows of the Divided component move: what they were told when the move began, as
-/// far as it is wanted still. Remembered with the decision, because what moves does not tell.
+/// Returns how many replicas stay available while rows of the Divided component move.
+///
+/// This is the sum of the targets when the move began, but at most `wanted`. The record stores the number, because rows
+/// that move do not show it.
 fn promise(rows: &[&PlacementRow], target_after: impl Fn(PlacementId) -> i32, wanted: i32, plan: &mut AppPlan) -> i64 {
     let (_, record) = plan.record.as_ref().unwrap_or(&plan.last_decision);
     let is_moving = rows.iter().any(|row| row.floor > row.target);
@@ -164,7 +178,7 @@ fn promise(rows: &[&PlacementRow], target_after: impl Fn(PlacementId) -> i32, wa
     i64::from(promised)
 }
 
-/// New values of a row; `None` when it is forgotten.
+/// Returns the new values of a row, or `None` when the row is removed.
 fn next(row: &PlacementRow, fate: &Fate<'_, '_>, floor: Option<i32>) -> Option<PlacementChange> {
     let present = PlacementChange::of(row);
     Some(match fate {
@@ -192,7 +206,7 @@ fn next(row: &PlacementRow, fate: &Fate<'_, '_>, floor: Option<i32>) -> Option<P
     })
 }
 
-/// What the fates of all rows of an application are decided from.
+/// Inputs from which the [`Fate`] of each row is decided.
 struct Fates<'f, 'o, 'a> {
     snapshot: &'f FleetSnapshot,
     facts: &'f AppSnapshot,
@@ -218,14 +232,15 @@ impl<'o, 'a> Fates<'_, 'o, 'a> {
         self.of_unwanted(row)
     }
 
-    /// A row that stands for nothing that is to exist: what runs goes when its successors are available, the rest when
-    /// what needs it is gone.
+    /// Decides about a row whose object is no longer wanted.
+    ///
+    /// Replicas go when their successors are available. Other objects go when no workload needs them.
     fn of_unwanted(&self, row: &PlacementRow) -> Fate<'o, 'a> {
         if self.snapshot.is_abandoned(&row.cluster) {
             return Fate::Orphaned;
         }
         if self.snapshot.is_unknown(&row.cell) {
-            // Where an object is placed cannot be read: it is not known that the object is to go.
+            // The row's cell cannot be read, so the scheduler cannot decide that the object is to go.
             return Fate::Stays;
         }
         let silent = self.failover.lost.iter().any(|(cluster, _)| cluster.as_str() == row.cluster);
@@ -235,12 +250,14 @@ impl<'o, 'a> Fates<'_, 'o, 'a> {
         if self.families.of_row(self.snapshot, self.facts, row).is_some() && !self.goes_with_cluster(row) {
             return Fate::Shrinks { silent };
         }
-        // Nothing is deleted in a cluster that is silent.
+        // The scheduler deletes no object in a silent cluster.
         if silent || self.stays_put(row) || self.is_needed(row) { Fate::Stays } else { Fate::Deleted }
     }
 
-    /// A component of the same name, or with an object of that name, takes over here, is not worked out yet, and one of the two is a `DaemonSet`: nodes decide
-    /// how many pods of it run, so replicas are not counted against them.
+    /// Returns whether a successor in this cluster is not settled, and one of the two is a `DaemonSet`.
+    ///
+    /// A successor is a workload component with the row's component name or object name. Nodes decide how many pods a
+    /// `DaemonSet` runs, so its replicas are not counted against the row's.
     fn has_unsettled_successor(&self, row: &PlacementRow) -> bool {
         let is_daemon = |kind: &str| kind == "DaemonSet";
         let succeeds = |object: &Desired<'_>| {
@@ -257,13 +274,18 @@ impl<'o, 'a> Fates<'_, 'o, 'a> {
         told.any(unsettled) || self.matching.missing.iter().any(|object| succeeds(object))
     }
 
-    /// A person removes the cluster with what runs there, and what the row still runs finds no other place.
+    /// Returns whether the row goes with a cluster that a person removes together with its workloads.
+    ///
+    /// The row goes because its replicas find no other place: the target of its own cell still covers them.
     fn goes_with_cluster(&self, row: &PlacementRow) -> bool {
         let waiting = self.cells.get(row.cell.as_str()).map_or(0, |cell| cell.target);
         self.snapshot.is_emptied(&row.cluster) && row.divided && row.rendered() <= waiting
     }
 
-    /// What has its own identity, or runs once, is never moved: it stays where it is until a person removes it.
+    /// Returns whether the object never moves, because it has an identity of its own or runs once.
+    ///
+    /// Such an object stays until a person removes it. An unreadable wanted revision counts as declaring such an
+    /// object.
     fn stays_put(&self, row: &PlacementRow) -> bool {
         let stays = |revision: &StoredRevision| {
             revision.blueprint.components.iter().any(|component| {
@@ -274,9 +296,9 @@ impl<'o, 'a> Fates<'_, 'o, 'a> {
         keeps_identities(self.snapshot, row) && self.wanted().is_none_or(stays)
     }
 
-    /// A workload beside it was declared together with it and still runs.
+    /// Returns whether a workload that was declared together with the object still runs beside it.
     fn is_needed(&self, row: &PlacementRow) -> bool {
-        // What is there once for each cell is used in that cell.
+        // An object that exists once per cell is used only in that cell.
         let of_cell = self.scope(row) == Some(Scope::PerCell);
         self.facts.rows.iter().any(|other| {
             let beside = other.cluster == row.cluster && (other.cell == row.cell || !of_cell);
@@ -287,17 +309,17 @@ impl<'o, 'a> Fates<'_, 'o, 'a> {
         })
     }
 
-    /// What runs for a row, or is told to, was declared together with another object.
+    /// Returns whether the revision that `row` runs, or is to run, declares the object of `needed`.
     fn relies_on(&self, row: &PlacementRow, needed: &PlacementRow) -> bool {
         let declares = |revision: &[u8]| declares(&self.snapshot.topology, self.revision(revision), needed);
         let status = self.facts.status.get(&row.id);
         let applied = status.and_then(|status| status.applied_revision.as_deref());
-        // The previous revision may run as long as the new one is not worked out.
+        // Until the row is settled, the member may still run the previous revision.
         let settled = status.is_some_and(|status| row_settled(row, status) == Verdict::Pass);
         declares(&row.revision) || !settled && applied.is_none_or(declares)
     }
 
-    /// How often the component of a row is there, by the revision that the row is told.
+    /// Returns the scope of the row's component in the row's revision.
     fn scope(&self, row: &PlacementRow) -> Option<Scope> {
         let components = &self.revision(&row.revision)?.blueprint.components;
         let component = components.iter().find(|component| is_of_component(&self.snapshot.topology, row, component));

@@ -1,17 +1,19 @@
-//! Which clusters are silent, and how much of that counts.
+//! Finds the silent clusters and how much of each silence counts for failover.
 
 use domain::failover::SilentCluster;
 use jiff::{SignedDuration, Timestamp};
 use store::{ClusterRow, FailoverBreakerRow, RECOVERING};
 use vocabulary::Verdict;
 
-/// The clusters that do not answer.
+/// Returns the clusters that do not answer.
 pub(crate) fn silences(clusters: &[ClusterRow], now: Timestamp, stale_after: SignedDuration) -> Vec<SilentCluster> {
     clusters.iter().filter_map(|row| silence(row, now, stale_after)).collect()
 }
 
-/// What was silent already when the breaker closed counts from then; while it is open nothing counts, so whoever asks when
-/// to look again before the closing is written is not told "never".
+/// Restarts the counted silence of clusters that were already silent when the breaker closed.
+///
+/// Their silence counts from the closing. While the breaker is open, the counted silence is zero. A caller of
+/// [`next_failover`] therefore gets a time, and not `None`, before the closing is stored.
 pub(crate) fn count_from_thaw(silences: &mut [SilentCluster], now: Timestamp, breaker: Option<FailoverBreakerRow>) {
     let Some(breaker) = breaker else { return };
     let calm = if breaker.open { 0 } else { now.duration_since(breaker.since).as_secs() };
@@ -20,7 +22,7 @@ pub(crate) fn count_from_thaw(silences: &mut [SilentCluster], now: Timestamp, br
     }
 }
 
-/// Seconds until a silence will have lasted, or counted, for one of the times given.
+/// Returns the seconds until a silence lasts, or counts, as long as one of `times`.
 pub(crate) fn next_failover(silences: &[SilentCluster], times: &[i64]) -> Option<i64> {
     let left = |silence: &SilentCluster| {
         let of = [silence.lasts, silence.counts];
@@ -29,8 +31,10 @@ pub(crate) fn next_failover(silences: &[SilentCluster], times: &[i64]) -> Option
     silences.iter().filter_map(left).min()
 }
 
-/// A cluster that does not answer by a judgement that is not old itself: what nobody looked at is not known to be silent,
-/// and what answers again is not, although it does not count as well yet.
+/// Returns the silence of a cluster that a recent check found Unknown.
+///
+/// A cluster without a recent check is not known to be silent. A recovering cluster answers again and is not silent,
+/// although it does not count as healthy yet. A cluster that is being removed is left out.
 fn silence(row: &ClusterRow, now: Timestamp, stale_after: SignedDuration) -> Option<SilentCluster> {
     let status = row.status.as_ref().filter(|_| row.taken.removal.is_none())?;
     let since = status.silent_since.filter(|_| status.health == format!("{:?}", Verdict::Unknown))?;
@@ -53,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn failover_counts_silence_alone_and_not_the_time_the_member_refused_us() {
+    fn failover_counts_silence_and_not_a_rejected_credential() {
         let taken = ClusterTaken {
             name: "north".to_owned(),
             object_uid: "o".to_owned(),
@@ -69,7 +73,7 @@ mod tests {
             health: "Unknown".to_owned(),
             reason: "Silent".to_owned(),
             checked_at: Some(at(3600)),
-            // Its credential was rejected for an hour before it fell silent.
+            // The member rejected its credential for an hour before it fell silent.
             unhealthy_since: Some(at(0)),
             silent_since: Some(at(3588)),
             ..ClusterStatusRow::unknown()
@@ -80,9 +84,9 @@ mod tests {
     }
 
     #[test]
-    fn a_silence_counts_from_when_the_breaker_closed_and_is_looked_at_when_it_will_have_lasted() {
+    fn silence_counts_from_breaker_closing_and_gives_next_check() {
         let breaker = |open, since| Some(FailoverBreakerRow { open, since: at(since) });
-        // Silent since 100, now it is 700; with a time of 300 s.
+        // The cluster is silent since second 100, the time is second 700, and the failover time is 300 s.
         for (seen, counts, next) in [
             (None, 600, None),
             (breaker(true, 150), 0, Some(300)),

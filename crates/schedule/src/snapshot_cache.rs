@@ -1,4 +1,4 @@
-//! The fleet as the last batch left it: batches that follow each other closely need not read it anew.
+//! Caches the fleet snapshot for batches that follow each other closely.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -8,20 +8,22 @@ use tokio::time::Instant;
 
 use crate::fleet_snapshot::FleetSnapshot;
 
-/// A snapshot is used for so long. Whatever is heard to have changed it ends it at once.
+/// Maximum age of a cached snapshot. A hint that the fleet changed invalidates it at once.
 const AGE: Duration = Duration::from_millis(250);
 
-/// A snapshot that was read, and what this stage, the only writer of what is reserved, has booked in it since.
+/// The last fleet snapshot, including the reservations that this stage wrote since it was read.
+///
+/// This stage is the only writer of reservations, so its own writes keep the snapshot current.
 #[derive(Debug, Default)]
 pub(crate) struct SnapshotCache {
-    /// Rises with everything that is heard.
+    /// Counter that rises with every call of [`forget`](Self::forget).
     heard: AtomicU64,
     kept: Mutex<Option<CachedSnapshot>>,
-    /// In the last that was read.
+    /// Number of clusters in the last snapshot read.
     clusters: AtomicUsize,
 }
 
-/// A snapshot, when it was read, and what had been heard before.
+/// A snapshot, the time of its read, and the value of `SnapshotCache::heard` before the read.
 #[derive(Debug)]
 pub(crate) struct CachedSnapshot<W = FleetSnapshot> {
     pub(crate) fleet: W,
@@ -30,7 +32,7 @@ pub(crate) struct CachedSnapshot<W = FleetSnapshot> {
 }
 
 impl<W> CachedSnapshot<W> {
-    /// A snapshot that was read just now.
+    /// Creates a snapshot that was read just now.
     pub(crate) fn now(fleet: W) -> Self {
         Self { fleet, at: Instant::now(), heard: 0 }
     }
@@ -41,13 +43,14 @@ impl<W> CachedSnapshot<W> {
 }
 
 impl SnapshotCache {
-    /// Something about the fleet changed: what was read before that holds no longer, also where it is in use just now.
+    /// Invalidates every snapshot read before this call, including one that a batch is using.
     pub(crate) fn forget(&self) {
         self.heard.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The snapshot as it was at some time after whatever was heard; read anew when it must be. It is taken: a batch that fails
-    /// keeps nothing.
+    /// Takes the cached snapshot, or reads a new one when the cached one is invalid or too old.
+    ///
+    /// The cache is empty afterwards, so a batch that fails caches nothing.
     pub(crate) async fn take<E>(
         &self,
         read: impl AsyncFnOnce() -> Result<FleetSnapshot, E>,
@@ -63,12 +66,12 @@ impl SnapshotCache {
         Ok(CachedSnapshot { fleet, at, heard })
     }
 
-    /// How many clusters there were at the last reading.
+    /// Returns the number of clusters in the last snapshot read.
     pub(crate) fn clusters(&self) -> usize {
         self.clusters.load(Ordering::Relaxed)
     }
 
-    /// Keeps a snapshot for the next batch, with what was booked in it and is written.
+    /// Caches a snapshot for the next batch, with the reservations that were written.
     pub(crate) fn keep(&self, snapshot: CachedSnapshot) {
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
     }

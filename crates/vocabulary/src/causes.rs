@@ -1,8 +1,10 @@
-//! An error with all its causes, in one line for people.
+//! Formats an error with all its causes in one line for people.
 
 use std::error::Error;
 
-/// The error and its causes, separated by colons. A cause whose text was told already is not repeated.
+/// Returns the error and its causes, separated by colons.
+///
+/// A cause whose text is already contained is not repeated.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,18 +1,18 @@
-//! The fence: what makes a late writer harmless.
+//! The fence, by which a member refuses a late writer.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Fixed width of one number in the text form; ten digits hold every `u32`.
+/// Width of one number in the text form; ten digits hold every `u32`.
 const WIDTH: usize = 10;
 
-/// `store generation . authority epoch . plan epoch`, carried by every delivered object.
+/// Order of writes to an object: `store generation . authority epoch . plan epoch`.
 ///
-/// The text form has fixed width (`GGGGGGGGGG.AAAAAAAAAA.PPPPPPPPPP`), so that a member's
-/// `ValidatingAdmissionPolicy` can compare two fences as strings. Field order is significance:
-/// the derived order of the struct equals the order of its text form.
+/// Every delivered object carries its fence. The text form has fixed width (`GGGGGGGGGG.AAAAAAAAAA.PPPPPPPPPP`), so
+/// that a member's `ValidatingAdmissionPolicy` can compare two fences as strings. The fields are in order of
+/// significance: the derived order of the struct equals the order of its text form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Fence {
@@ -24,7 +24,7 @@ pub struct Fence {
     pub plan: u32,
 }
 
-/// Why a text is not a fence.
+/// Error for a text that is not a fence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a fence: three numbers of ten digits, separated by dots")]
 pub struct FenceError {

@@ -1,4 +1,4 @@
-//! Content addresses.
+//! Content hashes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,15 +6,17 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// Bytes kept of the SHA-256: 128 bits, beyond accident and small enough to index by the million.
+/// Number of bytes kept of the SHA-256.
+///
+/// 128 bits make an accidental collision practically impossible, and are small enough to index by the million.
 const BYTES: usize = 16;
 
-/// A truncated SHA-256 (128 bits), written as 32 hexadecimal digits.
+/// SHA-256 truncated to 128 bits, written as 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ContentHash([u8; BYTES]);
 
-/// Why a text is not a content hash.
+/// Error for a text that is not a content hash.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a hash: 32 hexadecimal digits")]
 pub struct ContentHashError {
@@ -22,7 +24,7 @@ pub struct ContentHashError {
 }
 
 impl ContentHash {
-    /// Hash of some bytes.
+    /// Returns the hash of some bytes.
     pub fn of(bytes: &[u8]) -> Self {
         let digest = Sha256::digest(bytes);
         let mut kept = [0; BYTES];
@@ -30,24 +32,26 @@ impl ContentHash {
         Self(kept)
     }
 
-    /// The raw bytes, as stored in the database.
+    /// Returns the raw bytes, as stored in the database.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// From the raw bytes, as stored in the database.
+    /// Creates a hash from the raw bytes in the database; `None` when their number is wrong.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
 
-    /// The first ten digits: what people see in tables.
+    /// Returns the first ten digits, which tables show to people.
     pub fn short(&self) -> String {
         self.to_string()[..10].to_owned()
     }
 }
 
-/// Hash of a value's JSON form. Equal values give equal hashes as long as their maps are ordered
-/// (use `BTreeMap`, or values that went through [`serde_json`]'s sorted form).
+/// Returns the hash of a value's JSON form.
+///
+/// Equal values give equal hashes as long as their maps are ordered (use `BTreeMap`, or values that went through
+/// [`serde_json`]'s sorted form).
 ///
 /// # Errors
 /// When the value cannot be written as JSON.

@@ -1,4 +1,4 @@
-//! What objects take from the places they go to.
+//! Values that objects take from the cell and the cluster in which they are placed.
 
 use std::collections::BTreeMap;
 
@@ -6,28 +6,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::ZoneSpread;
 
-/// What an object takes from its cell, besides the cell's name. It is decided and stored, as a revision is: an edit of a cell
-/// restarts pods, so it reaches cells one after the other.
+/// Values that an object takes from its cell, besides the cell's name.
+///
+/// They are decided and stored, as a revision is. An edit of a cell restarts pods, so it reaches cells one after the
+/// other.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CellInputs {
-    /// Labels of the nodes that its pods are bound to.
+    /// Labels of the nodes to which the object's pods are bound.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub node_selector: BTreeMap<String, String>,
-    /// The override rules of the object's revision that select the cell: their places in the list, ascending.
+    /// Override rules of the object's revision that select the cell: indexes into their list, ascending.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<usize>,
-    /// How strictly its pods are spread over the zones of the cell; nothing where they are not.
+    /// How strictly the object's pods are spread over the zones of the cell; `None` where they are not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone_spread: Option<ZoneSpread>,
 }
 
-/// What all objects of an application in one cell take from their places.
+/// Values that all objects of an application in one cell take from their places.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PlaceInputs {
-    /// Those of the cell.
+    /// Values for objects of the cell.
     pub cell: CellInputs,
-    /// Those that are there once per cluster.
+    /// Values for objects that exist once per cluster.
     pub cluster: CellInputs,
 }

@@ -1,6 +1,6 @@
-//! The words every crate shares: names, labels, epochs, the fence, verdicts, hashes, and errors with their causes.
+//! Vocabulary of all crates: names, labels, epochs, the fence, verdicts, hashes, and error texts.
 //!
-//! Nothing here does I/O and nothing here depends on another crate of ours.
+//! This crate does no I/O and depends on no other crate of the workspace.
 
 mod causes;
 mod fence;
@@ -25,17 +25,19 @@ pub use replicas::rendered_replicas;
 pub use verdict::Verdict;
 pub use zone_spread::ZoneSpread;
 
-/// The server-side apply field manager of everything Meridian writes to a member cluster.
+/// Server-side apply field manager of everything Meridian writes to a member cluster.
 pub const FIELD_MANAGER: &str = "meridian";
 
-/// The namespace, on the hub and in every member, that holds what belongs to Meridian itself.
+/// Namespace of Meridian's own objects, on the hub and in every member.
 pub const SYSTEM_NAMESPACE: &str = "meridian-system";
 
-/// The config map in [`SYSTEM_NAMESPACE`] of the hub in which the operator publishes the installation's identity.
+/// `ConfigMap` in which the operator publishes the installation's identity.
+///
+/// It is in [`SYSTEM_NAMESPACE`] of the hub.
 pub const HUB_RECORD: &str = "meridian-hub";
 
-/// The user name a member's API server sees when Meridian's runtime identity calls it.
+/// User name of Meridian's runtime identity, as the API server of a member sees it.
 pub const MEMBER_IDENTITY: &str = "system:serviceaccount:meridian-system:meridian";
 
-/// The name of the service account behind [`MEMBER_IDENTITY`].
+/// Name of the service account behind [`MEMBER_IDENTITY`].
 pub const MEMBER_SERVICE_ACCOUNT: &str = "meridian";

@@ -1,27 +1,28 @@
-//! Messages of members as people read them in conditions, events and tables: the cause first, and short. Pure.
+//! Shortens messages of members for conditions, events and tables: the cause first. Pure.
 
 use std::collections::BTreeMap;
 
-/// Names of clusters that a grouped message lists.
+/// Maximum number of clusters that a grouped message names.
 const CLUSTERS_NAMED_MAX: usize = 3;
-/// Mark of what was left out.
+/// Mark in place of omitted text.
 const OMITTED: &str = " … ";
 
-/// A member's message reduced to its cause: without the dump of a Go value, and without the name of the object, which
-/// stands beside it.
+/// Reduces a member's message to its cause.
 ///
-/// API servers write `Job.batch "x" is invalid: spec.template: Invalid value: core.PodTemplateSpec{…}: field is immutable`.
-/// The dump may have kilobytes, and the cause stands behind it.
+/// The dump of a Go value is dropped. So is the name of the object, which is shown beside the message.
+///
+/// API servers write `Job.batch "x" is invalid: spec.template: Invalid value: core.PodTemplateSpec{…}: field is
+/// immutable`. The dump may be kilobytes long, and the cause follows it.
 pub fn cause(message: &str) -> String {
     let message = without_go_values(message);
     match message.split_once("\" is invalid: ") {
-        // `Kind.group "name`, and nothing that failed before it.
+        // The text before the mark is only `Kind.group "name`, and no earlier failure.
         Some((object, why)) if !object.contains(": ") => why.to_owned(),
         _ => message,
     }
 }
 
-/// Drops `Invalid value: type{…}: ` with the dump of the value. Texts and numbers stay.
+/// Drops each `Invalid value: type{…}: ` with the dump of the value. Texts and numbers stay.
 fn without_go_values(message: &str) -> String {
     const MARK: &str = "Invalid value: ";
     let mut kept = String::new();
@@ -40,8 +41,10 @@ fn without_go_values(message: &str) -> String {
     kept
 }
 
-/// Length of a dump such as `&v1.Pod{Name:"x"}` or `map[string]string{"a":"b"}` at the beginning of a text; `None` where it
-/// begins with something else. A dump that was cut ends at its mark.
+/// Returns the length of a dump at the beginning of a text, such as `&v1.Pod{Name:"x"}`.
+///
+/// Another example is `map[string]string{"a":"b"}`. A text that begins with something else gives `None`. A dump that
+/// was cut ends at its mark.
 fn go_value_length(text: &str) -> Option<usize> {
     let open = text.find('{')?;
     let is_type = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '&' | '*' | '[' | ']' | '/');
@@ -58,7 +61,7 @@ fn go_value_length(text: &str) -> Option<usize> {
             '}' if !quoted => {
                 depth = depth.saturating_sub(1);
                 if depth == 0 {
-                    // More of them are left where the middle of the dump was cut out.
+                    // More closing braces remain where the middle of the dump was cut out.
                     let end = text[at..].find(|c| c != '}').map_or(text.len(), |more| at + more);
                     return Some(end);
                 }
@@ -66,11 +69,13 @@ fn go_value_length(text: &str) -> Option<usize> {
             _ => {}
         }
     }
-    // Cut in the middle: what follows its last brace is the cause.
+    // The dump was cut in the middle. The cause follows its last brace.
     Some(text.rfind("}: ").map_or(text.len(), |at| at + 1))
 }
 
-/// At most `limit` bytes of a message, its middle left out: it begins with what failed and ends with why.
+/// Shortens a message to at most `limit` bytes by omitting its middle.
+///
+/// A message begins with the failed operation and ends with the reason, so both stay.
 pub fn shorten(message: &str, limit: usize) -> String {
     if message.len() <= limit {
         return message.to_owned();
@@ -81,19 +86,20 @@ pub fn shorten(message: &str, limit: usize) -> String {
     format!("{}{OMITTED}{}", &message[..head], &message[tail..])
 }
 
-/// An object of a cluster and what is wrong with it.
+/// An object in a cluster, and its problem.
 #[derive(Debug, Clone, Copy)]
 pub struct Trouble<'a> {
-    /// Cluster.
+    /// Name of the cluster.
     pub cluster: &'a str,
     /// Kind and name of the object.
     pub object: &'a str,
-    /// What the member said.
+    /// Message from the member.
     pub message: &'a str,
 }
 
-/// Troubles in one text of at most `limit` bytes: each cause once, with its objects and a few names of clusters. The order
-/// of the troubles is kept.
+/// Joins troubles in one text of at most `limit` bytes, in their order.
+///
+/// Each cause appears once, with its objects and the names of a few clusters.
 pub fn group_causes(troubles: &[Trouble<'_>], limit: usize) -> String {
     let mut order: Vec<(String, &str)> = Vec::new();
     let mut clusters: BTreeMap<(String, &str), Vec<&str>> = BTreeMap::new();

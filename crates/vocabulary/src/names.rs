@@ -1,4 +1,4 @@
-//! Names of things, each its own type.
+//! Names of clusters, cells, Applications and objects, each with its own type.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::ContentHash;
 
-/// Longest DNS label, and so the longest name of a Service, a cell or a cluster.
+/// Maximum length of a DNS label, and so of the name of a Service, a cell or a cluster.
 const LABEL_MAX: usize = 63;
 
-/// Why a text is not a name.
+/// Error for a text that is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {text:?} is not a DNS label: 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit")]
 pub struct NameError {
@@ -37,7 +37,7 @@ macro_rules! label_name {
         pub struct $name(String);
 
         impl $name {
-            /// The name as text.
+            /// Returns the name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -93,16 +93,18 @@ label_name!(
 );
 
 impl From<&ClusterName> for CellName {
-    /// The implicit cell of a cluster.
+    /// Returns the name of the cluster's implicit cell.
     fn from(cluster: &ClusterName) -> Self {
         Self(cluster.0.clone())
     }
 }
 
-/// Namespace and name of an Application on the hub; its objects live in the same namespace of the members.
+/// Namespace and name of an Application on the hub.
+///
+/// The Application's objects are in the same namespace of the members.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AppKey {
-    /// Namespace, on the hub and in the members.
+    /// Namespace of the Application, on the hub and in the members.
     pub namespace: String,
     /// Name of the Application.
     pub name: String,
@@ -120,16 +122,16 @@ impl fmt::Display for AppKey {
 pub struct ObjectKey {
     /// `group/version` or, for the core group, `version`.
     pub api_version: String,
-    /// Kind.
+    /// Kind of the object.
     pub kind: String,
-    /// Namespace.
+    /// Namespace of the object.
     pub namespace: String,
-    /// Name.
+    /// Name of the object.
     pub name: String,
 }
 
 impl ObjectKey {
-    /// The API group; empty for the core group.
+    /// Returns the API group; empty for the core group.
     pub fn group(&self) -> &str {
         self.api_version.split_once('/').map_or("", |(group, _)| group)
     }
@@ -141,8 +143,10 @@ impl fmt::Display for ObjectKey {
     }
 }
 
-/// `<name>-<suffix>`, or where that exceeds a DNS label a cut name with six digits of the hash of both.
-/// `salt` tells two results apart after a collision; 0 is the ordinary first try.
+/// Returns `<name>-<suffix>`, cut to fit a DNS label.
+///
+/// A longer name is cut and gets six digits of the hash of both. `salt` gives another result after a collision; 0 is
+/// the first try.
 pub fn suffixed_name(name: &str, suffix: &str, salt: u32) -> String {
     let plain = format!("{name}-{suffix}");
     if plain.len() <= LABEL_MAX && salt == 0 {

@@ -5,7 +5,9 @@
 /// The admission policy in members denies the same prefixes to Meridian's runtime identity.
 pub const PROTECTED_NAMESPACE_PREFIXES: [&str; 2] = ["kube-", "meridian-"];
 
-/// Whether a namespace belongs to Kubernetes or to Meridian itself. No setting opens it to Applications.
+/// Returns whether a namespace belongs to Kubernetes or to Meridian itself.
+///
+/// No setting opens such a namespace to Applications.
 pub fn is_protected_namespace(namespace: &str) -> bool {
     PROTECTED_NAMESPACE_PREFIXES.iter().any(|prefix| namespace.starts_with(prefix))
 }

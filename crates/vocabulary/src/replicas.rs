@@ -1,8 +1,9 @@
-//! How many replicas a placement row tells its member to run.
+//! Number of replicas that a placement row renders for its member.
 
-/// Replicas that a row renders: what was decided, or what may not be given up yet, and those on top.
+/// Returns the replicas that a row renders: the greater of `target` and `floor`, plus `surge`.
 ///
-/// Decisions, reservations, floors and delivery all use this one definition.
+/// `target` is the decided number and `floor` the number that may not be given up yet. Decisions, reservations, floors
+/// and delivery all use this one definition.
 pub const fn rendered_replicas(target: i32, floor: i32, surge: i32) -> i32 {
     let held = if target > floor { target } else { floor };
     held.saturating_add(surge)

@@ -1,20 +1,24 @@
-//! Three-valued outcomes.
+//! Three-valued results of checks.
 
 use serde::{Deserialize, Serialize};
 
-/// What a check found. There is no conversion to `bool`: a caller must say what Unknown means to it.
+/// Result of a check.
+///
+/// There is no conversion to `bool`: each caller must handle Unknown explicitly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Verdict {
     /// The check ran and its condition holds.
     Pass,
     /// The check ran and its condition does not hold.
     Fail,
-    /// The check did not run, or its facts are stale. Never treated as Pass.
+    /// The check did not run, or its facts are stale. Unknown never counts as Pass.
     Unknown,
 }
 
 impl Verdict {
-    /// Folds verdicts of checks that must all hold: Fail wins, then Unknown. Nothing to check is Unknown.
+    /// Combines verdicts of checks that must all hold: Fail wins, then Unknown.
+    ///
+    /// Without a verdict the result is Unknown.
     pub fn all(verdicts: impl IntoIterator<Item = Self>) -> Self {
         verdicts
             .into_iter()

@@ -1,4 +1,4 @@
-//! Which cells are told what, and when.
+//! Tests of which cells get a new revision or new inputs, and when.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::gather::AppRows;
 
 const CLUSTERS: [&str; 2] = ["east", "west"];
 
-/// Two clusters over two zones each, both well and with these labels.
+/// Returns two healthy clusters over two zones each, with these labels.
 fn snapshot(labels: &Value) -> FleetSnapshot {
     let cluster = |name: &&str| ClusterRow {
         taken: ClusterTaken {
@@ -41,7 +41,9 @@ fn snapshot(labels: &Value) -> FleetSnapshot {
     FleetSnapshot::of(rows, Timestamp::UNIX_EPOCH, SignedDuration::from_secs(60)).0
 }
 
-/// An application that runs in both clusters, told as given and worked out or not. A rule changes it in cells of tier gold.
+/// Returns an application in both clusters, with the given inputs and settled state in each.
+///
+/// An override rule changes the application in cells of tier gold.
 fn application(told: [(CellInputs, bool); 2]) -> (AppSnapshot, Arc<StoredRevision>) {
     let key = AppKey { namespace: "shop".to_owned(), name: "web".to_owned() };
     let body = json!({"components": [{"name": "web", "template": {
@@ -87,7 +89,7 @@ fn application(told: [(CellInputs, bool); 2]) -> (AppSnapshot, Arc<StoredRevisio
         settled,
         ..StatusRow::unknown(id, Timestamp::UNIX_EPOCH)
     };
-    // What is there once per cluster is told the same.
+    // Objects that exist once per cluster have the same inputs.
     let place = |cell: CellInputs| PlaceInputs { cluster: CellInputs { zone_spread: None, ..cell.clone() }, cell };
     let cell = |(cluster, (inputs, _)): (&&str, (CellInputs, bool))| CellDecisionRow {
         cell: (*cluster).to_owned(),
