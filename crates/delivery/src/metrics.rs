@@ -62,7 +62,7 @@ impl DeliveryMetrics {
             ),
             followed: metrics.register(
                 "delivery_followed",
-                "Whether everything that matters in the member was listed and is watches",
+                "Whether everything that matters in the member was listed and is watched",
                 Family::default(),
             ),
             orphans_pruned: metrics.register(
