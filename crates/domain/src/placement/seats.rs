@@ -120,7 +120,9 @@ pub(crate) struct Seating<'a> {
     pub(crate) seats: Vec<i64>,
     pub(super) sums: Vec<Sum>,
     total: i64,
-    /// Number of units in a seat: a common multiple of all `parts`, so that each part is a whole number of units.
+    /// Number of units in a seat.
+    ///
+    /// A common multiple of all `parts`, so that each part of a seat is a whole number of units.
     unit: i64,
     /// Indices of cells that divide their seats over zones.
     pub(super) spanning: Vec<usize>,

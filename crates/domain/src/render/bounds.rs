@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_bomb_is_read_so_that_its_application_can_go_and_does_not_explode_when_rendered() {
+    fn stored_patch_bomb_is_read_and_bounded_when_rendered() {
         let spec = bomb(32);
         let body = json!({"components": spec.components, "overrides": spec.overrides});
         let stored = StoredRevision::parse(&key(), &serde_json::to_vec(&body).unwrap()).unwrap();
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_that_no_node_has_are_refused_with_their_field_and_bounded_where_they_are_stored() {
+    fn impossible_amounts_are_refused_and_bounded_where_stored() {
         for (case, path, value, field) in [
             (
                 "cpu",

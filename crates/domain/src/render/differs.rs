@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_server_adds_or_rewrites_is_no_difference() {
+    fn fields_that_a_server_adds_or_rewrites_do_not_differ() {
         for (case, rendered, live) in [
             ("defaults", json!({ "spec": { "a": 1 } }), json!({ "spec": { "a": 1, "b": 2 }, "status": {} })),
             ("kinds of list items", json!({ "apiVersion": "v1", "kind": "X" }), json!({})),

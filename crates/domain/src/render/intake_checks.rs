@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_members_would_refuse_names_field_and_remedy() {
+    fn specs_that_members_refuse_are_rejected_with_field_and_remedy() {
         type Change = fn(&mut Value);
         let cases: [(&str, Change, &str, &str); 10] = [
             (

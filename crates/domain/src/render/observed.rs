@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_keeps_pods_from_running_is_told() {
+    fn reason_that_pods_do_not_run_is_reported() {
         let paused = json!({"metadata": {"generation": 2}, "spec": {"replicas": 2, "paused": true},
             "status": {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 0, "availableReplicas": 2}});
         let found = observe("apps/v1", "Deployment", &paused);

@@ -56,7 +56,7 @@ fn growing_and_shrinking_change_only_the_difference() {
 }
 
 #[test]
-fn what_finds_no_place_is_named() {
+fn replicas_without_a_place_are_reported_as_shortfall() {
     let short = World::new(vec![site(0, 1, 3), site(0, 2, 3)], policy(json!({})), 10).fresh();
     assert_eq!((numbers(&short.targets), short.shortfall), (vec![3, 3], 4));
 }
@@ -141,7 +141,7 @@ fn a_loss_of_all_there_is_does_not_keep_what_is_of_no_use() {
 
 /// Seats that became dispensable because others came are no reason to lower a cell: only a lower number is.
 #[test]
-fn what_runs_is_not_given_up_because_more_came() {
+fn running_replicas_stay_when_more_replicas_are_added() {
     let spec =
         policy(json!({ "spread": [{ "topology": "Zone", "surviveLoss": { "domains": 1, "by": "Overprovision" } }] }));
     let mut world = World::new(three(), spec, 6);

@@ -198,7 +198,7 @@ fn a_silent_cluster_keeps_what_it_has() {
 }
 
 #[test]
-fn a_rebalance_moves_nothing_without_a_gain_and_needs_no_second_one() {
+fn a_rebalance_moves_nothing_without_a_gain_and_settles_at_once() {
     histories("a_rebalance_moves_nothing", 1.0, |step| {
         let (world, before) = (step.world, standing(step.outcome));
         let better = world.rebalance(&before);
