@@ -69,7 +69,7 @@ pub struct CellFacts {
     pub cluster: ClusterName,
     /// Region of that cluster.
     pub region: String,
-    /// Zone of the cell. Several zones for an implicit cell whose cluster spans them.
+    /// Zone of the cell. Several zones where the cluster spans them and no Cell names one of them.
     pub zones: Vec<String>,
     /// Whether a Cell object declares the cell.
     pub declared: bool,

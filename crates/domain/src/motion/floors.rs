@@ -21,7 +21,7 @@ pub struct RowFacts {
     pub available: Option<i32>,
     /// Available replicas at the last observation, whatever fence the object carried.
     ///
-    /// The member answers now. `None` while the member does not answer, because its replicas are then unknown.
+    /// `None` while the member does not answer, because its replicas are then unknown.
     pub seen: Option<i32>,
 }
 
