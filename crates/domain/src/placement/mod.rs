@@ -3,12 +3,12 @@
 //! Inputs are the request, the topology with capacity, directives and the previous placement.
 //!
 //! Order of precedence:
-//! - Eligibility.
-//! - Hard limits: capacity, `max`, pairs.
-//! - No running replica moves.
-//! - `min`, spread and `surviveLoss`.
-//! - Shares.
-//! - Weights.
+//! 1. Eligibility.
+//! 2. Hard limits: capacity, `max`, pairs.
+//! 3. No running replica moves.
+//! 4. `min`, spread and `surviveLoss`.
+//! 5. Shares.
+//! 6. Weights.
 //!
 //! Tiers decide the order of filling. `docs/placement.md` explains the algorithm.
 
