@@ -1,19 +1,20 @@
-//! What a person confirms, as hashes that name exactly that. Pure.
+//! Hashes that name exactly what a person confirms. Pure.
 //!
-//! The annotation `fleet.meridian.io/confirm-delete` holds the UID of an Application that is to go, or the hash of an edit.
-//! Either names what goes, so the mass-delete guard has nothing to ask about it. The annotation
-//! `fleet.meridian.io/accept-intent` holds the hash of an intent whose source was lost.
+//! The annotation `fleet.meridian.io/confirm-delete` holds the UID of an Application to be deleted, or the hash of an
+//! edit. Both name the deleted objects, so the mass-delete guard does not ask about them.
+//!
+//! The annotation `fleet.meridian.io/accept-intent` holds the hash of an intent whose source was lost.
 
 use vocabulary::{ContentHash, hash_json};
 
-/// Confirms that an Application goes with all it delivered.
+/// Returns the hash that confirms the deletion of an Application with all its delivered objects.
 pub fn whole_application(uid: &str) -> ContentHash {
     ContentHash::of(uid.as_bytes())
 }
 
-/// Confirms that the components go which one revision of an Application has and the next has not.
+/// Returns the hash that confirms the deletion of components that the next revision no longer has.
 ///
-/// The hash names both revisions. After any other edit in between, it confirms nothing.
+/// The hash names both revisions. After any other edit in between, the hash confirms nothing.
 ///
 /// # Panics
 /// Never: texts are JSON.
@@ -21,10 +22,12 @@ pub fn edit(uid: &str, before: ContentHash, after: ContentHash) -> ContentHash {
     hash_json(&(uid, before, after)).expect("texts are JSON")
 }
 
-/// Accepts the spec of an Application whose source was lost in the place of what was taken in.
+/// Returns the hash that accepts an Application's spec in place of the stored intent.
 ///
-/// `uid` and `generation` are those of the object on the hub, `taken` is `status.intentTaken`. That changes with each
-/// acceptance, so another restore to the same spec is not accepted with the first.
+/// A person accepts the spec after the source of the stored intent was lost.
+///
+/// `uid` and `generation` are those of the object on the hub. `taken` is `status.intentTaken`, which changes with each
+/// acceptance. So another restore to the same spec is not accepted together with the first.
 ///
 /// # Panics
 /// Never: texts and numbers are JSON.

@@ -1,4 +1,4 @@
-//! What is kept of a decision: for people, and for the stages after it.
+//! The stored record of a decision, for people and for later stages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use vocabulary::{ContentHash, hash_json};
 use crate::placement::{Eligibility, InputDigest, Outcome, Spread};
 use crate::render::ReplicaOwner;
 
-/// Changes shown at most.
+/// Maximum number of input changes shown with a decision.
 const CHANGES_SHOWN: usize = 16;
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
@@ -21,67 +21,75 @@ fn is_zero(number: &i32) -> bool {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Edit {
-    /// The revision before; nothing for the first one.
+    /// Revision before the change. `None` for the first revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<ContentHash>,
-    /// The revision wanted since.
+    /// Revision wanted since the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<ContentHash>,
 }
 
 impl Edit {
-    /// The edit that leads to a wanted revision, given the last one.
+    /// Returns the edit that leads to the wanted revision, given the last edit.
     #[must_use]
     pub fn to(self, wanted: ContentHash) -> Self {
         if self.after == Some(wanted) { self } else { Self { before: self.after, after: Some(wanted) } }
     }
 }
 
-/// A decision as stored with its application.
+/// A decision as stored with its Application.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DecisionRecord {
-    /// New capacity could change it: something found no place, waits where it may not stay, or the previous placement
-    /// was kept.
+    /// Whether new capacity could change the decision.
+    ///
+    /// This is so when replicas found no place, wait in a cell where they may not stay, or the previous placement was
+    /// kept.
     pub short: bool,
-    /// Why the previous placement was kept, if it was.
+    /// Reason for keeping the previous placement. `None` when it was not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
-    /// Whether spread constraints hold; nothing when none was asked for. Otherwise the text says which does not.
+    /// Whether the spread constraints hold. `None` when the policy has none.
+    ///
+    /// The error names the violated constraint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spread: Option<Result<(), String>>,
-    /// Replicas to run in all, overprovision included.
+    /// Total number of replicas to run, overprovision included.
     pub wanted: i32,
-    /// Replicas that stay available while replicas move: those told when the move began, or fewer where fewer are wanted.
+    /// Minimum number of replicas that stay available while replicas move.
+    ///
+    /// This is the number decided when the move began, or the wanted number where that is smaller.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub promised: i32,
-    /// Deletes that wait for a person.
+    /// Deletions that wait for a person's confirmation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<PendingDeletes>,
-    /// Why replicas of a silent cluster are not run elsewhere although they were to be.
+    /// Why replicas of a silent cluster do not run elsewhere although failover is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frozen: Option<String>,
-    /// Cells that a person's rebalance left: what goes there is no surprise.
+    /// Cells emptied by a rebalance that a person confirmed.
+    ///
+    /// The mass-delete guard does not count deletions in these cells.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub previewed: BTreeSet<String>,
     /// Objects that could not be given a row, each with the remedy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<ObjectStatus>,
-    /// Components that have replicas, with who sets their number.
+    /// Components that have replicas, with the owner of their number.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub replica_owners: BTreeMap<String, ReplicaOwner>,
-    /// Revision that was wanted, and the one wanted before it.
+    /// The last change of the wanted revision.
     #[serde(default)]
     pub edit: Edit,
-    /// What it was made from.
+    /// Digest of the inputs of the decision.
     #[serde(default)]
     pub inputs: InputDigest,
-    /// As shown in status, without the time.
+    /// The decision as shown in status, without the time.
     pub decision: Decision,
 }
 
 impl DecisionRecord {
-    /// Records an outcome. `rebalanced` is what a rebalance would make of it.
+    /// Records an outcome. `rebalanced` is the placement that a rebalance would make of the outcome.
     pub fn of(outcome: &Outcome, input_hash: ContentHash, rebalanced: Option<&Outcome>) -> Self {
         let mut summary = outcome.summary.clone();
         for note in &outcome.notes {
@@ -133,7 +141,7 @@ impl DecisionRecord {
 }
 
 impl DecisionRecord {
-    /// Takes over from the record before what a decision about numbers does not change.
+    /// Copies from the record before the fields that a decision about numbers does not change.
     pub fn carry_over(&mut self, before: &Self) {
         self.problems.clone_from(&before.problems);
         self.pending.clone_from(&before.pending);
@@ -142,7 +150,9 @@ impl DecisionRecord {
         self.edit = before.edit;
     }
 
-    /// Remembers what it was made from, and says what of that changed since the record before.
+    /// Stores the digest of the inputs and lists their changes since the record before.
+    ///
+    /// When nothing changed, the list of the record before is kept.
     #[must_use]
     pub fn made_from(mut self, inputs: InputDigest, before: &Self) -> Self {
         let mut changed = inputs.changes_since(&before.inputs);
@@ -156,7 +166,9 @@ impl DecisionRecord {
     }
 }
 
-/// Hash by which a person confirms a rebalance: it names exactly the placement that will be made.
+/// Returns the hash by which a person confirms a rebalance.
+///
+/// The hash names exactly the resulting placement.
 pub fn rebalance_plan(outcome: &Outcome) -> ContentHash {
     hash_json(&outcome.targets).expect("a map of names to numbers is JSON")
 }

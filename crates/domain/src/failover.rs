@@ -1,28 +1,33 @@
-//! When a silent cluster's replicas may be run elsewhere, and when that must not be believed.
+//! Decides when replicas of a silent cluster run elsewhere, and when the silence is not trusted.
 
 use std::collections::BTreeSet;
 
 use crate::topology::ClusterFacts;
 use vocabulary::{ClusterName, Verdict};
 
-/// Percent of clusters that may be unhealthy before automatic moves freeze.
+/// Maximum percentage of unhealthy clusters before automatic moves freeze.
 const BREAKER_PERCENT: usize = 30;
 
 /// Whether automatic moves may happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FailoverBreaker {
-    /// They may.
+    /// Automatic moves may happen.
     Closed,
-    /// Too much is unhealthy at once, and not all of it in one place: rather we are cut off than they are.
+    /// Automatic moves are frozen.
+    ///
+    /// Many clusters are unhealthy at once and in different places, so more likely this operator is cut off than they
+    /// are.
     Open {
-        /// What is unhealthy, for people.
+        /// Names the unhealthy clusters, for people.
         why: String,
     },
 }
 
 impl FailoverBreaker {
-    /// Judges the fleet: open when more than max(1, 30 %) of the clusters are unhealthy, unless all of them lie in one
-    /// zone, or in one of several regions: the loss of a place is what failover is for.
+    /// Judges the fleet by its number of unhealthy clusters and their places.
+    ///
+    /// The breaker is open when more than max(1, 30 %) of the clusters are unhealthy. It stays closed when all of them
+    /// lie in one zone, or in one of several regions: the loss of a place is what failover is for.
     pub fn judge<'a>(clusters: impl IntoIterator<Item = &'a ClusterFacts>) -> Self {
         let clusters: Vec<&ClusterFacts> = clusters.into_iter().collect();
         let unhealthy: Vec<&ClusterFacts> =
@@ -64,28 +69,29 @@ fn shortened(names: &[&str]) -> String {
 /// A cluster that does not answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SilentCluster {
-    /// Which.
+    /// Name of the cluster.
     pub cluster: ClusterName,
-    /// Since when, as text.
+    /// Start of the silence, as text.
     pub since: String,
-    /// Seconds of it.
+    /// Duration of the silence in seconds.
     pub lasts: i64,
-    /// Seconds of it since the breaker was open last: when half a fleet returns, no part of it is lost only because it
-    /// comes back a moment after the other.
+    /// Duration in seconds that counts towards failover: the silence since the breaker was last open.
+    ///
+    /// When half a fleet returns, no cluster is given up only because it returns a moment after the other half.
     pub counts: i64,
 }
 
-/// The clusters whose replicas are run elsewhere, and those whose would be if nothing else had been unhealthy.
+/// Clusters whose replicas run elsewhere, and the reason when automatic moves are frozen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FailoverDecision {
-    /// Silent for long enough, each with the time since when, as text.
+    /// Clusters that were silent for long enough, each with the start of the silence as text.
     pub lost: Vec<(ClusterName, String)>,
-    /// Why nothing moves although something is silent for long enough.
+    /// Why some or all replicas do not move although their clusters were silent for long enough.
     pub frozen: Option<String>,
 }
 
 impl FailoverDecision {
-    /// Decides for an application that waits `after` seconds.
+    /// Decides for an Application that waits `after` seconds. `None` never moves replicas.
     pub fn of(after: Option<i64>, silences: &[SilentCluster], breaker: &FailoverBreaker) -> Self {
         let Some(after) = after else { return Self::default() };
         let due: Vec<&SilentCluster> = silences.iter().filter(|silence| silence.lasts >= after).collect();
@@ -130,7 +136,9 @@ mod tests {
         }
     }
 
-    /// Letters are zones; capitals are unhealthy clusters; zones a-c are region north, the others south.
+    /// Builds one cluster for each letter. Letters are zones, and capitals are unhealthy clusters.
+    ///
+    /// Zones a to c lie in region north, the others in region south.
     fn fleet(zones: &str) -> Vec<ClusterFacts> {
         let one = |(number, zone): (usize, char)| {
             let health = if zone.is_ascii_uppercase() { Verdict::Unknown } else { Verdict::Pass };
@@ -151,7 +159,7 @@ mod tests {
             ("AABbD", true),
             ("Ad", false),
             ("AD", true),
-            // One region is the whole fleet: its loss is no loss of a place.
+            // One region is the whole fleet, so its loss does not count as the loss of a place.
             ("AaBb", true),
             ("AAbb", false),
         ] {
@@ -174,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_returns_a_moment_after_the_other_half_of_the_fleet_is_not_lost() {
+    fn silence_before_the_breaker_closed_does_not_count() {
         let early = FailoverDecision::of(Some(20), &[silence("a", 600, 3)], &FailoverBreaker::Closed);
         assert_eq!(names(&early), Vec::<String>::new());
         assert!(early.frozen.is_some_and(|why| why.contains("20 s") && why.ends_with(": a")));

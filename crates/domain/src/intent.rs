@@ -1,4 +1,6 @@
-//! The part of an Application's spec that decides numbers and conduct: everything but components and overrides.
+//! The part of an Application's spec that decides numbers and behaviour.
+//!
+//! This is everything except components and overrides.
 
 use std::collections::BTreeMap;
 
@@ -6,55 +8,63 @@ use crds::PlacementSpec;
 use crds::application::v1alpha1::{AdoptPolicy, DriftPolicy};
 use serde::{Deserialize, Serialize};
 
-/// Intent as taken in. A `PlacementPolicy` is resolved: what it said then is part of the intent.
+/// Intent as accepted from the hub.
+///
+/// A `PlacementPolicy` is resolved: its content at that time is part of the intent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Intent {
-    /// Replicas asked for; 0 when nothing is divided.
+    /// Replicas asked for. 0 when no component is Divided.
     pub replicas: i32,
-    /// Run nothing.
+    /// Whether the Application runs no replicas.
     pub suspended: bool,
-    /// Where replicas go.
+    /// Placement policy of the Application.
     pub placement: PlacementSpec,
-    /// The `PlacementPolicy` that says so; nothing where the Application itself does.
+    /// The `PlacementPolicy` that `placement` comes from.
+    ///
+    /// `None` where the Application itself states the placement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicySource>,
-    /// What happens when a delivered field is changed in a member.
+    /// Behaviour when a delivered field is changed in a member.
     pub drift: DriftPolicy,
-    /// What happens when an object is already there.
+    /// Behaviour when an object already exists in the member.
     pub adopt: AdoptPolicy,
-    /// Pod-security labels of the hub's namespace: a namespace that is made in a member gets them.
+    /// Pod-security labels of the hub's namespace. A namespace that is created in a member gets them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pod_security: BTreeMap<String, String>,
-    /// Seconds after which replicas of a silent cluster are run elsewhere; nothing when they wait for it.
+    /// Time in seconds after which replicas of a silent cluster run elsewhere.
+    ///
+    /// `None` when the replicas wait for the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failover_after: Option<i64>,
-    /// Seconds after which a deletion that is not over says what keeps it.
+    /// Time in seconds after which an unfinished deletion reports what blocks it.
     #[serde(default = "Intent::default_deadline")]
     pub deletion_deadline: i64,
 }
 
-/// Which state of a `PlacementPolicy` was taken in.
+/// Identifies the state of a `PlacementPolicy` that was accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicySource {
     /// UID of the object.
     pub uid: String,
-    /// Its generation.
+    /// Generation of the object.
     pub generation: i64,
 }
 
-/// Seconds of a span written like `90s`, `5m` or `1h30m`.
+/// Parses a span such as `90s`, `5m` or `1h30m` and returns whole seconds.
+///
+/// `None` when the text is no span or the span is negative.
 pub fn seconds(span: &str) -> Option<i64> {
     span.parse::<jiff::SignedDuration>().ok().map(|span| span.as_secs()).filter(|seconds| *seconds >= 0)
 }
 
 impl Intent {
-    /// What stands where an intent of an earlier version says nothing.
+    /// Deletion deadline of an intent that an earlier version stored without one.
     const fn default_deadline() -> i64 {
         600
     }
 
-    /// Replicas to place.
+    /// Returns the number of replicas to place. 0 while the Application is suspended.
     pub fn wanted(&self) -> i32 {
         if self.suspended { 0 } else { self.replicas }
     }

@@ -1,4 +1,4 @@
-//! Why replicas have no place, in one sentence for people. Pure.
+//! Explains in one sentence for people why replicas have no place. Pure.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,12 @@ use crate::placement::Rule;
 
 /// Verdict of a cell that may take replicas.
 const ELIGIBLE: &str = "Eligible";
-/// Rules besides the leading one that the sentence names.
+/// Maximum number of rules, besides the leading one, that the sentence names.
 const OTHERS_NAMED_MAX: usize = 2;
 
-/// Says how many replicas have no place, the rule that keeps most cells from taking them, and the remedy of that rule.
-/// `None` where nothing is short.
+/// Explains how many replicas have no place, which rule rejects most cells, and its remedy.
 ///
-/// A held placement says itself why it is held.
+/// `None` where nothing is short. For a held placement the sentence is the reason of the hold.
 pub fn explain_gap(record: &DecisionRecord) -> Option<String> {
     if !record.short {
         return None;
@@ -49,8 +48,9 @@ fn count(number: i32, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// The rules that keep cells from taking replicas, the one of most cells first. Cells that the selector leaves out count
-/// only where it leaves out all: the user did not want them.
+/// Lists the rules that reject cells, the most frequent rule first.
+///
+/// Cells that the selector leaves out count only where the selector leaves out all cells: the user did not want them.
 fn leading_rules(cells: &[CellDecision]) -> String {
     if cells.is_empty() {
         return "no cluster has joined; `meridian cluster join --kubeconfig FILE NAME` adds one".to_owned();
@@ -67,7 +67,7 @@ fn leading_rules(cells: &[CellDecision]) -> String {
         rules.entry(&cell.verdict).or_default().push(cell);
     }
     let mut rules: Vec<(&str, Vec<&CellDecision>)> = rules.into_iter().collect();
-    // What is eligible and full is led by what keeps other cells out: that has a remedy of its own.
+    // Full eligible cells come after the rules that reject other cells, because such a rule has a remedy of its own.
     rules.sort_by_key(|(rule, cells)| (*rule == ELIGIBLE, std::cmp::Reverse(cells.len()), *rule));
     let mut text = of_rule(rules[0].0, &rules[0].1, selected.len());
     for (rule, cells) in rules.iter().skip(1).take(OTHERS_NAMED_MAX) {

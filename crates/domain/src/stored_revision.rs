@@ -1,4 +1,4 @@
-//! A revision as it is stored, and as decisions and rendering use it.
+//! A revision as stored, and as decisions and rendering use it.
 
 use crds::application::v1alpha1::{Component, OverrideRule};
 use serde::{Deserialize, Serialize};
@@ -6,12 +6,12 @@ use vocabulary::{AppKey, ContentHash};
 
 use crate::render::{Blueprint, blueprint_of_revision, substance};
 
-/// What is stored of a revision: components and overrides as the Application had them.
+/// Stored content of a revision: components and overrides as the Application had them.
 #[derive(Debug, Serialize)]
 pub struct RevisionBody<'a> {
-    /// Components.
+    /// Components as declared.
     pub components: &'a [Component],
-    /// Overrides.
+    /// Override rules as declared.
     pub overrides: &'a [OverrideRule],
 }
 
@@ -22,14 +22,14 @@ struct Stored {
     overrides: Vec<OverrideRule>,
 }
 
-/// One revision, ready to be rendered.
+/// A revision that is ready to be rendered.
 #[derive(Debug)]
 pub struct StoredRevision {
-    /// Its components, classified.
+    /// Components, classified.
     pub blueprint: Blueprint,
-    /// What differs between places.
+    /// Override rules of the revision.
     pub overrides: Vec<OverrideRule>,
-    /// Equal for two revisions when going from one to the other restarts nothing.
+    /// Hash that is equal for two revisions when changing from one to the other restarts no pods.
     pub substance: ContentHash,
 }
 
@@ -37,7 +37,7 @@ impl StoredRevision {
     /// Parses a stored body.
     ///
     /// # Errors
-    /// A sentence, when the body is not one that intake could have stored.
+    /// Returns a sentence when intake could not have stored the body.
     pub fn parse(app: &AppKey, bytes: &[u8]) -> Result<Self, String> {
         let stored: Stored = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         let blueprint = blueprint_of_revision(app, &stored.components, &stored.overrides).map_err(|problems| {

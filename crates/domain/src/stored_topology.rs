@@ -1,4 +1,4 @@
-//! The topology from rows as they are stored: JSON columns in, facts out.
+//! Builds the topology from stored rows: JSON columns in, typed clusters and cells out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,15 +11,15 @@ use crate::topology::{CellInput, ClusterInput, Topology, TopologyProblem};
 /// A cluster as stored.
 #[derive(Debug, Clone)]
 pub struct StoredCluster {
-    /// Name.
+    /// Name of the cluster.
     pub name: String,
-    /// Labels of the object.
+    /// Labels of the Cluster object.
     pub labels: Value,
-    /// Its spec.
+    /// Spec of the Cluster object.
     pub spec: Value,
-    /// It is being removed: what runs there moves away, nothing comes.
+    /// Whether the cluster is being removed: running replicas move away, and no new ones come.
     pub leaving: bool,
-    /// `Pass`, `Fail` or `Unknown`; nothing before the first contact.
+    /// `Pass`, `Fail` or `Unknown`. `None` before the first contact.
     pub health: Option<String>,
     /// Kinds that may be delivered.
     pub kinds: Value,
@@ -30,17 +30,19 @@ pub struct StoredCluster {
 /// A declared cell as stored.
 #[derive(Debug, Clone)]
 pub struct StoredCell {
-    /// Name.
+    /// Name of the cell.
     pub name: String,
-    /// Labels of the object.
+    /// Labels of the Cell object.
     pub labels: Value,
-    /// Its spec.
+    /// Spec of the Cell object.
     pub spec: Value,
-    /// It is being deleted: what runs there moves away, nothing comes.
+    /// Whether the Cell is being deleted: running replicas move away, and no new ones come.
     pub leaving: bool,
 }
 
-/// Builds the topology. A row that cannot be read is reported and left out: it takes nothing more, and what is placed there stays.
+/// Builds the topology from rows.
+///
+/// An unreadable row is reported and left out. Such a cluster or cell takes no new replicas, and placed replicas stay.
 pub fn topology_from_rows(clusters: Vec<StoredCluster>, cells: Vec<StoredCell>) -> (Topology, Vec<TopologyProblem>) {
     let mut problems = Vec::new();
     let mut read_clusters: Vec<(ClusterName, BTreeMap<String, String>, ClusterSpec, StoredCluster)> = Vec::new();

@@ -1,31 +1,33 @@
-//! What a cluster lets Applications use: namespaces and service accounts. Pure.
+//! Decides which namespaces and service accounts Applications may use in a cluster. Pure.
 
 use crds::ClusterSpec;
 use crds::cluster::v1alpha1::NamespaceRules;
 use serde::{Deserialize, Serialize};
 use vocabulary::is_protected_namespace;
 
-/// The account that pods run as when they name none.
+/// Service account of pods that name no account.
 pub const DEFAULT_ACCOUNT: &str = "default";
 
-/// Limits that a cluster sets to all Applications.
+/// Limits that a cluster sets for all Applications.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tenancy {
-    /// Namespaces it takes.
+    /// Namespaces that the cluster takes.
     #[serde(default)]
     pub namespaces: NamespaceRules,
-    /// Service accounts, beside components of the Application, that pods may run as. `None`: `default` alone.
+    /// Service accounts that pods may use besides those that are components of the Application.
+    ///
+    /// `None` allows `default` only.
     #[serde(default)]
     pub service_accounts: Option<Vec<String>>,
 }
 
 impl Tenancy {
-    /// As the Cluster object says.
+    /// Reads the limits from the spec of a Cluster object.
     pub fn of(spec: &ClusterSpec) -> Self {
         Self { namespaces: spec.namespaces.clone(), service_accounts: spec.service_accounts.clone() }
     }
 
-    /// Why the cluster does not take a namespace; `None` when it does.
+    /// Returns why the cluster does not take a namespace, or `None` when it does.
     pub fn namespace_denial(&self, namespace: &str) -> Option<String> {
         if let Some(denial) = protected_denial(namespace) {
             return Some(denial);
@@ -47,7 +49,7 @@ impl Tenancy {
     }
 }
 
-/// Why no cluster takes a namespace, whatever its Cluster says.
+/// Returns why no cluster takes a namespace, whatever its Cluster object allows.
 pub fn protected_denial(namespace: &str) -> Option<String> {
     is_protected_namespace(namespace).then(|| {
         format!(
@@ -56,7 +58,7 @@ pub fn protected_denial(namespace: &str) -> Option<String> {
     })
 }
 
-/// A pattern is a name, or the beginning of names followed by `*`.
+/// Whether a pattern matches a namespace. A pattern is a name, or a prefix followed by `*`.
 fn matches(pattern: &str, namespace: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(prefix) => namespace.starts_with(prefix),
@@ -74,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn namespaces_are_taken_within_allow_and_deny_and_never_protected_ones() {
+    fn allow_and_deny_lists_never_open_protected_namespaces() {
         for (case, tenancy, namespace, says) in [
             ("nothing said", tenancy(&[], &[]), "shop", None),
             ("of Kubernetes", tenancy(&["kube-system"], &[]), "kube-system", Some("belongs to Kubernetes")),

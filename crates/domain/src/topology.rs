@@ -9,106 +9,114 @@ use vocabulary::{CellName, ClusterName, Verdict, labels};
 
 use crate::tenancy::Tenancy;
 
-/// One member cluster.
+/// A member cluster.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClusterFacts {
-    /// Name.
+    /// Name of the cluster.
     pub name: ClusterName,
-    /// Region.
+    /// Region of the cluster.
     pub region: String,
-    /// Zones, sorted.
+    /// Zones of the cluster, sorted and without duplicates.
     pub zones: Vec<String>,
-    /// Taints.
+    /// Taints that an Application must tolerate.
     pub taints: Vec<Taint>,
-    /// No new replicas.
+    /// Whether the cluster takes no new replicas. Also true while `drain` is set.
     pub cordoned: bool,
-    /// Replicas move away.
+    /// Whether replicas move away.
     pub drain: bool,
-    /// Whether new replicas may count on it: Pass ready, Fail known bad, Unknown silent.
+    /// Whether new replicas may rely on the cluster: Pass is ready, Fail is not ready, Unknown is silent.
     pub health: Verdict,
-    /// The deploy profile is granted.
+    /// Whether the deploy profile is granted.
     pub deploys: bool,
     /// Kinds that may be delivered, as `group/version/Kind` or `version/Kind`.
     pub kinds: BTreeSet<String>,
-    /// Capacity per zone; empty when it was never observed.
+    /// Capacity per zone. Empty when it was never observed.
     pub capacity: Vec<ZoneCapacity>,
-    /// Namespaces and service accounts that Applications may use there.
+    /// Namespaces and service accounts that Applications may use in the cluster.
     #[serde(default)]
     pub tenancy: Tenancy,
 }
 
-/// What a cell takes, as far as it is declared.
+/// Whether the declaration of a cell lets it take replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CellState {
-    /// Whatever is placed there.
+    /// The cell takes all replicas placed there.
     Open,
-    /// Nothing more, and keeps what runs in it: an implicit cell whose cluster declares cells now.
+    /// The cell is implicit and its cluster has Cells or `cellPerZone` now.
+    ///
+    /// The cell keeps running replicas and takes no new ones.
     Superseded,
-    /// Nothing more, and keeps what runs in it: its spec does not fit its cluster.
+    /// The spec of the Cell does not fit its cluster.
+    ///
+    /// The cell keeps running replicas and takes no new ones.
     Misdeclared,
-    /// Nothing more, and keeps what runs in it: a directive that this version cannot read covers it.
+    /// A directive that this version cannot read covers the cell.
+    ///
+    /// The cell keeps running replicas and takes no new ones.
     Held,
-    /// Nothing more, and what runs in it moves away: its Cell is being deleted.
+    /// The Cell is being deleted.
+    ///
+    /// The cell takes no new replicas, and running ones move away.
     Leaving,
 }
 
-/// One cell: declared, or the implicit one of a cluster.
+/// A cell: declared by a Cell object, or the implicit cell of a cluster.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CellFacts {
-    /// Name.
+    /// Name of the cell.
     pub name: CellName,
-    /// Cluster that hosts it.
+    /// Cluster that hosts the cell.
     pub cluster: ClusterName,
     /// Region of that cluster.
     pub region: String,
-    /// The zone; several for an implicit cell whose cluster spans them.
+    /// Zone of the cell. Several zones where the cluster spans them and no Cell names one of them.
     pub zones: Vec<String>,
-    /// Whether a Cell object declares it.
+    /// Whether a Cell object declares the cell.
     pub declared: bool,
-    /// What its declaration lets it take.
+    /// Whether the declaration lets the cell take replicas.
     pub state: CellState,
-    /// Derived labels over those a person set.
+    /// Labels of the object, with derived labels taking precedence.
     pub labels: BTreeMap<String, String>,
-    /// Node labels its pods are bound to.
+    /// Node labels to which pods of the cell are bound.
     pub node_selector: BTreeMap<String, String>,
-    /// Logical zone.
+    /// Name of the logical zone.
     pub unit: Option<String>,
     /// Kind of the logical zone.
     pub unit_kind: Option<UnitKind>,
-    /// Half of a pair.
+    /// The half of a pair that the cell is.
     pub pair: Option<Pair>,
 }
 
 impl CellFacts {
-    /// The zone as shown: several are joined by `+`.
+    /// Returns the zone as shown to users. Several zones are joined by `+`.
     pub fn zone_text(&self) -> String {
         self.zones.join("+")
     }
 }
 
-/// Something in the specs that keeps a cell out of the topology, or a label from counting.
+/// A problem in a spec that excludes a cell or cluster, or makes one of its labels ineffective.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopologyProblem {
     /// `Cell` or `Cluster`.
     pub kind: &'static str,
-    /// Its name.
+    /// Name of the object.
     pub name: String,
-    /// One word.
+    /// Reason as one word.
     pub reason: &'static str,
-    /// What is wrong and what to do.
+    /// Description of the problem and the remedy.
     pub message: String,
-    /// It takes nothing more. What is placed there stays.
+    /// Whether the cell or cluster takes no new replicas. Replicas placed there stay.
     pub excluded: bool,
 }
 
 /// A cluster as read from its object, before its facts are computed.
 #[derive(Debug, Clone)]
 pub struct ClusterInput<'a> {
-    /// Name.
+    /// Name of the cluster.
     pub name: ClusterName,
-    /// The object's own labels.
+    /// Labels of the object itself.
     pub labels: &'a BTreeMap<String, String>,
-    /// Spec.
+    /// Spec of the Cluster object.
     pub spec: &'a ClusterSpec,
     /// Health as observed.
     pub health: Verdict,
@@ -121,27 +129,27 @@ pub struct ClusterInput<'a> {
 /// A declared cell as read from its object.
 #[derive(Debug, Clone)]
 pub struct CellInput<'a> {
-    /// Name.
+    /// Name of the cell.
     pub name: CellName,
-    /// The object's own labels.
+    /// Labels of the object itself.
     pub labels: &'a BTreeMap<String, String>,
-    /// Spec.
+    /// Spec of the Cell object.
     pub spec: &'a CellSpec,
-    /// It is being deleted.
+    /// Whether the Cell is being deleted.
     pub leaving: bool,
 }
 
-/// All clusters and cells.
+/// All clusters and cells of the fleet.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Topology {
-    /// By name.
+    /// Clusters by name.
     pub clusters: BTreeMap<ClusterName, ClusterFacts>,
-    /// By name.
+    /// Cells by name, implicit ones included.
     pub cells: BTreeMap<CellName, CellFacts>,
 }
 
 impl Topology {
-    /// Computes the topology and what is wrong with its inputs.
+    /// Computes the topology and lists the problems of its inputs.
     pub fn build(clusters: &[ClusterInput<'_>], cells: &[CellInput<'_>]) -> (Self, Vec<TopologyProblem>) {
         let mut topology = Self::default();
         let mut problems = Vec::new();
@@ -155,7 +163,8 @@ impl Topology {
             match declared_cell(cell, &topology.clusters) {
                 Ok((facts, problem)) => {
                     problems.extend(problem);
-                    // What runs in one that leaves may go to the implicit one.
+                    // A Cell that is being deleted does not close the implicit cell, so that its replicas may move
+                    // there.
                     if let Some((name, _)) =
                         topology.clusters.get_key_value(&facts.cluster).filter(|_| facts.state != CellState::Leaving)
                     {
@@ -169,7 +178,7 @@ impl Topology {
         let implicit: Vec<CellFacts> = clusters
             .iter()
             .map(|cluster| {
-                // Its Cells are being made where there are none yet.
+                // With `cellPerZone` the Cells are being created where none exist yet.
                 let has_cells = cluster.spec.cell_per_zone || declared.contains(&cluster.name);
                 let state = if has_cells { CellState::Superseded } else { CellState::Open };
                 implicit_cell(cluster, &topology.clusters[&cluster.name], state)
@@ -224,7 +233,10 @@ fn implicit_cell(cluster: &ClusterInput<'_>, facts: &ClusterFacts, state: CellSt
     }
 }
 
-/// A declared cell, and what is wrong with it although it is one; or why it is none.
+/// Returns a declared cell, with a problem where its spec does not fit its cluster.
+///
+/// # Errors
+/// Returns the problem that keeps the cell out of the topology.
 fn declared_cell(
     cell: &CellInput<'_>,
     clusters: &BTreeMap<ClusterName, ClusterFacts>,
@@ -309,7 +321,7 @@ fn declared_cell(
     Ok((facts, problem))
 }
 
-/// Own labels without the derived keys, then the derived ones.
+/// Returns the object's own labels without the derived keys, followed by the derived labels.
 fn with_derived(own: &BTreeMap<String, String>, derived: Vec<(&'static str, String)>) -> BTreeMap<String, String> {
     own.iter()
         .filter(|(key, _)| !labels::DERIVED.contains(&key.as_str()))

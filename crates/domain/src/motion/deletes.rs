@@ -1,22 +1,25 @@
-//! How many objects may go without a person's word: what the mass-delete guard allows.
+//! Limits how many objects may be deleted without a person's confirmation: the mass-delete guard.
 //!
-//! Both limits count a sliding window, all causes together. `objects` is what there was when the window began.
+//! Both limits count deletions of all causes together in a sliding window. `objects` is the number at the start of the
+//! window.
 
-/// Objects of a cluster that may always go.
+/// Number of objects of a cluster that may always be deleted.
 const CLUSTER_FREE: i64 = 10;
-/// Percent of a cluster's objects that may go.
+/// Percentage of a cluster's objects that may be deleted.
 const CLUSTER_PERCENT: i64 = 20;
-/// Percent of an application's objects that may go.
+/// Percentage of an Application's objects that may be deleted.
 const APP_PERCENT: i64 = 30;
-/// Applications with fewer objects have no limit of their own.
+/// Minimum number of objects from which an Application has a limit of its own.
 const APP_FROM: i64 = 5;
 
-/// Most objects of a cluster that may go within a window.
+/// Returns the maximum number of a cluster's objects that may be deleted within a window.
 pub fn cluster_limit(objects: i64) -> i64 {
     CLUSTER_FREE.max(objects * CLUSTER_PERCENT / 100)
 }
 
-/// Most objects of an application that may go within a window while the application stays; `None` when nothing limits.
+/// Returns the maximum number of an Application's objects that may be deleted within a window.
+///
+/// The limit applies while the Application itself stays. `None` when nothing limits.
 pub fn app_limit(objects: i64) -> Option<i64> {
     (objects >= APP_FROM).then_some(objects * APP_PERCENT / 100)
 }

@@ -1,34 +1,39 @@
-//! Floors: how many replicas must stay where they are, for now.
+//! Computes floors: how many replicas must stay where they are for now.
 
 use serde::{Deserialize, Serialize};
 use vocabulary::rendered_replicas;
 
-/// What is decided and known of one row of the Divided component.
+/// Decided and observed numbers of one row of the Divided component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowFacts {
     /// Identifies the row to the caller.
     pub id: i64,
-    /// Replicas decided.
+    /// Replicas decided for the row.
     pub target: i32,
-    /// Replicas that may not be gone below yet.
+    /// Minimum number of replicas that the row keeps for now, even above its target.
     pub floor: i32,
-    /// Replicas on top, for a time.
+    /// Additional replicas for a limited time.
     pub surge: i32,
-    /// Available replicas observed on an object that carries the row's current fence, by facts that are fresh.
-    /// `None` when there is no such observation: it counts as nothing, and the row's own floor stays.
+    /// Available replicas, from a fresh observation of an object that carries the row's current fence.
+    ///
+    /// `None` without such an observation: the row then counts as having no available replicas, and its own floor
+    /// stays.
     pub available: Option<i32>,
-    /// Replicas available when the member was looked at last, whatever fence the object carried; it answers now.
-    /// `None` when it does not: what runs there is unknown.
+    /// Available replicas at the last observation, whatever fence the object carried.
+    ///
+    /// `None` while the member does not answer, because its replicas are then unknown.
     pub seen: Option<i32>,
 }
 
 impl RowFacts {
-    /// Replicas the member is told to run.
+    /// Returns the number of replicas that the row asks the member to run.
     pub fn rendered(&self) -> i32 {
         rendered_replicas(self.target, self.floor, self.surge)
     }
 
-    /// Replicas told that are not available: members give these up first, and nobody misses them.
+    /// Returns the replicas that the member should run and that are not available.
+    ///
+    /// Members give these replicas up first, and removing them lowers no availability.
     fn broken(&self) -> i64 {
         i64::from(self.seen.map_or(0, |seen| (self.rendered() - seen).max(0)))
     }
@@ -37,23 +42,27 @@ impl RowFacts {
 /// New floor of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FloorChange {
-    /// Row.
+    /// Id of the row, as in [`RowFacts::id`].
     pub id: i64,
-    /// Its floor from now on.
+    /// Floor from now on. 0 when the target alone is enough.
     pub floor: i32,
 }
 
-/// Replicas that may be counted on: per row at most what it is told to run.
+/// Returns the replicas that can be relied on. Each row counts at most up to its rendered number.
 fn available(rows: &[RowFacts]) -> i64 {
     rows.iter().map(|row| i64::from(row.available.unwrap_or(0).min(row.rendered()))).sum()
 }
 
-/// Floors to write together with new targets. `rows` carry the old targets and floors.
+/// Computes the floors to write together with new targets. `rows` carry the old targets and floors.
 ///
-/// Replicas that a row loses stay as floor, except those that a lower total explains: only a person's lower
-/// `spec.replicas` removes replicas without successors. Even that takes no replica away at once without which fewer would
-/// be available than are wanted from now on: where others are broken or silent, the healthy ones stay. `coming` are
-/// replicas decided for places that have no row yet: they were moved, not given up.
+/// Replicas that a row loses stay as its floor, except those that a lower total explains. Only a user's lower
+/// `spec.replicas` removes replicas without successors.
+///
+/// A lower total does not remove at once a replica whose loss would leave fewer available than the new total. Where
+/// other replicas are broken or silent, the healthy ones stay.
+///
+/// `coming` is the number of replicas decided for places that have no row yet. Those replicas were moved, not given
+/// up.
 pub fn floors_after_decision(rows: &[RowFacts], coming: i64, new_target: impl Fn(i64) -> i32) -> Vec<FloorChange> {
     let before: i64 = rows.iter().map(|row| i64::from(row.target)).sum();
     let after: i64 = coming + rows.iter().map(|row| i64::from(new_target(row.id))).sum::<i64>();
@@ -74,23 +83,24 @@ pub fn floors_after_decision(rows: &[RowFacts], coming: i64, new_target: impl Fn
         .collect()
 }
 
-/// Floors that may be lowered now: as many replicas in all as are available beyond the decided total.
+/// Lowers floors by as many replicas as are available beyond the decided total.
 ///
-/// A row's replicas count at most up to what it is told to run, so a replica whose removal was ordered already
-/// is never spent twice. Rows are lowered in the order given. `coming` are replicas decided for places that have no row
-/// yet; they are part of the total.
+/// A row's replicas count at most up to its rendered number, so a replica whose removal was already ordered is never
+/// spent twice. Rows are lowered in the order given.
+///
+/// `coming` is the number of replicas decided for places that have no row yet. They are part of the total.
 pub fn lower_floors(rows: &[RowFacts], coming: i64) -> Vec<FloorChange> {
     let wanted: i64 = coming + rows.iter().map(|row| i64::from(row.target)).sum::<i64>();
     let available = available(rows);
     let mut spare = (available - wanted).max(0);
     let mut changes = Vec::new();
     for row in rows {
-        // An object without a fresh observation is not touched: the silence may hide the last healthy copy.
+        // The floor of a row without a fresh observation stays: its object may hold the last healthy replica.
         let held = i64::from(row.floor - row.target);
         if held <= 0 || row.available.is_none() {
             continue;
         }
-        // Replicas that are not available anyway go first, and cost nothing.
+        // Replicas that are not available go first, and removing them costs nothing.
         let broken = i64::from((row.rendered() - row.available.unwrap_or(0)).max(0)).min(held);
         let free = if spare > 0 || wanted <= available { broken } else { 0 };
         let step = (free + spare.min(held - free)).min(held);
@@ -118,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drained_cell_keeps_its_replicas_until_successors_are_available() {
+    fn drained_cell_keeps_replicas_until_successors_are_available() {
         let rows = [row(1, 4, 0, Some(4)), row(2, 4, 0, Some(4)), row(3, 4, 0, Some(4))];
         let targets = |id| [0, 6, 6][id as usize - 1];
         assert_eq!(floors(&floors_after_decision(&rows, 0, targets)), [(1, 4), (2, 0), (3, 0)]);
@@ -149,12 +159,13 @@ mod tests {
         let unseen = |told: i32, seen| RowFacts { seen: Some(seen), ..row(2, told, 0, None) };
         for (rows, targets, expected) in [
             ([row(1, 4, 0, Some(4)), row(2, 4, 0, Some(4))], [3, 2], [(1, 0), (2, 0)]),
-            // The other one is silent, or broken: five are wanted, and not more are known to be well.
+            // The other row is silent or broken: five are wanted, and no more are known to be available.
             ([row(1, 4, 0, Some(4)), row(2, 4, 0, None)], [3, 2], [(1, 4), (2, 4)]),
             ([row(1, 4, 0, Some(4)), row(2, 4, 0, Some(0))], [3, 2], [(1, 4), (2, 0)]),
             ([row(1, 4, 0, Some(4)), row(2, 4, 0, None)], [2, 1], [(1, 3), (2, 4)]),
             ([row(1, 4, 0, Some(0)), row(2, 4, 0, Some(0))], [1, 1], [(1, 0), (2, 0)]),
-            // Told more a moment ago: what was not seen yet goes, what was seen stays until it is seen again.
+            // The row was raised a moment ago. Replicas that were never observed go; observed ones stay until observed
+            // again.
             ([row(1, 4, 0, Some(4)), unseen(9, 4)], [4, 3], [(1, 0), (2, 4)]),
         ] {
             let found = floors_after_decision(&rows, 0, |id| targets[id as usize - 1]);
@@ -163,15 +174,16 @@ mod tests {
     }
 
     #[test]
-    fn a_lower_total_in_the_middle_of_a_move_does_not_spend_what_the_move_holds() {
+    fn lower_total_during_a_move_keeps_the_floors_of_the_move() {
         let rows = [row(1, 0, 4, Some(4)), row(2, 6, 0, Some(4)), row(3, 6, 0, Some(4))];
         assert_eq!(floors(&floors_after_decision(&rows, 0, |id| [0, 5, 4][id as usize - 1])), [(1, 4), (2, 0), (3, 0)]);
     }
 
     proptest! {
-        /// Random moves, growth and shrinking over members that obey slowly and in any order, break, and are sometimes
-        /// silent: what is available falls by itself or not at all below the smaller of what was available before and
-        /// what is wanted.
+        /// Moves never take availability below the smaller of its former value and the wanted total.
+        ///
+        /// Moves, growth and shrinking are random. Members obey slowly and in any order, break, and are sometimes
+        /// silent.
         #[test]
         fn raise_before_lower_never_falls_below_the_total(
             start in prop::collection::vec(0i32..8, 2..6),
@@ -182,12 +194,13 @@ mod tests {
             let cells = start.len();
             let mut rows: Vec<RowFacts> =
                 start.iter().enumerate().map(|(i, n)| row(i as i64, *n, 0, Some(*n))).collect();
-            // What runs in each member, what it was last told, and whether that is the current plan.
+            // Replicas that run in each member, the number last ordered there, and whether that order is the current
+            // plan.
             let mut running = start.clone();
             let mut told = start.clone();
             let mut current = vec![true; cells];
             let (mut moves, mut totals) = (moves.into_iter(), totals.into_iter());
-            // What must be there: what is wanted, as far as it was once reached since.
+            // Minimum number of replicas: the wanted total, as far as it has been reached since the last change.
             let mut promised: i32 = start.iter().sum();
             for (n, (cell, obey, known)) in steps.into_iter().enumerate() {
                 let cell = cell % cells;
@@ -228,7 +241,7 @@ mod tests {
                 }
                 let (wanted, there) = (rows.iter().map(|row| row.target).sum::<i32>(), running.iter().sum::<i32>());
                 prop_assert!(there >= promised, "{running:?}, {promised} promised: {rows:?}");
-                // What is ordered to go was given up already.
+                // Replicas whose removal is ordered were given up already.
                 let to_stay = |(i, row): (usize, &RowFacts)| row.rendered() == told[i] && running[i] <= told[i];
                 if there >= wanted && rows.iter().enumerate().all(to_stay) { promised = wanted; }
             }

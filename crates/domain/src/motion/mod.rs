@@ -1,8 +1,10 @@
-//! How decided numbers are reached: raise before lower, and a new revision cell by cell.
+//! Reaches decided numbers safely: raises before lowering, and rolls out a new revision cell by cell.
 //!
-//! A row's rendered replicas are `max(target, floor)`. A decision sets targets; a floor above its target holds
-//! replicas in place until their successors are available elsewhere. Nothing here removes what is the last
-//! healthy copy: facts that are stale, or that speak of an earlier plan, count as nothing.
+//! A row's rendered replicas are `max(target, floor)`. A decision sets targets. A floor above its target keeps
+//! replicas in place until their successors are available elsewhere.
+//!
+//! This module never removes the last healthy replica. Stale observations, and observations of an earlier plan, count
+//! as no available replicas.
 
 mod deletes;
 mod floors;

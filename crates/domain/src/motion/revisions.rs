@@ -1,33 +1,41 @@
-//! A new revision goes cell by cell: the next only when the previous is ready, members of a pair never together.
+//! Rolls out a new revision cell by cell: the next cell starts only when the previous one is ready.
+//!
+//! The two cells of a pair are never in motion together.
 
 use serde::{Deserialize, Serialize};
 use vocabulary::{CellName, Verdict};
 
-/// One cell that holds objects of the application.
+/// Rollout state of a cell that holds objects of the Application.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CellRollout {
-    /// Cell.
+    /// Name of the cell.
     pub cell: CellName,
-    /// Its objects are told what is wanted: the revision, and what they take from the cell.
+    /// Whether the cell's rows carry the wanted revision and the wanted inputs from the cell.
     pub is_current: bool,
-    /// Whether everything told to the cell is delivered, worked out and available. Unknown when facts are stale.
+    /// Whether all rows of the cell are delivered, rolled out and available.
+    ///
+    /// Unknown when observations are stale.
     pub settled: Verdict,
 }
 
-/// What to do next.
+/// Next step of a rollout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rollout {
-    /// Every cell runs what is wanted.
+    /// Every cell was given the wanted revision. The last cells may not be ready yet.
     Done,
-    /// This cell is to run it now.
+    /// Give this cell the wanted revision now.
     Advance(CellName),
-    /// These cells were told already and are not ready: the next one waits for them.
+    /// Wait for these cells, which are silent or already have the wanted revision but are not ready.
     WaitFor(Vec<CellName>),
 }
 
-/// Chooses the next cell for a revision, or another change that restarts pods. One cell is in motion at a time, so the two of a pair never are together.
-/// Cells are taken in the order of their names; those nothing is known of are passed over until they answer, so that a
-/// silent member holds nobody up. One that was told and then fell silent does: Unknown is not ready.
+/// Chooses the next cell for a revision, or for another change that restarts pods.
+///
+/// One cell is in motion at a time, so the two cells of a pair never are together. Cells are taken in the order of
+/// their names.
+///
+/// Cells in an unknown state are skipped until they answer, so that a silent member delays no other cell. A cell that
+/// was given the revision and then fell silent does delay the next one: Unknown is not ready.
 pub fn advance(cells: &[CellRollout]) -> Rollout {
     let waiting: Vec<CellName> = cells
         .iter()

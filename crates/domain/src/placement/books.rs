@@ -1,4 +1,4 @@
-//! What replicas hold in the capacity books.
+//! Books the resources that replicas hold.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,9 @@ use vocabulary::CellName;
 
 use crate::topology::Topology;
 
-/// Books replicas of a pod in a cell; those of a cell that spans zones are spread over them evenly.
+/// Books the resources of `replicas` pods in a cell.
+///
+/// Replicas of a cell over several zones are divided evenly over the zones.
 pub fn book(
     books: &mut BTreeMap<(String, String), Amounts>,
     topology: &Topology,

@@ -1,18 +1,20 @@
-//! How many replicas of an application fit in a cell.
+//! Computes how many replicas of an Application fit in the zones of a cluster.
 
 use crds::cluster::v1alpha1::{Amounts, Shape, ZoneCapacity};
 
 use super::request::Ledger;
 use crate::topology::ClusterFacts;
 
-/// Counted where nothing limits.
+/// Number of replicas that is used where nothing limits.
 pub(crate) const PLENTY: i64 = 1_000_000;
 
-/// Most replicas that fit into some zones of a cluster, those already bound there included.
+/// Returns the maximum number of replicas that fit in `zones`, including those already bound there.
 ///
-/// Two estimates, each careful in its own way; the lower one counts. By sums: what is offered, less what others hold by
-/// decision and what pods ask for that Meridian did not place. By shapes: what is free on each node now, so that free
-/// amounts scattered over nodes are not counted as one, plus what is bound already.
+/// The result is the lower of two estimates, each of which is careful in a different way:
+/// - By sums: the allocatable amounts, less the holdings of other Applications by decision, less the requests of pods
+///   that Meridian did not place.
+/// - By shapes: the replicas that fit on each node now, plus those already bound. Free amounts scattered over nodes
+///   are not added up.
 pub(crate) fn fits(cluster: &ClusterFacts, zones: &[String], ledger: &Ledger, pod: Amounts, bound: i64) -> i64 {
     let zones = cluster.capacity.iter().filter(|zone| zones.contains(&zone.name));
     let (mut by_sum, mut by_shape) = (0, bound);
@@ -28,7 +30,7 @@ fn by_sums(zone: &ZoneCapacity, held: Amounts, pod: Amounts) -> i64 {
     times(zone.allocatable.plus_times(zone.foreign, -1).plus_times(held, -1), pod)
 }
 
-/// How often a pod fits; a resource it does not ask for does not limit.
+/// Returns how many pods fit. A resource that the pod does not request does not limit the number.
 fn times(free: Amounts, pod: Amounts) -> i64 {
     let of = |free: i64, each: i64| if each > 0 { (free / each).max(0) } else { PLENTY };
     of(free.cpu_milli, pod.cpu_milli).min(of(free.memory_mi, pod.memory_mi)).min(of(free.pods, pod.pods))

@@ -1,19 +1,19 @@
-//! What is wrong with a policy that the CRD's own rules cannot say.
+//! Checks a placement policy for problems that the rules of the CRD cannot express.
 
 use crds::PlacementSpec;
 use crds::placement_policy::v1alpha1::WeightMode;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-/// Something that must be changed before the policy can be decided by.
+/// A problem that must be fixed before placement can use the policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpecProblem {
-    /// Where, as a path below the Application.
+    /// Path of the field, relative to the Application.
     pub field: String,
-    /// What is wrong and the remedy.
+    /// Description of the problem and the remedy.
     pub message: String,
 }
 
-/// Checks a policy against the replicas asked for. All problems are returned.
+/// Checks a policy against the replicas asked for, and returns all problems.
 pub fn check_spec(spec: &PlacementSpec, replicas: i32) -> Vec<SpecProblem> {
     let mut problems = Vec::new();
     let mut problem = |field: &str, message: String| {
@@ -74,7 +74,7 @@ pub fn check_spec(spec: &PlacementSpec, replicas: i32) -> Vec<SpecProblem> {
     problems
 }
 
-/// A share as written.
+/// A share of the policy, parsed.
 pub(crate) enum Share {
     Replicas(i32),
     Percent(i32),

@@ -1,4 +1,4 @@
-//! The decision: fresh where nothing is placed, otherwise only the difference.
+//! Decides a fresh placement where nothing is placed, and otherwise only the difference.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,12 @@ use super::seats::{Respect, Seating};
 use super::setting::Setting;
 use crate::topology::Topology;
 
-/// Decides where replicas go.
+/// Decides how many replicas each cell runs.
 ///
 /// # Guarantees
 /// - The numbers add up to `wanted` less `shortfall`, unless the previous placement is held.
-/// - No cell takes more than its limits and its capacity allow beyond what it has already.
-/// - A running replica moves only away from a cell it may not stay in, and only when it has a place to go.
+/// - No cell takes more than its limits and its capacity allow, beyond the replicas it already has.
+/// - A running replica moves only out of a cell where it may not stay, and only when another cell takes it.
 /// - Deciding again with the result as the previous placement changes nothing.
 /// - The order of inputs does not matter.
 pub fn decide(
@@ -52,8 +52,10 @@ pub fn decide(
     explain(request, &setting, &after, wanted, hold, moves)
 }
 
-/// What a rebalance would make of the previous placement: as good as a fresh one, moving no replica without a gain.
-/// Cells that take no replicas keep theirs.
+/// Computes the placement that a rebalance makes of the previous one.
+///
+/// The result is as good as a fresh placement and moves no replica without a gain. Cells that take no replicas keep
+/// theirs.
 pub fn rebalance(
     request: &Request<'_>,
     topology: &Topology,
@@ -72,7 +74,7 @@ pub fn rebalance(
     explain(request, &setting, &after, wanted, hold, 0)
 }
 
-/// What the seats are as a previous placement; pods that run already do so still.
+/// Converts seats to a previous placement. Pods that already run keep running.
 fn placed(setting: &Setting<'_>, seats: &[i64], previous: &BTreeMap<CellName, Held>) -> BTreeMap<CellName, Held> {
     let bound = |name: &CellName| previous.get(name).map_or(0, |held| held.bound);
     let seated = setting.names.iter().zip(seats).filter(|(_, seats)| **seats > 0);
@@ -94,7 +96,7 @@ fn fresh<'a>(setting: &'a Setting<'_>, wanted: i64, hold: &mut Option<String>) -
     seating
 }
 
-/// Evenness alone keeps replicas from being placed.
+/// Explains how evenness alone keeps replicas from being placed. `None` where that is not the cause.
 pub(super) fn blocked(seating: &Seating<'_>, wanted: i64) -> Option<String> {
     (seating.total() < wanted && seating.next(Respect::Binding).is_none() && seating.next(Respect::Nothing).is_some())
         .then(|| {
@@ -105,8 +107,9 @@ pub(super) fn blocked(seating: &Seating<'_>, wanted: i64) -> Option<String> {
         })
 }
 
-/// Gives seats until there are enough, or nobody can take one. A seat over `base` that made nothing better is given
-/// back.
+/// Gives seats until `wanted` is reached or no cell can take a seat.
+///
+/// A seat above `base` that improved nothing is given back.
 pub(super) fn grow(seating: &mut Seating<'_>, wanted: i64, base: &[i64]) {
     let most = wanted.saturating_mul(2 + seating.spread.len() as i64 * 8).max(64);
     while !seating.enough(wanted) && seating.total() < most {
@@ -116,7 +119,7 @@ pub(super) fn grow(seating: &mut Seating<'_>, wanted: i64, base: &[i64]) {
     give_back(seating, wanted, base);
 }
 
-/// Gives back what is not needed, down to `base`.
+/// Takes back seats that are not needed, down to `base`.
 fn give_back(seating: &mut Seating<'_>, wanted: i64, base: &[i64]) {
     while let Some(cell) = seating.previous(wanted, base) {
         seating.shift(cell, -1);
@@ -125,16 +128,16 @@ fn give_back(seating: &mut Seating<'_>, wanted: i64, base: &[i64]) {
 
 fn difference<'a>(before: &Seating<'a>, wanted: i64, lowered: bool, hold: &mut Option<String>) -> Seating<'a> {
     let mut after = before.clone();
-    // Fewer: what may not stay goes first, so that it need not be moved. A seat that is not needed but for which no
-    // lower number is the reason stays: it runs.
+    // Fewer replicas: seats that may not stay go first, so that they need not move. An unneeded seat runs, so it stays
+    // unless the number was lowered or too many seats would survive a loss.
     if lowered || after.survivors() > wanted {
         let nothing = vec![0; after.seats.len()];
         give_back(&mut after, wanted, &nothing);
     }
-    // What stays, whatever comes.
+    // Seats that the following steps do not take back.
     let base: Vec<i64> =
         after.seats.iter().zip(after.cells).map(|(seats, cell)| if cell.leaving { 0 } else { *seats }).collect();
-    // What may not stay moves as far as there is room; evenness steers it and does not stop it.
+    // Seats in leaving cells move as far as there is room. Evenness steers a move and does not stop it.
     let leaving: Vec<usize> = (0..after.seats.len()).filter(|cell| after.cells[*cell].leaving).collect();
     for cell in leaving {
         while after.seats[cell] > 0 {
@@ -148,7 +151,7 @@ fn difference<'a>(before: &Seating<'a>, wanted: i64, lowered: bool, hold: &mut O
             }
         }
     }
-    // Spread over other domains, fewer may do: what moved and is not needed does not move.
+    // Over the new domains fewer seats may be enough. A moved seat that is not needed is dropped instead of moved.
     if after.survivors() > wanted {
         give_back(&mut after, wanted, &base);
     }
@@ -241,7 +244,7 @@ fn explain(
     }
 }
 
-/// Replicas that are missing until there are enough, survivors of a loss included.
+/// Returns the number of missing replicas, counting only replicas that survive a loss.
 fn missing(after: &Seating<'_>, wanted: i64) -> i32 {
     (wanted - after.survivors()).max(0) as i32
 }

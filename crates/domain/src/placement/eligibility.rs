@@ -1,4 +1,4 @@
-//! Which cells may take replicas, and the rule that rejects the others.
+//! Decides which cells may take replicas, and names the rule that rejects each other cell.
 
 use std::collections::BTreeMap;
 
@@ -11,19 +11,19 @@ use crate::topology::{CellFacts, CellState, ClusterFacts, Topology};
 /// Whether a cell may take replicas.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Eligibility {
-    /// It may.
+    /// The cell may take replicas.
     Eligible,
-    /// It may not.
+    /// The cell may not take replicas.
     Rejected(Rejection),
 }
 
 impl Eligibility {
-    /// It may take replicas.
+    /// Whether the cell may take replicas.
     pub fn is_eligible(&self) -> bool {
         matches!(self, Self::Eligible)
     }
 
-    /// What is placed there stays.
+    /// Whether replicas that are already placed in the cell stay there.
     pub fn keeps_running(&self) -> bool {
         match self {
             Self::Eligible => true,
@@ -32,54 +32,56 @@ impl Eligibility {
     }
 }
 
-/// Why a cell may not take replicas.
+/// Reason why a cell may not take replicas.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejection {
-    /// The rule.
+    /// Rule that rejects the cell.
     pub rule: Rule,
-    /// What is so, and what would change it.
+    /// Current state and the remedy, for people.
     pub message: String,
 }
 
-/// Rules, in the order in which they are asked.
+/// Rules that reject a cell. The first one that matches is reported.
+///
+/// Rules are checked in this order, except that `Misdeclared` and `Held` come first and `PairConflict` comes last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Rule {
-    /// The policy's selector does not match.
+    /// The policy's selector does not match the cell.
     NotSelected,
-    /// A directive excludes it.
+    /// A directive excludes the cell.
     Excluded,
-    /// Its cluster is drained or removed, or the cell itself is.
+    /// The cluster is drained or being removed, or the Cell is being deleted.
     Draining,
-    /// Its cluster declares cells now.
+    /// The cell is the implicit cell of a cluster that declares cells.
     Superseded,
-    /// Its Cell's spec does not fit its cluster.
+    /// The spec of the Cell does not fit its cluster. The rule is skipped for a drained cluster.
     Misdeclared,
-    /// A directive that this version cannot read covers it.
+    /// A directive that this version cannot read covers the cell.
     Held,
-    /// It is placed in, and no Cell and no cluster is known that it is.
+    /// Replicas are placed in a cell that the topology does not contain.
     Unknown,
-    /// Its cluster is not ready, or silent.
+    /// The cluster is not ready, is silent, or is not joined.
     Unhealthy,
-    /// Its cluster is cordoned.
+    /// The cluster is cordoned.
     Cordoned,
-    /// A taint is not tolerated.
+    /// The cluster has a taint that the policy does not tolerate.
     Tainted,
-    /// Its cluster does not grant the deploy profile.
+    /// The cluster does not grant the deploy profile.
     NoDeployProfile,
-    /// Its cluster does not take Applications of this namespace.
+    /// The cluster does not take Applications of this namespace.
     NamespaceDenied,
-    /// Its cluster does not let pods run as a service account that is no component of the Application.
+    /// The cluster does not let pods run as a service account that is no component of the Application.
     ServiceAccountDenied,
-    /// Its cluster does not serve or permit a kind.
+    /// The cluster does not serve or does not permit a kind.
     KindNotPermitted,
-    /// The other half of its pair takes the replicas of this zone.
+    /// The other half of the cell's pair takes the replicas of this zone.
     PairConflict,
-    /// Its capacity was never observed.
+    /// The capacity of the cluster was never observed.
     CapacityUnknown,
 }
 
 impl Rule {
-    /// The word shown.
+    /// Returns the name of the rule as shown to users.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NotSelected => "NotSelected",
@@ -101,13 +103,13 @@ impl Rule {
         }
     }
 
-    /// What is placed there stays; otherwise it moves away as soon as it finds a place.
+    /// Whether replicas already placed stay. Otherwise they move away as soon as another cell takes them.
     pub const fn keeps_running(self) -> bool {
         !matches!(self, Self::NotSelected | Self::Excluded | Self::Draining)
     }
 }
 
-/// The verdict on every cell, for an application that is placed nowhere yet.
+/// Returns the verdict on every cell for an Application that is placed nowhere yet.
 pub fn eligible_cells(
     request: &Request<'_>,
     topology: &Topology,
@@ -116,7 +118,7 @@ pub fn eligible_cells(
     eligible_beside(request, topology, directives, &BTreeMap::new())
 }
 
-/// The verdict on every cell, beside what is placed already.
+/// Returns the verdict on every cell, given the previous placement.
 pub(crate) fn eligible_beside(
     request: &Request<'_>,
     topology: &Topology,
@@ -141,7 +143,7 @@ fn reject(rule: Rule, message: String) -> Eligibility {
 
 fn verdict(request: &Request<'_>, cell: &CellFacts, cluster: &ClusterFacts, directives: &[Directive]) -> Eligibility {
     let name = &cluster.name;
-    // Before its labels are looked at: they may be wrong with it.
+    // This check comes before the selector, because the labels of a misdeclared cell may be wrong too.
     if cell.state == CellState::Misdeclared && !cluster.drain {
         return reject(
             Rule::Misdeclared,
@@ -231,7 +233,7 @@ fn verdict(request: &Request<'_>, cell: &CellFacts, cluster: &ClusterFacts, dire
     Eligibility::Eligible
 }
 
-/// Why the cluster does not take the Application's namespace or a service account of its pods.
+/// Returns why the cluster refuses the Application's namespace or a service account of its pods.
 fn tenancy_rejection(request: &Request<'_>, cluster: &ClusterFacts) -> Option<Rejection> {
     let (name, tenancy) = (&cluster.name, &cluster.tenancy);
     if let Some(denial) = tenancy.namespace_denial(&request.app.namespace) {
@@ -246,7 +248,9 @@ fn tenancy_rejection(request: &Request<'_>, cluster: &ClusterFacts) -> Option<Re
     })
 }
 
-/// Of a unit's pair in one zone only one half takes replicas: the one that holds some, else the first by name.
+/// Rejects one half of each pair of a unit where both halves lie in the same zone.
+///
+/// The half that holds replicas keeps the zone, otherwise the first half by name.
 fn reject_pairs(
     topology: &Topology,
     previous: &BTreeMap<CellName, Held>,

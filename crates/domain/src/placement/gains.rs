@@ -1,11 +1,13 @@
-//! Whether moving a seat gains anything.
+//! Decides whether moving a seat gains anything.
 
 use std::cmp::Ordering;
 
 use super::seats::{Seat, Seating};
 
 impl Seating<'_> {
-    /// How far everything that a move could mend is from holding; 0 when all holds.
+    /// Returns the distance of all bounds and spread constraints from holding; 0 when all of them hold.
+    ///
+    /// Only bounds that moving a seat could mend are counted.
     pub(crate) fn faults(&self, wanted: i64) -> i64 {
         let bounds = self.groups.iter().enumerate().map(|(index, group)| {
             let sum = self.sum(index);
@@ -19,8 +21,9 @@ impl Seating<'_> {
         bounds.chain(spreads).sum()
     }
 
-    /// Takes back, one by one, moves that gain nothing: the seat is as good where it was. `weighed` says whether
-    /// weights are worth a move.
+    /// Takes back, one by one, moves that gain nothing because the seat was as good in its old cell.
+    ///
+    /// `weighed` is true where a better match with weights is worth a move.
     pub(crate) fn undo_idle_moves(&mut self, before: &[i64], wanted: i64, weighed: bool) {
         while let Some((from, to)) = self.idle_move(before, wanted, weighed) {
             self.shift(from, -1);
@@ -48,10 +51,10 @@ impl Seating<'_> {
         None
     }
 
-    /// A seat of `here` would be worse in `there`: by shares, then tiers, then weights.
+    /// Whether a seat in `here` would be worse in `there`: by shares, then tiers, then weights.
     fn is_better(&self, here: usize, there: usize, weighed: bool) -> bool {
         let (a, b) = (&self.cells[here], &self.cells[there]);
-        // What a share asks for comes before what it does not, and that before what it forbids.
+        // A seat within a share comes first, then a seat without a share, then a seat above a share.
         let rank = |share: Option<i64>, seats: i64| match share {
             Some(share) if seats <= share => 0,
             None => 1,

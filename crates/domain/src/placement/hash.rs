@@ -1,4 +1,4 @@
-//! Hash of a decision's inputs.
+//! Hashes the inputs of a decision.
 
 use crds::cluster::v1alpha1::ZoneCapacity;
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ use super::request::{Directive, Request};
 use super::scope::DecisionScope;
 use crate::topology::{CellFacts, ClusterFacts};
 
-/// Rises when the same inputs would be decided differently.
+/// Version of the decision logic. Increase it when the same inputs would be decided differently.
 const LOGIC: u32 = 2;
 
 #[derive(Serialize)]
@@ -29,9 +29,10 @@ struct Inputs<'a> {
     directives: Vec<&'a Directive>,
 }
 
-/// Hash of request and policy, and of topology, health and directives within the scope of the decision. Capacity and the
-/// numbers of the previous placement are left out: they change all the time, and new capacity matters only to applications
-/// that found no place.
+/// Hashes request and policy, and topology, health and directives within the scope of the decision.
+///
+/// Capacity and the numbers of the previous placement are left out, because they change all the time. New capacity
+/// matters only to Applications with replicas that found no place.
 pub fn input_hash(request: &Request<'_>, scope: &DecisionScope<'_>) -> ContentHash {
     let mut directives = scope.directives.clone();
     directives.sort_by_key(|one| one.id);
@@ -48,9 +49,9 @@ pub fn input_hash(request: &Request<'_>, scope: &DecisionScope<'_>) -> ContentHa
             .clusters
             .iter()
             .map(|cluster| ClusterFacts {
-                // Whether it was ever observed decides eligibility, the amounts do not.
+                // Eligibility depends on whether capacity was ever observed, not on the amounts.
                 capacity: if cluster.capacity.is_empty() { Vec::new() } else { vec![ZoneCapacity::default()] },
-                // Of all kinds a cluster permits only those asked for matter.
+                // Only the permitted kinds that the Application asks for matter.
                 kinds: cluster.kinds.intersection(request.kinds).cloned().collect(),
                 ..(*cluster).clone()
             })

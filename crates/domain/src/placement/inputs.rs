@@ -1,4 +1,6 @@
-//! What a decision was made from, short enough to be kept, so that the next one can say what changed.
+//! A digest of a decision's inputs, from which the next decision derives what changed.
+//!
+//! The digest is small enough to be stored.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +11,9 @@ use super::request::Request;
 use super::scope::DecisionScope;
 use crate::topology::ClusterFacts;
 
-/// Inputs in digest. Clusters are named only where something keeps replicas away, so that it stays small.
+/// Digest of a decision's inputs.
+///
+/// Clusters are named only where something keeps replicas away from them, so that the digest stays small.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct InputDigest {
@@ -25,12 +29,12 @@ pub struct InputDigest {
 }
 
 impl InputDigest {
-    /// Digests what [`super::input_hash`] hashes.
+    /// Digests the inputs that [`super::input_hash`] hashes.
     pub fn of(request: &Request<'_>, scope: &DecisionScope<'_>) -> Self {
         let named = |keep: fn(&ClusterFacts) -> bool| -> BTreeSet<String> {
             scope.clusters.iter().filter(|cluster| keep(cluster)).map(|cluster| cluster.name.to_string()).collect()
         };
-        // What is told by name elsewhere is left out, so that it is told once.
+        // Health and cordons are compared by name below. They are left out here, so that each change is reported once.
         let standing: Vec<_> = scope
             .clusters
             .iter()
@@ -52,12 +56,14 @@ impl InputDigest {
         }
     }
 
-    /// Replicas asked for; nothing when no decision was made.
+    /// Replicas asked for. `None` when no decision was made.
     pub fn replicas(&self) -> Option<i32> {
         self.policy.is_some().then_some(self.replicas)
     }
 
-    /// What differs from the inputs of the decision before, a sentence each. Nothing when none was made before.
+    /// Returns the differences to the inputs of the decision before, one sentence each.
+    ///
+    /// The list is empty when no decision was made before.
     pub fn changes_since(&self, before: &Self) -> Vec<String> {
         if before.policy.is_none() {
             return Vec::new();

@@ -1,8 +1,16 @@
-//! Where replicas go. Pure: request, topology with capacity, directives and the previous placement in, decision out.
+//! Decides where replicas go. Pure.
 //!
-//! Order of precedence: eligibility; hard limits (capacity, `max`, pairs); no running replica moves; `min`, spread
-//! and surviveLoss; shares; weights. Tiers decide the order of filling. The algorithm is explained in
-//! `docs/placement.md`.
+//! Inputs are the request, the topology with capacity, directives and the previous placement.
+//!
+//! Order of precedence:
+//! 1. Eligibility.
+//! 2. Hard limits: capacity, `max`, pairs.
+//! 3. No running replica moves.
+//! 4. `min`, spread and `surviveLoss`.
+//! 5. Shares.
+//! 6. Weights.
+//!
+//! Tiers decide the order of filling. `docs/placement.md` explains the algorithm.
 
 mod books;
 mod capacity;

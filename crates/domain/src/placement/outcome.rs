@@ -1,4 +1,4 @@
-//! A decision and its explanation.
+//! A placement decision and its explanation.
 
 use std::collections::BTreeMap;
 
@@ -7,63 +7,63 @@ use vocabulary::{CellName, ClusterName};
 
 use super::eligibility::Eligibility;
 
-/// A decision.
+/// A placement decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// Replicas of every cell that holds any, now or before.
     pub targets: BTreeMap<CellName, i32>,
-    /// Replicas to run in all, overprovision included.
+    /// Total number of replicas to run, overprovision included.
     pub wanted: i32,
     /// Replicas that found no place.
     pub shortfall: i32,
-    /// Replicas that may not stay where they are and find no other place.
+    /// Replicas that may not stay in their cell and found no other place.
     pub waiting: i32,
-    /// Why the previous placement was kept; names the field and the remedy.
+    /// Reason for keeping the previous placement, with the field and the remedy.
     pub hold: Option<String>,
-    /// Whether spread constraints hold.
+    /// State of the spread constraints.
     pub spread: Spread,
-    /// Running replicas that a rebalance would move.
+    /// Number of running replicas that a rebalance would move.
     pub rebalance_needed: i32,
-    /// Remarks.
+    /// Remarks about the whole placement, for people.
     pub notes: Vec<String>,
-    /// Every cell.
+    /// Explanation of every known cell.
     pub cells: Vec<CellExplanation>,
-    /// One sentence.
+    /// Summary in one sentence, for people.
     pub summary: String,
 }
 
-/// Whether spread constraints hold.
+/// Whether the spread constraints hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Spread {
-    /// None was asked for.
+    /// The policy has no spread constraint.
     NotAsked,
-    /// All hold.
+    /// All constraints hold.
     Satisfied,
-    /// Which does not, and how far.
+    /// The named constraint does not hold. The text includes how far it is exceeded.
     Violated(String),
 }
 
-/// Why a cell has its number.
+/// Explains the number of replicas of one cell.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CellExplanation {
-    /// Cell.
+    /// Name of the cell.
     pub cell: CellName,
-    /// Its cluster.
+    /// Cluster that hosts the cell.
     pub cluster: ClusterName,
-    /// Its region.
+    /// Region of the cluster.
     pub region: String,
-    /// Its zone.
+    /// Zone of the cell. Several zones are joined by `+`.
     pub zone: String,
-    /// Replicas before.
+    /// Replicas of the previous placement.
     pub before: i32,
-    /// Replicas decided.
+    /// Replicas of this decision.
     pub target: i32,
-    /// Whether it may take replicas.
+    /// Whether the cell may take replicas, or the rule that rejects the cell.
     pub eligibility: Eligibility,
-    /// Most replicas of this application that fit there, those it has included.
+    /// Maximum number of replicas of this Application that fit, including those already in the cell.
     pub capacity: i32,
-    /// The limit that keeps it from taking more.
+    /// Limit that keeps an eligible cell from taking more replicas.
     pub bound_by: Option<String>,
-    /// Remarks.
+    /// Remarks about the cell, for people.
     pub notes: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! What a rebalance makes of a placement.
+//! Computes the placement that a rebalance makes of the current one.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,14 +10,15 @@ use super::request::Request;
 use super::seats::{Respect, Seat, Seating};
 use super::setting::Setting;
 
-/// Rounds of a rebalance. Each one gains, so there are few; a limit keeps a mistake from going on for ever.
+/// Maximum number of rounds of a rebalance.
+///
+/// Each round gains something, so there are few. The limit ends an endless loop that a bug would cause.
 const ROUNDS: usize = 16;
 
-/// As good as a fresh placement: what is reached when no further round moves anything. Seats run in parallel to the
-/// names of `setting`.
+/// Repeats rounds until a round moves nothing, which is as good as a fresh placement.
 ///
-/// Every round is decided by what `anew` makes of the seats so far: where more runs than fits, each replica that moves
-/// away changes how much fits beside it.
+/// The result has one number for each of `setting.names`. `anew` builds the setting of each round from the seats
+/// reached so far. Where more replicas run than fit, each replica that moves away changes how many fit beside it.
 pub(super) fn rebalanced<'a>(
     request: &Request<'_>,
     setting: &Setting<'a>,
@@ -40,10 +41,12 @@ pub(super) fn rebalanced<'a>(
     setting.names.iter().map(|name| seats.get(name).copied().unwrap_or(0)).collect()
 }
 
-/// One round: cells that are closed but keep what they have stay as they are, all others are filled anew, and every
-/// move without a gain is taken back. Nothing where that satisfies less.
+/// Computes one round, or `None` where the result would satisfy less.
+///
+/// Closed cells that keep their replicas stay as they are. All other cells are filled anew, and every move without a
+/// gain is taken back.
 fn better(request: &Request<'_>, setting: &Setting<'_>, wanted: i64) -> Option<Vec<i64>> {
-    // Weights by capacity change with every pod: only a broken constraint is worth a move.
+    // Capacity weights change with every pod, so only a broken constraint is worth a move.
     let weighed = request.spec.weights.mode != WeightMode::Capacity;
     let cells = if weighed { Cow::Borrowed(&setting.seats) } else { Cow::Owned(unweighed(setting)) };
     let seated = |seats| Seating::new(&cells, &setting.groups, &setting.spread, seats);
@@ -64,7 +67,9 @@ fn better(request: &Request<'_>, setting: &Setting<'_>, wanted: i64) -> Option<V
     Some(seating.seats)
 }
 
-/// Capacity depends on what is placed, so it must not steer a rebalance: it would chase its own numbers.
+/// Replaces capacity weights by equal ones.
+///
+/// Capacity depends on the placement, so capacity weights would make a rebalance chase its own numbers.
 fn unweighed(setting: &Setting<'_>) -> Vec<Seat> {
     let mut cells = setting.seats.clone();
     for (cell, capacity) in cells.iter_mut().zip(&setting.capacity) {
@@ -74,7 +79,7 @@ fn unweighed(setting: &Setting<'_>) -> Vec<Seat> {
     cells
 }
 
-/// Replicas a rebalance would move once the decision is in force.
+/// Returns the number of replicas that a rebalance would move after this decision.
 pub(super) fn moves_of_rebalance<'a>(
     request: &Request<'_>,
     setting: &Setting<'a>,

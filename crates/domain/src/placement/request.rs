@@ -1,4 +1,4 @@
-//! What a decision is made from.
+//! Inputs of a placement decision.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,55 +9,57 @@ use vocabulary::{AppKey, ClusterName};
 
 use crate::topology::CellFacts;
 
-/// What is asked for.
+/// The Application's part of the inputs: policy, replicas, and the needs of its pods.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// Application.
+    /// Namespace and name of the Application.
     pub app: &'a AppKey,
-    /// Replicas; 0 when suspended.
+    /// Replicas to place. 0 while the Application is suspended.
     pub replicas: i32,
-    /// Replicas asked for when the previous placement was decided, where that is known. Only a lower number is a reason
-    /// to give up what runs.
+    /// Replicas asked for when the previous placement was decided, where that number is known.
+    ///
+    /// Running replicas that are not needed are given up only when `replicas` is lower, or when more than `replicas`
+    /// would survive a loss.
     pub decided: Option<i32>,
-    /// Policy.
+    /// Placement policy.
     pub spec: &'a PlacementSpec,
-    /// What one replica asks for; `pods` is 1.
+    /// Resource requests of one replica. `pods` is 1.
     pub pod: Amounts,
-    /// Kinds a cluster must permit.
+    /// Kinds that a cluster must permit.
     pub kinds: &'a BTreeSet<String>,
-    /// Service accounts, no components of the Application, that a cluster must allow.
+    /// Service accounts that a cluster must allow: those that are not components of the Application.
     pub accounts: &'a BTreeSet<String>,
 }
 
-/// What a directive speaks of.
+/// Selects the cells that a directive covers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DirectiveTarget {
     /// All cells of a region.
     Region {
-        /// Region.
+        /// Name of the region.
         region: String,
     },
-    /// All cells of a zone.
+    /// All cells in a zone of a region. A cell over several zones is covered when one of them matches.
     Zone {
-        /// Region.
+        /// Name of the region.
         region: String,
-        /// Zone.
+        /// Name of the zone.
         zone: String,
     },
     /// All cells of a cluster.
     Cluster {
-        /// Cluster.
+        /// Name of the cluster.
         cluster: String,
     },
-    /// One cell.
+    /// A single cell.
     Cell {
-        /// Cell.
+        /// Name of the cell.
         cell: String,
     },
 }
 
 impl DirectiveTarget {
-    /// Whether it speaks of the cell.
+    /// Whether the target includes the cell.
     pub fn covers(&self, cell: &CellFacts) -> bool {
         match self {
             Self::Region { region } => *region == cell.region,
@@ -68,55 +70,57 @@ impl DirectiveTarget {
     }
 }
 
-/// What a directive does to the cells it covers, taken together.
+/// Effect of a directive on the cells it covers, taken together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
-    /// No replicas: what runs there moves away.
+    /// No replicas: running replicas move away.
     Exclude,
-    /// Exactly so many, as far as no running replica has to move.
+    /// Exactly this number of replicas, as far as no running replica has to move.
     Pin {
-        /// Replicas.
+        /// Number of replicas.
         replicas: i32,
     },
-    /// At least so many.
+    /// At least this number of replicas.
     Min {
-        /// Replicas.
+        /// Minimum number of replicas.
         replicas: i32,
     },
-    /// At most so many.
+    /// At most this number of replicas.
     Max {
-        /// Replicas.
+        /// Maximum number of replicas.
         replicas: i32,
     },
-    /// This weight for each cell.
+    /// This weight for each covered cell.
     Weight {
-        /// Weight.
+        /// Weight of each covered cell.
         weight: i32,
     },
 }
 
-/// One directive in force.
+/// A directive in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Directive {
-    /// Row id.
+    /// Id of the directive's row. 0 for failover directives, which have no row.
     pub id: i64,
-    /// What it speaks of.
+    /// Cells that the directive covers.
     pub target: DirectiveTarget,
-    /// The application it is meant for; all when left out.
+    /// Application that the directive applies to. `None` applies to all Applications.
     pub app: Option<AppKey>,
-    /// What it does.
+    /// Effect on the covered cells.
     pub effect: Effect,
-    /// Operation or person.
+    /// Operation or person that gave the directive.
     pub owner: String,
-    /// Why.
+    /// Reason for the directive, for people.
     pub reason: String,
 }
 
-/// Owner of the directives that stand for silent clusters; they are no rows and have no number.
+/// Owner of the directives that failover derives from silent clusters.
+///
+/// These directives have no rows and no number.
 pub const FAILOVER: &str = "failover";
 
 impl Directive {
-    /// What keeps replicas away from a cluster that has been silent for too long, since a time as text.
+    /// Returns the directive that excludes a cluster after too long a silence. `since` is a time as text.
     pub fn failover(cluster: &ClusterName, since: &str) -> Self {
         Self {
             id: 0,
@@ -128,27 +132,27 @@ impl Directive {
         }
     }
 
-    /// The directive as people call it.
+    /// Returns the directive's name for people.
     pub(crate) fn title(&self) -> String {
         if self.owner == FAILOVER { self.owner.clone() } else { format!("directive {} of {}", self.id, self.owner) }
     }
 }
 
-/// The previous placement of one cell.
+/// Previous placement of one cell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
-    /// Replicas decided.
+    /// Replicas that the previous decision gave the cell.
     pub target: i32,
-    /// Pods of the application observed there.
+    /// Pods of the Application observed in the cell.
     pub bound: i32,
 }
 
-/// What all other applications hold, per cluster and zone.
+/// Resources that all other Applications hold, per cluster and zone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger(BTreeMap<(ClusterName, String), Amounts>);
 
 impl Ledger {
-    /// Adds to what is held in a zone of a cluster.
+    /// Adds to the resources held in a zone of a cluster.
     pub fn hold(&mut self, cluster: ClusterName, zone: String, amounts: Amounts) {
         let sum = self.0.entry((cluster, zone)).or_default();
         *sum = sum.plus_times(amounts, 1);

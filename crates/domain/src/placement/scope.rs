@@ -1,4 +1,4 @@
-//! The part of the fleet that can change the decision about one application. Pure.
+//! Selects the part of the fleet that can change the decision about one Application. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,9 +7,11 @@ use vocabulary::{CellName, ClusterName};
 use super::request::{Directive, Held, Request};
 use crate::topology::{CellFacts, ClusterFacts, Topology};
 
-/// Cells that the application's selector admits or that hold it, their clusters, and the directives that cover them.
+/// The cells that admit or hold the Application, with their clusters and directives.
 ///
-/// Nothing else of the fleet is an input of the decision, so a change elsewhere costs the application nothing.
+/// A cell belongs to the scope when the Application's selector admits the cell or replicas are placed there.
+/// Directives belong to the scope when they cover such a cell. Nothing else of the fleet is an input of the decision,
+/// so a change elsewhere causes no work for the Application.
 #[derive(Debug, Clone)]
 pub struct DecisionScope<'a> {
     pub(crate) cells: Vec<&'a CellFacts>,
@@ -18,7 +20,7 @@ pub struct DecisionScope<'a> {
 }
 
 impl<'a> DecisionScope<'a> {
-    /// The scope of a request; `held` are the cells that hold the application.
+    /// Returns the scope of a request. `held` are the cells that hold the Application.
     pub fn of(
         request: &Request<'_>,
         topology: &'a Topology,

@@ -1,97 +1,103 @@
-//! Seats: replicas given to or taken from cells one at a time, under caps.
+//! Gives replicas to cells, or takes them from cells, one at a time and under caps.
 //!
-//! Highest quotient first, by Webster's divisors 1, 3, 5 … (a cell of weight w with x seats has quotient w / (2x + 1)),
-//! which is monotone in the number of seats: one seat more never takes one away from anybody.
+//! A seat is one replica.
+//!
+//! The cell with the highest quotient takes the next seat, by Webster's divisors 1, 3, 5 …. A cell of weight w with x
+//! seats has the quotient w / (2x + 1). The method is monotone: one seat more to give never takes a seat from any
+//! cell.
 
 use std::cmp::Ordering;
 
-/// One cell that may hold seats.
+/// A cell that may hold seats.
 #[derive(Debug, Clone)]
 pub(crate) struct Seat {
-    /// Takes new seats.
+    /// Whether the cell takes new seats.
     pub(crate) open: bool,
-    /// Must give its seats to others.
+    /// Whether the cell must give its seats to other cells.
     pub(crate) leaving: bool,
-    /// Seats it had before.
+    /// Seats of the previous placement.
     pub(crate) held: i64,
-    /// Weight; 0 takes nothing by weight.
+    /// Weight of the cell. A cell of weight 0 takes no seat by weight.
     pub(crate) weight: i64,
-    /// Exact number asked for.
+    /// Exact number of seats that `spec.placement.shares` asks for.
     pub(crate) share: Option<i64>,
-    /// Order of filling.
+    /// Index of the cell's tier. Lower tiers are filled first.
     pub(crate) tier: usize,
-    /// Groups whose sum it counts towards.
+    /// Groups to whose sums the seats of the cell count.
     pub(crate) groups: Vec<Membership>,
 }
 
 /// How the seats of a cell count towards the sum of a group.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Membership {
-    /// Index of the group.
     pub(crate) group: usize,
-    /// Zones over which the cell divides its seats evenly, of which the group is one; 1 where all its seats count.
+    /// Number of zones over which the cell divides its seats evenly. The group is one of these zones.
+    ///
+    /// 1 where all seats of the cell count.
     pub(crate) parts: i64,
 }
 
 impl Membership {
-    /// Most of so many seats that lie in the group: the odd ones are in some of the parts.
+    /// Maximum number of the cell's `seats` that lie in the group: odd seats lie in some of the parts.
     pub(super) fn most(self, seats: i64) -> i64 {
         (seats + self.parts - 1).div_euclid(self.parts)
     }
 
-    /// Fewest of so many seats that lie in the group.
+    /// Minimum number of the cell's `seats` that lie in the group.
     pub(super) fn least(self, seats: i64) -> i64 {
         seats.div_euclid(self.parts)
     }
 }
 
-/// Seats of a group. The three differ only where cells divide their seats over zones.
+/// Number of seats in a group, counted in three ways.
+///
+/// The three numbers differ only where cells divide their seats over zones.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sum {
-    /// Even parts, in units of [`Seating::unit`] a seat.
+    /// Seats divided evenly over zones, in units of `Seating::unit` a seat.
     pub(crate) even: i64,
-    /// Wherever the odd seats are: not more.
+    /// Maximum number of seats, wherever the odd seats lie.
     pub(crate) most: i64,
-    /// Wherever the odd seats are: not fewer.
+    /// Minimum number of seats, wherever the odd seats lie.
     pub(crate) least: i64,
 }
 
 /// A set of cells with bounds on the sum of their seats.
 #[derive(Debug, Clone)]
 pub(crate) struct Group {
-    /// What bounds it, for people.
+    /// Name of the bound, for people.
     pub(crate) name: String,
-    /// Never more than that: capacity, a limit, a directive.
+    /// Maximum sum, which always holds: a capacity, a limit or a directive.
     pub(crate) max: i64,
-    /// Preferably not fewer.
+    /// Minimum sum, reached where the placement allows it.
     pub(crate) min: i64,
-    /// At least one of its cells takes new seats.
+    /// Whether at least one cell of the group takes new seats.
     pub(crate) open: bool,
-    /// Index of the spread constraint whose domain it is.
+    /// Index of the spread constraint of which this group is a domain.
     pub(crate) spread: Option<usize>,
 }
 
-/// Evenness between the domains of one topology.
+/// A spread constraint: evenness between the domains of one topology level.
 #[derive(Debug, Clone)]
 pub(crate) struct Evenness {
     pub(crate) max_skew: Option<i64>,
     pub(crate) min_domains: i64,
-    /// Domains that may vanish with enough seats left.
+    /// Number of domains that may be lost while enough seats remain.
     pub(crate) survive: Option<usize>,
-    /// Its domains, as groups.
+    /// Indices of the groups that are the domains of the constraint.
     pub(crate) domains: Vec<usize>,
     pub(crate) best_effort: bool,
     pub(crate) name: String,
 }
 
-/// Which spread constraints a new seat has to respect.
+/// Selects the spread constraints that a new seat must respect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Respect {
-    /// All of them.
+    /// All constraints.
     All,
-    /// Those that hold everything back when they cannot be kept.
+    /// Constraints that are not best effort. Such a constraint holds back replicas when it cannot be kept.
     Binding,
-    /// None: the seat has to go somewhere.
+    /// No constraint: the seat must be placed somewhere.
     Nothing,
 }
 
@@ -114,9 +120,11 @@ pub(crate) struct Seating<'a> {
     pub(crate) seats: Vec<i64>,
     pub(super) sums: Vec<Sum>,
     total: i64,
-    /// A multiple of all numbers of parts: even parts of a seat are whole numbers of it.
+    /// Number of units in a seat.
+    ///
+    /// A common multiple of all `parts`, so that each part of a seat is a whole number of units.
     unit: i64,
-    /// Cells that divide their seats over zones.
+    /// Indices of cells that divide their seats over zones.
     pub(super) spanning: Vec<usize>,
 }
 
@@ -168,38 +176,44 @@ impl<'a> Seating<'a> {
         }
     }
 
-    /// Most seats of a group if the cell took one more.
+    /// Returns the maximum sum of a group if the cell took one more seat.
     fn most_after(&self, cell: usize, membership: Membership) -> i64 {
         let seats = self.seats[cell];
         self.sums[membership.group].most + membership.most(seats + 1) - membership.most(seats)
     }
 
-    /// Enough seats for `wanted`, also after the losses that are to be survived.
+    /// Whether at least `wanted` seats exist, also after the losses that must be survived.
     pub(crate) fn enough(&self, wanted: i64) -> bool {
         self.survivors() >= wanted
     }
 
-    /// Seats that are left after the worst of the losses that are to be survived; all where none is.
+    /// Returns the seats that remain after the worst loss that must be survived.
+    ///
+    /// Without such a loss this is the number of all seats.
     pub(crate) fn survivors(&self) -> i64 {
         let after = |spread: &Evenness| Some(self.left(spread, spread.survive?));
         self.spread.iter().filter_map(after).chain([self.total]).min().unwrap_or(self.total)
     }
 
-    /// Seats that are left after the loss of the so many largest domains, wherever odd seats are. Seats that lie in no
-    /// domain may be lost with any, and do not count.
+    /// Returns the seats that remain after the loss of the `losses` largest domains.
+    ///
+    /// The result holds wherever odd seats lie. Seats outside all domains may be lost with any domain, so they do not
+    /// count.
     fn left(&self, spread: &Evenness, losses: usize) -> i64 {
         let inside = spread.domains.iter().map(|domain| self.sums[*domain].even).sum::<i64>() / self.unit;
         (inside - self.largest(spread, losses)).max(0)
     }
 
-    /// Seats of the so many largest domains together, wherever odd seats are.
+    /// Returns the seats of the `losses` largest domains together, wherever odd seats lie.
     fn largest(&self, spread: &Evenness, losses: usize) -> i64 {
         let mut sums: Vec<i64> = spread.domains.iter().map(|domain| self.sums[*domain].most).collect();
         sums.sort_unstable_by(|a, b| b.cmp(a));
         sums.iter().take(losses).sum()
     }
 
-    /// A loss that must be survived would leave too few.
+    /// Whether a loss that must be survived would leave fewer than `wanted` seats.
+    ///
+    /// Best-effort constraints are ignored.
     pub(crate) fn is_exposed(&self, wanted: i64) -> bool {
         self.spread
             .iter()
@@ -208,7 +222,7 @@ impl<'a> Seating<'a> {
             .any(|(spread, losses)| self.left(spread, losses) < wanted)
     }
 
-    /// The group that keeps a cell from taking a seat.
+    /// Returns a full group of the cell, which keeps the cell from taking a seat.
     pub(crate) fn full(&self, cell: usize) -> Option<&'a Group> {
         self.cells[cell]
             .groups
@@ -217,7 +231,9 @@ impl<'a> Seating<'a> {
             .map(|membership| &self.groups[membership.group])
     }
 
-    /// Whether one seat more keeps the evenness asked for. A seat that raises no domain against the smallest always does.
+    /// Whether one more seat in the cell respects `maxSkew` of its spread constraints.
+    ///
+    /// A seat that raises no domain relative to the smallest domain always does.
     fn stays_even(&self, cell: usize, respect: Respect) -> bool {
         let groups = &self.cells[cell].groups;
         groups.iter().all(|membership| {
@@ -232,7 +248,7 @@ impl<'a> Seating<'a> {
         })
     }
 
-    /// Seats of the smallest domain that takes seats, in units, each with what is added to it.
+    /// Returns the seats of the smallest open domain, in units, with `added` applied to each domain.
     fn smallest(&self, spread: &Evenness, added: impl Fn(usize) -> i64) -> i64 {
         spread
             .domains
@@ -243,7 +259,7 @@ impl<'a> Seating<'a> {
             .unwrap_or(0)
     }
 
-    /// The cell that takes the next seat.
+    /// Returns the cell that takes the next seat, or `None` where no cell can take a seat.
     pub(crate) fn next(&self, respect: Respect) -> Option<usize> {
         let may = |cell: usize| {
             let seat = &self.cells[cell];
@@ -261,7 +277,9 @@ impl<'a> Seating<'a> {
         self.cells[cell].groups.iter().any(below)
     }
 
-    /// Most seats of the cell's domains that are to be survived, with one more: the fewer, the sooner it takes one.
+    /// Returns the largest sum, after one more seat, among the cell's domains whose loss must be survived.
+    ///
+    /// The smaller this number is, the earlier the cell takes a seat.
     fn exposure(&self, cell: usize) -> i64 {
         self.cells[cell]
             .groups
@@ -272,7 +290,7 @@ impl<'a> Seating<'a> {
             .unwrap_or(0)
     }
 
-    /// Who comes first, by precedence; cells stand in the order of their names.
+    /// Orders two cells for the next seat by precedence. The cells themselves are sorted by name.
     fn order(&self, a: usize, b: usize) -> Ordering {
         let first = |flag: bool| !flag;
         let shared = |cell: usize| self.cells[cell].share.is_some();
@@ -289,7 +307,8 @@ impl<'a> Seating<'a> {
             .cmp(&key(b))
             .then_with(|| self.quotient(b, a, 1))
             .then_with(|| {
-                // Among equals what ran there before comes first, so that nothing moves without a gain.
+                // Among equal cells, a cell below its previous number comes first, so that no replica moves without a
+                // gain.
                 let had = |cell: usize| self.seats[cell] < self.cells[cell].held;
                 had(b).cmp(&had(a))
             })
@@ -303,8 +322,10 @@ impl<'a> Seating<'a> {
         (weight(a) * divisor(b)).cmp(&(weight(b) * divisor(a)))
     }
 
-    /// The cell that gives a seat back, so that what is left is still enough, or as near to it as before. Seats that
-    /// cannot be counted on go first: those of leaving cells, then of cells that take none. No cell goes below `base`.
+    /// Returns the cell that gives a seat back when there are more than `wanted`.
+    ///
+    /// Afterwards as many seats survive a loss as before, or at least `wanted`. Seats of leaving cells go first, then
+    /// seats of cells that take no new ones. No cell goes below `base`.
     pub(crate) fn previous(&self, wanted: i64, base: &[i64]) -> Option<usize> {
         if self.total <= wanted {
             return None;
@@ -345,7 +366,9 @@ impl<'a> Seating<'a> {
         key(a).cmp(&key(b)).then_with(|| self.quotient(a, b, -1)).then(b.cmp(&a))
     }
 
-    /// Seats of the cell's most crowded domain among those kept even, in units.
+    /// Returns the seats of the cell's fullest domain, in units.
+    ///
+    /// Only domains that are kept even, or whose loss must be survived, are counted.
     fn crowding(&self, cell: usize) -> i64 {
         self.cells[cell]
             .groups
@@ -360,7 +383,7 @@ impl<'a> Seating<'a> {
             .unwrap_or(0)
     }
 
-    /// The first of the spread constraints that does not hold.
+    /// Describes the first spread constraint that does not hold.
     pub(crate) fn uneven(&self, wanted: i64, respect: Respect) -> Option<String> {
         self.spread.iter().filter(|spread| respect.includes(spread)).find_map(|spread| {
             let (name, state) = (&spread.name, self.state(spread, wanted));
@@ -380,14 +403,14 @@ impl<'a> Seating<'a> {
         })
     }
 
-    /// How far one spread constraint is from holding.
+    /// Computes how far a spread constraint is from holding.
     pub(super) fn state(&self, spread: &Evenness, wanted: i64) -> SpreadState {
         let even = |domain: &usize| self.sums[*domain].even;
         let open = spread.domains.iter().filter(|domain| self.groups[**domain].open).map(even);
         let largest = spread.domains.iter().map(even).max().unwrap_or(0);
         let skew = largest - open.min().unwrap_or(largest);
         let used = self.used_domains(spread);
-        // A part of a seat too many is one too many.
+        // A fraction of a seat above the limit counts as a whole seat.
         let over = |most: i64| (skew - most * self.unit + self.unit - 1).div_euclid(self.unit).max(0);
         SpreadState {
             skew_over: spread.max_skew.map_or(0, over),
@@ -397,7 +420,7 @@ impl<'a> Seating<'a> {
     }
 }
 
-/// How far a spread constraint is from holding; all 0 when it holds.
+/// How far a spread constraint is from holding. All fields are 0 when the constraint holds.
 pub(super) struct SpreadState {
     pub(super) skew_over: i64,
     pub(super) domains_missing: i64,

@@ -1,4 +1,4 @@
-//! Turns request, fleet and directives into cells, groups and evenness: everything seats are given by.
+//! Turns request, fleet and directives into the cells, groups and constraints for giving seats.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,9 @@ use super::request::{Directive, Effect, Held, Ledger, Request};
 use super::seats::{Evenness, Group, Membership, Seat};
 use crate::topology::{CellFacts, Topology};
 
-/// The whole setting of one decision. `names`, `facts`, `verdicts` and `seats` run in parallel, by name.
+/// The setting of one decision.
+///
+/// `names`, `facts`, `verdicts`, `held`, `capacity` and `seats` have one entry for each cell, sorted by name.
 #[derive(Debug)]
 pub(crate) struct Setting<'a> {
     pub(crate) names: Vec<CellName>,
@@ -26,7 +28,9 @@ pub(crate) struct Setting<'a> {
     pub(crate) notes: Vec<String>,
 }
 
-/// Domains of a level in which a cell lies. A cell that spans zones divides its seats evenly over them.
+/// Returns the domains of a level in which a cell lies.
+///
+/// A cell over several zones divides its seats evenly over them.
 fn domains(level: Level, cell: &CellFacts) -> Vec<String> {
     match level {
         Level::Region => vec![cell.region.clone()],
@@ -36,7 +40,7 @@ fn domains(level: Level, cell: &CellFacts) -> Vec<String> {
     }
 }
 
-/// A cell of a group, and over how many such groups its seats are divided.
+/// Index of a cell in a group, and the number of groups over which its seats are divided.
 type Member = (usize, i64);
 
 impl<'a> Setting<'a> {
@@ -48,7 +52,8 @@ impl<'a> Setting<'a> {
         ledger: &Ledger,
     ) -> Self {
         let verdicts = eligible_beside(request, topology, directives, previous);
-        // A cell that is not in the topology keeps what was decided: a person who deletes one is waited for with it there.
+        // A held cell that is missing from the topology keeps its replicas. A deleted Cell stays in the topology until
+        // it is empty, so it is not such a cell.
         let mut names: Vec<CellName> = topology.cells.keys().cloned().collect();
         names.extend(previous.keys().filter(|name| !topology.cells.contains_key(*name)).cloned());
         names.sort();
@@ -92,7 +97,10 @@ impl<'a> Setting<'a> {
         }
     }
 
-    /// Cells that share zones of a cluster share its capacity; a cell that spans zones shares with every cell in them.
+    /// Adds a capacity group for each set of zones of a cluster.
+    ///
+    /// Cells in the same zones share capacity. A cell over several zones shares capacity with every cell in those
+    /// zones.
     fn capacities(
         &mut self,
         request: &Request<'_>,
@@ -171,7 +179,7 @@ impl<'a> Setting<'a> {
         }
     }
 
-    /// Shares, weights and tiers.
+    /// Sets shares, weights and tiers of all cells.
     fn fill(&mut self, request: &Request<'_>) {
         let spec = request.spec;
         for i in 0..self.names.len() {

@@ -1,11 +1,13 @@
-//! How many domains of a spread constraint hold seats, also where cells divide their seats over zones.
+//! Counts the domains of a spread constraint that hold seats.
+//!
+//! Cells that divide their seats over zones are included.
 
 use std::collections::BTreeSet;
 
 use super::seats::{Evenness, Membership, Seating};
 
 impl<'a> Seating<'a> {
-    /// Whether one seat more holds a domain more, of which there are too few.
+    /// Whether one more seat in the cell fills an empty domain of a constraint that has too few domains.
     pub(super) fn opens_domain(&self, cell: usize) -> bool {
         self.spreads_of(cell).any(|spread| {
             let used = self.used_domains(spread);
@@ -13,7 +15,7 @@ impl<'a> Seating<'a> {
         })
     }
 
-    /// Whether taking a seat leaves a domain empty that is needed.
+    /// Whether taking a seat from the cell empties a domain that `minDomains` needs.
     pub(super) fn empties_domain(&self, cell: usize) -> bool {
         self.spreads_of(cell).any(|spread| {
             let used = self.used_domains(spread);
@@ -21,7 +23,7 @@ impl<'a> Seating<'a> {
         })
     }
 
-    /// Spread constraints with `minDomains` in which one seat more or fewer of the cell can open or empty a domain.
+    /// Returns the constraints with `minDomains` in which one seat of the cell can fill or empty a domain.
     fn spreads_of(&self, cell: usize) -> impl Iterator<Item = &'a Evenness> {
         let mut last = None;
         let sparse = move |own: &&Membership| self.seats[cell] <= own.parts && self.sums[own.group].least <= 1;
@@ -32,14 +34,14 @@ impl<'a> Seating<'a> {
         })
     }
 
-    /// Domains that hold seats, wherever odd seats are.
+    /// Counts the domains that hold seats, wherever odd seats lie.
     pub(super) fn used_domains(&self, spread: &Evenness) -> i64 {
         self.used_domains_with(spread, None)
     }
 
-    /// Domains that hold seats with so many more or fewer in one cell, wherever odd seats are.
+    /// Counts the domains that hold seats after `change` adds seats to a cell or removes them from it.
     ///
-    /// A cell with fewer seats than it has zones holds as many of them as it has seats. Those of its zones that other cells
+    /// A cell with fewer seats than zones holds as many zones as it has seats. Those of its zones that other cells
     /// hold, or may hold, are not counted again.
     fn used_domains_with(&self, spread: &Evenness, change: Option<(usize, i64)>) -> i64 {
         let by = |cell: usize| change.filter(|(changed, _)| *changed == cell).map_or(0, |(_, by)| by);

@@ -1,4 +1,4 @@
-//! Service accounts of an Application: which are its own where an object runs, and which a cluster must allow.
+//! Decides which service accounts are the Application's own, and which a cluster must allow.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,12 +11,14 @@ use super::kinds::{at, group, pod_template_path};
 use super::{Blueprint, ComponentPlan};
 use crate::tenancy::DEFAULT_ACCOUNT;
 
-/// Names of the service accounts that pods of an Application may run as.
+/// Names of the service accounts that pods of an Application may use.
 pub(super) struct ServiceAccounts(BTreeSet<String>);
 
 impl ServiceAccounts {
-    /// Those that are delivered wherever an object of the component is. Another account of that name in a cluster is
-    /// somebody else's, although a component declares the name.
+    /// Returns the accounts that are delivered wherever an object of the component is.
+    ///
+    /// Elsewhere, an account of that name in a cluster belongs to another owner, although a component declares the
+    /// name.
     fn own(components: &[ComponentPlan], component: &ComponentPlan) -> Self {
         let accounts = components.iter().filter(|account| {
             account.kind == "ServiceAccount"
@@ -26,7 +28,9 @@ impl ServiceAccounts {
         Self(accounts.map(|account| account.object_name.clone()).collect())
     }
 
-    /// Those beside an object in its member, and those its template already names: intake let them pass.
+    /// Returns the accounts beside an object in its member, and those that its template names.
+    ///
+    /// Intake already accepted the accounts of the template.
     pub(super) fn rendered(
         template: &Value,
         component: &ComponentPlan,
@@ -37,7 +41,9 @@ impl ServiceAccounts {
         Self(beside.chain(named).collect())
     }
 
-    /// Those a component's object may name after overrides: its own, and those its template names.
+    /// Returns the accounts that a component's object may name after overrides.
+    ///
+    /// These are the Application's own, and those that the component's template names.
     pub(super) fn beside(components: &[ComponentPlan], component: &ComponentPlan) -> Self {
         let mut accounts = Self::own(components, component);
         accounts.0.extend(named_accounts(component, &component.template).into_iter().map(|(_, name)| name));
@@ -49,10 +55,10 @@ impl ServiceAccounts {
     }
 }
 
-/// Whether an account is delivered in every place of an object, under the name its template has there, by their scopes.
+/// Whether an account is delivered beside every object of a scope, under its template's name.
 ///
 /// An object per cluster names the template's account, and an account per cell has another name in a declared cell.
-/// Components that run once have one home.
+/// Components that run once share one cluster.
 fn is_delivered_beside(account: Scope, object: Scope) -> bool {
     match (account, object) {
         (Scope::PerCluster, _) | (Scope::PerCell, Scope::PerCell | Scope::Divided) | (Scope::Once, Scope::Once) => true,
@@ -62,13 +68,16 @@ fn is_delivered_beside(account: Scope, object: Scope) -> bool {
     }
 }
 
-/// Service accounts that objects of the components use and that are not delivered beside them by the Application. Pods that
-/// name none run as `default`.
+/// Returns the service accounts that components use and that the Application does not deliver there.
+///
+/// Pods that name no account run as `default`.
 pub(super) fn foreign_accounts(components: &[ComponentPlan]) -> BTreeSet<String> {
     components.iter().flat_map(|component| foreign_accounts_of(components, component)).map(|(_, name)| name).collect()
 }
 
-/// Foreign accounts of one component, each with the path that names it; `None` for the `default` of pods that name none.
+/// Returns the foreign accounts of one component, each with the path that names it.
+///
+/// The path is `None` for the `default` account of pods that name none.
 fn foreign_accounts_of(components: &[ComponentPlan], component: &ComponentPlan) -> Vec<(Option<String>, String)> {
     let own = ServiceAccounts::own(components, component);
     let named = named_accounts(component, &component.template);
@@ -79,7 +88,7 @@ fn foreign_accounts_of(components: &[ComponentPlan], component: &ComponentPlan) 
 }
 
 impl Blueprint {
-    /// Where the spec names a service account that is not delivered beside the object, as a path.
+    /// Returns the path in the spec that names a service account not delivered beside the object.
     pub fn account_place(&self, account: &str) -> String {
         let place = self.components.iter().enumerate().find_map(|(i, component)| {
             let foreign = foreign_accounts_of(&self.components, component);
@@ -89,7 +98,7 @@ impl Blueprint {
     }
 }
 
-/// Service accounts the object names, with their paths.
+/// Returns the service accounts that the object names, with their paths.
 pub(super) fn named_accounts(plan: &ComponentPlan, object: &Value) -> Vec<(String, String)> {
     let mut named = Vec::new();
     if !holds_data(plan) {
@@ -135,7 +144,9 @@ mod tests {
     use super::*;
     use crate::render::{Problem, blueprint};
 
-    /// A Deployment that runs as `admin`, by its template or by an override, beside an account of that name.
+    /// Plans a Deployment that runs as `admin` beside an account of that name.
+    ///
+    /// The account is named by the template or by an override.
     fn planned(account: &str, scope: &str, overrides: &Value) -> Result<Blueprint, Vec<Problem>> {
         let named = if overrides.is_null() { "admin" } else { "" };
         let pods = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"serviceAccountName": named, "containers": [{"name": "web", "image": "web:1"}]}});

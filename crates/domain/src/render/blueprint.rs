@@ -1,4 +1,4 @@
-//! Components of a spec, checked and classified.
+//! Checks and classifies the components of a spec.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,10 +18,10 @@ use super::pod::pod_amounts;
 use super::spelling::{kind_problem, without_empty_fields};
 use super::{Blueprint, ComponentPlan, Problem};
 
-/// Longest value of a label, and so the longest name of an Application.
+/// Maximum length of a label value, and so of the name of an Application.
 const LABEL_VALUE_MAX: usize = 63;
 
-/// Checks a whole spec and classifies its components. Finds all problems, not only the first.
+/// Checks a whole spec and classifies its components. Returns all problems, not only the first.
 pub fn blueprint(app: &AppKey, spec: &ApplicationSpec) -> Result<Blueprint, Vec<Problem>> {
     let mut draft = Draft::read(app, &spec.components, &spec.overrides);
     draft.check_overrides(&spec.components, &spec.overrides);
@@ -48,10 +48,12 @@ pub fn blueprint(app: &AppKey, spec: &ApplicationSpec) -> Result<Blueprint, Vec<
     draft.finish(&spec.components, &spec.overrides)
 }
 
-/// Classifies the components of a stored revision. Its `spec.replicas` is not part of it, so nothing about that is checked.
+/// Classifies the components of a stored revision.
 ///
-/// Overrides are checked where they are rendered, and amounts are bounded where they are read: an older version may have
-/// taken in what [`blueprint`] refuses now, and such an Application must still be removable.
+/// `spec.replicas` is not part of a revision, so it is not checked.
+///
+/// Overrides are checked when they are rendered, and amounts are bounded when they are read. An older version may have
+/// accepted a spec that [`blueprint`] refuses now, and such an Application must still be removable.
 pub fn blueprint_of_revision(
     app: &AppKey,
     components: &[Component],
@@ -60,7 +62,7 @@ pub fn blueprint_of_revision(
     Draft::read(app, components, overrides).finish(components, overrides)
 }
 
-/// What is known while a spec is read: components that could be classified, with their places in the spec.
+/// State while a spec is read: the components that could be classified, with their places in the spec.
 struct Draft {
     plans: Vec<Option<ComponentPlan>>,
     problems: Vec<Problem>,
@@ -82,12 +84,14 @@ impl Draft {
         self.problems.push(Problem { field, message });
     }
 
-    /// Every component could be classified.
+    /// Whether every component could be classified.
     fn complete(&self) -> bool {
         self.plans.iter().all(Option::is_some)
     }
 
-    /// No kind is written so that another was meant: what that one takes cannot be judged.
+    /// Whether no problem concerns the kind or API version of a component.
+    ///
+    /// The kind that the author meant might be Divided, so such a problem prevents that check.
     fn knows_kinds(&self) -> bool {
         let is_of_kind = |field: &str| field.ends_with(".template.kind") || field.ends_with(".template.apiVersion");
         !self.problems.iter().any(|problem| is_of_kind(&problem.field))
@@ -138,7 +142,9 @@ impl Draft {
         }
     }
 
-    /// One component by itself. `None` when too little is known to look at it together with the others.
+    /// Classifies one component by itself.
+    ///
+    /// `None` when the component is too incomplete to be checked together with the others.
     fn classify(&mut self, app: &AppKey, component: &Component, place: &str) -> Option<ComponentPlan> {
         let template = &without_empty_fields(&component.template);
         let text = |pointer: &str| {
@@ -229,14 +235,14 @@ impl Draft {
         None
     }
 
-    /// What components may not be to each other.
+    /// Checks the components against each other.
     fn check_together(&mut self, components: &[Component]) {
         let mut found = Vec::new();
         let mut say = |field: String, message: String| found.push(Problem { field, message });
         let mut objects: BTreeMap<(&str, &str, &str), &str> = BTreeMap::new();
         let divided = self.divided();
         for (i, plan) in self.known() {
-            // Which cluster allows an account of a template is for placement to say.
+            // Placement decides which cluster allows an account of a template.
             let accounts = ServiceAccounts::rendered(&plan.template, plan, &BTreeMap::new());
             let place = format!("spec.components[{i}]");
             let object = (kinds::group(&plan.api_version), plan.kind.as_str(), plan.object_name.as_str());
@@ -275,7 +281,7 @@ impl Draft {
         self.problems.extend(found);
     }
 
-    /// Amounts that no cluster has. Sums over the fleet would take them for what is really held.
+    /// Refuses amounts that no cluster has. Sums over the fleet would count them as really held.
     fn check_amounts(&mut self) {
         let mut found = Vec::new();
         for (i, plan) in self.known() {
@@ -294,7 +300,7 @@ impl Draft {
         self.problems.extend(found);
     }
 
-    /// What no new spec may say, although a stored revision may.
+    /// Refuses what no new spec may contain, although a stored revision may.
     fn check_for_intake(&mut self, components: &[Component], rules: &[OverrideRule]) {
         let mut found = Vec::new();
         let plans: Vec<&ComponentPlan> = self.known().map(|(_, plan)| plan).collect();
@@ -323,7 +329,9 @@ impl Draft {
         self.problems.extend(found);
     }
 
-    /// Only what has no identity and no disk of its own may run twice for a time.
+    /// Refuses `Reschedule` for components with an identity or a disk of their own.
+    ///
+    /// Such components may not run twice, not even for a time. `Reschedule` also needs a Divided component.
     fn check_reschedule(&mut self) {
         let bound = |plan: &ComponentPlan| {
             let pods = kinds::pod_template_path(&plan.api_version, &plan.kind, &plan.template)?;
@@ -413,7 +421,7 @@ fn autoscaled(workload: &ComponentPlan) -> String {
     )
 }
 
-/// What the schema of the hub refuses too; told here to those who ask before they apply.
+/// Refuses what the hub's schema refuses too, so that a check before `apply` reports it.
 fn form_problem(patch: &OverridePatch) -> Option<String> {
     let in_container = [patch.image.is_some(), patch.env.is_some(), patch.args.is_some(), patch.command.is_some()];
     let elsewhere = [patch.labels.is_some(), patch.annotations.is_some(), patch.json_patch.is_some()];
@@ -424,7 +432,7 @@ fn form_problem(patch: &OverridePatch) -> Option<String> {
         .then(|| "container goes with image, env, args or command; remove it".to_owned())
 }
 
-/// Hash of what a revision consists of. How many replicas there are is not part of it.
+/// Returns the hash of a revision's content. The number of replicas is not part of the hash.
 fn revision(components: &[Component], rules: &[OverrideRule], divided: Option<usize>) -> ContentHash {
     let mut body = json!({ "components": components, "overrides": rules });
     if let Some(spec) =

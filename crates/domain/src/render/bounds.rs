@@ -1,4 +1,4 @@
-//! Limits on what one Application may make of memory and of sums over the fleet.
+//! Limits the memory of one Application and its part in sums over the fleet.
 
 use std::io::{self, Write};
 
@@ -8,20 +8,28 @@ use serde_json::Value;
 
 use super::pod::stated_amounts;
 
-/// Maximum number of bytes of components and overrides together, as JSON: what a hub's etcd holds in one object, with room for
-/// status. The same number bounds what overrides add to one component.
+/// Maximum size in bytes of components and overrides together, as JSON.
+///
+/// The etcd of a hub stores this much in one object, with room for status. The same number bounds what overrides add
+/// to one component.
 pub(super) const SIZE_MAX: usize = 1 << 20;
-/// Maximum nesting of a rendered object. Parsers of JSON stop at 128 levels, and a fence and labels are added to it.
+/// Maximum nesting of a rendered object.
+///
+/// JSON parsers stop at 128 levels, and a fence and labels are added to the object.
 const DEPTH_MAX: usize = 100;
-/// Maximum number of changes in all overrides of an Application. Each is applied and checked for every cell it selects.
+/// Maximum number of changes in all overrides of an Application.
+///
+/// Each change is applied and checked for every cell that it selects.
 const CHANGES_MAX: usize = 512;
-/// Maximum `spec.replicas` of any component: the limit that the schema sets for `spec.replicas` of the Application.
+/// Maximum `spec.replicas` of any component.
+///
+/// The schema sets the same limit for `spec.replicas` of the Application.
 pub(super) const REPLICAS_MAX: i32 = 100_000;
 
-/// Bytes that the patches of one component may still add.
+/// Number of bytes that the patches of one component may still add.
 ///
-/// `copy` doubles a document each time, so 32 operations make gigabytes of a small one. The API server has the same limit for
-/// what patches copy.
+/// `copy` doubles a document each time, so 32 operations make gigabytes of a small one. The API server has the same
+/// limit for what patches copy.
 #[derive(Debug)]
 pub(super) struct Growth {
     left: usize,
@@ -56,7 +64,7 @@ impl Growth {
     }
 }
 
-/// Refuses to put a value where the document would become too deep to be read.
+/// Refuses an operation that would nest the document too deeply for parsers.
 fn check_depth(path: &str, value: Option<&Value>) -> Result<(), String> {
     let depth = path.matches('/').count() + value.map_or(0, depth);
     if depth <= DEPTH_MAX {
@@ -73,7 +81,7 @@ fn depth(value: &Value) -> usize {
     }
 }
 
-/// Length of a value as JSON.
+/// Returns the length of a value as JSON.
 pub(super) fn json_size(value: &Value) -> usize {
     struct Counter(usize);
     impl Write for Counter {
@@ -86,11 +94,11 @@ pub(super) fn json_size(value: &Value) -> usize {
         }
     }
     let mut counter = Counter(0);
-    // Keys are text and nothing is written anywhere, so this does not fail.
+    // Keys are strings and `Counter` only counts bytes, so this does not fail.
     serde_json::to_writer(&mut counter, value).map_or(usize::MAX, |()| counter.0)
 }
 
-/// What is wrong with the number of changes in all overrides.
+/// Returns a problem when all overrides together contain too many changes.
 pub(super) fn changes_problem(rules: &[OverrideRule]) -> Option<String> {
     let patches = rules.iter().flat_map(|rule| &rule.patches);
     let changes: usize =
@@ -100,7 +108,7 @@ pub(super) fn changes_problem(rules: &[OverrideRule]) -> Option<String> {
     })
 }
 
-/// Amounts in the spec of a pod that no pod can have, as paths and messages.
+/// Returns the amounts in a pod spec that no pod can have, as paths and messages.
 pub(super) fn amount_problems(pod_spec: &Value) -> Vec<(String, String)> {
     stated_amounts(pod_spec)
         .into_iter()
@@ -161,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_bomb_is_read_so_that_its_application_can_go_and_does_not_explode_when_rendered() {
+    fn stored_patch_bomb_is_read_and_bounded_when_rendered() {
         let spec = bomb(32);
         let body = json!({"components": spec.components, "overrides": spec.overrides});
         let stored = StoredRevision::parse(&key(), &serde_json::to_vec(&body).unwrap()).unwrap();
@@ -187,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_that_no_node_has_are_refused_with_their_field_and_bounded_where_they_are_stored() {
+    fn impossible_amounts_are_refused_and_bounded_where_stored() {
         for (case, path, value, field) in [
             (
                 "cpu",

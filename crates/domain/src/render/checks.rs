@@ -1,4 +1,4 @@
-//! What no object of an Application may say, as declared or after overrides.
+//! Checks what no object of an Application may contain, as declared or after overrides.
 
 use crds::application::v1alpha1::Scope;
 use serde_json::Value;
@@ -24,7 +24,9 @@ const FORBIDDEN_METADATA: [&str; 11] = [
     "generateName",
 ];
 
-/// Everything wrong with an object that comes from the component's template, as paths in the object and messages.
+/// Returns all problems of an object that comes from the component's template.
+///
+/// Each problem is a path in the object and a message.
 pub(super) fn result_problems(
     plan: &ComponentPlan,
     object: &Value,
@@ -82,12 +84,12 @@ pub(super) fn result_problems(
     problems
 }
 
-/// Kinds whose maps are the user's data and name nothing.
+/// Whether the maps of the kind are user data and contain no references.
 pub(super) fn holds_data(plan: &ComponentPlan) -> bool {
     group(&plan.api_version).is_empty() && matches!(plan.kind.as_str(), "ConfigMap" | "Secret")
 }
 
-/// Labels and annotations of ours, in the object and in the templates within it.
+/// Finds Meridian's own labels and annotations, in the object and in the templates within it.
 fn reserved(value: &Value, path: &str, only_metadata: bool, problems: &mut Vec<(String, String)>) {
     match value {
         Value::Object(map) => {
@@ -125,7 +127,7 @@ pub(super) fn scales(object: &Value, workload: &ComponentPlan) -> bool {
         && object.pointer("/spec/scaleTargetRef/kind").and_then(Value::as_str) == Some(workload.kind.as_str())
 }
 
-/// What is wrong with an object's name.
+/// Returns a problem with an object's name.
 pub(super) fn name_problem(api_version: &str, kind: &str, name: &str) -> Option<String> {
     let limit = name_limit(api_version, kind);
     if name.len() > limit {

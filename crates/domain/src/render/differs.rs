@@ -1,4 +1,4 @@
-//! Whether a live object already is what would be written.
+//! Compares a live object with the object that would be written.
 
 use k8s_openapi::ByteString;
 use serde_json::{Map, Value};
@@ -7,8 +7,10 @@ use super::fields::member;
 use super::pod::text;
 use super::quantity::same_quantity;
 
-/// Paths at which the live object is not as rendered. What only the live object has does not count;
-/// quantities are compared by value, lists of maps by mount path or name and otherwise by position.
+/// Returns the paths at which the live object differs from the rendered one.
+///
+/// Fields that only the live object has do not count. Quantities are compared by value. Lists of maps are compared by
+/// mount path or name, and otherwise by position.
 pub fn differs(rendered: &Value, live: &Value) -> Vec<String> {
     let mut found = Vec::new();
     let Value::Object(rendered) = rendered else { return vec![".".to_owned()] };
@@ -16,9 +18,9 @@ pub fn differs(rendered: &Value, live: &Value) -> Vec<String> {
     for (key, value) in rendered {
         let there = live.get(key);
         match key.as_str() {
-            // Items of a list carry neither.
+            // Items of a list response carry neither.
             "apiVersion" | "kind" if there.is_none() => {}
-            // Write-only: the server keeps it in `data`.
+            // Write-only: the server stores it in `data`.
             "stringData" if secret => string_data(value, live.get("data"), &mut found),
             _ => compare(value, there, &Place { path: member(key), key, parent: "" }, &mut found),
         }
@@ -32,7 +34,7 @@ struct Place<'a> {
     parent: &'a str,
 }
 
-/// Fields that API servers leave out when they hold their type's zero.
+/// Fields that API servers omit when they hold the zero value of their type.
 const LEFT_OUT: [&str; 14] = [
     "hostNetwork",
     "hostPID",
@@ -121,7 +123,7 @@ fn compare_lists(rendered: &[Value], live: &[Value], place: &Place<'_>, found: &
     }
 }
 
-/// Every item is a map with this key, and no two with the same value.
+/// Whether every item is a map with this key, and no two items have the same value.
 fn identifies(key: &str, items: &[Value]) -> bool {
     let values: Option<Vec<&str>> = items.iter().map(|item| item.get(key).and_then(Value::as_str)).collect();
     values.is_some_and(|mut values| {
@@ -150,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_server_adds_or_rewrites_is_no_difference() {
+    fn fields_that_a_server_adds_or_rewrites_do_not_differ() {
         for (case, rendered, live) in [
             ("defaults", json!({ "spec": { "a": 1 } }), json!({ "spec": { "a": 1, "b": 2 }, "status": {} })),
             ("kinds of list items", json!({ "apiVersion": "v1", "kind": "X" }), json!({})),

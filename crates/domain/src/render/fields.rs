@@ -1,10 +1,10 @@
-//! The fields we own, by the member's own bookkeeping.
+//! Reads the fields that Meridian owns from the managed fields that the member records.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 use vocabulary::{ContentHash, FIELD_MANAGER};
 
-/// The set of fields our manager applied to the main resource, as `fieldsV1`.
+/// Returns the fields that our manager applied to the main resource, as `fieldsV1`.
 pub fn our_fields(object: &Value) -> Option<&Value> {
     object
         .get("metadata")?
@@ -19,12 +19,12 @@ pub fn our_fields(object: &Value) -> Option<&Value> {
         .get("fieldsV1")
 }
 
-/// Hash of a set of fields; independent of order.
+/// Returns the hash of a set of fields. The order of fields does not matter.
 pub fn fields_hash(fields: &Value) -> ContentHash {
     canonical_hash(fields)
 }
 
-/// Hash of a value with the keys of every map sorted.
+/// Returns the hash of a value with the keys of every map sorted.
 pub(super) fn canonical_hash(value: &Value) -> ContentHash {
     let mut text = Vec::new();
     write_sorted(value, &mut text);
@@ -65,8 +65,9 @@ fn write_plain(value: &(impl Serialize + ?Sized), out: &mut Vec<u8>) {
     serde_json::to_writer(out, value).expect("a string, a number, a boolean and null are JSON, and memory takes them");
 }
 
-/// Fields that were ours after the last apply and are not ours now, as paths for people; a lost map or list
-/// item is named once, without what is in it. Sorted.
+/// Returns fields that Meridian owned after the last apply and does not own now, as sorted paths.
+///
+/// The paths are for people. A lost map or list item is listed once, without its content.
 pub fn lost_fields(applied: &Value, now: Option<&Value>) -> Vec<String> {
     let mut lost = Vec::new();
     if let Value::Object(applied) = applied {
@@ -76,7 +77,7 @@ pub fn lost_fields(applied: &Value, now: Option<&Value>) -> Vec<String> {
     lost
 }
 
-/// Maps whose entries the API server adds none to by itself.
+/// Maps to which the API server adds no entries by itself.
 const FREE_MAPS: [&str; 9] = [
     ".labels",
     ".annotations",
@@ -89,8 +90,10 @@ const FREE_MAPS: [&str; 9] = [
     ".limits",
 ];
 
-/// Of the fields that others own, those that are not ours and that only a person can have added: items of lists and entries of
-/// free maps, as paths for people. Single fields do not count, because defaults are owned by whoever made the object.
+/// Returns fields of other owners that Meridian does not own and that only a person can have added.
+///
+/// These are items of lists and entries of free maps, as paths for people. Single fields do not count, because
+/// defaults belong to the owner that created the object.
 pub fn extra_fields(theirs: &Value, ours: Option<&Value>) -> Vec<String> {
     let mut extra = lost_fields(theirs, ours);
     extra.retain(|path| {
@@ -115,7 +118,7 @@ fn walk(applied: &Map<String, Value>, now: Option<&Map<String, Value>>, path: &s
     }
 }
 
-/// One key of `fieldsV1` as people write it.
+/// Returns one key of `fieldsV1` in readable form.
 fn segment(key: &str) -> String {
     match key.split_once(':') {
         Some(("f", name)) => member(name),
@@ -132,7 +135,7 @@ fn segment(key: &str) -> String {
     }
 }
 
-/// A member of a map: `.image`, or `[example.org/owner]` where the key holds more than a field's name does.
+/// Returns the path of a map key: `.image`, or `[example.org/owner]` for a key with other characters.
 pub(super) fn member(name: &str) -> String {
     let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     if plain { format!(".{name}") } else { format!("[{name}]") }

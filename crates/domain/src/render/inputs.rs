@@ -1,11 +1,11 @@
-//! What an object takes from its cell.
+//! Collects the inputs that an object takes from its cell.
 
 use crds::application::v1alpha1::OverrideRule;
 use vocabulary::{CellInputs, ZoneSpread};
 
 use crate::topology::CellFacts;
 
-/// What an object of a revision with these override rules takes from the cell as it is now.
+/// Returns the inputs that an object takes from the current cell, given the revision's override rules.
 pub fn cell_inputs(rules: &[OverrideRule], cell: &CellFacts, zone_spread: Option<ZoneSpread>) -> CellInputs {
     let selects = |(_, rule): &(usize, &OverrideRule)| rule.cells.matches(&cell.labels);
     CellInputs {

@@ -1,5 +1,6 @@
-//! What intake refuses in a new spec and an older version may have taken in: members would refuse it, or it would not do
-//! what its author means. Pure.
+//! Checks that intake applies to a new spec and that a stored spec of an older version may fail. Pure.
+//!
+//! Members would refuse such a spec, or the spec would not do what its author means.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use super::checks::scales;
 use super::kinds::{at, pod_template_path};
 use super::{ComponentPlan, overrides, quantity};
 
-/// Everything that intake refuses in one component, as paths in its object and messages.
+/// Returns everything that intake refuses in one component, as paths in its object and messages.
 pub(super) fn intake_problems(plan: &ComponentPlan, object: &Value) -> Vec<(String, String)> {
     let Some(path) = pod_template_path(&plan.api_version, &plan.kind, object) else { return Vec::new() };
     let Some(spec) = at(object, path).and_then(|template| template.get("spec")) else { return Vec::new() };
@@ -26,8 +27,9 @@ pub(super) fn intake_problems(plan: &ComponentPlan, object: &Value) -> Vec<(Stri
     problems
 }
 
-/// Environment variables and ports that a container names twice. Members merge such lists by their keys, and refuse to apply
-/// what has a key twice.
+/// Returns the environment variables and ports that a container names twice.
+///
+/// Members merge such lists by their keys, and refuse to apply a list that has a key twice.
 fn duplicates(component: &str, container: &Value) -> Vec<(String, String)> {
     let mut problems = Vec::new();
     let name = container["name"].as_str().unwrap_or_default();
@@ -59,7 +61,7 @@ fn duplicates(component: &str, container: &Value) -> Vec<(String, String)> {
     problems
 }
 
-/// Requests and limits that are no quantities: `64MB`.
+/// Returns requests and limits that are no quantities, such as `64MB`.
 fn wrong_quantities(container: &Value) -> Vec<(String, String)> {
     let mut problems = Vec::new();
     for list in ["requests", "limits"] {
@@ -74,7 +76,7 @@ fn wrong_quantities(container: &Value) -> Vec<(String, String)> {
     problems
 }
 
-/// The quantities that somebody may mean who writes one in another system's form.
+/// Suggests quantities for an amount that is written in another system's form.
 fn similar_quantity(text: &str) -> String {
     let compact: String = text.chars().filter(|c| !c.is_whitespace()).collect();
     let end = compact.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(compact.len());
@@ -95,10 +97,12 @@ fn similar_quantity(text: &str) -> String {
     }
 }
 
-/// Why an autoscaler and a workload do not go together; `None` when the object scales no component that states a number.
+/// Returns why an autoscaler and a workload conflict.
 ///
-/// Each revision would put the stated number in the place of the autoscaler's. Without one, members keep the number that
-/// runs: Meridian repeats its own until the autoscaler has set another.
+/// `None` when the object scales no component that states a number.
+///
+/// Each revision would replace the autoscaler's number by the stated one. Without a stated number, members keep the
+/// number that runs: Meridian repeats its own until the autoscaler has set another.
 pub(super) fn scaler_problem(object: &Value, plans: &[&ComponentPlan]) -> Option<String> {
     let stated = |plan: &&&ComponentPlan| plan.scope != Scope::Divided && plan.replicas.is_some();
     let workload = plans.iter().filter(stated).find(|plan| scales(object, plan))?;
@@ -108,7 +112,9 @@ pub(super) fn scaler_problem(object: &Value, plans: &[&ComponentPlan]) -> Option
     ))
 }
 
-/// What the patches of one rule make of components that intake would refuse in a template, by the index of the patch.
+/// Returns the new problems that the patches of one rule cause, by the index of the patch.
+///
+/// These are problems that intake would also refuse in a template.
 pub(super) fn overridden_problems(rule: &OverrideRule, plans: &[&ComponentPlan]) -> Vec<(usize, String)> {
     let mut problems = Vec::new();
     let mut results: BTreeMap<&str, (Value, Growth)> = BTreeMap::new();
@@ -116,7 +122,7 @@ pub(super) fn overridden_problems(rule: &OverrideRule, plans: &[&ComponentPlan])
         let Some(plan) = plans.iter().find(|plan| plan.name == patch.component) else { continue };
         let (object, growth) = results.entry(&plan.name).or_insert_with(|| (plan.template.clone(), Growth::default()));
         let before = intake_problems(plan, object);
-        // A patch that cannot be applied is refused by itself.
+        // Another check refuses a patch that cannot be applied.
         if overrides::apply(plan, patch, object, growth).is_err() {
             continue;
         }
@@ -124,7 +130,7 @@ pub(super) fn overridden_problems(rule: &OverrideRule, plans: &[&ComponentPlan])
         problems.extend(new.map(|(path, message)| (p, format!("{path}: {message}"))));
         let scaler = scaler_problem(object, plans).filter(|_| scaler_problem(&plan.template, plans).is_none());
         problems.extend(scaler.map(|message| (p, message)));
-        // Of a workload that an autoscaler scales, an override may not state the number either.
+        // An override may not state the number of a workload that an autoscaler scales either.
         let replicas = object.pointer("/spec/replicas").and_then(Value::as_i64).and_then(|n| i32::try_from(n).ok());
         let patched = ComponentPlan { replicas, ..(*plan).clone() };
         if plan.replicas.is_none() && replicas.is_some() {
@@ -148,7 +154,7 @@ mod tests {
         AppKey { namespace: "shop".to_owned(), name: "web".to_owned() }
     }
 
-    /// A workload in each cell, beside what a case adds.
+    /// Builds a spec with a workload in each cell, changed by `change`.
     fn spec(change: impl FnOnce(&mut Value)) -> ApplicationSpec {
         let pods = json!({"metadata": {"labels": {"app": "web"}},
             "spec": {"containers": [{"name": "web", "image": "registry.example.com/web:1"}]}});
@@ -171,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_members_would_refuse_names_field_and_remedy() {
+    fn specs_that_members_refuse_are_rejected_with_field_and_remedy() {
         type Change = fn(&mut Value);
         let cases: [(&str, Change, &str, &str); 10] = [
             (

@@ -1,4 +1,4 @@
-//! What is known of kinds: default scopes, order of arrival, where pods are described, what is refused.
+//! Properties of kinds: scopes, order of delivery, place of the pod template, and refused kinds.
 
 use crds::application::v1alpha1::Scope;
 use serde_json::Value;
@@ -6,28 +6,30 @@ use vocabulary::ObjectKey;
 
 use super::{ComponentPlan, ReplicaOwner};
 
-/// The API group; empty for the core group.
+/// Returns the API group. Empty for the core group.
 pub(super) fn group(api_version: &str) -> &str {
     api_version.split_once('/').map_or("", |(group, _)| group)
 }
 
-/// `group/version/Kind`, or `version/Kind` for the core group.
+/// Returns `group/version/Kind`, or `version/Kind` for the core group.
 pub(super) fn full_kind(api_version: &str, kind: &str) -> String {
     format!("{api_version}/{kind}")
 }
 
-/// Which scopes a kind may have.
+/// The scopes that a kind may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scopes {
-    /// Runs alike pods, as many as told: any scope, Divided unless said otherwise.
+    /// Runs interchangeable pods in any number: any scope, Divided by default.
     Scalable,
-    /// Own ordinals per cell: `PerCell` and nothing else.
+    /// Has ordinals of its own in each cell: only `PerCell`.
     OnlyPerCell,
-    /// Runs to an end: Once or `PerCluster`, and a person must say which.
+    /// Runs to completion: Once or `PerCluster`, without a default.
     RunsOnce,
-    /// Never divided; `PerCluster` unless said otherwise.
+    /// Cannot be divided: any other scope, `PerCluster` by default.
     NotDivided,
-    /// Not known: any scope; `PerCluster` unless it has `spec.replicas`, then a person must say.
+    /// Not listed here: any scope, `PerCluster` by default.
+    ///
+    /// There is no default where the template has `spec.replicas`.
     Unlisted,
 }
 
@@ -58,8 +60,9 @@ pub(super) fn scopes(api_version: &str, kind: &str) -> Scopes {
     }
 }
 
-/// Whether a component runs as many pods as it is told. While an edit replaces it by another one of that sort, its pods go
-/// when those of the other are available.
+/// Whether a component runs as many pods as its replicas state.
+///
+/// While an edit replaces such a component by another one, its pods go when the pods of the other one are available.
 pub fn is_replicated(component: &ComponentPlan) -> bool {
     match scopes(&component.api_version, &component.kind) {
         Scopes::Scalable | Scopes::OnlyPerCell => true,
@@ -68,10 +71,10 @@ pub fn is_replicated(component: &ComponentPlan) -> bool {
     }
 }
 
-/// Who sets how many replicas the object of a component runs; `None` for a component that has no replicas to count.
+/// Returns the owner of a component's number of replicas, or `None` for a component without replicas.
 ///
-/// Pods of a `DaemonSet` or a `Job` are not replicas: nodes decide on them, and the end of the work. Of a kind that is not
-/// listed, only a stated `spec.replicas` shows that it has any.
+/// Pods of a `DaemonSet` or a `Job` are not replicas: the nodes, or the end of the work, decide their number. For a
+/// kind that is not listed, only a stated `spec.replicas` shows that it has replicas.
 pub fn replica_owner(component: &ComponentPlan) -> Option<ReplicaOwner> {
     let stated = component.replicas.map(|replicas| ReplicaOwner::Template { replicas });
     match scopes(&component.api_version, &component.kind) {
@@ -92,7 +95,7 @@ pub(super) fn has_replicas(api_version: &str, kind: &str) -> bool {
     matches!(scopes(api_version, kind), Scopes::Scalable | Scopes::OnlyPerCell)
 }
 
-/// Order of arrival: lower ranks come first and leave last.
+/// Returns the order of delivery: lower ranks are applied first and removed last.
 pub(super) fn rank(api_version: &str, kind: &str, workload: bool) -> i16 {
     match (group(api_version), kind) {
         ("", "ServiceAccount") => 0,
@@ -110,7 +113,9 @@ pub(super) fn rank(api_version: &str, kind: &str, workload: bool) -> i16 {
     }
 }
 
-/// Where the kind describes its pods (the pod template: metadata and spec), as keys; `None` when it runs none.
+/// Returns the path of the pod template (metadata and spec), as keys.
+///
+/// `None` when the kind runs no pods.
 pub(super) fn pod_template_path(api_version: &str, kind: &str, object: &Value) -> Option<&'static [&'static str]> {
     match (group(api_version), kind) {
         ("batch", "CronJob") => Some(&["spec", "jobTemplate", "spec", "template"]),
@@ -125,17 +130,17 @@ pub(super) fn pod_template_path(api_version: &str, kind: &str, object: &Value) -
     }
 }
 
-/// The value under a path of keys.
+/// Returns the value under a path of keys.
 pub(super) fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
     path.iter().try_fold(value, |value, key| value.get(key))
 }
 
-/// The value under a path of keys, to be changed.
+/// Returns the value under a path of keys, for changing it.
 pub(super) fn at_mut<'a>(value: &'a mut Value, path: &[&str]) -> Option<&'a mut Value> {
     path.iter().try_fold(value, |value, key| value.get_mut(key))
 }
 
-/// Longest name the kind's own controller can live with.
+/// Returns the maximum length of a name that works with the kind's own controller.
 pub(super) fn name_limit(api_version: &str, kind: &str) -> usize {
     match (group(api_version), kind) {
         // Their controllers append up to eleven characters and use the result as a label value.
@@ -147,7 +152,7 @@ pub(super) fn name_limit(api_version: &str, kind: &str) -> usize {
     }
 }
 
-/// Why a kind is never delivered, with the remedy.
+/// Returns why a kind is never delivered, with the remedy.
 pub(super) fn refusal(api_version: &str, kind: &str, object: &Value) -> Option<String> {
     let group = group(api_version);
     if group == "meridian.io" || group.ends_with(".meridian.io") {
@@ -204,7 +209,7 @@ pub(super) fn refusal(api_version: &str, kind: &str, object: &Value) -> Option<S
     })
 }
 
-/// Whether the scope is one the kind may have; the remedy when it is not.
+/// Returns the remedy when the kind may not have the scope.
 pub(super) fn scope_problem(api_version: &str, kind: &str, scope: Scope) -> Option<String> {
     match (scopes(api_version, kind), scope) {
         (Scopes::OnlyPerCell, Scope::Divided | Scope::PerCluster | Scope::Once) => Some(format!(
@@ -220,7 +225,9 @@ pub(super) fn scope_problem(api_version: &str, kind: &str, scope: Scope) -> Opti
     }
 }
 
-/// Kinds that hold more than they show: they are released, never deleted.
+/// Whether objects of the kind are released and never deleted.
+///
+/// Such an object holds more data than it shows.
 pub fn is_never_deleted(key: &ObjectKey) -> bool {
     matches!(
         (key.group(), key.kind.as_str()),

@@ -1,7 +1,9 @@
-//! Components of an Application as objects of a member: what may be declared, under which name and in
-//! which form it is delivered, and what a live object says about it.
+//! Turns components of an Application into objects of a member, and reads the state of live objects.
 //!
-//! Values go in and come out as [`serde_json::Value`], so fields unknown here survive.
+//! The module decides which components are allowed, under which name and in which form an object is delivered, and
+//! what a live object reports.
+//!
+//! Values go in and come out as [`serde_json::Value`], so unknown fields survive.
 
 mod accounts;
 mod blueprint;
@@ -44,35 +46,35 @@ pub use pod::pod_amounts;
 pub use rendered::render;
 pub use substance::substance;
 
-/// Something that must be changed before an Application can be taken in.
+/// A problem that must be fixed before an Application is accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Where, as a path: `spec.components[1].template.kind`.
+    /// Path of the field, such as `spec.components[1].template.kind`.
     pub field: String,
-    /// What is wrong and the remedy.
+    /// Description of the problem and the remedy.
     pub message: String,
 }
 
-/// One component, classified.
+/// A component, classified.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ComponentPlan {
     /// Name within the Application.
     pub name: String,
-    /// How it is multiplied, after defaults.
+    /// How the component is multiplied, with defaults applied.
     pub scope: Scope,
     /// `group/version` or, for the core group, `version`.
     pub api_version: String,
-    /// Kind.
+    /// Kind of the template.
     pub kind: String,
     /// `metadata.name` of the template.
     pub object_name: String,
-    /// Order of arrival: lower ranks come first and leave last.
+    /// Order of delivery: lower ranks are applied first and removed last.
     pub rank: i16,
-    /// It runs pods.
+    /// Whether the component runs pods.
     pub workload: bool,
-    /// What happens when its object is already there; the Application's own policy when left out.
+    /// Behaviour when the object already exists in the member. `None` uses the policy of the Application.
     pub adopt: Option<AdoptPolicy>,
-    /// What one of its pods asks for; `pods` is 1 for kinds that run pods and 0 for others.
+    /// Resource requests of one pod. `pods` is 1 for kinds that run pods and 0 for others.
     pub pod: Amounts,
     /// `spec.replicas` of the template.
     pub replicas: Option<i32>,
@@ -80,82 +82,91 @@ pub struct ComponentPlan {
     pub template: Value,
 }
 
-/// Who sets how many replicas an object runs.
+/// The owner of an object's number of replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ReplicaOwner {
     /// Placement divides `spec.replicas` of the Application.
     Placement,
-    /// The template states a number, for each of its objects.
+    /// The template states a number, which applies to each of its objects.
     Template {
         /// `spec.replicas` of the template.
         replicas: i32,
     },
-    /// The template states none: an autoscaler in the member does, or the API server's default of 1 stands.
+    /// The template states no number.
+    ///
+    /// An autoscaler in the member sets the number, or the API server defaults it to 1.
     Member,
 }
 
 /// All components of one revision.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Blueprint {
-    /// In the order of the spec.
+    /// Components in the order of the spec.
     pub components: Vec<ComponentPlan>,
     /// Index of the Divided component.
     pub divided: Option<usize>,
-    /// Kinds used, as `group/version/Kind` or `version/Kind`.
+    /// Kinds of the components, as `group/version/Kind` or `version/Kind`.
     pub kinds: BTreeSet<String>,
-    /// Service accounts that pods run as and that the Application does not deliver beside them; `default` among them where
-    /// pods name none.
+    /// Service accounts that pods use and that the Application does not deliver beside them.
+    ///
+    /// Contains `default` where pods name no account.
     pub accounts: BTreeSet<String>,
     /// Hash of components and overrides in canonical form, without the Divided template's `spec.replicas`.
     pub revision: ContentHash,
 }
 
-/// Everything one object is rendered from.
+/// All inputs for rendering one object.
 #[derive(Debug, Clone, Copy)]
 pub struct RenderInput<'a> {
-    /// The Application.
+    /// Namespace and name of the Application.
     pub app: &'a AppKey,
-    /// The component.
+    /// Component to render.
     pub component: &'a ComponentPlan,
-    /// Rendered names of the Application's objects beside it, by kind and template name.
+    /// Rendered names of the Application's objects beside this one, by kind and template name.
     pub siblings: &'a BTreeMap<(String, String), String>,
-    /// Where it goes: its name, and whether it is declared.
+    /// Cell of the object. Only its name and whether it is declared are used.
     pub cell: &'a CellFacts,
-    /// Its name there, as stored in its row.
+    /// Name of the object in the member, as stored in its row.
     pub object_name: &'a str,
-    /// `spec.replicas` to set; kinds without replicas ignore it.
+    /// `spec.replicas` to set. Kinds without replicas ignore it.
     pub replicas: Option<i32>,
-    /// Meridian owns `spec.replicas` of the live object, so the kind has replicas, whatever the template says.
+    /// Whether Meridian owns `spec.replicas` of the live object.
+    ///
+    /// Then the kind has replicas, whatever the template states.
     pub owns_replicas: bool,
-    /// Nothing is to run: what has no replicas is stopped in the way of its kind.
+    /// Whether nothing may run. Kinds without replicas are stopped by their own means.
     pub suspended: bool,
-    /// What it takes from the cell: nothing of it is read from `cell`, which may have changed since.
+    /// Inputs that the object takes from its cell.
+    ///
+    /// They are not read from `cell`, which may have changed since.
     pub inputs: &'a CellInputs,
-    /// The revision's overrides, of which the inputs name some.
+    /// Override rules of the revision, some of which `inputs` selects.
     pub overrides: &'a [OverrideRule],
-    /// The fence it carries.
+    /// Fence that the object carries.
     pub fence: Fence,
 }
 
-/// An object ready to be applied.
+/// An object that is ready to be applied.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rendered {
     /// The whole object.
     pub object: Value,
-    /// Its identity in the member.
+    /// Identity of the object in the member.
     pub key: ObjectKey,
-    /// Hash of the object without its fence annotation; independent of the order of keys.
+    /// Hash of the object without its fence annotation. The order of keys does not matter.
     pub hash: ContentHash,
 }
 
-/// Why an object cannot be rendered. Intake refuses specs that lead here, so stored revisions do not.
+/// Reason why an object cannot be rendered.
+///
+/// Intake refuses specs that cause this, so stored revisions do not cause it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RenderError {
-    /// The template, or an override's result, is not an object with map-like metadata.
+    /// The template, or the result of an override, has something else where a map is needed.
     #[error("component {component}: {path} is not a map; correct the template")]
     NotAMap {
-        /// Component.
+        /// Name of the component.
         component: String,
         /// Path within the object.
         path: String,
@@ -163,13 +174,13 @@ pub enum RenderError {
     /// An override cannot be applied.
     #[error("component {component}: override {rule}, patch {patch}: {message}")]
     Override {
-        /// Component.
+        /// Name of the component.
         component: String,
         /// Index of the rule in `spec.overrides`.
         rule: usize,
         /// Index of the patch in the rule.
         patch: usize,
-        /// What is wrong and the remedy.
+        /// Description of the problem and the remedy.
         message: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Names of objects in members.
+//! Chooses the names of objects in members.
 
 use crds::application::v1alpha1::Scope;
 use vocabulary::{ContentHash, suffixed_name};
@@ -7,13 +7,16 @@ use super::ComponentPlan;
 use super::kinds::name_limit;
 use crate::topology::CellFacts;
 
-/// Whether the object is one of several alike that may share a cluster, so that name, selector and pods
-/// must carry the cell.
+/// Whether the object is one of several similar ones that may share a cluster.
+///
+/// Name, selector and pods of such an object must carry the cell.
 pub(super) fn is_per_declared_cell(scope: Scope, cell: &CellFacts) -> bool {
     cell.declared && matches!(scope, Scope::Divided | Scope::PerCell)
 }
 
-/// Candidates for the object's name in a cell, in order of preference. All differ; all fit the kind.
+/// Returns candidates for the object's name in a cell, in order of preference.
+///
+/// All candidates differ, and all fit the kind.
 pub fn object_names(component: &ComponentPlan, cell: &CellFacts) -> [String; 4] {
     let limit = name_limit(&component.api_version, &component.kind);
     let salted = |salt: u32| within(limit, suffixed_name(&component.object_name, cell.name.as_str(), salt));
@@ -21,7 +24,7 @@ pub fn object_names(component: &ComponentPlan, cell: &CellFacts) -> [String; 4] 
     [first, salted(1), salted(2), salted(3)]
 }
 
-/// The name, or where it is too long a cut one with six digits of its hash.
+/// Returns the name. A name that is too long is cut and gets six digits of its hash.
 fn within(limit: usize, name: String) -> String {
     if name.len() <= limit {
         return name;

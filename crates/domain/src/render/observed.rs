@@ -1,4 +1,4 @@
-//! What a live object says about itself.
+//! Reads the state of a live object from its status.
 
 use serde_json::Value;
 
@@ -7,23 +7,25 @@ use super::kinds::{Scopes, group, scopes};
 /// State of a live object by its own status.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Observed {
-    /// Pods there are.
+    /// Number of existing pods.
     pub replicas: i32,
-    /// Pods that are ready.
+    /// Number of ready pods.
     pub ready: i32,
-    /// Pods that have been ready for long enough to count.
+    /// Number of pods that have been ready for long enough to count as available.
     pub available: i32,
-    /// Pods of the object's latest generation.
+    /// Number of pods of the object's latest generation.
     pub updated: i32,
-    /// Its controller has seen the latest generation; true where controllers do not say.
+    /// Whether the controller has observed the latest generation.
+    ///
+    /// True for kinds whose controllers do not report it.
     pub observed_generation_current: bool,
-    /// Everything asked for is there.
+    /// Whether everything that the spec asks for exists.
     pub complete: bool,
-    /// What its controller says is wrong.
+    /// Problem that the controller or the spec shows, for people.
     pub message: Option<String>,
 }
 
-/// Reads a live object's status. Kinds that only hold data are complete as soon as they exist.
+/// Reads the status of a live object. Kinds that only hold data are complete as soon as they exist.
 pub fn observe(api_version: &str, kind: &str, live: &Value) -> Observed {
     let status = Status::of(live);
     match (group(api_version), kind) {
@@ -48,7 +50,7 @@ fn exists() -> Observed {
     Observed { observed_generation_current: true, complete: true, ..Observed::default() }
 }
 
-/// The parts of an object that matter here.
+/// The parts of an object that are read here.
 struct Status<'a> {
     spec: &'a Value,
     reported: &'a Value,
@@ -65,7 +67,9 @@ impl<'a> Status<'a> {
         Self { spec, reported: status, current }
     }
 
-    /// For kinds whose controller always says what it has seen: silence means that it has seen nothing yet.
+    /// Whether the controller has observed the latest generation, for kinds that always report it.
+    ///
+    /// A missing `observedGeneration` means that the controller has observed nothing yet.
     fn spoken(&self) -> bool {
         self.current && self.reported["observedGeneration"].is_i64()
     }
@@ -74,7 +78,7 @@ impl<'a> Status<'a> {
         number(&self.reported[name]).unwrap_or(0)
     }
 
-    /// `spec.replicas`, which the API server defaults to one.
+    /// Returns `spec.replicas`, which the API server defaults to one.
     fn wanted(&self) -> i32 {
         number(&self.spec["replicas"]).unwrap_or(1)
     }
@@ -96,12 +100,14 @@ impl<'a> Status<'a> {
     }
 }
 
-/// A number of pods as reported. Sums over a thousand cells stay within `i32`, whatever a member's own controllers report.
+/// Returns a number of pods as reported, limited to 0 … `COUNT_MAX`.
+///
+/// Sums over a thousand cells then stay within `i32`, whatever a member's own controllers report.
 fn number(value: &Value) -> Option<i32> {
     value.as_i64().and_then(|n| i32::try_from(n.clamp(0, COUNT_MAX)).ok())
 }
 
-/// Largest number of pods that is counted of one object.
+/// Maximum number of pods that is counted for one object.
 const COUNT_MAX: i64 = 1_000_000;
 
 fn deployment(status: &Status<'_>) -> Observed {
@@ -129,7 +135,7 @@ fn replica_set(status: &Status<'_>) -> Observed {
         replicas,
         ready: status.count("readyReplicas"),
         available,
-        // It does not replace pods of an older template, so all it runs are as good as it gets.
+        // The kind does not replace pods of an older template, so all its pods count as updated.
         updated: if current { replicas } else { 0 },
         observed_generation_current: current,
         complete: current && replicas == status.wanted() && available >= replicas,
@@ -180,13 +186,15 @@ fn job(status: &Status<'_>) -> Observed {
         available: ready,
         updated: active,
         observed_generation_current: true,
-        // One that is suspended is where it is to be when nothing of it runs.
+        // A suspended Job is complete when none of its pods run.
         complete: status.told("Complete", "True").is_some() || status.spec["suspend"] == true && active == 0,
         message: status.told("Failed", "True"),
     }
 }
 
-/// A claim may wait for its first pod, so waiting for it before pods are sent could last for ever.
+/// Reads a claim, which is complete unless its volume is lost.
+///
+/// A claim may wait for its first pod, so waiting for the claim before delivering pods could last for ever.
 fn claim(status: &Status<'_>) -> Observed {
     let lost = status.reported["phase"] == "Lost";
     let message = match status.reported["phase"].as_str() {
@@ -197,8 +205,10 @@ fn claim(status: &Status<'_>) -> Observed {
     Observed { complete: !lost, message, ..exists() }
 }
 
-/// The conventions that other controllers follow: observedGeneration, the conditions Stalled, Reconciling and Ready,
-/// and the counts of the scale subresource.
+/// Reads the conventions that other controllers follow.
+///
+/// These are `observedGeneration`, the conditions Stalled, Reconciling and Ready, and the counts of the scale
+/// subresource.
 fn by_convention(status: &Status<'_>) -> Observed {
     let replicas = status.count("replicas");
     let ready = number(&status.reported["readyReplicas"]);
@@ -231,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_keeps_pods_from_running_is_told() {
+    fn reason_that_pods_do_not_run_is_reported() {
         let paused = json!({"metadata": {"generation": 2}, "spec": {"replicas": 2, "paused": true},
             "status": {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 0, "availableReplicas": 2}});
         let found = observe("apps/v1", "Deployment", &paused);

@@ -1,4 +1,4 @@
-//! What differs between places.
+//! Applies overrides: the changes to a component in selected cells.
 
 use crds::application::v1alpha1::{OverridePatch, OverrideRule, PatchOp, PatchOperation};
 use serde_json::{Map, Value, json};
@@ -7,8 +7,12 @@ use super::bounds::Growth;
 use super::kinds::{at_mut, pod_template_path};
 use super::{ComponentPlan, RenderError};
 
-/// Applies, in order, what the selected rules change of the component. Says whether anything applied. A rule that the
-/// revision does not have is an error: the selection was made for another one.
+/// Applies the changes of the selected rules to the component, in order.
+///
+/// Returns whether any change applied.
+///
+/// # Errors
+/// Returns an error for a selected rule that the revision does not have: the selection was made for another revision.
 pub(super) fn apply_matching(
     component: &ComponentPlan,
     rules: &[OverrideRule],
@@ -30,10 +34,13 @@ pub(super) fn apply_matching(
     Ok(applied)
 }
 
-/// Applies one patch, or says why it cannot and what to do. On error the object may be half changed.
+/// Applies one patch. On error the object may be half changed.
+///
+/// # Errors
+/// Returns why the patch cannot be applied and the remedy.
 ///
 /// # Guarantees
-/// The object never grows by more than `growth` allows, between two operations neither.
+/// The object never grows by more than `growth` allows, not even between two operations.
 pub(super) fn apply(
     component: &ComponentPlan,
     patch: &OverridePatch,

@@ -1,11 +1,11 @@
-//! What a pod asks for, as the member's scheduler computes it.
+//! Computes the resource requests of a pod as the member's scheduler does.
 
 use crds::cluster::v1alpha1::Amounts;
 use serde_json::Value;
 
 use super::quantity;
 
-/// Thousandths of a core and bytes.
+/// An amount of CPU in thousandths of a core and of memory in bytes.
 #[derive(Clone, Copy, Default)]
 struct Sum {
     cpu: i64,
@@ -22,9 +22,13 @@ impl Sum {
     }
 }
 
-/// Requests of one pod: the larger of what its containers and native sidecars ask for together and what any
-/// init container asks for with the sidecars started before it; plus overhead. A limit without a request counts
-/// as the request, and requests of the pod as a whole replace the computed ones. Rounded up.
+/// Returns the requests of one pod, rounded up.
+///
+/// The result is the larger of two amounts, plus overhead:
+/// - The sum over containers and native sidecars.
+/// - The largest init container, each together with the sidecars started before it.
+///
+/// A limit without a request counts as the request. Requests of the pod as a whole replace the computed ones.
 pub fn pod_amounts(pod_spec: &Value) -> Amounts {
     let mut sidecars = Sum::default();
     let mut starting = Sum::default();
@@ -61,20 +65,20 @@ fn mebi(bytes: i64) -> i64 {
     bytes.saturating_add((1 << 20) - 1) >> 20
 }
 
-/// An amount as the spec of a pod states it.
+/// An amount as stated in a pod spec.
 #[derive(Debug)]
 pub(super) struct StatedAmount {
-    /// Where, within the spec of the pod.
+    /// Path within the pod spec.
     pub(super) path: String,
     /// `cpu` or `memory`.
     pub(super) resource: &'static str,
-    /// As written.
+    /// Amount as written.
     pub(super) text: String,
-    /// Thousandths of a core, or MiB.
+    /// Amount in thousandths of a core, or in MiB.
     pub(super) amount: i64,
 }
 
-/// Every amount of CPU and memory in the spec of a pod.
+/// Returns every amount of CPU and memory in a pod spec.
 pub(super) fn stated_amounts(pod_spec: &Value) -> Vec<StatedAmount> {
     let mut found = Vec::new();
     let mut read = |path: String, list: &Value| {
@@ -119,7 +123,7 @@ fn bytes(value: &Value) -> i64 {
     quantity::ceil_whole(&text(value)).unwrap_or(0).max(0)
 }
 
-/// Quantities are written as text or, short, as a number.
+/// Returns a quantity as text. A quantity may be written as a string or as a number.
 pub(super) fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -1,26 +1,26 @@
-//! Kubernetes quantities (`250m`, `1.5Gi`, `2e3`) as exact integers.
+//! Parses Kubernetes quantities (`250m`, `1.5Gi`, `2e3`) as exact integers.
 
-/// Thousandths, rounded down; `None` when the text is no quantity.
+/// Returns thousandths, rounded down. `None` when the text is no quantity.
 pub fn floor_milli(text: &str) -> Option<i64> {
     Some(Exact::parse(text)?.scaled(1000, 1, Round::Down))
 }
 
-/// Thousandths, rounded up.
+/// Returns thousandths, rounded up. `None` when the text is no quantity.
 pub fn ceil_milli(text: &str) -> Option<i64> {
     Some(Exact::parse(text)?.scaled(1000, 1, Round::Up))
 }
 
-/// Whole units, rounded up: bytes of memory.
+/// Returns whole units, rounded up, for bytes of memory.
 pub(super) fn ceil_whole(text: &str) -> Option<i64> {
     Some(Exact::parse(text)?.scaled(1, 1, Round::Up))
 }
 
-/// MiB, rounded down.
+/// Returns MiB, rounded down. `None` when the text is no quantity.
 pub fn floor_mebi(text: &str) -> Option<i64> {
     Some(Exact::parse(text)?.scaled(1, 1 << 20, Round::Down))
 }
 
-/// Whether two texts are quantities of the same value. Texts that are no quantities are never the same.
+/// Whether two texts are quantities of the same value. Texts that are no quantities never match.
 pub fn same_quantity(a: &str, b: &str) -> bool {
     match (Exact::parse(a), Exact::parse(b)) {
         (Some(a), Some(b)) => a.same(b),
@@ -34,14 +34,16 @@ enum Round {
     Up,
 }
 
-/// `numerator / denominator`, the latter positive.
+/// `numerator / denominator`, with a positive denominator.
 #[derive(Clone, Copy)]
 struct Exact {
     numerator: i128,
     denominator: i128,
 }
 
-/// Digits kept: more than Kubernetes' own 18, less than overflows with the largest suffix.
+/// Maximum number of digits.
+///
+/// Kubernetes keeps 18 as well, and this many do not overflow with the largest suffix.
 const DIGITS: usize = 18;
 
 impl Exact {
@@ -69,7 +71,7 @@ impl Exact {
         Some(Self { numerator: if negative { -numerator } else { numerator }, denominator })
     }
 
-    /// Clamped to `i64`, which no real amount reaches.
+    /// Returns the scaled value, clamped to `i64`, whose limits no real amount reaches.
     fn scaled(self, up: i128, down: i128, round: Round) -> i64 {
         let clamped = if self.numerator < 0 { i64::MIN } else { i64::MAX };
         let (Some(numerator), Some(denominator)) = (self.numerator.checked_mul(up), self.denominator.checked_mul(down))
@@ -97,7 +99,7 @@ fn reduced(numerator: i128, denominator: i128) -> (i128, i128) {
     if a == 0 { (numerator, denominator) } else { (numerator / a, denominator / a) }
 }
 
-/// What the suffix multiplies by and divides by.
+/// Returns the factor and the divisor of a suffix.
 fn factor(suffix: &str) -> Option<(i128, i128)> {
     let decimal = |exponent: u32| 10_i128.checked_pow(exponent);
     Some(match suffix {

@@ -1,6 +1,6 @@
-//! References by name from one component to another that is named otherwise in the member.
+//! Rewrites references by name to components that have another name in the member.
 //!
-//! The table is closed: names elsewhere are the user's.
+//! The table of references is closed: names elsewhere belong to the user.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ const VOLUMES_WITH_SECRET_REF: [&str; 7] = ["cephfs", "cinder", "flexVolume", "i
 /// Rendered names by kind and template name.
 pub(super) type Siblings = BTreeMap<(String, String), String>;
 
-/// Rewrites the references of an object, those of its pods included.
+/// Rewrites the references of an object, including those of its pods.
 pub(super) fn rewrite(api_version: &str, kind: &str, object: &mut Value, siblings: &Siblings) {
     if siblings.iter().all(|((_, template), rendered)| template == rendered) {
         return;
@@ -116,7 +116,7 @@ fn items<'a>(value: &'a mut Value, key: &str) -> impl Iterator<Item = &'a mut Va
     value.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten()
 }
 
-/// A reference that says the kind it is of.
+/// Renames a reference that states the kind of its target.
 fn rename_typed(reference: Option<&mut Value>, siblings: &Siblings) {
     let Some(reference) = reference else { return };
     if let Some(kind) = reference.get("kind").and_then(Value::as_str).map(str::to_owned) {
@@ -137,7 +137,9 @@ mod tests {
 
     use super::*;
 
-    /// Every reference of the table names `NAME` in the template and is to name `NAME-east` in the member.
+    /// Returns a pod spec with every reference of the table.
+    ///
+    /// Each reference names `NAME` in the template and must name `NAME-east` in the member.
     fn pods() -> Value {
         json!({
             "serviceAccountName": "account", "serviceAccount": "account",

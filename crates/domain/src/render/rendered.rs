@@ -1,4 +1,4 @@
-//! One component in one place, as the object its member stores.
+//! Renders one component in one place, as the object that its member stores.
 
 use serde_json::{Map, Value, json};
 use vocabulary::{ObjectKey, labels};
@@ -11,12 +11,14 @@ use super::name::is_per_declared_cell;
 use super::{RenderError, RenderInput, Rendered, overrides, references, zones};
 use crds::application::v1alpha1::Scope;
 
-/// Renders one object. The same input gives the same object; nothing that is not named in the rules changes.
+/// Renders one object. The same input gives the same object.
+///
+/// Fields that no rule of this module names do not change.
 pub fn render(input: &RenderInput<'_>) -> Result<Rendered, RenderError> {
     let component = input.component;
     let mut object = component.template.clone();
     if overrides::apply_matching(component, input.overrides, &input.inputs.overrides, &mut object)? {
-        // Alone, each rule was checked at intake; together they may still reach what none may change.
+        // Intake checked each rule alone. Several rules together may still change a field that no rule may change.
         let accounts = ServiceAccounts::rendered(&component.template, component, input.siblings);
         if let Some((path, message)) = result_problems(component, &object, &accounts).into_iter().next() {
             let message = format!("{path}: {message}");
@@ -62,7 +64,9 @@ pub fn render(input: &RenderInput<'_>) -> Result<Rendered, RenderError> {
     Ok(Rendered { object, key, hash })
 }
 
-/// Stops what has no replicas: jobs by their own field, and a `DaemonSet` by a node selector that no node fulfils.
+/// Stops an object without replicas.
+///
+/// Jobs are stopped by their own field, and a `DaemonSet` by a node selector that no node matches.
 fn suspend(input: &RenderInput<'_>, object: &mut Value) -> Result<(), RenderError> {
     match (group(&input.component.api_version), input.component.kind.as_str()) {
         ("batch", "Job" | "CronJob") => {
@@ -77,7 +81,9 @@ fn suspend(input: &RenderInput<'_>, object: &mut Value) -> Result<(), RenderErro
     Ok(())
 }
 
-/// Pods run on the cell's nodes and, where a cluster may hold several cells, are selected by their own cell's object only.
+/// Binds pods to the nodes of their cell.
+///
+/// Where a cluster may hold several cells, only the object of the same cell selects the pods.
 fn bind_to_cell(input: &RenderInput<'_>, object: &mut Value) -> Result<(), RenderError> {
     let component = input.component;
     let (api_version, kind) = (&component.api_version, &component.kind);
@@ -97,7 +103,7 @@ fn bind_to_cell(input: &RenderInput<'_>, object: &mut Value) -> Result<(), Rende
     if let Some(path) = pods {
         map_at(input, object, &[path, &["metadata", "labels"]].concat())?.insert(labels::CELL.to_owned(), cell.clone());
     }
-    // A selector that is absent or empty means "none" or "by the pods' labels"; adding to it would change that.
+    // An absent or empty selector means "none" or "by the pods' labels". Adding a label would change that.
     let Some(selector) = object.pointer("/spec/selector").and_then(Value::as_object).filter(|s| !s.is_empty()) else {
         return Ok(());
     };
@@ -112,7 +118,7 @@ fn bind_to_cell(input: &RenderInput<'_>, object: &mut Value) -> Result<(), Rende
     Ok(())
 }
 
-/// The map under a path, made where it is absent or null.
+/// Returns the map under a path. A map that is absent or null is created.
 fn map_at<'a>(
     input: &RenderInput<'_>,
     object: &'a mut Value,
@@ -144,7 +150,7 @@ mod tests {
     use crate::render::blueprint_of_revision;
     use crate::topology::{CellFacts, CellState};
 
-    /// The component as it is rendered while the Application is suspended, or not.
+    /// Renders the component, while the Application is suspended or not.
     fn rendered(component: &Value, suspended: bool, replicas: Option<i32>) -> Value {
         let app = AppKey { namespace: "shop".to_owned(), name: "trade".to_owned() };
         let components: Vec<Component> = serde_json::from_value(json!([component])).unwrap();

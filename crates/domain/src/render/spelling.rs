@@ -1,8 +1,10 @@
-//! What people and generators write who mean something else: kinds in small letters, retired versions, empty fields. Pure.
+//! Detects misspelled kinds and retired versions, and removes empty fields. Pure.
+//!
+//! People and generators write such fields and mean something else.
 
 use serde_json::Value;
 
-/// Kinds and API versions that are written as another system, or an older Kubernetes, writes them.
+/// Returns a problem when a kind or API version has the form of another system or an older Kubernetes.
 pub(super) fn kind_problem(api_version: &str, kind: &str) -> Option<(&'static str, String)> {
     let known = KNOWN.iter().find(|(_, known)| known.eq_ignore_ascii_case(kind))?;
     if known.1 != kind && (known.0 == api_version || RETIRED.contains(&api_version)) {
@@ -48,8 +50,9 @@ const RETIRED: [&str; 8] = [
     "autoscaling/v2beta2",
 ];
 
-/// The template without what `kubectl create --dry-run` writes and means nothing by: an empty status, and metadata of the API
-/// server that is null.
+/// Returns the template without the meaningless fields that `kubectl create --dry-run` writes.
+///
+/// These are an empty status and a `creationTimestamp` that is null.
 pub(super) fn without_empty_fields(template: &Value) -> Value {
     let mut template = template.clone();
     let is_empty = |value: &Value| value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty);
@@ -62,7 +65,7 @@ pub(super) fn without_empty_fields(template: &Value) -> Value {
     template
 }
 
-/// In the object and in the templates within it.
+/// Removes a null `creationTimestamp` from the object and from the templates within it.
 fn drop_null_metadata(value: &mut Value) {
     let Some(map) = value.as_object_mut() else { return };
     if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut)

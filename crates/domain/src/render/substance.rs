@@ -1,4 +1,4 @@
-//! What of a revision makes a difference to what runs.
+//! Hashes the part of a revision that affects running pods.
 
 use crds::application::v1alpha1::{Component, OverrideRule};
 use serde_json::{Value, json};
@@ -7,9 +7,11 @@ use vocabulary::ContentHash;
 use super::fields::canonical_hash;
 use super::kinds::{Scopes, scopes};
 
-/// Hash of everything in a revision but labels and annotations of the workload objects themselves: their pods have their
-/// own, and nothing is restarted by them. Those of other kinds count: a Service or an Ingress is often steered by them.
-/// Beside a JSON patch everything counts, as it may carry them into the pods.
+/// Returns the hash of a revision without labels and annotations of the workload objects themselves.
+///
+/// Pods have labels and annotations of their own, so those of a workload object restart nothing. Those of other kinds
+/// count, because they often control a Service or an Ingress. Beside a JSON patch everything counts, because the patch
+/// may copy them into the pods.
 pub fn substance(components: &[Component], overrides: &[OverrideRule]) -> ContentHash {
     let patched = overrides.iter().flat_map(|rule| &rule.patches).any(|patch| patch.json_patch.is_some());
     let all = components.iter().map(|component| {

@@ -7,10 +7,10 @@ use vocabulary::labels::NODE_ZONE;
 use super::ComponentPlan;
 use super::kinds::{at, at_mut, group, pod_template_path};
 
-/// Adds a topology spread constraint over the zones of nodes, after everything that gives pods their labels.
+/// Adds a topology spread constraint over the zones of nodes. Runs after all steps that label pods.
 ///
-/// A constraint over zones that the template has already stays, and no other is added: the user decides. An object whose pods
-/// cannot be told from others by their labels is left as it is.
+/// A constraint over zones that the template already has stays, and no other is added: the user decides. An object
+/// stays unchanged when labels cannot distinguish its pods from others.
 pub(super) fn spread_over_zones(component: &ComponentPlan, spread: ZoneSpread, object: &mut Value) {
     let Some(path) = pod_template_path(&component.api_version, &component.kind, object) else { return };
     let Some(pods) = pod_selector(object, path) else { return };
@@ -31,17 +31,19 @@ pub(super) fn spread_over_zones(component: &ComponentPlan, spread: ZoneSpread, o
         "maxSkew": 1,
         "whenUnsatisfiable": spread.when_unsatisfiable(),
         "labelSelector": pods,
-        // A zone whose nodes are all lost takes no pods, and must not keep others from taking them.
+        // A zone whose nodes are all lost takes no pods. Without this, such a zone would also block pods in other
+        // zones.
         "nodeTaintsPolicy": "Honor",
     });
     if (group(&component.api_version), component.kind.as_str()) == ("apps", "Deployment") {
-        // During an update the new pods are spread among themselves: those that leave would distort them.
+        // During an update the new pods are spread among themselves, because pods that are about to leave would
+        // distort the counts.
         constraint["matchLabelKeys"] = json!(["pod-template-hash"]);
     }
     constraints.push(constraint);
 }
 
-/// The label selector that matches the pods of an object.
+/// Returns the label selector that matches the pods of an object.
 fn pod_selector(object: &Value, path: &[&str]) -> Option<Value> {
     let filled = |value: &&Value| value.as_object().is_some_and(|map| !map.is_empty());
     let selector = object.pointer("/spec/selector").filter(filled);
@@ -62,7 +64,7 @@ mod tests {
     use super::*;
     use crate::render::blueprint_of_revision;
 
-    /// The constraints of a workload's pods with a spread over zones added.
+    /// Returns the constraints of a workload's pods after a spread over zones is added.
     fn spread(template: &Value, strictness: ZoneSpread) -> Value {
         let app = AppKey { namespace: "shop".to_owned(), name: "trade".to_owned() };
         let component = json!({"name": "web", "template": template});

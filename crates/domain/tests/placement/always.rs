@@ -1,4 +1,4 @@
-//! What holds for every decision, worked out anew from the world and the numbers alone.
+//! Properties of every decision, computed anew from the fleet and the numbers alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use super::fleet::{Placement, World, in_zone, of, standing, sum};
 
 type Checked = Result<(), TestCaseError>;
 
-/// Everything that holds of a decision, whatever came before.
+/// Checks all properties of a decision that do not depend on earlier decisions.
 pub(crate) fn check(world: &World, before: &Placement, outcome: &Outcome) -> Checked {
     exact_sum_or_named_shortfall(world, outcome)?;
     hard_limits_hold(world, before, outcome)?;
@@ -23,21 +23,25 @@ pub(crate) fn check(world: &World, before: &Placement, outcome: &Outcome) -> Che
     independent_of_order_and_idempotent(world, before, outcome)
 }
 
-/// Zones of a cluster are at most three: even parts of a replica are whole numbers of this.
+/// Number of units in a replica.
+///
+/// A cluster has at most three zones, so even parts of a replica are whole units.
 const PARTS: i32 = 6;
 
-/// What a domain holds, of cells that may take replicas or held some.
+/// Replicas in a domain, of cells that may take replicas or held some.
 #[derive(Debug, Default)]
 struct Domain {
-    /// In even parts, each a sixth of a replica.
+    /// Replicas divided evenly, in units of a sixth of a replica.
     even: i32,
-    /// Wherever odd replicas are.
+    /// Maximum number of replicas, wherever odd replicas lie.
     most: i32,
     least: i32,
     open: bool,
 }
 
-/// Domains of a level and what they hold. Cells over zones divide their replicas evenly over them.
+/// Returns the domains of a level with their replicas.
+///
+/// Cells over zones divide their replicas evenly over the zones.
 fn domains(world: &World, before: &Placement, outcome: &Outcome, level: Level) -> BTreeMap<String, Domain> {
     let topology = world.topology(before, false);
     let mut domains: BTreeMap<String, Domain> = BTreeMap::new();
@@ -68,8 +72,10 @@ fn domain(level: Level, cell: &CellFacts) -> Vec<String> {
     }
 }
 
-/// Domains that hold replicas: surely held ones, and of cells with fewer replicas than zones as many as they have, less those
-/// that another cell may hold.
+/// Counts the domains that hold replicas.
+///
+/// These are the domains that certainly hold replicas. A cell with fewer replicas than zones adds as many domains as
+/// it has replicas, less those that another cell may hold.
 fn used_domains(world: &World, before: &Placement, outcome: &Outcome, level: Level) -> i32 {
     let topology = world.topology(before, false);
     let domains = domains(world, before, outcome, level);
@@ -90,7 +96,7 @@ fn used_domains(world: &World, before: &Placement, outcome: &Outcome, level: Lev
     used
 }
 
-/// What is left after the worst loss of so many domains: every loss is tried.
+/// Returns the replicas that remain after the worst loss of `losses` domains. Every loss is tried.
 pub(crate) fn left_after_any_loss(domains: &[i32], total: i32, losses: usize) -> i32 {
     fn worst(domains: &[i32], losses: usize) -> i32 {
         if losses == 0 {
@@ -143,7 +149,7 @@ fn hard_limits_hold(world: &World, before: &Placement, outcome: &Outcome) -> Che
         let Some(max) = limit.max else { continue };
         let keys: BTreeSet<String> = topology.cells.values().flat_map(|cell| domain(limit.topology, cell)).collect();
         for key in keys {
-            // Wherever odd replicas are.
+            // The limit must hold wherever odd replicas lie.
             let most = |placed: &Placement| -> i32 {
                 let part = |cell: &CellFacts| {
                     let keys = domain(limit.topology, cell);
@@ -165,7 +171,7 @@ fn hard_limits_hold(world: &World, before: &Placement, outcome: &Outcome) -> Che
             let other = topology.cells.values().find(|other| {
                 cell.unit.is_some() && other.unit == cell.unit && (&other.region, &other.zones) == (&cell.region, &cell.zones)
                     && other.pair.is_some() && cell.pair.is_some() && other.pair != cell.pair && of(after, &other.name) > 0
-                    // One that waits to leave is no place to count on.
+                    // A half that waits to leave does not count.
                     && outcome.cells.iter().any(|there| there.cell == other.name && there.eligibility.keeps_running())
             });
             prop_assert!(other.is_none(), "{} takes replicas beside its other half {other:?}", cell.name);
@@ -181,7 +187,7 @@ fn only_eligible_cells_gain(before: &Placement, outcome: &Outcome) -> Checked {
     Ok(())
 }
 
-/// The constraints that do not hold and how far, by brute force.
+/// Returns the constraints that do not hold, and how far, by brute force.
 pub(crate) fn violations(world: &World, before: &Placement, outcome: &Outcome) -> Vec<(String, i32)> {
     let mut found = Vec::new();
     for (i, spread) in world.spec.spread.iter().enumerate() {
@@ -197,7 +203,7 @@ pub(crate) fn violations(world: &World, before: &Placement, outcome: &Outcome) -
             found.push((format!("spread[{i}].minDomains"), missing));
         }
         if let Some(survive) = spread.survive_loss.as_ref().filter(|_| world.replicas > 0) {
-            // Wherever odd replicas are, the lost zones hold as many of them as they may.
+            // Wherever odd replicas lie, the lost zones hold as many of them as they may.
             let most: Vec<i32> = domains.values().map(|domain| domain.most).collect();
             let all: i32 = domains.values().map(|domain| domain.even).sum::<i32>() / PARTS;
             let left = left_after_any_loss(&most, all, survive.domains as usize);
@@ -214,7 +220,7 @@ fn spread_is_satisfied_or_reported(world: &World, before: &Placement, outcome: &
     match &outcome.spread {
         Spread::NotAsked => prop_assert!(world.spec.spread.is_empty()),
         Spread::Satisfied => prop_assert!(violations.is_empty(), "{violations:?} of {outcome:?}"),
-        // When nothing is placed at all, why that is so stands in the place of what would be violated.
+        // When nothing is placed at all, the outcome reports the reason for that instead of the violated constraint.
         Spread::Violated(why) => {
             prop_assert!(!violations.is_empty() || outcome.hold.is_some() && sum(&outcome.targets) == 0, "{why}");
         }
@@ -232,7 +238,7 @@ fn nothing_to_choose_from_holds_what_is_placed(world: &World, before: &Placement
 fn independent_of_order_and_idempotent(world: &World, before: &Placement, outcome: &Outcome) -> Checked {
     prop_assert_eq!(outcome, &world.decide_turned(before), "the order of inputs decides");
     let after = standing(outcome);
-    // What was asked for is what the placement was decided for now.
+    // The number asked for is now the number that the placement was decided for.
     let again = World { decided: Some(world.replicas), ..world.clone() }.decide(&after);
     prop_assert_eq!(&after, &standing(&again), "deciding again moves: {} then {}", outcome.summary, again.summary);
     Ok(())

@@ -1,4 +1,4 @@
-//! Worked examples with their numbers; those of `docs/placement.md` stand here too.
+//! Worked examples with their numbers, including those of `docs/placement.md`.
 
 use domain::placement::{Directive, DirectiveTarget, Effect, Rule, Spread};
 use serde_json::json;
@@ -56,7 +56,7 @@ fn growing_and_shrinking_change_only_the_difference() {
 }
 
 #[test]
-fn what_finds_no_place_is_named() {
+fn replicas_without_a_place_are_reported_as_shortfall() {
     let short = World::new(vec![site(0, 1, 3), site(0, 2, 3)], policy(json!({})), 10).fresh();
     assert_eq!((numbers(&short.targets), short.shortfall), (vec![3, 3], 4));
 }
@@ -79,7 +79,7 @@ fn an_excluded_place_is_left_and_a_pin_holds() {
     assert_eq!(numbers(&world.fresh().targets), [5, 2, 5]);
 }
 
-/// A constraint that is best effort never holds replicas back, also beside one that does.
+/// A best-effort constraint never holds replicas back, not even beside a binding one.
 #[test]
 fn only_a_binding_constraint_holds() {
     let spec = policy(json!({ "spread": [
@@ -91,7 +91,7 @@ fn only_a_binding_constraint_holds() {
     assert!(matches!(outcome.spread, Spread::Violated(_)), "{outcome:?}");
 }
 
-/// Replicas that would not survive the loss either are not run for it.
+/// Extra replicas that would not survive the loss either are not run.
 #[test]
 fn a_loss_that_cannot_be_survived_costs_nothing() {
     let spec = policy(json!({ "spread": [{ "topology": "Zone", "whenUnsatisfiable": "BestEffort",
@@ -101,7 +101,9 @@ fn a_loss_that_cannot_be_survived_costs_nothing() {
     assert!(matches!(outcome.spread, Spread::Violated(_)));
 }
 
-/// The half of a pair that holds replicas keeps its zone, whatever the names are and also while it takes none.
+/// The half of a pair that holds replicas keeps its zone.
+///
+/// This holds whatever the names are, also while that half takes no new replicas.
 #[test]
 fn the_half_that_holds_replicas_keeps_the_zone() {
     let cells = |half: char| vec![(0, Some((0, Some(half))))];
@@ -127,7 +129,7 @@ fn the_half_that_holds_replicas_keeps_the_zone() {
     }
 }
 
-/// A loss of every zone there is cannot be made good for: a lower number is still followed.
+/// The loss of every existing zone cannot be compensated, so a lower number is still followed.
 #[test]
 fn a_loss_of_all_there_is_does_not_keep_what_is_of_no_use() {
     let spec = policy(json!({ "spread": [{ "topology": "Zone", "whenUnsatisfiable": "BestEffort",
@@ -139,9 +141,9 @@ fn a_loss_of_all_there_is_does_not_keep_what_is_of_no_use() {
     assert_eq!(numbers(&world.decide(&before).targets), [1]);
 }
 
-/// Seats that became dispensable because others came are no reason to lower a cell: only a lower number is.
+/// Only a lower number lowers a cell, not seats that became dispensable because others were added.
 #[test]
-fn what_runs_is_not_given_up_because_more_came() {
+fn running_replicas_stay_when_more_replicas_are_added() {
     let spec =
         policy(json!({ "spread": [{ "topology": "Zone", "surviveLoss": { "domains": 1, "by": "Overprovision" } }] }));
     let mut world = World::new(three(), spec, 6);

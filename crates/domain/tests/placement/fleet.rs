@@ -15,29 +15,28 @@ use vocabulary::{AppKey, CellName};
 
 pub(crate) const POD: Amounts = Amounts { cpu_milli: 100, memory_mi: 64, pods: 1 };
 
-/// Where replicas are, by the name of the cell.
+/// Number of replicas by the name of the cell.
 pub(crate) type Placement = BTreeMap<CellName, i32>;
 
-/// A declared cell: its zone by its place in the list of the cluster's, its unit and its half of a pair.
+/// A declared cell: index of its zone in the cluster's list, its unit, and its half of a pair.
 pub(crate) type SiteCell = (usize, Option<(u8, Option<char>)>);
 
-/// A cluster.
+/// A member cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct Site {
     pub(crate) region: u8,
-    /// Zones, each with pods it has room for.
+    /// Zones, each with the number of pods it has room for.
     pub(crate) zones: Vec<(u8, i64)>,
-    /// Declared cells.
     pub(crate) cells: Vec<SiteCell>,
     pub(crate) taint: Option<u8>,
     pub(crate) drain: bool,
     pub(crate) cordoned: bool,
     pub(crate) health: &'static str,
-    /// It is being removed.
+    /// Whether the cluster is being removed.
     pub(crate) leaving: bool,
 }
 
-/// A cluster of one zone that declares no cells.
+/// Returns a cluster of one zone that declares no cells.
 pub(crate) fn site(region: u8, zone: u8, room: i64) -> Site {
     Site {
         region,
@@ -51,7 +50,7 @@ pub(crate) fn site(region: u8, zone: u8, room: i64) -> Site {
     }
 }
 
-/// A fleet with a policy and what was asked for.
+/// A fleet with a policy and the number of replicas asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct World {
     pub(crate) sites: Vec<Site>,
@@ -60,7 +59,7 @@ pub(crate) struct World {
     /// Replicas asked for when the placement was decided.
     pub(crate) decided: Option<i32>,
     pub(crate) directives: Vec<Directive>,
-    /// All pods of the placement run already, so that capacity is known by what is free on nodes.
+    /// Whether all pods of the placement run already, so that capacity follows from free amounts on nodes.
     pub(crate) settled: bool,
 }
 
@@ -69,7 +68,7 @@ impl World {
         Self { sites, spec, replicas, decided: None, directives: vec![], settled: false }
     }
 
-    /// The fleet as read; `turned` reads all rows in the opposite order.
+    /// Builds the topology of the fleet. `turned` reads all rows in the opposite order.
     pub(crate) fn topology(&self, placed: &Placement, turned: bool) -> Topology {
         let mut clusters: Vec<StoredCluster> =
             self.sites.iter().enumerate().map(|(i, site)| self.cluster(i, site, placed)).collect();
@@ -138,7 +137,7 @@ impl World {
         self.run(placed, false, false)
     }
 
-    /// The same with all inputs in another order.
+    /// Decides with all inputs in another order.
     pub(crate) fn decide_turned(&self, placed: &Placement) -> Outcome {
         self.run(placed, true, false)
     }
@@ -172,7 +171,7 @@ fn cells(number: usize, site: &Site) -> Vec<StoredCell> {
     site.cells.iter().enumerate().map(cell).collect()
 }
 
-/// Pods in one zone of a cluster; those of its own cell are spread over its zones.
+/// Returns the pods in one zone of a cluster. Pods of the implicit cell are spread over its zones.
 pub(crate) fn in_zone(number: usize, site: &Site, zone: usize, placed: &Placement) -> i64 {
     let of = |cell: String| i64::from(placed.get(cell.as_str()).copied().unwrap_or(0));
     let (own, zones) = (of(name(number)), site.zones.len() as i64);
@@ -182,7 +181,7 @@ pub(crate) fn in_zone(number: usize, site: &Site, zone: usize, placed: &Placemen
         + declared.map(|(i, _)| of(format!("c{number:02}x{i}"))).sum::<i64>()
 }
 
-/// An outcome as the next decision finds it.
+/// Returns the placement of an outcome as the next decision finds it.
 pub(crate) fn standing(outcome: &Outcome) -> Placement {
     outcome.targets.iter().filter(|(_, target)| **target > 0).map(|(cell, target)| (cell.clone(), *target)).collect()
 }
@@ -199,7 +198,9 @@ pub(crate) fn policy(value: Value) -> PlacementSpec {
     serde_json::from_value(value).unwrap()
 }
 
-/// One cluster: one to three zones, declared cells or none, sometimes tainted, closed or silent.
+/// Generates a cluster of one to three zones, with or without declared cells.
+///
+/// Some clusters are tainted, closed or silent.
 pub(crate) fn any_site() -> impl Strategy<Value = Site> {
     let zones = prop::collection::btree_map(0..4u8, 0..30i64, 1..4);
     let unit = prop::option::of((0..3u8, prop::option::of(prop::sample::select(vec!['A', 'B']))));
@@ -220,7 +221,7 @@ pub(crate) fn any_site() -> impl Strategy<Value = Site> {
     })
 }
 
-/// Mostly handy fleets, now and then a large one.
+/// Generates mostly small fleets, and now and then a large one.
 pub(crate) fn sites() -> impl Strategy<Value = Vec<Site>> {
     prop_oneof![
         4 => prop::collection::vec(any_site(), 1..8),
@@ -258,7 +259,7 @@ fn present<T>(all: impl IntoIterator<Item = Option<T>>) -> Vec<T> {
     all.into_iter().flatten().collect()
 }
 
-/// Cells by name, whether they exist or not.
+/// Generates names of cells, whether the cells exist or not.
 fn cell_name() -> impl Strategy<Value = String> {
     prop_oneof!["c0[0-7]", "c0[0-7]x[0-2]"]
 }
@@ -281,7 +282,7 @@ fn selectors() -> impl Strategy<Value = Value> {
     ])
 }
 
-/// Policies that divide by weights, under limits, shares and tiers, without asking for evenness.
+/// Generates policies that divide by weights, under limits, shares and tiers, without a spread.
 pub(crate) fn plain_policies() -> impl Strategy<Value = PlacementSpec> {
     let limits = (limit("Zone"), limit("Cluster"), limit("Cell"));
     let shares = prop_oneof![3 => Just(BTreeMap::new()), 1 => prop::collection::btree_map(cell_name(), 0..9i32, 1..3)];
@@ -304,7 +305,7 @@ pub(crate) fn plain_policies() -> impl Strategy<Value = PlacementSpec> {
     )
 }
 
-/// Any policy.
+/// Generates any policy.
 pub(crate) fn policies() -> impl Strategy<Value = PlacementSpec> {
     let percent = prop_oneof![4 => Just(None), 1 => (cell_name(), 0..60i32).prop_map(Some)];
     (plain_policies(), spread("Region"), spread("Zone"), spread("Cluster"), percent).prop_map(
@@ -319,7 +320,7 @@ pub(crate) fn policies() -> impl Strategy<Value = PlacementSpec> {
     )
 }
 
-/// Orders of operations and people.
+/// Generates directives of operations and people.
 pub(crate) fn directive(id: i64) -> impl Strategy<Value = Directive> {
     let target = prop_oneof![
         (0..3u8).prop_map(|region| DirectiveTarget::Region { region: format!("r{region}") }),
@@ -347,7 +348,7 @@ pub(crate) fn directive(id: i64) -> impl Strategy<Value = Directive> {
     })
 }
 
-/// A whole world. What its policy's shares ask for is brought in line with what can be asked for.
+/// Generates a fleet with policy and directives. Shares that cannot be satisfied are dropped.
 pub(crate) fn worlds() -> impl Strategy<Value = World> {
     let directives =
         prop_oneof![3 => Just(vec![]).boxed(), 1 => (directive(1), directive(2)).prop_map(|(a, b)| vec![a, b]).boxed()];

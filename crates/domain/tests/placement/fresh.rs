@@ -1,4 +1,4 @@
-//! What a decision promises where nothing is placed yet.
+//! Properties of decisions where nothing is placed yet.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use vocabulary::CellName;
 use super::fleet::{Placement, Site, World, name, of, plain_policies, policy, site, sites, sum, worlds};
 use super::{always, promise};
 
-/// Exact sum or named shortfall, hard limits, spread, independence of order, idempotence.
+/// Checks exact sum or named shortfall, hard limits, spread, independence of order, and idempotence.
 #[test]
 fn a_fresh_decision_keeps_what_every_decision_promises() {
     promise("a_fresh_decision", 3.0, worlds(), |world| always::check(&world, &Placement::new(), &world.fresh()));
 }
 
-/// One replica more takes none away from any cell: the reason for a divisor method.
+/// One replica more takes none away from any cell. This is the reason for a divisor method.
 #[test]
 fn fresh_is_monotone_in_replicas() {
     promise("fresh_is_monotone", 1.0, (sites(), plain_policies(), 0..80i32), |(sites, spec, replicas)| {
@@ -46,7 +46,7 @@ fn webster_matches_a_naive_reference() {
         let outcome = world.fresh();
         let mut seats = vec![0i32; weights.len()];
         for _ in 0..replicas {
-            // The highest weight ÷ (2 × seats + 1); the first among equals.
+            // The cell with the highest weight ÷ (2 × seats + 1) is next. The first among equals wins.
             let key = |i: usize, other: usize| weights[i] * (2 * seats[other] + 1);
             let best = (0..seats.len()).rev().max_by(|a, b| key(*a, *b).cmp(&key(*b, *a))).unwrap();
             seats[best] += 1;
@@ -59,7 +59,9 @@ fn webster_matches_a_naive_reference() {
     });
 }
 
-/// Against every way to fill the zones: nobody does with fewer, and where nobody can, the spread is reported.
+/// Compares with every way to fill the zones.
+///
+/// No way needs fewer replicas. Where no way survives the loss, the spread is reported.
 #[test]
 fn surviving_a_loss_takes_the_fewest_replicas() {
     let cases = (prop::collection::vec(0..9i64, 2..5), 1..14i32, 1..3usize, prop::bool::ANY);

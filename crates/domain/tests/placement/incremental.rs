@@ -1,5 +1,7 @@
-//! What a decision promises where something runs: over histories of scaling, joining, leaving, draining, silence,
-//! changes of capacity and orders, each step decided on what the step before left.
+//! Properties of decisions where replicas already run, over random histories.
+//!
+//! Histories consist of scaling, joining, leaving, draining, silence, changes of capacity, and directives. Each step
+//! is decided on the placement of the step before.
 
 use std::collections::BTreeSet;
 
@@ -12,12 +14,12 @@ use vocabulary::CellName;
 use super::fleet::{Placement, Site, World, any_site, directive, name, of, standing, sum, worlds};
 use super::{always, promise};
 
-/// One thing that happens. Clusters are named by number, modulo those there are.
+/// An event of a history. Clusters are named by number, modulo the number of clusters.
 #[derive(Debug, Clone)]
 enum Event {
     Scale(i32),
     Join(Site),
-    /// Removed from the fleet: its replicas move first.
+    /// The cluster is removed from the fleet: its replicas move first.
     Leave(usize),
     Drain(usize),
     Cordon(usize),
@@ -26,7 +28,7 @@ enum Event {
     Room(usize, i64),
     Order(Directive),
     Lift,
-    /// Pods caught up with what was decided.
+    /// Whether the pods of the decided placement run.
     Settle(bool),
 }
 
@@ -78,10 +80,10 @@ impl Event {
     }
 }
 
-/// One step of a history.
+/// A step of a history.
 struct Step<'a> {
     event: &'a Event,
-    /// The world before the event and its last decision.
+    /// The fleet before the event, and its last decision.
     was: &'a World,
     last: &'a Outcome,
     before: &'a Placement,
@@ -120,12 +122,12 @@ fn raised<'a>(step: &'a Step<'_>) -> impl Iterator<Item = &'a CellName> {
     step.outcome.targets.iter().filter(|(cell, is)| of(step.before, cell) < **is).map(|(cell, _)| cell)
 }
 
-/// Cells that their replicas have to leave.
+/// Returns the cells that replicas have to leave.
 fn leaving(outcome: &Outcome) -> BTreeSet<&CellName> {
     outcome.cells.iter().filter(|cell| !cell.eligibility.keeps_running()).map(|cell| &cell.cell).collect()
 }
 
-/// Nothing is owed: all that was asked for is placed where it may stay.
+/// Whether all replicas asked for are placed in cells where they may stay.
 fn settled(outcome: &Outcome) -> bool {
     let leaving = leaving(outcome);
     outcome.shortfall == 0
@@ -178,7 +180,7 @@ fn a_leaving_cluster_moves_only_its_own_and_loses_nothing() {
         let gone = leaving(step.last);
         let wrong = lowered(step).find(|cell| !cell.as_str().starts_with(&its) && !gone.contains(cell));
         prop_assert!(wrong.is_none(), "{its} leaves and {wrong:?} was lowered");
-        // Replicas that only made good for a loss of what left are not needed elsewhere.
+        // Replicas that only compensated for a loss of the leaving cluster are not needed elsewhere.
         let enough = step.outcome.shortfall == 0 && step.outcome.hold.is_none();
         let spare = enough && step.world.spec.spread.iter().any(|spread| spread.survive_loss.is_some());
         prop_assert!(spare || sum(&step.outcome.targets) >= sum(step.before), "something was lost");
@@ -198,7 +200,7 @@ fn a_silent_cluster_keeps_what_it_has() {
 }
 
 #[test]
-fn a_rebalance_moves_nothing_without_a_gain_and_needs_no_second_one() {
+fn a_rebalance_moves_nothing_without_a_gain_and_settles_at_once() {
     histories("a_rebalance_moves_nothing", 1.0, |step| {
         let (world, before) = (step.world, standing(step.outcome));
         let better = world.rebalance(&before);
@@ -208,11 +210,11 @@ fn a_rebalance_moves_nothing_without_a_gain_and_needs_no_second_one() {
             prop_assert_eq!(&after, &before, "a rebalance that gains nothing moves");
             return Ok(());
         }
-        // Once pods have caught up, what is free on nodes may differ from what the decision knew.
+        // Once all pods run, the free amounts on nodes may differ from those that the decision used.
         if settled(step.outcome) && !world.settled {
             prop_assert_eq!(step.outcome.rebalance_needed, moves, "what a rebalance would move is told");
         }
-        // All that a decision promises, but for what it does not move.
+        // A rebalance keeps every promise of a decision, except that it moves running replicas.
         let held = step.outcome.cells.iter().find(|cell| {
             !cell.eligibility.is_eligible() && cell.eligibility.keeps_running() && of(&after, &cell.cell) != cell.target
         });

@@ -1,5 +1,6 @@
-//! Clusters that span zones and declare no cells: their replicas are divided evenly over the zones, and the odd ones are
-//! in any of them.
+//! Clusters that span zones and declare no cells.
+//!
+//! Their replicas are divided evenly over the zones, and the odd ones lie in any of them.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use super::fleet::{Placement, Site, World, name, policy, site, standing, sum};
 use super::{always, promise};
 
-/// A cluster over zones, each with the same room.
+/// Returns a cluster over several zones, each with the same room.
 fn regional(region: u8, zones: &[u8], room: i64) -> Site {
     Site { zones: zones.iter().map(|zone| (*zone, room)).collect(), ..site(region, 0, 0) }
 }
@@ -32,7 +33,7 @@ fn a_cluster_over_zones_counts_as_evenly_divided() {
     for (case, sites, spec, replicas, expected, short) in [
         ("alone it takes all", three(), even(&json!({ "minDomains": 3 })), 7, vec![7], 0),
         ("fewer than zones hold as many zones", three(), even(&json!({ "minDomains": 2 })), 2, vec![2], 0),
-        // 6 in one zone each at most of 18: 12 are left.
+        // At most 6 of 18 lie in each zone, so 12 are left.
         ("twelve survive the loss of a zone", three(), even(&survive), 12, vec![18], 0),
         // 19 would lose 7, as 18 would lose 6.
         ("thirteen need one more in each of two zones", three(), even(&survive), 13, vec![20], 0),
@@ -47,7 +48,9 @@ fn a_cluster_over_zones_counts_as_evenly_divided() {
     }
 }
 
-/// Cells that a person declares for a cluster which runs something already take what is new, and nothing moves.
+/// Cells that are declared for a cluster with running replicas take only new replicas.
+///
+/// Nothing moves.
 #[test]
 fn declaring_cells_per_zone_moves_nothing_that_runs() {
     let mut world = World::new(vec![regional(0, &[1, 2, 3], 100)], policy(even(&json!({}))), 9);
@@ -61,7 +64,7 @@ fn declaring_cells_per_zone_moves_nothing_that_runs() {
     assert_eq!(grown, expected.map(|(cell, target)| (cell.to_owned(), target)).into());
 }
 
-/// Sites of at most three zones, few enough that every division of odd replicas can be tried.
+/// Generates clusters of at most three zones, few enough to try every division of odd replicas.
 fn small() -> impl Strategy<Value = Vec<Site>> {
     let zones = prop::collection::btree_map(0..4u8, 0..9i64, 1..4);
     let site =
@@ -69,7 +72,7 @@ fn small() -> impl Strategy<Value = Vec<Site>> {
     prop::collection::vec(site, 1..5)
 }
 
-/// Numbers per zone for every way to divide the odd replicas of the sites over their zones.
+/// Returns the numbers per zone for every way to divide odd replicas over the zones of their cluster.
 fn divisions(sites: &[Site], placed: &Placement) -> Vec<BTreeMap<(u8, u8), i32>> {
     let mut all = vec![BTreeMap::new()];
     for (i, site) in sites.iter().enumerate() {
@@ -128,7 +131,8 @@ fn promises_hold_wherever_odd_replicas_are() {
                 prop_assert!(left >= replicas, "{left} of {replicas} left: {zones:?}");
             }
             let difference = numbers.iter().max().unwrap_or(&0) - numbers.iter().min().unwrap_or(&0);
-            // Each cluster with odd replicas may add one to the difference; a single one adds none where it shares no zone.
+            // Each cluster with odd replicas may add one to the difference. A single one adds none where it shares no
+            // zone.
             let shared = |one: &Site| {
                 let beside = world.sites.iter().filter(|other| other.region == one.region);
                 beside
@@ -143,7 +147,9 @@ fn promises_hold_wherever_odd_replicas_are() {
     });
 }
 
-/// Against every number in every cluster: none does with fewer, where clusters share no zone.
+/// Compares with every number in every cluster.
+///
+/// None needs fewer replicas, where clusters share no zone.
 #[test]
 fn surviving_a_loss_over_zones_takes_the_fewest() {
     promise("surviving_a_loss_over_zones", 2.0, (small(), 1..8i32, 1..3usize), |(mut sites, replicas, losses)| {

@@ -26,7 +26,7 @@ fn cluster(name: &str, more: &Value) -> StoredCluster {
 }
 
 #[test]
-fn a_namespace_or_account_that_a_cluster_denies_filters_it_by_name() {
+fn cluster_is_rejected_for_a_denied_namespace_or_account() {
     let clusters = [
         cluster("denies", &json!({ "namespaces": { "deny": ["shop"] } })),
         cluster("lists", &json!({ "namespaces": { "allow": ["team-*"] }, "serviceAccounts": ["default", "builder"] })),
