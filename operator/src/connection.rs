@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_names_its_field_and_what_to_write() {
+    fn unusable_connection_names_its_field_and_the_remedy() {
         let base64 = |text: &str| Some(base64::engine::general_purpose::STANDARD.encode(text));
         let authority = |certificate_authority_data| Connection { certificate_authority_data, ..connection() };
         let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";

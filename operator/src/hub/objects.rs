@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_cannot_be_read_is_there_and_says_why_until_it_can() {
+    fn unreadable_object_is_kept_with_its_reason() {
         let objects = Objects::<PlacementPolicy>::default();
         let take = |spec: serde_json::Value| {
             let object = json!({

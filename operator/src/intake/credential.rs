@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hand_over_is_read_whatever_the_clock_of_the_persons_machine() {
+    fn hand_over_is_accepted_despite_clock_skew() {
         let now: Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
         for (case, issued, taken) in [
             ("as it was", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"),

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn an_earlier_state_of_a_declaration_is_refused_until_a_person_wants_it() {
+    fn earlier_declaration_is_refused_until_a_person_accepts_it() {
         let spec = json!({"region": "north", "zones": ["n1"], "uid": "u", "connection": {"server": "https://north"}});
         let labels = json!({"tier": "gold"});
         let object = |accepted: &str| -> Cluster {

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_higher_generation_of_the_same_object_on_the_same_hub_is_taken_in() {
+    fn only_newer_generation_of_same_object_and_hub_is_taken_in() {
         for (source, expected) in [
             (Source { generation: 6, spec_hash: b"y", ..TAKEN }, Some(Provenance::Newer)),
             (TAKEN, Some(Provenance::Same)),

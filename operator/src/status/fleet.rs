@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_read_before_a_change_was_heard_is_too_old_however_young() {
+    async fn snapshot_read_before_a_change_is_too_old() {
         let fleet = Fleet::default();
         tokio::time::advance(AGE * 4).await;
         let read = Instant::now();

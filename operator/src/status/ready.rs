@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_of_an_earlier_revision_that_wait_are_run_and_not_asked_for() {
+    fn waiting_objects_of_earlier_revision_are_placed_not_desired() {
         let earlier = PlacementRow { revision: vec![9; 16], ..row(2, "east", "StatefulSet", 2) };
         let rows = [row(1, "east", "StatefulSet", 2), earlier];
         let record = owned(&[("statefulset", ReplicaOwner::Template { replicas: 2 })], 0);
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_divided_is_shown_with_its_replicas() {
+    fn undivided_components_are_shown_with_their_replicas() {
         let rows = [row(1, "east", "StatefulSet", 2), row(2, "west", "StatefulSet", 2)];
         let record = owned(&[("statefulset", ReplicaOwner::Template { replicas: 2 })], 0);
         let status = show(&rows, rows.iter().map(well).collect(), 0, &record);
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_in_a_silent_cluster_is_not_ready() {
+    fn objects_staying_in_a_silent_cluster_are_not_ready() {
         let mut left = row(1, "east", "Deployment", 0);
         left.desired_state = DesiredState::Delete;
         let mut own = row(3, "east", "Deployment", 1);
