@@ -4,7 +4,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_e
 use serde::{Deserialize, Serialize};
 use vocabulary::ObjectKey;
 
-/// One kind of one group and version, as discovered in a member.
+/// A kind of one group and version, as discovered in a member.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiKind {

@@ -36,7 +36,7 @@ pub(crate) enum Lane {
     Watch,
 }
 
-/// One request, built again for every attempt.
+/// A request, which is built again for every attempt.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) method: Method,

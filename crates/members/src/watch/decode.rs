@@ -40,7 +40,7 @@ impl Lines {
     }
 }
 
-/// One frame of a watch.
+/// A frame of a watch.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Frame {
     /// An object was added or modified. Holds the object's bytes.
@@ -108,7 +108,7 @@ pub(super) fn frame(line: &Bytes) -> Result<Option<Frame>, serde_json::Error> {
     }))
 }
 
-/// One page of a list.
+/// A page of a list.
 #[derive(Debug)]
 pub(super) struct Page {
     /// Items of the page, each a slice of its bytes.
