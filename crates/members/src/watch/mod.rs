@@ -79,7 +79,7 @@ pub enum WatchEvent {
         /// The collection's `resourceVersion`.
         resource_version: String,
     },
-    /// The watch is open: the objects sent so far are complete, and changes will follow.
+    /// The watch is open: the objects sent so far are complete, and later changes will be sent.
     ///
     /// Comes after each list, and after each failure from which the watch resumes.
     Opened,
@@ -197,8 +197,8 @@ impl Watch {
         }
         let body = match self.transport.page(&Call::get(path)).await {
             Ok(body) => body,
-            // The token expired, so the pages so far are void. After any other failure the list continues from the same
-            // token.
+            // The token expired, so the pages so far are void. Other failures keep the token; `fail` decides whether to
+            // list again.
             Err(error @ MemberError::Expired { .. }) => return Err(error),
             Err(MemberError::TooLarge { .. }) if page_size > 1 => {
                 self.page_size = (page_size / 4).max(1);
