@@ -1,4 +1,4 @@
-//! Wires the operator: the only place that knows every part.
+//! Wires the operator: the only place that refers to every part.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,12 +24,12 @@ use crate::intake::IntakeMetrics;
 use crate::leader::Leader;
 use crate::registry::Feeder;
 
-/// Between two looks at a database that does not answer.
+/// Pause between two checks of a database that does not answer.
 const DATABASE_AGAIN: Duration = Duration::from_millis(500);
 
-/// Longest time from the desired_state to end until the process ends.
+/// Maximum time from the start of the shutdown until the process ends.
 const LONGEST_SHUTDOWN: Duration = Duration::from_secs(5);
-/// Longest time for closing connections to the database.
+/// Timeout for closing connections to the database.
 const LONGEST_CLOSE: Duration = Duration::from_secs(1);
 
 /// Brings the schema up to date.
@@ -83,7 +83,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
             probe: args.member_probe,
             silence: args.member_silence,
             recovery: args.member_recovery,
-            // Facts that are fresh must not look stale between two signs of life.
+            // Fresh facts must not look stale between two heartbeats.
             heartbeat: DeliveryTimes::default().heartbeat.min(args.stale_after / 3),
             ..DeliveryTimes::default()
         },
@@ -118,7 +118,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
     supervisor.spawn("work", work.run(readiness, shutdown.clone()));
     let outcome = supervisor.run();
     tokio::pin!(outcome);
-    // A database or hub that does not answer must not keep the process alive; leases end by themselves.
+    // A database or hub that does not answer must not keep the process alive. Leases expire by themselves.
     let outcome = tokio::select! {
         outcome = &mut outcome => outcome,
         () = patience_after(&shutdown) => {
@@ -135,7 +135,7 @@ async fn patience_after(shutdown: &CancellationToken) {
     tokio::time::sleep(LONGEST_SHUTDOWN).await;
 }
 
-/// Everything that needs the database.
+/// All parts that need the database.
 struct Work {
     store: Store,
     key: Arc<EnvelopeKey>,
@@ -149,7 +149,7 @@ struct Work {
 
 impl Work {
     async fn run(self, readiness: Readiness, shutdown: CancellationToken) -> anyhow::Result<()> {
-        // With the database down at start the process waits, says why in /readyz, and goes on by itself.
+        // With the database down at start, the process waits, reports the reason in `/readyz`, and continues by itself.
         while let Err(error) = self.store.check().await {
             let why = vocabulary::chain(&error);
             readiness.not_ready("database", why.clone());
@@ -181,7 +181,7 @@ impl Work {
     }
 }
 
-/// Keeps `/readyz` true to whether the database answers.
+/// Keeps `/readyz` up to date with the state of the database.
 async fn watch_database(
     store: Store,
     readiness: Readiness,
@@ -216,7 +216,7 @@ async fn hub_client(args: &Run) -> anyhow::Result<kube::Client> {
         }
         None => kube::Config::infer().await?,
     };
-    // Work is repeated by queues that know what is newest; a client that repeats by itself would hold them up.
+    // Queues retry work with the newest state. A client that retries by itself would delay them.
     config.default_retry = false;
     Ok(kube::Client::try_from(config)?)
 }

@@ -1,4 +1,6 @@
-//! From the connection a Cluster declares to what its member is connected with; what is wrong with it is told in its fields.
+//! Converts a Cluster's declared connection to a member configuration.
+//!
+//! Errors name the field of the connection and the remedy.
 
 use base64::Engine;
 use crds::cluster::v1alpha1::Connection;
@@ -7,7 +9,7 @@ use secrecy::SecretString;
 use store::ConnectionText;
 use vocabulary::ClusterName;
 
-/// What a member is connected with, or which field is wrong and what to do.
+/// Returns the configuration of a member, or the wrong field and the remedy.
 pub(crate) fn config(name: &ClusterName, connection: &Connection, token: SecretString) -> Result<MemberConfig, String> {
     let authority = connection.certificate_authority_data.as_deref();
     let ca_pem = authority
@@ -25,17 +27,17 @@ pub(crate) fn config(name: &ClusterName, connection: &Connection, token: SecretS
     })
 }
 
-/// The connection as credentials are sealed with it.
+/// Returns the connection in the form that credentials are sealed with.
 pub(crate) fn text(connection: &Connection) -> ConnectionText {
     ConnectionText(serde_json::json!(connection).to_string())
 }
 
-/// Whether a member can be connected with this, or which field is wrong and what to do.
+/// Checks whether a member can be connected, or returns the wrong field and the remedy.
 pub(crate) fn check(name: &ClusterName, connection: &Connection) -> Result<(), String> {
     config(name, connection, SecretString::default())?.check().map_err(|error| problem(name, &error))
 }
 
-/// Which field is wrong and what to do, by what was said to a configuration made of a connection.
+/// Converts an error about a configuration to the wrong field of the connection and the remedy.
 pub(crate) fn problem(name: &ClusterName, error: &MemberError) -> String {
     match error {
         MemberError::Config { part, message, .. } => told(name, *part, message),
@@ -66,7 +68,7 @@ fn told(name: &ClusterName, part: ConfigPart, message: &str) -> String {
     format!("{field}: {message}; {remedy}")
 }
 
-/// Line breaks are left out, as every reader of a kubeconfig does.
+/// Decodes base64 and ignores line breaks, as every reader of a kubeconfig does.
 fn decode(text: &str) -> Result<Vec<u8>, base64::DecodeError> {
     let digits: String = text.split_ascii_whitespace().collect();
     base64::engine::general_purpose::STANDARD.decode(digits)
@@ -90,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_names_its_field_and_what_to_write() {
+    fn unusable_connection_names_its_field_and_the_remedy() {
         let base64 = |text: &str| Some(base64::engine::general_purpose::STANDARD.encode(text));
         let authority = |certificate_authority_data| Connection { certificate_authority_data, ..connection() };
         let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";

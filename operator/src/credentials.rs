@@ -1,4 +1,4 @@
-//! Renews member credentials when four fifths of their life are over.
+//! Renews member credentials after four fifths of their lifetime.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,23 +15,28 @@ use vocabulary::ClusterName;
 
 use crate::connection;
 
-/// Life that is asked for; what the member grants is taken.
+/// Requested lifetime of a credential; the lifetime that the member grants applies.
 const LIFE: Duration = Duration::from_hours(7 * 24);
-/// Members asked at once: one that hangs must not keep the others waiting until theirs have ended.
+/// Maximum number of members whose credentials are renewed at once.
+///
+/// A member that hangs must not delay the others until their credentials have expired.
 const AT_ONCE: usize = 16;
 
-/// What renewal works with.
+/// Renewal of credentials, with its dependencies.
 #[derive(Debug, Clone)]
 pub(crate) struct Credentials {
     pub(crate) store: Store,
     pub(crate) key: Arc<EnvelopeKey>,
     pub(crate) hints: Hints,
     pub(crate) registry: Registry,
-    /// Between two looks at when they end.
+    /// Interval between two checks of all expiries.
     pub(crate) look_again: Duration,
 }
 
-/// Four fifths of its life are over, or it is not bound to its connection yet.
+/// Returns whether a credential is to be renewed.
+///
+/// That is the case when four fifths of the lifetime are over, or when the credential is not bound to its connection
+/// yet.
 fn is_due(life: &CredentialLife, now: Timestamp) -> bool {
     if life.unbound {
         return true;
@@ -41,7 +46,7 @@ fn is_due(life: &CredentialLife, now: Timestamp) -> bool {
 }
 
 impl Credentials {
-    /// Renews whatever is due until shutdown.
+    /// Renews all due credentials until shutdown.
     pub(crate) async fn run(self, claim: Claim, shutdown: CancellationToken) -> Result<(), StoreError> {
         let mut looks = tokio::time::interval(self.look_again);
         loop {
@@ -91,7 +96,9 @@ impl Credentials {
         Ok(())
     }
 
-    /// The connection that the cluster's credential is for; nothing where it declares another one than that.
+    /// Returns the connection of the cluster's credential.
+    ///
+    /// Returns `None` where the cluster declares another connection.
     async fn connection_of(&self, cluster: &str) -> Result<Option<ConnectionText>, StoreError> {
         let Some(row) = self.store.cluster_get(cluster).await? else { return Ok(None) };
         let Ok(spec) = serde_json::from_value::<ClusterSpec>(row.taken.spec) else { return Ok(None) };

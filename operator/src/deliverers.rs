@@ -1,4 +1,4 @@
-//! One deliverer per cluster whose lease is ours.
+//! Runs one deliverer for each cluster whose lease this process holds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use vocabulary::ClusterName;
 
 use crate::leader::{begin_of_term, end_of_term};
 
-/// When the list of clusters is read again although nothing was heard.
+/// Interval between two reads of the list of clusters without a hint.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
-/// Pause before delivery to a cluster begins again.
+/// Pause before a deliverer starts again.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// What deliverers work with.
+/// All deliverers of this process, with their dependencies.
 #[derive(Debug)]
 pub(crate) struct Deliverers {
     pub(crate) store: Store,
@@ -28,7 +28,7 @@ pub(crate) struct Deliverers {
 }
 
 impl Deliverers {
-    /// Keeps one task per registered cluster until shutdown.
+    /// Keeps one task for each cluster until shutdown.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), StoreError> {
         let mut hints = self.hints.subscribe();
         let mut running: BTreeMap<ClusterName, CancellationToken> = BTreeMap::new();
@@ -44,7 +44,8 @@ impl Deliverers {
                     Err(RecvError::Closed) => break,
                 },
                 Some(ended) = tasks.join_next() => {
-                    // One that panicked begins again with the next round: at once it might only panic again.
+                    // A deliverer that panicked restarts with the next pass. Restarted at once, it might only panic
+                    // again.
                     ended.inspect_err(|error| tracing::error!(%error, "a deliverer panicked; it begins again")).is_ok()
                 }
             };
@@ -72,8 +73,8 @@ impl Deliverers {
         };
         let names: Vec<ClusterName> = rows.iter().filter_map(|row| row.name.parse().ok()).collect();
         running.retain(|name, token| {
-            // At the end of the process all are cancelled and none is left: the leases are released then, so that others
-            // have them at once.
+            // At shutdown all tokens are cancelled, but no lease is left here. All leases are released afterwards, so
+            // that other processes get them at once.
             let ended = token.is_cancelled() && !shutdown.is_cancelled();
             let stays = names.contains(name) && !ended;
             if !stays {
@@ -97,14 +98,14 @@ fn lease(cluster: &ClusterName) -> String {
     format!("deliver/{cluster}")
 }
 
-/// Delivers to one cluster whenever its lease is ours.
+/// Delivers to one cluster whenever this process holds its lease.
 async fn deliver(
     delivery: Delivery,
     cluster: ClusterName,
     mut terms: tokio::sync::watch::Receiver<Option<store::Term>>,
     shutdown: CancellationToken,
 ) {
-    // However the task ends, it is seen as ended and begun again.
+    // However the task ends, its token is cancelled, so that `cover` starts it again.
     let _ended = shutdown.clone().drop_guard();
     loop {
         let claim = tokio::select! {

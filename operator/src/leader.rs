@@ -1,4 +1,4 @@
-//! What only one process does at a time: intake, schedule, status, credentials.
+//! The leader: intake, scheduling, status and credentials, which only one process runs at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,12 +24,12 @@ use crate::intake::{HubView, Intake, IntakeMetrics, PodSecurity, Refusals};
 use crate::names::Names;
 use crate::status::{Fleet, StatusStage};
 
-/// Name of the lease.
+/// Name of the leader's lease.
 pub(crate) const LEASE: &str = "leader";
-/// Pause before a term that failed begins again.
+/// Pause before the next term, and before the hub's identity is read again.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// What the leader works with.
+/// The leader with its dependencies.
 #[derive(Clone)]
 pub(crate) struct Leader {
     pub(crate) hub: Client,
@@ -46,7 +46,7 @@ pub(crate) struct Leader {
 }
 
 impl Leader {
-    /// Leads whenever the lease is ours, until shutdown.
+    /// Leads whenever this process holds the lease, until shutdown.
     pub(crate) async fn run(
         self,
         mut terms: watch::Receiver<Option<Term>>,
@@ -104,7 +104,7 @@ impl Leader {
         supervisor
             .spawn("clusters", follow(clusters, view.clusters.clone(), view.changed_clusters.clone(), token.clone()));
         supervisor.spawn("cells", follow(cells, view.cells.clone(), view.changed_cells.clone(), token.clone()));
-        // Other Secrets of the namespace, the envelope key and the database's URL among them, are none of its business.
+        // The label excludes other Secrets of the namespace, such as the envelope key and the database's URL.
         let handed_over = watcher::Config::default().labels(labels::CREDENTIAL_FOR);
         supervisor.spawn(
             "secrets",
@@ -130,13 +130,15 @@ impl Leader {
         }
     }
 
-    /// Writes events in the name of this process.
+    /// Returns a recorder that writes events in the name of this process.
     fn recorder(&self) -> Recorder {
         let instance = Some(self.identity.clone());
         Recorder::new(self.hub.clone(), Reporter { controller: "meridian".to_owned(), instance })
     }
 
-    /// Intake begins when the hub has said which one it is; until then delivery of what was accepted goes on.
+    /// Starts intake after the hub has returned its identity.
+    ///
+    /// Until then, delivery of accepted intent continues.
     async fn intake(
         self,
         claim: Claim,
@@ -154,7 +156,7 @@ impl Leader {
             }
             tokio::select! { () = token.cancelled() => return Ok(()), () = tokio::time::sleep(AGAIN) => {} }
         };
-        // Nothing waits for it, and a hub that refuses it is served all the same.
+        // No step waits for the published identity, and a hub that refuses it is served all the same.
         let published = publish_installation(&self.hub, &self.store.identity_installation().await?.to_string()).await;
         if let Err(error) = published {
             tracing::warn!(error = vocabulary::chain(&error), "members that join now do not learn whose they are");
@@ -178,7 +180,7 @@ impl Leader {
     }
 }
 
-/// The claim of the next term; nothing when leases are no longer kept.
+/// Returns the claim of the next term; `None` when leases are no longer kept.
 pub(crate) async fn begin_of_term(terms: &mut watch::Receiver<Option<Term>>) -> Option<Claim> {
     loop {
         if let Some(term) = terms.borrow_and_update().as_ref() {

@@ -1,4 +1,4 @@
-//! The operator: takes intent in, decides, delivers, observes and shows.
+//! The operator: takes in intent, decides, delivers, observes and writes status.
 
 mod app;
 mod args;

@@ -1,5 +1,7 @@
-//! Names of applications by their row ids: learnt when they are taken in, so that a row is read for its name only after a new
-//! leader has begun.
+//! Cache of the names of Applications by row id.
+//!
+//! Intake adds each name when it takes an Application in. So names are read from rows only after a new leader has
+//! begun.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::AppId;
 use vocabulary::AppKey;
 
-/// What was learnt. Cheap to clone.
+/// Names by row id. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Names(Arc<Mutex<HashMap<AppId, AppKey>>>);
 
@@ -16,7 +18,7 @@ impl Names {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An id is never used again, and so never means another name.
+    /// Adds a name. An id is never reused, so it never refers to another name.
     pub(crate) fn learn(&self, id: AppId, key: &AppKey) {
         self.known().entry(id).or_insert_with(|| key.clone());
     }
@@ -25,7 +27,7 @@ impl Names {
         self.known().get(&id).cloned()
     }
 
-    /// The application is gone.
+    /// Removes the name of a deleted Application.
     pub(crate) fn forget(&self, key: &AppKey) {
         self.known().retain(|_, known| known != key);
     }

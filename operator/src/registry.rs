@@ -1,4 +1,4 @@
-//! Feeds the registry of members from cluster and credential rows.
+//! Fills the registry of members from cluster and credential rows.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use vocabulary::ClusterName;
 
 use crate::connection;
 
-/// When rows are read again although nothing was heard.
+/// Interval between two reads of the rows without a hint.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
-/// What the feeder works with.
+/// Feeder of the registry, with its dependencies.
 #[derive(Debug)]
 pub(crate) struct Feeder {
     pub(crate) store: Store,
@@ -29,7 +29,7 @@ pub(crate) struct Feeder {
     pub(crate) registry: Registry,
 }
 
-/// What a member was connected with.
+/// Settings with which a member was connected.
 struct Known {
     connection: Connection,
     member_uid: String,
@@ -38,7 +38,7 @@ struct Known {
 }
 
 impl Feeder {
-    /// Keeps the registry true to the rows until shutdown.
+    /// Keeps the registry up to date with the rows until shutdown.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), std::convert::Infallible> {
         let mut hints = self.hints.subscribe();
         let mut again = tokio::time::interval(LOOK_AGAIN);
@@ -80,7 +80,7 @@ impl Feeder {
             };
             present.push(name.clone());
             let same = same(known, &name, &spec.connection, &row.member_uid);
-            // A credential never changes without ending at another time; opening every one each time would cost.
+            // A changed credential always has another expiry. Opening every credential on each pass would be costly.
             let current = same.is_some_and(|known| expiries.get(name.as_str()) == Some(&known.expires_at));
             if !current && expiries.contains_key(name.as_str()) {
                 news.push((name, spec.connection, row.member_uid));
@@ -95,7 +95,7 @@ impl Feeder {
                 Some(Ok(credential)) => credential,
                 None => continue,
                 Some(Err(StoreError::Seal(SealError::DoesNotOpen(_)))) => {
-                    // Nothing goes through the connection of before either: it is not what is declared.
+                    // The previous connection is no longer used either, because it is not the declared one.
                     self.registry.remove(&name);
                     known.remove(&name);
                     let why = format!(
@@ -126,7 +126,7 @@ impl Feeder {
                 _ => match connect(&name, &connection, credential.token) {
                     Ok(member) => self.registry.insert(&member),
                     Err(why) => {
-                        // What it was connected with before is not what is declared.
+                        // The previous connection is not the declared one.
                         self.registry.remove(&name);
                         known.remove(&name);
                         unusable.insert(name, Unusable::Connection(why));
@@ -148,7 +148,7 @@ impl Feeder {
         Ok(())
     }
 
-    /// Keeps why members cannot be used, for whoever delivers there to say.
+    /// Stores why members cannot be used, so that their deliverers report the reason.
     fn tell(&self, unusable: BTreeMap<ClusterName, Unusable>) {
         let mut news = Vec::new();
         for (name, why) in &unusable {
@@ -169,7 +169,7 @@ fn connect(name: &ClusterName, connection: &Connection, token: SecretString) -> 
     Member::connect(&config).map_err(|error| connection::problem(name, &error))
 }
 
-/// What a member was connected with, if it is still to be connected with that.
+/// Returns the settings with which a member was connected, if they still apply.
 fn same<'a>(
     known: &'a BTreeMap<ClusterName, Known>,
     name: &ClusterName,

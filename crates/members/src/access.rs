@@ -1,4 +1,4 @@
-//! What our identity may do in a member, and its next token.
+//! Rights of Meridian's identity in a member, and the request for its next token.
 
 use std::time::Duration;
 
@@ -17,41 +17,41 @@ use crate::member::Member;
 
 const JSON: &str = "application/json";
 
-/// The verbs delivery needs.
+/// Verbs that delivery needs.
 const VERBS: [&str; 6] = ["get", "list", "watch", "create", "patch", "delete"];
 
-/// What we may do with one kind, in all namespaces.
+/// Rights of Meridian's identity on one kind, in all namespaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KindAccess {
-    /// The kind.
+    /// Kind that the rights apply to.
     pub kind: ApiKind,
-    /// The verbs we may use, out of get, list, watch, create, patch, delete.
+    /// Granted verbs, out of get, list, watch, create, patch and delete.
     pub allowed: Vec<&'static str>,
 }
 
 impl KindAccess {
-    /// Whether this verb is among the allowed.
+    /// Returns whether this verb is granted.
     pub fn may(&self, verb: &str) -> bool {
         self.allowed.contains(&verb)
     }
 
-    /// Whether objects of this kind can be delivered, observed and pruned.
+    /// Returns whether objects of this kind can be delivered, observed and pruned.
     pub fn deliverable(&self) -> bool {
         self.allowed.len() == VERBS.len()
     }
 
-    /// The verbs that are missing for delivery.
+    /// Returns the verbs that delivery needs and that are not granted.
     pub fn missing(&self) -> Vec<&'static str> {
         VERBS.into_iter().filter(|verb| !self.may(verb)).collect()
     }
 }
 
-/// A token from `TokenRequest`.
+/// Token from a `TokenRequest`.
 #[derive(Debug, Clone)]
 pub struct IssuedToken {
-    /// The bearer token.
+    /// Bearer token of the service account.
     pub token: SecretString,
-    /// When it ends; the server may have granted less than was asked for.
+    /// Expiry of the token; the server may have granted less time than requested.
     pub expires_at: Timestamp,
 }
 
@@ -93,10 +93,13 @@ impl Rule {
 }
 
 impl Member {
-    /// What we may do with these kinds. One request where the member's authorizer can list its rules (RBAC can);
-    /// otherwise one per kind and verb.
+    /// Returns the rights of Meridian's identity on these kinds.
+    ///
+    /// Sends one request where the member's authorizer can list its rules, as RBAC can. Otherwise it sends one request
+    /// for each kind and verb.
     pub async fn permissions(&self, kinds: &[ApiKind]) -> Result<Vec<KindAccess>, MemberError> {
-        // Our own namespace holds no Role of ours without resourceNames, so what counts there counts everywhere.
+        // In Meridian's namespace all rules of its own Role have `resourceNames`. So a rule without them that counts
+        // there counts everywhere.
         let review = json!({
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectRulesReview",
@@ -143,8 +146,9 @@ impl Member {
         Ok(answer["status"]["allowed"] == Value::Bool(true))
     }
 
-    /// Asks for a new token of our own service account. Ask for 7 days and take what is granted; the token in use
-    /// is not replaced here.
+    /// Requests a new token of Meridian's own service account.
+    ///
+    /// Callers request 7 days and use the lifetime that is granted. The token in use is not replaced here.
     pub async fn request_token(&self, ttl: Duration) -> Result<IssuedToken, MemberError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]

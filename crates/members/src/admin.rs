@@ -1,7 +1,7 @@
-//! The joining person's own access to a cluster, read from a kubeconfig.
+//! The joining user's own access to a cluster, read from a kubeconfig.
 //!
-//! Exec plugins are allowed here: they run on the person's own machine. What is kept afterwards is only address, trust
-//! and proxy; the person's credential never leaves this process.
+//! Exec plugins are allowed here, because they run on the user's own machine. Only address, trust and proxy are kept
+//! afterwards. The user's credential never leaves this process.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,23 +14,23 @@ use serde_json::Value;
 use crate::api_kind::{ApiKind, encode};
 use crate::install::{InstallError, send};
 
-/// Objects asked for at once.
+/// Maximum number of objects in one page of a list.
 const PAGE: u32 = 500;
 
-/// A person's access to a cluster and what Meridian needs to reach it later.
+/// A user's access to a cluster, and the settings by which Meridian reaches it later.
 #[derive(Clone)]
 pub struct AdminAccess {
-    /// Client with the person's own credential.
+    /// Client with the user's own credential.
     pub client: Client,
     /// URL of the API server.
     pub server: String,
     /// Certificate authorities, PEM.
     pub ca_pem: Option<Vec<u8>>,
-    /// Name the server's certificate must carry, where it differs from the host.
+    /// Name that the server's certificate must carry, where it differs from the host.
     pub tls_server_name: Option<String>,
     /// Proxy through which the server is reached.
     pub proxy_url: Option<String>,
-    /// The context that was used.
+    /// Name of the kubeconfig context that was used.
     pub context: String,
 }
 
@@ -43,52 +43,52 @@ impl std::fmt::Debug for AdminAccess {
     }
 }
 
-/// Why a kubeconfig cannot be used.
+/// Reason why a kubeconfig cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// The file cannot be read or is not a kubeconfig.
     #[error("{}: {source}", path.display())]
     File {
-        /// The file.
+        /// Path of the kubeconfig.
         path: PathBuf,
-        /// What is wrong.
+        /// Description of the problem.
         source: Box<kube::config::KubeconfigError>,
     },
-    /// There is no such context, or none is current.
+    /// The named context does not exist, or no context is current.
     #[error("{}: {message}", path.display())]
     Context {
-        /// The file.
+        /// Path of the kubeconfig.
         path: PathBuf,
-        /// What is wrong and which contexts there are.
+        /// Description of the problem, with the names of the contexts in the file.
         message: String,
     },
-    /// Certificates are not checked.
+    /// The context turns off the check of certificates.
     #[error(
         "context {context} sets insecure-skip-tls-verify: Meridian never talks to a server it cannot identify; put the cluster's certificate authority into certificate-authority-data and remove the setting"
     )]
     Insecure {
-        /// The context.
+        /// Name of the context.
         context: String,
     },
     /// The certificate authority cannot be read.
     #[error("context {context}: the certificate authority cannot be read: {message}")]
     Authority {
-        /// The context.
+        /// Name of the context.
         context: String,
-        /// What is wrong.
+        /// Description of the problem.
         message: String,
     },
     /// The client cannot be built.
     #[error("context {context}: {source}")]
     Client {
-        /// The context.
+        /// Name of the context.
         context: String,
-        /// What is wrong.
+        /// Description of the problem.
         source: Box<kube::Error>,
     },
 }
 
-/// Reads one context (the current one where none is named) of a kubeconfig file.
+/// Reads one context of a kubeconfig file; the current context where none is named.
 pub async fn load(path: &Path, context: Option<&str>) -> Result<AdminAccess, AdminError> {
     let file = |source| AdminError::File { path: path.to_owned(), source: Box::new(source) };
     let kubeconfig = Kubeconfig::read_from(path).map_err(file)?;
@@ -115,7 +115,7 @@ pub async fn load(path: &Path, context: Option<&str>) -> Result<AdminAccess, Adm
     })
 }
 
-/// One object, with the person's own credential; nothing when it does not exist.
+/// Reads one object with the user's own credential; `None` when it does not exist.
 pub async fn read(
     access: &AdminAccess,
     kind: &ApiKind,
@@ -129,7 +129,9 @@ pub async fn read(
     }
 }
 
-/// Objects of a namespace, with the person's own credential, by label selector; in pages. Items carry their kind.
+/// Lists the objects of a namespace by label selector, with the user's own credential.
+///
+/// The list is read in pages. Each returned item carries its `apiVersion` and `kind`.
 pub async fn list(
     access: &AdminAccess,
     kind: &ApiKind,
@@ -187,7 +189,7 @@ async fn authority(cluster: &Cluster) -> Result<Option<Vec<u8>>, String> {
         let pem = base64::engine::general_purpose::STANDARD.decode(data).map_err(|error| error.to_string())?;
         return Ok(Some(pem));
     }
-    // The file's path was made absolute when the kubeconfig was read.
+    // Reading the kubeconfig has made the file's path absolute.
     match &cluster.certificate_authority {
         None => Ok(None),
         Some(path) => tokio::fs::read(path).await.map(Some).map_err(|error| format!("{path}: {error}")),

@@ -1,34 +1,34 @@
-//! A kind as a member serves it.
+//! Kinds as member API servers serve them.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use vocabulary::ObjectKey;
 
-/// One kind of one group and version, as discovered in a member.
+/// A kind of one group and version, as discovered in a member.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiKind {
     /// API group; empty for the core group.
     pub group: String,
-    /// Version, such as `v1`.
+    /// API version, such as `v1`.
     pub version: String,
-    /// Kind, such as `Deployment`.
+    /// Name of the kind, such as `Deployment`.
     pub kind: String,
     /// Resource name in paths, such as `deployments`.
     pub plural: String,
-    /// Whether objects live in a namespace.
+    /// Whether objects of the kind live in a namespace.
     pub namespaced: bool,
-    /// Verbs the server offers for it (which is not what we may do).
+    /// Verbs that the server offers for the kind, which may be more than Meridian's rights.
     pub verbs: Vec<String>,
 }
 
 impl ApiKind {
-    /// A namespaced kind known without discovery.
+    /// Builds a namespaced kind without discovery.
     pub fn namespaced(group: &str, version: &str, kind: &str, plural: &str) -> Self {
         Self::known(group, version, kind, plural, true)
     }
 
-    /// A cluster-scoped kind known without discovery.
+    /// Builds a cluster-scoped kind without discovery.
     pub fn cluster_scoped(group: &str, version: &str, kind: &str, plural: &str) -> Self {
         Self::known(group, version, kind, plural, false)
     }
@@ -45,12 +45,12 @@ impl ApiKind {
         }
     }
 
-    /// `group/version`, or `version` in the core group.
+    /// Returns `group/version`, or `version` in the core group.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
     }
 
-    /// The key of an object of this kind; `namespace` is empty for cluster-scoped kinds.
+    /// Returns the key of an object of this kind; `namespace` is empty for cluster-scoped kinds.
     pub fn key(&self, namespace: &str, name: &str) -> ObjectKey {
         ObjectKey {
             api_version: self.api_version(),
@@ -68,17 +68,19 @@ impl ApiKind {
         }
     }
 
-    /// Path of the collection over all namespaces.
+    /// Returns the path of the collection over all namespaces.
     pub(crate) fn collection_path(&self) -> String {
         format!("{}/{}", self.root(), self.plural)
     }
 
-    /// Path of the collection in one namespace.
+    /// Returns the path of the collection in one namespace.
     pub(crate) fn namespace_path(&self, namespace: &str) -> String {
         format!("{}/namespaces/{}/{}", self.root(), encode(namespace), self.plural)
     }
 
-    /// Path of one object. Names are percent-encoded, so that a name can never reach another path.
+    /// Returns the path of one object.
+    ///
+    /// Names are percent-encoded, so that a name can never reach another path.
     pub(crate) fn object_path(&self, namespace: &str, name: &str) -> String {
         let (root, plural, name) = (self.root(), &self.plural, encode(name));
         if self.namespaced {
@@ -89,10 +91,10 @@ impl ApiKind {
     }
 }
 
-/// What is percent-encoded: everything but the unreserved characters.
+/// Characters to percent-encode: all but the unreserved characters.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// Percent-encodes everything but the unreserved characters.
+/// Percent-encodes all but the unreserved characters.
 pub(crate) fn encode(text: &str) -> PercentEncode<'_> {
     utf8_percent_encode(text, RESERVED)
 }

@@ -1,4 +1,4 @@
-//! What is needed to talk to one member, and how hard we may lean on it.
+//! Connection settings and limits of one member.
 
 use std::time::Duration;
 
@@ -10,63 +10,70 @@ use vocabulary::ClusterName;
 pub struct MemberConfig {
     /// Name of the cluster on the hub.
     pub name: ClusterName,
-    /// `https://host:port[/prefix]` of the API server.
+    /// URL of the API server: `https://host:port[/prefix]`.
     pub server: String,
-    /// Certificate authorities that sign the server's certificate, PEM. `None`: those this machine trusts.
+    /// Certificate authorities that sign the server's certificate, PEM.
+    ///
+    /// `None` means the authorities that this machine trusts.
     pub ca_pem: Option<Vec<u8>>,
-    /// Name the server's certificate must carry, where it differs from the host in `server`.
+    /// Name that the server's certificate must carry, where it differs from the host in `server`.
     pub tls_server_name: Option<String>,
-    /// `http://[user:password@]host:port` (CONNECT) or `socks5://…` through which the server is reached.
+    /// Proxy to the server: `http://[user:password@]host:port` (CONNECT) or `socks5://…`.
     pub proxy_url: Option<String>,
-    /// Bearer token; replaced later by [`crate::Member::set_token`].
+    /// Bearer token; [`crate::Member::set_token`] replaces it later.
     pub token: SecretString,
-    /// Time-outs, concurrency, retries, breaker.
+    /// Timeouts, concurrency, retries and breaker.
     pub limits: Limits,
 }
 
-/// Time-outs and budgets of one member. The defaults suit a member across a WAN.
+/// Timeouts and budgets of one member. The defaults suit a member across a WAN.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// TCP, proxy and TLS together, for a new connection.
+    /// Timeout for a new connection: TCP, proxy and TLS together.
     pub connect_timeout: Duration,
-    /// From sending a request to its last byte, each attempt. Not for watches.
+    /// Timeout for each attempt, from sending the request to the last byte of the answer.
+    ///
+    /// For a watch it limits only the opening.
     pub request_timeout: Duration,
-    /// The same for one page of a list.
+    /// Timeout for one page of a list.
     pub list_timeout: Duration,
-    /// HTTP/2 PING interval, sent while idle too.
+    /// Interval between HTTP/2 PINGs, which are also sent while the connection is idle.
     pub ping_interval: Duration,
-    /// A connection whose PING is not answered in this time is closed and everything on it fails.
+    /// Timeout for the answer to a PING. After it the connection is closed and everything on it fails.
     pub ping_timeout: Duration,
-    /// Requests under way at once; further ones queue. Watches do not count.
+    /// Maximum number of concurrent requests; further ones queue. Watches and probes do not count.
     pub concurrency: usize,
-    /// Repetitions of one request that the server answered with 429 or 503.
+    /// Maximum number of retries of one request that was answered 429, or 5xx with `Retry-After`.
     pub retries: usize,
-    /// First pause before a repetition; doubled each time, jittered; the server's `Retry-After` wins when longer.
+    /// First pause before a retry; doubled each time, with jitter.
+    ///
+    /// The server's `Retry-After` applies instead when it is longer.
     pub retry_pause: Duration,
-    /// No pause is longer, whatever the server asks for.
+    /// Maximum pause before a retry, also where the server asks for a longer one.
     pub retry_pause_max: Duration,
-    /// Repetitions this member may have in hand at most, all callers together.
+    /// Maximum number of retries in this member's budget, shared by all callers.
     pub retry_budget: u32,
-    /// Time in which one repetition is added back to the budget.
+    /// Time in which one retry is added back to the budget.
     pub retry_refill: Duration,
-    /// Consecutive transport failures that open the breaker.
+    /// Number of consecutive transport failures that open the breaker.
     pub breaker_failures: u32,
-    /// First time the breaker stays open; doubled while trial requests fail.
+    /// First duration for which the breaker stays open; doubled while trial requests fail.
     pub breaker_open: Duration,
-    /// Longest time the breaker stays open before the next trial request.
+    /// Maximum duration for which the breaker stays open before the next trial request.
     pub breaker_open_max: Duration,
-    /// Objects in one page of a list.
+    /// Maximum number of objects in one page of a list.
     pub page_size: u32,
-    /// Life of one watch request; jittered by a quarter either way.
+    /// Lifetime of one watch request, with a jitter of a quarter either way.
     pub watch_timeout: Duration,
-    /// First pause before a watch is tried again; doubled each time, jittered.
+    /// First pause before a watch is retried; doubled each time, with jitter.
     pub watch_pause: Duration,
-    /// Longest pause before a watch is tried again.
+    /// Maximum pause before a watch is retried.
     pub watch_pause_max: Duration,
-    /// A watch that broke goes on where it was when it is open again within this time; after more it lists again. To
-    /// exchange a store for a restored one, API server and etcd both stop and start: that takes longer.
+    /// Maximum outage after which a broken watch resumes; after a longer one it lists again.
+    ///
+    /// Exchanging a store for a restored one takes longer, because API server and etcd both stop and start.
     pub resume_within: Duration,
-    /// Bytes of one answer; a longer one is [`crate::MemberError::TooLarge`].
+    /// Maximum number of bytes of one answer; a longer one is [`crate::MemberError::TooLarge`].
     pub answer_max: usize,
 }
 

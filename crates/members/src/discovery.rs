@@ -1,4 +1,4 @@
-//! Which kinds a member serves, in two requests.
+//! Discovery of the kinds that a member serves, in two requests.
 
 use serde::Deserialize;
 
@@ -57,8 +57,10 @@ struct Kind {
 }
 
 impl Member {
-    /// Every kind of every served version, the preferred version of a group first. Groups of aggregated API servers
-    /// that are down are missing, which is not the same as not installed.
+    /// Reads every kind of every served version, the preferred version of a group first.
+    ///
+    /// Groups of aggregated API servers that are down are missing. A missing group is therefore not proof that the
+    /// group is not installed.
     pub async fn discover(&self) -> Result<Vec<ApiKind>, MemberError> {
         let call = |path: &str| Call { accept: AGGREGATED, ..Call::get(path) };
         let (core, groups) = (call("/api"), call("/apis"));
@@ -68,17 +70,19 @@ impl Member {
     }
 }
 
-/// A kind as a member serves it, with the words people use for it.
+/// A kind that a member serves, with the names that users type for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServedKind {
-    /// The kind.
+    /// The served kind.
     pub kind: ApiKind,
     /// Plural, singular and short names, in lower case.
     pub words: Vec<String>,
 }
 
 impl ServedKind {
-    /// Whether a person means it by `deploy`, `Deployment`, `deployments.apps` or `deployments.v1.apps`.
+    /// Returns whether a user means this kind by a text.
+    ///
+    /// Accepted are for example `deploy`, `Deployment`, `deployments.apps` and `deployments.v1.apps`.
     pub fn is_called(&self, text: &str) -> bool {
         let text = text.to_lowercase();
         let (word, place) = text.split_once('.').unwrap_or((&text, ""));
@@ -88,8 +92,9 @@ impl ServedKind {
     }
 }
 
-/// Every kind of every version that a cluster serves, the preferred version of a group first, with the joining
-/// person's own credentials.
+/// Reads every kind of every served version, with the joining user's own credentials.
+///
+/// The preferred version of a group comes first.
 pub async fn served_kinds(client: &kube::Client) -> Result<Vec<ServedKind>, InstallError> {
     let mut all = Vec::new();
     for path in ["/api", "/apis"] {

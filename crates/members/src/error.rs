@@ -1,4 +1,4 @@
-//! What a member, or the way to it, said no with.
+//! Errors of calls to a member, from its API server or from the network.
 
 use std::time::Duration;
 
@@ -7,152 +7,158 @@ use vocabulary::ClusterName;
 
 use crate::install::POLICY_NAME;
 
-/// Why a call to a member did not succeed. Messages of the member's API server are kept as they are.
+/// Reason why a call to a member failed.
+///
+/// Messages of the member API server are kept unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MemberError {
-    /// No connection, or it broke: refused, reset, TLS failed, proxy failed. Whether a write happened is unknown.
+    /// The connection failed or broke: refused, reset, TLS or proxy error.
+    ///
+    /// The caller cannot conclude whether a write happened.
     #[error("cluster {cluster} is unreachable: {message}")]
     Unreachable {
-        /// The member.
+        /// Name of the member cluster.
         cluster: ClusterName,
-        /// The chain of causes.
+        /// Chain of causes.
         message: String,
     },
-    /// No answer in time. Whether a write happened is unknown.
+    /// The member did not answer in time. The caller cannot conclude whether a write happened.
     #[error("cluster {cluster} did not answer within {} ms", after.as_millis())]
     TimedOut {
-        /// The member.
+        /// Name of the member cluster.
         cluster: ClusterName,
-        /// How long we waited.
+        /// Time that the call waited.
         after: Duration,
     },
-    /// The token is expired, revoked or foreign.
+    /// The token is expired, revoked or of another cluster.
     #[error(
         "cluster {cluster} does not accept our credential: {message}; run `meridian cluster update-credential {cluster} --kubeconfig FILE`"
     )]
     Unauthorized {
-        /// The member.
+        /// Name of the member cluster.
         cluster: ClusterName,
-        /// The API server's message.
+        /// Message of the API server.
         message: String,
     },
-    /// A right is missing, or a policy that is not ours refused.
+    /// A right is missing, or a policy other than the fence policy refused the call.
     #[error("{message}")]
     Forbidden {
-        /// The API server's message.
+        /// Message of the API server.
         message: String,
     },
-    /// The namespace is being deleted: nothing can be made there before it is gone.
+    /// The namespace is being deleted. New objects can be created only after it is gone and created again.
     #[error("the namespace is being deleted there, and is made again when it is gone: {message}")]
     NamespaceTerminating {
-        /// The API server's message.
+        /// Message of the API server.
         message: String,
     },
     /// The object, its namespace or its kind does not exist.
     #[error("{message}")]
     NotFound {
-        /// The API server's message.
+        /// Message of the API server.
         message: String,
     },
     /// Another manager owns a field, the object exists already, or a precondition failed.
     #[error("{message}")]
     Conflict {
-        /// The API server's message; for server-side apply it names the owners.
+        /// Message of the API server; for server-side apply it names the owners of the fields.
         message: String,
-        /// Other field managers named in the refusal; empty when it was a precondition.
+        /// Other field managers named in the refusal; empty when a precondition failed.
         managers: Vec<String>,
     },
     /// The object is not valid for this member.
     #[error("{message}")]
     Invalid {
-        /// The API server's message.
+        /// Message of the API server.
         message: String,
-        /// Paths of the fields complained about, where the server named them.
+        /// Paths of the invalid fields, where the server named them.
         fields: Vec<String>,
     },
-    /// Meridian's own fence policy in the member refused: somebody wrote with a newer fence.
+    /// The fence policy that Meridian installed in the member refused the write.
+    ///
+    /// The object's fence is newer, the write has no well-formed fence, or the object is not stamped for deletion.
     #[error("{message}")]
     FenceRefused {
-        /// The policy's message.
+        /// Message of the policy.
         message: String,
     },
-    /// 429, also after the retries that the budget allowed.
+    /// The API server answered 429, also after all retries that the budget allowed.
     #[error("cluster {cluster} throttles us: {message}")]
     Throttled {
-        /// The member.
+        /// Name of the member cluster.
         cluster: ClusterName,
-        /// The API server's message.
+        /// Message of the API server.
         message: String,
-        /// What the server asked us to wait.
+        /// Pause that the server asked for in `Retry-After`.
         retry_after: Option<Duration>,
     },
-    /// The API server answered that it cannot serve now (500, 502, 503, 504).
+    /// The API server answered that it cannot serve now, with a 5xx status such as 500, 502, 503 or 504.
     #[error("cluster {cluster} cannot serve: {message}")]
     Unavailable {
-        /// The member.
+        /// Name of the member cluster.
         cluster: ClusterName,
-        /// The API server's message.
+        /// Message of the API server.
         message: String,
-        /// What the server asked us to wait.
+        /// Pause that the server asked for in `Retry-After`.
         retry_after: Option<Duration>,
     },
     /// The request or the answer is larger than allowed.
     #[error("{message}")]
     TooLarge {
-        /// Which limit, or the API server's message.
+        /// The exceeded limit, or the message of the API server.
         message: String,
     },
-    /// A resourceVersion or continue token is too old (410).
+    /// A `resourceVersion` or continue token is too old (410).
     #[error("{message}")]
     Expired {
-        /// The API server's message.
+        /// Message of the API server.
         message: String,
     },
-    /// Not tried: the breaker of this member is open.
+    /// The call was not sent, because the breaker of this member is open.
     #[error("cluster {cluster} is not tried: its last calls failed; next trial in {} ms", retry_in.as_millis())]
     BreakerOpen {
-        /// The member.
+        /// Name of the member cluster.
         cluster: ClusterName,
-        /// When a call will be let through again.
+        /// Time until the breaker lets the next call through.
         retry_in: Duration,
     },
-    /// The answer was not what an API server gives.
+    /// The answer is not one that an API server gives.
     #[error("cluster {cluster} gave an unexpected answer: {message}")]
     Protocol {
-        /// The member.
+        /// Name of the member cluster.
         cluster: ClusterName,
-        /// What was wrong.
+        /// Description of the problem.
         message: String,
     },
-    /// The configuration cannot be used at all.
+    /// The configuration of the member cannot be used at all.
     #[error("cluster {cluster}: {message}")]
     Config {
-        /// The member.
+        /// Name of the member cluster.
         cluster: ClusterName,
-        /// Of what it is made, what cannot be used.
+        /// Part of the configuration that cannot be used.
         part: ConfigPart,
-        /// What is wrong with it.
+        /// Description of the problem.
         message: String,
     },
 }
 
-/// Part of a [`crate::MemberConfig`].
+/// Part of a [`crate::MemberConfig`] that an error refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConfigPart {
-    /// URL of the server.
+    /// URL of the API server.
     Server,
-    /// Certificate authorities, or this machine's where none are given.
+    /// Certificate authorities, or those of this machine where none are given.
     Authority,
     /// Name in the server's certificate.
     TlsServerName,
-    /// Proxy.
+    /// URL of the proxy.
     Proxy,
     /// Bearer token.
     Token,
 }
 
 impl MemberError {
-    /// A stable word for metrics and conditions.
+    /// Returns a stable word for metrics and conditions.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Unreachable { .. } => "unreachable",
@@ -174,7 +180,7 @@ impl MemberError {
         }
     }
 
-    /// Whether the way to the member failed, not the request: what health and the breaker count.
+    /// Returns whether the network failed, not the request. Health and the breaker count these failures.
     pub fn is_transport(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. })
     }
@@ -183,7 +189,7 @@ impl MemberError {
         Self::Protocol { cluster: cluster.clone(), message: message.to_string() }
     }
 
-    /// From a status code and the body that came with it, a `metav1.Status` if all is well.
+    /// Builds the error from a status code and its body, which normally is a `metav1.Status`.
     pub(crate) fn from_answer(cluster: &ClusterName, code: u16, retry_after: Option<Duration>, body: &[u8]) -> Self {
         let status = serde_json::from_slice::<Status>(body)
             .unwrap_or_else(|_| Status { message: plain_text(code, body), ..Status::default() });
@@ -195,7 +201,7 @@ impl MemberError {
         }
         match code {
             401 => Self::Unauthorized { cluster, message },
-            // As the admission of namespaces says it, see NamespaceTerminatingCause in k8s.io/api/core/v1.
+            // The admission of namespaces reports this cause, see `NamespaceTerminatingCause` in k8s.io/api/core/v1.
             403 if causes.iter().any(|cause| cause.reason == "NamespaceTerminating") => {
                 Self::NamespaceTerminating { message }
             }
@@ -225,7 +231,7 @@ impl MemberError {
     }
 }
 
-/// The field paths in `.spec.x: field not declared in schema`.
+/// Returns the field paths in `.spec.x: field not declared in schema`.
 fn undeclared(message: &str) -> Vec<String> {
     message
         .split(": field not declared in schema")
@@ -235,7 +241,7 @@ fn undeclared(message: &str) -> Vec<String> {
         .collect()
 }
 
-/// The parts of `metav1.Status` that we use.
+/// The fields of `metav1.Status` that this crate uses.
 #[derive(Debug, Default, Deserialize)]
 struct Status {
     #[serde(default)]
@@ -260,7 +266,9 @@ struct Cause {
     field: String,
 }
 
-/// Proxies and load balancers answer with HTML; a short beginning is enough to recognise them.
+/// Shortens a body that is not a `metav1.Status` to a recognisable beginning.
+///
+/// Proxies and load balancers answer with HTML.
 fn plain_text(code: u16, body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(400)]);
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");

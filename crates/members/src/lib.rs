@@ -1,11 +1,12 @@
 //! The only crate that opens sockets to member clusters.
 //!
 //! - [`Member`] is a cheap handle on one cluster: apply, delete, watch, discover, renew credentials.
-//! - [`Registry`] maps cluster names to members; whoever wires the program feeds it.
-//! - [`install`] puts Meridian's namespace, roles and fence policy into a member with the joining person's own
-//!   credentials, and [`admin`] reads those from a kubeconfig.
+//! - [`Registry`] maps cluster names to members. The program that uses this crate fills it.
+//! - [`install`] installs Meridian's namespace, roles and fence policy in a member with the joining user's own
+//!   credentials.
+//! - [`admin`] reads those credentials from a kubeconfig.
 //!
-//! There is no store here and no decision: callers bring rows, and get back what the member said.
+//! This crate has no store and takes no decisions. Callers pass rows and receive the member API server's answer.
 
 mod access;
 pub mod admin;

@@ -1,17 +1,17 @@
-//! Who owns which fields of an object, by the member's own bookkeeping, and how ownership passes to us. Pure.
+//! Ownership of an object's fields by `managedFields`, and its transfer to Meridian. Pure.
 //!
-//! A client that sends whole objects or patches (kubectl before server-side apply, Helm 3) owns its fields with the operation
-//! `Update`. Server-side apply removes a field that the applied object lacks only where its own manager owned it. Without
-//! passing ownership, whatever such a client wrote would stay for ever. `k8s.io/client-go/util/csaupgrade` does the same for
-//! kubectl.
+//! A client that sends whole objects or patches (kubectl before server-side apply, Helm 3) owns its fields with the
+//! operation `Update`. Server-side apply removes a field that the applied object lacks only where its own manager owned
+//! the field. Without a transfer of ownership, all fields written by such a client would stay for ever.
+//! `k8s.io/client-go/util/csaupgrade` does the same for kubectl.
 
 use serde_json::{Map, Value, json};
 use vocabulary::FIELD_MANAGER;
 
-/// Manager to which the API server gives the fields of an object that was written before ownership was kept.
+/// Manager to which the API server assigns fields written before it tracked ownership.
 const BEFORE_OWNERSHIP: &str = "before-first-apply";
 
-/// Whether the entry is of a client that applied the whole object on its own side.
+/// Returns whether the entry belongs to a client that applied the whole object on its own side.
 fn is_client_side(entry: &Value) -> bool {
     let manager = entry["manager"].as_str().unwrap_or_default().to_ascii_lowercase();
     let known = manager.starts_with("kubectl") || manager.starts_with("helm") || manager == BEFORE_OWNERSHIP;
@@ -30,7 +30,7 @@ fn entries(object: &Value) -> impl Iterator<Item = &Value> {
     object["metadata"]["managedFields"].as_array().into_iter().flatten()
 }
 
-/// The fields that client-side managers own, as `fieldsV1`; nothing when there are none.
+/// Returns the fields that client-side managers own, as `fieldsV1`; `None` when they own none.
 pub fn client_side_fields(object: &Value) -> Option<Value> {
     let mut all = Map::new();
     for entry in entries(object).filter(|entry| is_client_side(entry)) {
@@ -39,12 +39,14 @@ pub fn client_side_fields(object: &Value) -> Option<Value> {
     (!all.is_empty()).then_some(Value::Object(all))
 }
 
-/// `managedFields` after we took over what client-side managers owned; nothing when they own nothing.
+/// Returns `managedFields` after Meridian takes over the fields of client-side managers.
+///
+/// Returns `None` when these managers own nothing in the API version that Meridian takes over.
 pub(crate) fn taken_over(object: &Value) -> Option<Value> {
     let target =
         entries(object).find(|entry| is_ours(entry)).or_else(|| entries(object).find(|e| is_client_side(e)))?;
     let version = &target["apiVersion"];
-    // Sets of another version of the kind name other fields; the API server alone can translate them.
+    // Field sets of another API version name other fields, and only the API server can translate them.
     let is_taken = |entry: &Value| is_client_side(entry) && entry["apiVersion"] == *version;
     if !entries(object).any(is_taken) {
         return None;
@@ -63,7 +65,7 @@ pub(crate) fn taken_over(object: &Value) -> Option<Value> {
     Some(Value::Array(others.chain([ours]).collect()))
 }
 
-/// Adds a set of fields to another.
+/// Adds the fields `more` to the set `all`.
 fn unite(all: &mut Map<String, Value>, more: &Value) {
     for (key, inner) in more.as_object().into_iter().flatten() {
         match all.entry(key.clone()).or_insert_with(|| json!({})) {
@@ -86,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn client_side_managers_pass_their_fields_to_us_and_others_keep_theirs() {
+    fn takeover_moves_fields_of_client_side_managers_only() {
         let controller = entry("kube-controller-manager", "Update", "apps/v1", &json!({ "f:metadata": { "f:a": {} } }));
         let mut scaled = entry("kubectl", "Update", "apps/v1", &json!({ "f:spec": { "f:replicas": {} } }));
         scaled["subresource"] = "scale".into();
@@ -102,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ours_already_is_kept_and_nothing_changes_where_no_client_owns_anything() {
+    fn takeover_keeps_our_fields_and_needs_a_client_side_owner() {
         let ours = entry("meridian", "Apply", "v1", &json!({ "f:data": { "f:a": {} } }));
         let edited = entry("kubectl-edit", "Update", "v1", &json!({ "f:data": { "f:b": {} } }));
         let both = entry("meridian", "Apply", "v1", &json!({ "f:data": { "f:a": {}, "f:b": {} } }));

@@ -1,4 +1,4 @@
-//! The handle on one member, and what it reads.
+//! Handle on one member cluster, with the read calls.
 
 use std::sync::Arc;
 
@@ -17,35 +17,38 @@ use crate::error::MemberError;
 use crate::install::INSTALLATION;
 use crate::transport::{BreakerState, Call, Transport};
 
-/// One member cluster. Clones share connections, budget, breaker and token.
+/// Handle on one member cluster. Clones share connections, budget, breaker and token.
 #[derive(Debug, Clone)]
 pub struct Member {
     pub(crate) transport: Arc<Transport>,
 }
 
-/// What `GET /version` says.
+/// Kubernetes version of a member, as reported by `GET /version`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerVersion {
-    /// Major version, 1.
+    /// Major version, which is 1.
     pub major: u32,
     /// Minor version; a vendor's suffix such as `30+` is dropped.
     pub minor: u32,
-    /// The full text, such as `v1.36.1`.
+    /// Full version text, such as `v1.36.1`.
     pub git_version: String,
 }
 
-/// Who a member is, and where its history stands.
+/// Identity of a member, and the revision that its store has reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// UID of the kube-system namespace: what identifies a cluster for its whole life.
+    /// Reads the UID of the kube-system namespace, which identifies a cluster for its whole life.
     pub uid: String,
-    /// Revision of its store, where it is a number, as in every API server to date. It only rises, unless the store
-    /// was restored from an older state.
+    /// Revision of the member's store, where it is a number, as in every API server to date.
+    ///
+    /// The revision only rises, unless the store was restored from an older state.
     pub revision: Option<u64>,
 }
 
 impl ServerVersion {
-    /// Whether the fence policy can be installed: `ValidatingAdmissionPolicy` is stable from 1.30 on.
+    /// Returns whether the fence policy can be installed.
+    ///
+    /// `ValidatingAdmissionPolicy` is stable from Kubernetes 1.30 on.
     pub fn supported(&self) -> bool {
         (self.major, self.minor) >= (1, 30)
     }
@@ -68,35 +71,37 @@ impl ServerVersion {
 }
 
 impl Member {
-    /// Makes the handle. Nothing is sent yet: connections come about with the first call, so a dead member does
-    /// not delay a start. Must be called within a tokio runtime.
+    /// Creates the handle without sending anything. Must be called within a tokio runtime.
+    ///
+    /// The first call opens the connections, so a dead member does not delay a start.
     pub fn connect(config: &MemberConfig) -> Result<Self, MemberError> {
         Ok(Self { transport: Arc::new(Transport::new(config)?) })
     }
 
-    /// Name of the cluster.
+    /// Returns the name of the cluster.
     pub fn name(&self) -> &ClusterName {
         self.transport.cluster()
     }
 
-    /// Uses another token from the next request on; open connections and watches stay.
+    /// Replaces the token from the next request on. Open connections and watches stay.
     pub fn set_token(&self, token: &SecretString) -> Result<(), MemberError> {
         self.transport.set_token(token)
     }
 
-    /// Whether both are handles on the same connections.
+    /// Returns whether both are handles on the same connections.
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.transport, &other.transport)
     }
 
-    /// State of this member's breaker, for status and metrics.
+    /// Returns the state of this member's breaker, for status and metrics.
     pub fn breaker(&self) -> BreakerState {
         self.transport.breaker_state()
     }
 
-    /// Reads who the member is and how far its history has come, once and whatever the breaker says. A list without a
-    /// resourceVersion is as new as the member's store, so the answer shows that the server serves, that its store does
-    /// and that it lets us in.
+    /// Reads the member's identity and the revision of its store, once, even while the breaker is open.
+    ///
+    /// A list without a `resourceVersion` is as new as the member's store. So an answer shows three things: the server
+    /// serves, its store serves, and it accepts our credential.
     pub async fn probe(&self) -> Result<Identity, MemberError> {
         #[derive(Deserialize)]
         struct List {
@@ -125,9 +130,10 @@ impl Member {
         Ok(Identity { uid: item.metadata.uid, revision: list.metadata.resource_version.parse().ok() })
     }
 
-    /// Opens a watch of one namespace, whatever the breaker says, and waits for its first event. The API server sends
-    /// what is there at once to whoever watches from version 0, so no event means that watches are not served, even
-    /// where other requests are.
+    /// Opens a watch of one namespace and waits for its first event, even while the breaker is open.
+    ///
+    /// The API server sends the present objects at once to a watch from version 0. So a missing event means that
+    /// watches are not served, even where other requests are.
     pub async fn probe_watch(&self) -> Result<(), MemberError> {
         let within = self.transport.limits().request_timeout;
         let path = format!(
@@ -144,13 +150,13 @@ impl Member {
         }
     }
 
-    /// The server's version.
+    /// Reads the version of the API server.
     pub async fn version(&self) -> Result<ServerVersion, MemberError> {
         let body = self.transport.call(&Call::get("/version")).await?;
         ServerVersion::parse(&body).map_err(|error| MemberError::protocol(self.name(), error))
     }
 
-    /// UID of the kube-system namespace: what identifies a cluster for its whole life.
+    /// Reads the UID of the kube-system namespace, which identifies a cluster for its whole life.
     pub async fn kube_system_uid(&self) -> Result<String, MemberError> {
         #[derive(Deserialize)]
         struct Object {
@@ -165,7 +171,7 @@ impl Member {
         Ok(object.metadata.uid)
     }
 
-    /// Version of what [`crate::install`] put there; nothing when it is not there.
+    /// Reads the version of the installation by [`crate::install`]; `None` when the member has none.
     pub async fn installation(&self) -> Result<Option<u32>, MemberError> {
         let kind = ApiKind::namespaced("", "v1", "ConfigMap", "configmaps");
         match self.get(&kind, SYSTEM_NAMESPACE, INSTALLATION).await {
@@ -175,12 +181,12 @@ impl Member {
         }
     }
 
-    /// One object.
+    /// Reads one object as JSON.
     pub async fn get(&self, kind: &ApiKind, namespace: &str, name: &str) -> Result<Value, MemberError> {
         self.json(&self.get_bytes(kind, namespace, name).await?)
     }
 
-    /// One object, as the server sent it.
+    /// Reads one object as the bytes that the server sent.
     pub async fn get_bytes(&self, kind: &ApiKind, namespace: &str, name: &str) -> Result<Bytes, MemberError> {
         self.transport.call(&Call::get(kind.object_path(namespace, name))).await
     }

@@ -1,4 +1,4 @@
-//! Which members this process can talk to.
+//! Registry of the members that this process can reach.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,21 +9,23 @@ use vocabulary::ClusterName;
 
 use crate::Member;
 
-/// Why there is no member that can be used, although a credential was handed over.
+/// Reason why a cluster has no usable member, although it has a credential.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// Its connection as it is declared: which field, what is wrong and what to do.
+    /// The declared connection cannot be used. Holds the field, the problem and the remedy.
     #[error("{0}")]
     Connection(String),
-    /// Its credential was handed over for another connection than it declares: what to do.
+    /// The credential belongs to another connection than the cluster declares. Holds the remedy.
     #[error("{0}")]
     OtherConnection(String),
-    /// Its credential as this process finds it: what is wrong and what to do.
+    /// This process cannot use the stored credential. Holds the problem and the remedy.
     #[error("{0}")]
     Credential(String),
 }
 
-/// Cluster name → [`Member`]; cheap to clone, read without locks, fed by whoever wires the program.
+/// Map of cluster name to [`Member`], cheap to clone and read without locks.
+///
+/// The program that uses this crate fills it.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
     members: Arc<ArcSwap<BTreeMap<ClusterName, Member>>>,
@@ -32,7 +34,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The member of that name.
+    /// Returns the member of that name.
     pub fn get(&self, name: &ClusterName) -> Option<Member> {
         self.members.load().get(name).cloned()
     }
@@ -46,23 +48,27 @@ impl Registry {
         });
     }
 
-    /// Every credential that is stored was looked at: who is missing from now on and is not among these has none.
+    /// Records that all stored credentials were read, and which members cannot be used.
+    ///
+    /// From then on, a cluster that is neither registered nor in `unusable` has no credential.
     pub fn complete(&self, unusable: BTreeMap<ClusterName, Unusable>) {
         self.unusable.store(Arc::new(unusable));
         self.complete.store(true, Ordering::Release);
     }
 
-    /// Why a member that is missing cannot be used although a credential was handed over.
+    /// Returns why a missing member cannot be used, although it has a credential.
     pub fn unusable(&self, name: &ClusterName) -> Option<Unusable> {
         self.unusable.load().get(name).cloned()
     }
 
-    /// Whether that was said. Before it was, a missing member is no fact about the member.
+    /// Returns whether [`Registry::complete`] was called.
+    ///
+    /// Before that, a missing member allows no conclusion about the cluster.
     pub fn is_complete(&self) -> bool {
         self.complete.load(Ordering::Acquire)
     }
 
-    /// Forgets a member. Handles in use stay usable.
+    /// Removes a member. Handles in use stay usable.
     pub fn remove(&self, name: &ClusterName) {
         self.members.rcu(|now| {
             let mut next = BTreeMap::clone(now);
@@ -71,7 +77,7 @@ impl Registry {
         });
     }
 
-    /// All members by name, as of now.
+    /// Returns all present members by name.
     pub fn all(&self) -> Arc<BTreeMap<ClusterName, Member>> {
         self.members.load_full()
     }

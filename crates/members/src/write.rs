@@ -1,4 +1,4 @@
-//! What we change in a member: apply, stamp, delete, release.
+//! Writes to a member: apply, stamp, delete, release and take over objects.
 
 use std::collections::BTreeMap;
 
@@ -15,35 +15,38 @@ use crate::transport::Call;
 const APPLY: &str = "application/apply-patch+yaml";
 const JSON_PATCH: &str = "application/json-patch+json";
 const MERGE: &str = "application/merge-patch+json";
-/// How often a removal starts over because somebody wrote in between.
+/// Maximum number of attempts to remove an object that other clients write meanwhile.
 const REMOVE_ATTEMPTS: u32 = 5;
 const JSON: &str = "application/json";
 
-/// How to apply.
+/// Options of a server-side apply.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ApplyOptions {
-    /// Take fields over from other managers instead of failing with [`MemberError::Conflict`].
+    /// Takes fields over from other managers instead of failing with [`MemberError::Conflict`].
     pub force: bool,
-    /// Let the server do everything except storing it.
+    /// Lets the server do everything except storing the object.
     pub dry_run: bool,
-    /// Only where nothing of that name is there yet; [`MemberError::Conflict`] with no managers when there is.
+    /// Applies only where no object of that name exists yet.
     ///
-    /// The object is applied as a change of version 1, which none has: etcd's first revision precedes every object. What
-    /// is not there yet has no version to differ in (seen with Kubernetes 1.36). A server that sees that otherwise refuses.
+    /// An existing object gives [`MemberError::Conflict`] with no managers.
+    ///
+    /// The object is applied as a change of `resourceVersion` 1. No object has that version, because etcd's first
+    /// revision precedes every object. An object that does not exist has no version to differ in (observed with
+    /// Kubernetes 1.36). A server that behaves otherwise refuses the apply.
     pub absent: bool,
 }
 
-/// What the object must still be for a write to happen.
+/// State that the object must still have for a write to happen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Preconditions {
-    /// The object's UID.
+    /// UID that the object must have.
     pub uid: Option<String>,
-    /// The object's resourceVersion.
+    /// `resourceVersion` that the object must have.
     pub resource_version: Option<String>,
 }
 
 impl Preconditions {
-    /// Exactly this object in exactly this version, taken from its metadata.
+    /// Requires exactly this object in exactly this version, both taken from its metadata.
     pub fn of(object: &Value) -> Self {
         let text = |field: &str| object["metadata"][field].as_str().map(String::from);
         Self { uid: text("uid"), resource_version: text("resourceVersion") }
@@ -62,10 +65,12 @@ impl Preconditions {
 }
 
 impl Member {
-    /// Server-side apply as manager `meridian`; returns the object as stored (or, dry, as it would be).
+    /// Applies an object as manager `meridian`; returns the stored object.
     ///
-    /// Validation is strict for every kind: a field the member does not know is [`MemberError::Invalid`], never
-    /// dropped silently. Custom resources that preserve unknown fields have none by definition, so they pass.
+    /// A dry run returns the object as it would be stored.
+    ///
+    /// Validation is strict for every kind: an unknown field is [`MemberError::Invalid`] and is never dropped silently.
+    /// Custom resources that preserve unknown fields pass, because they have no unknown fields by definition.
     pub async fn apply(
         &self,
         kind: &ApiKind,
@@ -90,8 +95,10 @@ impl Member {
         self.send(Method::PATCH, path, APPLY, object).await
     }
 
-    /// Writes the delete-fence, the first half of every delete. The member's policy refuses a fence below the
-    /// object's own, and refuses our delete of an object that carries none.
+    /// Writes the delete-fence, which is the first half of every delete.
+    ///
+    /// The member's policy refuses a delete-fence below the object's own fence. The policy also refuses our delete of
+    /// an object without a delete-fence.
     pub async fn stamp_delete(
         &self,
         kind: &ApiKind,
@@ -105,7 +112,9 @@ impl Member {
         self.merge(kind, namespace, name, &json!({ "metadata": metadata })).await
     }
 
-    /// Deletes in the background (dependants are collected by the member), only if the preconditions hold.
+    /// Deletes an object only if the preconditions hold.
+    ///
+    /// The deletion is a background deletion: the member collects the dependants.
     pub async fn delete(
         &self,
         kind: &ApiKind,
@@ -123,9 +132,13 @@ impl Member {
         self.send(Method::DELETE, path, JSON, &options).await.map(|_: Value| ())
     }
 
-    /// Stamps and deletes the object with this UID, reading it anew when its status changed in between, as that of a
-    /// running workload does. `Ok` also when it is gone already. An object whose fence has risen above `fence` is
-    /// refused by the member; one with another UID is [`MemberError::Conflict`].
+    /// Stamps and deletes the object with this UID; `Ok` also when the object is gone already.
+    ///
+    /// The object is read again when its status changed in between, as the status of a running workload does.
+    ///
+    /// # Errors
+    /// - The member refuses an object whose fence has risen above `fence`.
+    /// - An object with another UID is [`MemberError::Conflict`].
     pub async fn remove(
         &self,
         kind: &ApiKind,
@@ -158,9 +171,10 @@ impl Member {
         self.delete(kind, namespace, name, &Preconditions::of(&stamped)).await
     }
 
-    /// Lets an object go: stamps it, then removes our labels and annotations and gives up the ownership of every
-    /// field, so that the next owner meets no conflict. The object and what runs stay as they are. `owner` is written down as
-    /// the one it belonged to.
+    /// Releases an object from Meridian and leaves the object and its workload running.
+    ///
+    /// The call stamps the object, then removes our labels and annotations and our ownership of every field. So the
+    /// next owner meets no conflict. An annotation records `owner` as the previous owner.
     pub async fn release(
         &self,
         kind: &ApiKind,
@@ -180,9 +194,11 @@ impl Member {
         self.merge(kind, namespace, name, &json!({ "metadata": metadata })).await
     }
 
-    /// Takes an object over from the clients that applied it on their own side: what they owned is ours from then on, so that
-    /// the next apply removes what it does not hold. `marks` is the rendered object, whose labels and fence the object gets in
-    /// the same write; `there` is the object as it was read, and the only state in which it is taken.
+    /// Takes over an object from the clients that applied it on their own side.
+    ///
+    /// Meridian then owns the fields of these clients, so the next apply removes those that it does not contain.
+    /// `marks` is the rendered object, whose labels and fence the object gets in the same write. `there` is the object
+    /// as it was read; the write requires exactly this state.
     pub async fn take_over(
         &self,
         kind: &ApiKind,
@@ -200,8 +216,10 @@ impl Member {
         self.merge(kind, namespace, name, &json!({ "metadata": metadata })).await.map(|_| ())
     }
 
-    /// Replaces whole lists of exactly this object in this version: server-side apply merges lists by key, and what another
-    /// manager put beside our items cannot be removed by it. `lists` are JSON pointers with what the list is to hold.
+    /// Replaces whole lists of exactly this object in this version.
+    ///
+    /// Server-side apply merges lists by key. So it cannot remove items that another manager put beside our items.
+    /// `lists` holds JSON pointers, each with the new content of the list.
     pub async fn replace_lists(
         &self,
         kind: &ApiKind,
@@ -212,7 +230,7 @@ impl Member {
         lists: &[(String, Value)],
     ) -> Result<(), MemberError> {
         let annotation = format!("/metadata/annotations/{}", labels::FENCE.replace('~', "~0").replace('/', "~1"));
-        // A version that is not the object's own is a conflict, like that of an update.
+        // A `resourceVersion` other than the object's own is a conflict, like that of an update.
         let mut operations = vec![
             json!({"op": "replace", "path": "/metadata/resourceVersion", "value": there["metadata"]["resourceVersion"]}),
             json!({"op": "replace", "path": "/metadata/uid", "value": there["metadata"]["uid"]}),
@@ -223,7 +241,9 @@ impl Member {
         self.send(Method::PATCH, path, JSON_PATCH, &Value::Array(operations)).await.map(|_: Value| ())
     }
 
-    /// Creates the namespace with these labels when it is missing; an existing one, of whoever, is left alone.
+    /// Creates the namespace with these labels when it is missing.
+    ///
+    /// An existing namespace stays as it is, regardless of its owner.
     pub async fn ensure_namespace(&self, name: &str, labels: &BTreeMap<String, String>) -> Result<(), MemberError> {
         let kind = ApiKind::cluster_scoped("", "v1", "Namespace", "namespaces");
         match self.get_bytes(&kind, "", name).await {
@@ -233,7 +253,7 @@ impl Member {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
         let path = format!("/api/v1/namespaces?fieldManager={FIELD_MANAGER}");
         match self.send(Method::POST, path, JSON, &namespace).await {
-            // Somebody else was faster: it exists, which is all we want.
+            // Another client created the namespace first, which is enough.
             Err(MemberError::Conflict { .. }) => Ok(()),
             other => other.map(|_: Value| ()),
         }
@@ -242,7 +262,7 @@ impl Member {
     async fn merge(&self, kind: &ApiKind, namespace: &str, name: &str, change: &Value) -> Result<Value, MemberError> {
         let path = format!("{}?fieldManager={FIELD_MANAGER}", kind.object_path(namespace, name));
         match self.send(Method::PATCH, path, MERGE, change).await {
-            // A patch with another object's uid reads as an attempt to change the uid: it is a failed precondition.
+            // The API server treats a patch with another UID as a change of the UID. Here it is a failed precondition.
             Err(MemberError::Invalid { message, fields }) if fields.iter().any(|field| field == "metadata.uid") => {
                 Err(MemberError::Conflict { message, managers: Vec::new() })
             }
@@ -263,13 +283,13 @@ impl Member {
     }
 }
 
-/// The keys of ours in a map of the metadata.
+/// Returns our keys in a map of the metadata.
 fn ours_of(object: &Value, field: &str) -> Map<String, Value> {
     let all = object["metadata"][field].as_object().into_iter().flatten();
     all.filter(|(key, _)| key.starts_with(labels::PREFIX)).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-/// A merge patch that removes every key of ours from a map in the metadata.
+/// Returns a merge patch that removes every key of ours from a map in the metadata.
 fn ours_removed(object: &Value, field: &str) -> Map<String, Value> {
     object["metadata"][field]
         .as_object()
@@ -280,7 +300,9 @@ fn ours_removed(object: &Value, field: &str) -> Map<String, Value> {
         .collect()
 }
 
-/// The managedFields without ours. A list of one empty entry is the API server's way to say "nobody".
+/// Returns `managedFields` without our entries.
+///
+/// A list of one empty entry is the API server's form for "no owner".
 fn others_ownership(object: &Value) -> Value {
     let others: Vec<Value> = object["metadata"]["managedFields"]
         .as_array()

@@ -1,4 +1,4 @@
-//! Against a real kube-apiserver: what the fence policy refuses and lets pass, and what the transport does.
+//! Tests of the fence policy and of the transport against a real kube-apiserver.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -23,7 +23,7 @@ fn fence(plan: u32) -> Fence {
     Fence { generation: 1, authority: 1, plan }
 }
 
-/// A delivered `ConfigMap` with this fence and this content.
+/// Returns a delivered `ConfigMap` with this fence and this content.
 fn delivered(name: &str, plan: u32, content: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "ConfigMap",
@@ -72,7 +72,7 @@ async fn a_stale_writer_is_refused_and_a_newer_one_passes() {
 }
 
 #[tokio::test]
-async fn only_stamped_objects_can_be_deleted_by_us_and_a_stale_process_cannot_stamp() {
+async fn delete_needs_a_stamp_and_stale_process_cannot_stamp() {
     let plane = Plane::shared().await;
     let member = plane.member().await;
     member.ensure_namespace("stamp", &BTreeMap::new()).await.unwrap();
@@ -87,7 +87,7 @@ async fn only_stamped_objects_can_be_deleted_by_us_and_a_stale_process_cannot_st
     assert!(matches!(wrong, Err(MemberError::Conflict { .. })), "{wrong:?}");
 
     let stamped = member.stamp_delete(&kind, "stamp", "c", fence(5), &now).await.unwrap();
-    // The process died here; somebody else applied with a newer fence: the stamp is void.
+    // The process died here. Another process applied with a newer fence, so the stamp is void.
     let revived = apply(&member, "stamp", "c", 6, "y").await.unwrap();
     let old = Preconditions::of(&stamped);
     let gone_by = member.delete(&kind, "stamp", "c", &old).await;
@@ -247,7 +247,7 @@ async fn rights_are_exactly_the_profiles_and_the_token_renews_itself() {
     assert!(matches!(forbidden, Err(MemberError::Forbidden { .. })), "{forbidden:?}");
 }
 
-/// Refused by the policy that confines our identity, which says so.
+/// Asserts a refusal by the policy that confines our identity, with this text.
 fn confined<T: std::fmt::Debug>(result: Result<T, MemberError>, says: &str) {
     match result {
         Err(MemberError::Forbidden { message }) => {
@@ -266,14 +266,14 @@ async fn our_identity_writes_managed_objects_in_open_namespaces_alone() {
     let made = plane.admin("GET", "/api/v1/namespaces/confined", &json!(null)).await.unwrap();
     assert_eq!(made["metadata"]["labels"][format!("{}enforce", labels::POD_SECURITY)], "baseline");
 
-    // Objects in namespaces that are not ours, however they are labelled.
+    // Objects in foreign namespaces are refused, regardless of their labels.
     for namespace in ["kube-system", "meridian-system"] {
         confined(apply(&member, namespace, "c", 1, "x").await, &format!("nothing in namespace {namespace}"));
     }
     for namespace in ["kube-more", "meridian-more"] {
         confined(member.ensure_namespace(namespace, &BTreeMap::new()).await, namespace);
     }
-    // What join installed, our own account first of all.
+    // Objects of join are refused, first of all our own account.
     let accounts = ApiKind::namespaced("", "v1", "ServiceAccount", "serviceaccounts");
     let own = member.delete(&accounts, "meridian-system", "meridian", &Preconditions::default()).await;
     confined(own, "nothing in namespace meridian-system");
@@ -283,14 +283,14 @@ async fn our_identity_writes_managed_objects_in_open_namespaces_alone() {
         member.apply(&config_maps(), "meridian-system", install::INSTALLATION, &record, force).await,
         "nothing in",
     );
-    // The namespace's labels and the policies: no right at all.
+    // Our identity has no right at all on the namespace's labels.
     let namespaces = ApiKind::cluster_scoped("", "v1", "Namespace", "namespaces");
     let opened =
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "confined", "labels": {"a": "b"}}});
     let relabelled = member.apply(&namespaces, "", "confined", &opened, force).await;
     assert!(matches!(relabelled, Err(MemberError::Forbidden { .. })), "{relabelled:?}");
 
-    // Objects that are nobody's of ours: neither made, nor changed, nor deleted.
+    // Objects that are not managed are neither created, nor changed, nor deleted.
     let mut bare = delivered("bare", 1, "x");
     bare["metadata"]["labels"] = json!({});
     confined(member.apply(&config_maps(), "confined", "bare", &bare, PLAIN).await, "only objects with the label");
@@ -298,7 +298,7 @@ async fn our_identity_writes_managed_objects_in_open_namespaces_alone() {
     plane.admin("POST", "/api/v1/namespaces/confined/configmaps", &foreign).await.unwrap();
     confined(member.delete(&config_maps(), "confined", "foreign", &Preconditions::default()).await, "only objects");
 
-    // What is ours: made, taken over, stamped, deleted; and the own token is renewed.
+    // Managed objects are created, taken over, stamped and deleted. Our own token is renewed.
     apply(&member, "confined", "c", 1, "x").await.unwrap();
     let object = delivered("foreign", 1, "taken over");
     let taken = member.apply(&config_maps(), "confined", "foreign", &object, force).await.unwrap();
@@ -328,7 +328,7 @@ async fn the_members_own_controllers_are_not_hindered() {
         member.apply(kind(plural), "kcm", "t", object, PLAIN).await.unwrap();
     }
 
-    // The controller writes status and the revision annotation on the Deployment, copies our annotations to a
+    // The controller writes status and the revision annotation on the Deployment. Our annotations are copied to a
     // ReplicaSet, and our labels from the Service to an EndpointSlice.
     let sets = plane.eventually("/apis/apps/v1/namespaces/kcm/replicasets", has_items).await;
     assert_eq!(sets["items"][0]["metadata"]["annotations"][labels::FENCE], json!(fence(5)));
@@ -475,12 +475,12 @@ async fn a_silent_member_is_noticed_and_the_watch_goes_on_afterwards() {
     let member = Member::connect(&config).unwrap();
     let mut events = member.watch(&config_maps(), &Selection::labels(labels::MANAGED));
     while !matches!(next(&mut events).await, WatchEvent::Synced { .. }) {}
-    // The same, for whom the silence is long enough for the store to have been exchanged.
+    // The second watch treats the silence as long enough for the store to have been exchanged.
     config.limits.resume_within = Duration::from_millis(1);
     let suspicious = Member::connect(&config).unwrap();
     let mut listed = suspicious.watch(&config_maps(), &Selection::labels(labels::MANAGED));
     while !matches!(next(&mut listed).await, WatchEvent::Synced { .. }) {}
-    // Both are open: they tell what happens.
+    // Both watches are open and report changes.
     member.ensure_namespace("loud", &BTreeMap::new()).await.unwrap();
     apply(&member, "loud", "c", 1, "x").await.unwrap();
     assert!(matches!(next(&mut events).await, WatchEvent::Upsert(_)));
@@ -533,7 +533,7 @@ async fn a_watch_whose_history_is_gone_starts_over_with_a_reset() {
     apply(&member, "gone", "kept", 1, "x").await.unwrap();
     let mut events = member.watch(&config_maps(), &Selection::labels(labels::MANAGED));
     while !matches!(next(&mut events).await, WatchEvent::Synced { .. }) {}
-    // Changes that the watch does not see, so that its version stays behind.
+    // Writes changes outside the selection of the watch, so that its version stays behind.
     for at in 0..20 {
         let other = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("other-{at}")}});
         plane.admin("POST", "/api/v1/namespaces/gone/configmaps", &other).await.unwrap();
@@ -554,7 +554,7 @@ async fn a_watch_whose_history_is_gone_starts_over_with_a_reset() {
 }
 
 #[tokio::test]
-async fn joining_twice_changes_nothing_and_leaving_takes_everything_away() {
+async fn join_is_idempotent_and_uninstall_removes_everything() {
     let plane = Plane::own().await;
     let client = plane.client().await;
     let installation = Installation::new(&[Profile::Deploy]);
@@ -582,7 +582,7 @@ async fn joining_twice_changes_nothing_and_leaving_takes_everything_away() {
     assert!(install::apply(&client, &observing).await.unwrap().unchanged());
     install::apply(&client, &installation).await.unwrap();
 
-    // A second Meridian is refused by the name of the first, and changes nothing.
+    // A second Meridian is refused with the name of the first, and changes nothing.
     let owner = |installation: &str| install::Owner {
         installation: installation.to_owned(),
         hub: format!("hub-of-{installation}"),
@@ -598,7 +598,7 @@ async fn joining_twice_changes_nothing_and_leaving_takes_everything_away() {
     assert!(removed.objects.iter().all(|(_, change)| *change == Change::Removed), "{removed:?}");
     let absent = install::uninstall(&client).await.unwrap();
     assert!(absent.objects.iter().all(|(what, c)| *c == Change::Absent || what.starts_with("Namespace")), "{absent:?}");
-    // A token ends with its account; the API server remembers for a moment that it was good.
+    // A token ends with its account, but the API server caches its validity for a moment.
     let ended = async {
         while !matches!(member.probe().await, Err(MemberError::Unauthorized { .. })) {
             tokio::time::sleep(Duration::from_millis(200)).await;

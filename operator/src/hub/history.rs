@@ -1,4 +1,4 @@
-//! Whether the hub's history only goes on.
+//! Detects that the hub's store was restored from an older state.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 use tokio_util::sync::CancellationToken;
 
-/// Between two looks.
+/// Minimum interval between two reads of the hub's revision.
 const LOOK: Duration = Duration::from_secs(3);
 
 /// The hub's store was restored from an older state.
@@ -20,8 +20,10 @@ pub(crate) struct WentBack {
     revision: u64,
 }
 
-/// Completes when the hub's revision is lower than it was: watches from a revision that is not reached any more hear
-/// nothing until it is, so everything must be listed anew. A hub that does not answer says nothing about its history.
+/// Returns [`WentBack`] when the hub's revision is lower than one read before, and `Ok` at shutdown.
+///
+/// A watch from a revision above the current one receives no events until the hub reaches that revision. So everything
+/// must be listed again. While the hub does not answer, the check allows no conclusion about its history.
 pub(crate) async fn goes_on(hub: Client, shutdown: CancellationToken) -> Result<(), WentBack> {
     let namespaces: Api<Namespace> = Api::all(hub);
     let mut looks = tokio::time::interval(LOOK);
@@ -29,7 +31,7 @@ pub(crate) async fn goes_on(hub: Client, shutdown: CancellationToken) -> Result<
     let mut reached = 0;
     loop {
         tokio::select! { () = shutdown.cancelled() => return Ok(()), _ = looks.tick() => {} }
-        // Without a resourceVersion a list is as new as the store.
+        // A list without a `resourceVersion` is as new as the store.
         let Ok(list) = namespaces.list_metadata(&ListParams::default().limit(1)).await else { continue };
         let Some(revision) = list.metadata.resource_version.and_then(|text| text.parse::<u64>().ok()) else { continue };
         if revision < reached {

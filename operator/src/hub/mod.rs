@@ -1,4 +1,6 @@
-//! The hub API: a window onto intent and status, and nothing the process depends on once intent is taken in.
+//! Access to the hub API, which holds intent and shows status.
+//!
+//! Once intent is taken in, the process does not depend on the hub.
 
 mod history;
 mod objects;

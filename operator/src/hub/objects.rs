@@ -1,4 +1,4 @@
-//! What the hub holds of one kind, followed by a watch.
+//! Cache of the hub's objects of one kind, followed by a watch.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
@@ -19,14 +19,17 @@ use tokio_util::sync::CancellationToken;
 use vocabulary::AppKey;
 use vocabulary::labels::FINALIZER;
 
-/// Pause before everything is listed anew.
+/// Pause before all objects are listed again.
 const AGAIN: Duration = Duration::from_millis(500);
-/// Between two times at which one object is taken in because it changed: one that is edited all the time waits for itself,
-/// longer and longer, and takes nobody's share of the hub, the database and the members.
+/// Minimum interval between two intakes of one object because of changes.
+///
+/// The interval grows up to [`EACH_MOST`] for an object that is edited all the time. So such an object delays only
+/// itself, and takes no other object's share of the hub, the database and the members.
 const EACH: Duration = Duration::from_millis(100);
+/// Maximum interval between two intakes of one object that is edited all the time.
 const EACH_MOST: Duration = Duration::from_secs(1);
 
-/// Objects of one kind as last seen, by namespace (empty for cluster-scoped kinds) and name.
+/// Objects of one kind as last received, by namespace (empty for cluster-scoped kinds) and name.
 #[derive(Debug)]
 pub(crate) struct Objects<K> {
     state: Arc<RwLock<State<K>>>,
@@ -53,28 +56,28 @@ impl<K> Default for Objects<K> {
 }
 
 impl<K> Objects<K> {
-    /// The object as it could be read last.
+    /// Returns the last readable state of the object.
     pub(crate) fn get(&self, key: &AppKey) -> Option<Arc<K>> {
         self.read(|state| state.objects.get(key).cloned())
     }
 
-    /// Why an object of that name cannot be read, when it is there but cannot.
+    /// Returns why the present object of that name cannot be read; `None` where it can.
     pub(crate) fn unreadable(&self, key: &AppKey) -> Option<String> {
         self.read(|state| state.unreadable.get(key).cloned())
     }
 
-    /// Everything was listed once, so what is missing is missing on the hub.
+    /// Returns whether all objects were listed once. From then on a missing object is missing on the hub.
     pub(crate) fn is_complete(&self) -> bool {
         *self.listed.borrow()
     }
 
-    /// Completes when everything was listed once.
+    /// Completes when all objects were listed once.
     pub(crate) async fn completed(&self) {
-        // Never closed: the sender is our own.
+        // The channel is never closed, because `self` owns the sender.
         let _ = self.listed.subscribe().wait_for(|listed| *listed).await;
     }
 
-    /// Keys of all objects, also of those that cannot be read.
+    /// Returns the keys of all objects, including those that cannot be read.
     pub(crate) fn keys(&self) -> Vec<AppKey> {
         self.read(|state| {
             let never_read = state.unreadable.keys().filter(|key| !state.objects.contains_key(*key));
@@ -95,8 +98,9 @@ fn key_of<K: Resource>(object: &K) -> AppKey {
     AppKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }
 
-/// Follows one kind until shutdown, and puts the key of everything that changed into the queue.
-/// An object that cannot be read is remembered as such and never stops the watch.
+/// Follows one kind until shutdown, and puts the key of each changed object into the queue.
+///
+/// An object that cannot be read is recorded as unreadable and never stops the watch.
 pub(crate) async fn follow<K>(
     api: Api<DeserializeGuard<K>>,
     objects: Objects<K>,
@@ -110,7 +114,7 @@ where
     follow_selected(api, watcher::Config::default(), objects, changed, shutdown).await
 }
 
-/// Follows those objects of one kind that a selection names; see [`follow`].
+/// Follows the selected objects of one kind; see [`follow`].
 pub(crate) async fn follow_selected<K>(
     api: Api<DeserializeGuard<K>>,
     selection: watcher::Config,
@@ -165,12 +169,12 @@ where
                 changed.push(key);
             }
             Ok(None) => return Ok(()),
-            // The stream goes on by itself after a pause.
+            // The stream continues by itself after a pause.
             Err(error) => {
                 tracing::warn!(kind = std::any::type_name::<K>(), %error, "hub watch interrupted");
                 if matches!(error, watcher::Error::WatchStartFailed(_)) {
-                    // The hub was away. Its store may have been restored meanwhile, and a watch that resumes from a
-                    // version of a history that is no more would hear nothing: everything is listed anew.
+                    // The hub was unavailable, and its store may have been restored meanwhile. A watch that resumes
+                    // from a version of a lost history would receive no events. So all objects are listed again.
                     events.set(begin());
                     tokio::select! { () = shutdown.cancelled() => return Ok(()), () = tokio::time::sleep(AGAIN) => {} }
                 }
@@ -179,7 +183,7 @@ where
     }
 }
 
-/// Takes an object as it is now. Returns its key when there is something to take in.
+/// Stores the present state of an object. Returns its key when intake has to process it.
 fn take<K: Resource>(objects: &Objects<K>, object: DeserializeGuard<K>) -> Option<AppKey>
 where
     K::DynamicType: Default,
@@ -201,8 +205,11 @@ where
     news.then_some(key)
 }
 
-/// Nothing changed but status, or our finalizer came, both most often written by ourselves: there is nothing to take in.
-/// Kinds without a generation never say so. A version that is lower is always news: the store of the hub went back.
+/// Returns whether an event carries no change for intake.
+///
+/// That holds when only status changed, or our finalizer was added. The operator itself makes most of these changes.
+/// For kinds without a generation the result is always `false`. A lower version always counts as a change, because the
+/// hub's store went back.
 fn says_the_same(before: &ObjectMeta, now: &ObjectMeta) -> bool {
     let said = |meta: &ObjectMeta| ObjectMeta { resource_version: None, managed_fields: None, ..meta.clone() };
     let ours = |meta: &ObjectMeta| meta.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
@@ -223,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_cannot_be_read_is_there_and_says_why_until_it_can() {
+    fn unreadable_object_is_kept_with_its_reason() {
         let objects = Objects::<PlacementPolicy>::default();
         let take = |spec: serde_json::Value| {
             let object = json!({

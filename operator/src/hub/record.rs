@@ -1,4 +1,4 @@
-//! The installation's identity, published on the hub so that `cluster join` can record it in members.
+//! Publishes the installation's identity on the hub, so that `cluster join` can record it in members.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{Patch, PatchParams, PostParams};
@@ -12,7 +12,9 @@ use super::HubError;
 /// Field manager of the record.
 const MANAGER: &str = "meridian-record";
 
-/// Writes the identity of the installation's database into the hub, with its namespace where that is missing.
+/// Writes the identity of the installation's database into the hub.
+///
+/// Creates the namespace of the record where it is missing.
 pub(crate) async fn publish_installation(hub: &Client, installation: &str) -> Result<(), HubError> {
     let failed = |source| HubError::Record(Box::new(source));
     let record = json!({

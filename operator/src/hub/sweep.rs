@@ -1,4 +1,4 @@
-//! Deletions nobody asked for: an object goes because its namespace or its kind goes.
+//! Detects deletions that no user requested: the object's namespace or kind is being deleted.
 
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -7,7 +7,9 @@ use kube::{Api, Client};
 
 use super::HubError;
 
-/// Whether the namespace (none for cluster-scoped kinds) or the CRD of a kind, by its plural, is terminating or gone.
+/// Returns whether an object's namespace, or the CRD of its kind, is terminating or gone.
+///
+/// `plural` names the kind. `namespace` is empty for cluster-scoped kinds.
 pub(crate) async fn is_swept(hub: &Client, plural: &str, namespace: &str) -> Result<bool, HubError> {
     let definitions = Api::<CustomResourceDefinition>::all(hub.clone());
     if goes(definitions.get_metadata_opt(&format!("{plural}.fleet.meridian.io")).await)? {

@@ -1,4 +1,4 @@
-//! The few writes Meridian makes to the hub: finalizers and status; and what is read for them.
+//! Meridian's writes to the hub, which are finalizers and status, and the reads for them.
 
 use http::header::{ACCEPT, CONTENT_TYPE};
 use k8s_openapi::api::core::v1::Namespace;
@@ -11,72 +11,56 @@ use vocabulary::labels::FINALIZER;
 
 /// Field manager of status on the hub.
 const STATUS_MANAGER: &str = "meridian-status";
-/// Where they are in an object.
+/// Path of the finalizers in an object.
 const FINALIZERS: &str = "/metadata/finalizers";
 const JSON_PATCH: &str = "application/json-patch+json";
-/// Of the answer only metadata is wanted; whoever does not know how to leave out the rest sends everything.
+/// Requests only the metadata in the answer. A server without that feature sends the whole object.
 const METADATA_ALONE: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 
-/// Why a call to the hub failed.
+/// Reason why a call to the hub failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HubError {
-    /// Its identity could not be read.
     #[error("the hub's kube-system namespace could not be read")]
     Identity(#[source] Box<kube::Error>),
-    /// The installation's identity could not be published.
     #[error("the identity of this installation could not be published on the hub; `cluster join` cannot record it")]
     Record(#[source] Box<kube::Error>),
-    /// Whether a namespace or a kind is going could not be read.
     #[error("whether the object's namespace or kind is being deleted could not be read")]
     Sweep(#[source] Box<kube::Error>),
-    /// An object could not be read.
     #[error("{name} could not be read")]
     Object {
-        /// Object.
         name: String,
-        /// Why.
         #[source]
         source: Box<kube::Error>,
     },
-    /// A finalizer could not be set or dropped.
     #[error("the finalizer of {name} could not be written")]
     Finalizer {
-        /// Object.
         name: String,
-        /// Why.
         #[source]
         source: Box<kube::Error>,
     },
-    /// A Cell that stands for a zone could not be made or deleted.
+    /// A Cell of a zone could not be created or deleted.
     #[error("the Cell {name}, which stands for a zone of its cluster, could not be written")]
     Cell {
-        /// Object.
         name: String,
-        /// Why.
         #[source]
         source: Box<kube::Error>,
     },
-    /// Status could not be written.
     #[error("the status of {name} could not be written")]
     Status {
-        /// Object.
         name: String,
-        /// Why.
         #[source]
         source: Box<kube::Error>,
     },
-    /// The credential Secret could not be deleted after it was sealed.
+    /// The credential Secret could not be deleted after its credential was sealed.
     #[error("the Secret {name} could not be deleted")]
     Secret {
-        /// Object.
         name: String,
-        /// Why.
         #[source]
         source: Box<kube::Error>,
     },
 }
 
-/// UID of the hub: that of its kube-system namespace.
+/// Reads the UID of the hub, which is that of its kube-system namespace.
 pub(crate) async fn read_identity(client: &Client) -> Result<String, HubError> {
     let namespace = Api::<Namespace>::all(client.clone())
         .get("kube-system")
@@ -85,7 +69,7 @@ pub(crate) async fn read_identity(client: &Client) -> Result<String, HubError> {
     Ok(namespace.uid().unwrap_or_default())
 }
 
-/// An object that our types do not fit; nothing when it is gone.
+/// Reads an object that does not fit our types; `None` when it is gone.
 pub(crate) async fn read_as_json<K: Resource>(
     client: &Client,
     api: &Api<K>,
@@ -102,7 +86,7 @@ pub(crate) async fn read_as_json<K: Resource>(
     }
 }
 
-/// Puts our finalizer on an object that has none, so that its deletion is seen.
+/// Adds our finalizer to an object that lacks it, so that intake sees its deletion.
 pub(crate) async fn ensure_finalizer<K>(api: &Api<K>, object: &K) -> Result<(), HubError>
 where
     K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
@@ -117,7 +101,7 @@ where
     write_finalizers(api, object, add).await
 }
 
-/// Lets an object go.
+/// Removes our finalizer from an object, so that its deletion can complete.
 pub(crate) async fn drop_finalizer<K>(api: &Api<K>, object: &K) -> Result<(), HubError>
 where
     K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
@@ -126,15 +110,17 @@ where
     write_finalizers(api, object, json!({ "op": "remove", "path": format!("{FINALIZERS}/{place}") })).await
 }
 
-/// Guarded by the finalizers that were seen, so another controller's is never lost, and by whether it was being deleted, so a
-/// hub that was restored to before that keeps them. By nothing else: a status that is written meanwhile refuses nothing.
+/// Writes the finalizers, guarded by the UID, finalizers and deletion timestamp that were read.
+///
+/// The guards keep another controller's finalizers. They also keep the finalizers of an object whose deletion a restore
+/// of the hub has undone. A concurrent write of status does not fail the patch.
 async fn write_finalizers<K>(api: &Api<K>, object: &K, change: Value) -> Result<(), HubError>
 where
     K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
 {
     let name = object.name_any();
     let failed = |source| HubError::Finalizer { name: name.clone(), source: Box::new(source) };
-    // Where there are none, null is expected: the API server's JSON patch takes what is absent for null.
+    // An object without finalizers is tested for null: the API server's JSON patch treats an absent field as null.
     let seen = json!({ "op": "test", "path": FINALIZERS, "value": object.meta().finalizers });
     let same = json!({ "op": "test", "path": "/metadata/uid", "value": object.uid() });
     let deleted = &object.meta().deletion_timestamp;
@@ -143,23 +129,23 @@ where
     let patch = Patch::<()>::Json(patch.map_err(|error| failed(kube::Error::SerdeError(error)))?);
     match api.patch_metadata(&name, &PatchParams::default(), &patch).await {
         Ok(_) => Ok(()),
-        // It is gone already, which is what a dropped finalizer is for.
+        // The object is gone already, which is the purpose of removing the finalizer.
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         Err(source) => Err(failed(source)),
     }
 }
 
-/// Writes a whole status: what it says replaces what stood there. An object that is gone is no error.
+/// Writes a whole status in place of the present one. An object that is gone is no error.
 ///
-/// A JSON patch of one operation, answered with metadata alone. Status has one writer, so there is nothing to merge, and of
-/// the ways to write it this costs the API server least: it reads the body of a server-side apply as YAML.
+/// The request is a JSON patch of one operation, answered with metadata alone. Status has one writer, so there is
+/// nothing to merge. This form costs the API server least: it parses the body of a server-side apply as YAML.
 pub(crate) async fn write_status<K, S>(client: &Client, api: &Api<K>, name: &str, status: &S) -> Result<(), HubError>
 where
     K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
     S: Serialize,
 {
     let failed = |source| HubError::Status { name: name.to_owned(), source: Box::new(source) };
-    // To add what is there already is to replace it (RFC 6902, section 4.1).
+    // Adding an existing field replaces it (RFC 6902, section 4.1).
     let patch = json!([{ "op": "add", "path": "/status", "value": status }]);
     let request = http::Request::patch(format!("{}/{name}/status?fieldManager={STATUS_MANAGER}", api.resource_url()))
         .header(CONTENT_TYPE, JSON_PATCH)

@@ -1,4 +1,4 @@
-//! Applications: validated as a whole, then taken in as intent and revision.
+//! Intake of Applications: validates the whole spec, then stores intent and revision.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,10 +18,10 @@ use super::provenance::{Known, Provenance, provenance_of, source_lost};
 use super::{Intake, IntakeError, Refusal};
 use crate::hub::{drop_finalizer, ensure_finalizer, is_swept};
 
-/// Kind under which refusals are kept.
+/// Kind under which refusals are stored.
 pub(crate) const KIND: &str = "Application";
 
-/// Brings the database up to what the hub shows of one application.
+/// Brings the database up to date with one Application on the hub.
 pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeError> {
     let Some(object) = intake.readable(KIND, &key, &intake.view.applications) else { return Ok(()) };
     let row = intake.store.application_get(&key).await?;
@@ -50,16 +50,16 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
         return Ok(());
     };
     let id = intake.store.application_take(&intake.claim, &taken, &intake.key).await?;
-    // Only now: until it is stored, that it could not be stays true.
+    // Cleared only now, because a refusal by the database holds until the Application is stored.
     intake.refusals.set(KIND, &key, None);
     intake.names.learn(id, &key);
     tracing::info!(%key, generation = taken.generation, "application taken in");
-    // It is shown with the decision that follows.
+    // The decision that follows triggers the status.
     intake.hints.send(Hint::Decide(id));
     Ok(())
 }
 
-/// A policy changed: everything that refers to it is looked at again.
+/// Queues all Applications that refer to a changed policy.
 pub(super) fn policy_changed(intake: &Intake, key: &AppKey) {
     let refers = |app: &AppKey| {
         app.namespace == key.namespace
@@ -70,8 +70,9 @@ pub(super) fn policy_changed(intake: &Intake, key: &AppKey) {
     intake.view.changed_applications.extend(intake.view.applications.keys().into_iter().filter(refers));
 }
 
-/// Applications that were taken in and are not on the hub although nobody deleted them. Members stay as they are; only a
-/// person can say what is meant.
+/// Counts Applications that are stored and missing on the hub although no user deleted them.
+///
+/// Members stay as they are. Only a user can decide what is intended.
 pub(super) async fn count_absent(intake: &Intake, known: &mut BTreeSet<AppKey>) -> Result<(), IntakeError> {
     if !intake.view.applications.is_complete() {
         return Ok(());
@@ -99,7 +100,7 @@ async fn remove(
     object: &Application,
     row: Option<ApplicationRow>,
 ) -> Result<(), IntakeError> {
-    // What was never taken in, or is not what was, goes without a trace: the fleet does not follow it.
+    // The object was never taken in, or is not the one taken in. Its deletion does not affect the fleet.
     let Some(row) = row.filter(|row| Some(&row.object_uid) == object.metadata.uid.as_ref()) else {
         return Ok(drop_finalizer(api, object).await?);
     };
@@ -110,7 +111,7 @@ async fn remove(
     let removal = match object.spec.deletion.policy {
         DeletionPolicy::Orphan => Removal::Orphan,
         DeletionPolicy::Delete if row.removal == Some(Removal::Delete) || confirmed_whole => Removal::Delete,
-        // Nobody asked for the application to go: its namespace or its kind goes.
+        // No user deleted the Application: its namespace or its kind is being deleted.
         DeletionPolicy::Delete if is_swept(&intake.hub, "applications", &row.key.namespace).await? => Removal::Orphan,
         DeletionPolicy::Delete => Removal::Delete,
     };
@@ -125,7 +126,7 @@ async fn remove(
     Ok(())
 }
 
-/// What to take in, nothing when it is taken in already, or why it is refused.
+/// Returns the Application to store, `None` when it is stored already, or the refusal.
 fn wanted(
     intake: &Intake,
     key: &AppKey,
@@ -207,24 +208,27 @@ fn wanted(
     }))
 }
 
-/// Whether a service account that is no component may be used anywhere. `default` may where no Cluster is known yet.
+/// Returns whether some cluster allows a service account that is not a component.
+///
+/// Before any Cluster is present, only `default` is allowed.
 fn some_cluster_allows(intake: &Intake, account: &str) -> bool {
     let clusters = intake.view.clusters.keys();
     let mut known = clusters.iter().filter_map(|key| intake.view.clusters.get(key)).peekable();
     if known.peek().is_none() {
         return Tenancy::default().allows_account(account);
     }
-    // Before all were listed nobody can say that none allows it; placement filters those that do not.
+    // Before all Clusters are listed, an unlisted one may allow the account. Placement filters out clusters that do
+    // not.
     !intake.view.clusters.is_complete() || known.any(|cluster| Tenancy::of(&cluster.spec).allows_account(account))
 }
 
-/// Applications that are refused are looked at again: a Cluster may allow now what none did.
+/// Queues refused Applications, because the changed Cluster may now allow what no Cluster allowed.
 pub(super) fn cluster_changed(intake: &Intake) {
     let refused = |app: &AppKey| intake.refusals.get(KIND, app).is_some();
     intake.view.changed_applications.extend(intake.view.applications.keys().into_iter().filter(refused));
 }
 
-/// What an annotation confirms, by the hash that names it.
+/// Returns the hash in an annotation, which names the confirmed action.
 fn confirmed(object: &Application, annotation: &str) -> Option<Vec<u8>> {
     let hash: ContentHash = object.annotations().get(annotation)?.parse().ok()?;
     Some(hash.as_bytes().to_vec())

@@ -1,4 +1,4 @@
-//! Declared cells.
+//! Intake of declared Cells.
 
 use crds::Cell;
 use kube::{Api, ResourceExt};
@@ -9,17 +9,17 @@ use super::declaration::{Age, Declaration, age_of, refuse_older, resource_versio
 use super::{Intake, IntakeError};
 use crate::hub::{drop_finalizer, ensure_finalizer, is_swept};
 
-/// Kind under which refusals are kept.
+/// Kind under which refusals are stored.
 pub(crate) const KIND: &str = "Cell";
 
-/// Brings the database up to what the hub shows of one cell.
+/// Brings the database up to date with one Cell on the hub.
 pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeError> {
-    // Absent is not deleted: our finalizer makes every deletion seen.
+    // An absent object is not treated as deleted: with our finalizer, intake sees every deletion.
     let Some(object) = intake.readable(KIND, &key, &intake.view.cells) else { return Ok(()) };
     let api = Api::<Cell>::all(intake.hub.clone());
     let row = intake.store.cell_list().await?.into_iter().find(|row| row.name == key.name && row.spec.is_some());
     if object.metadata.deletion_timestamp.is_some() {
-        // A kind that goes says nothing about the cell: what is placed there stays.
+        // Deleting the kind does not delete the cell: what is placed there stays.
         if is_swept(&intake.hub, "cells", "").await? {
             tracing::warn!(cell = key.name, "the Cell goes because its kind does; the cell stays as it was taken in");
             return Ok(drop_finalizer(&api, &object).await?);
@@ -31,7 +31,7 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
             tracing::info!(cell = key.name, "cell is being deleted; what runs there moves away");
             intake.hints.send(Hint::Topology);
         }
-        // Looked at again whenever something left.
+        // The Cell is queued again whenever objects left a cell.
         if intake.store.cell_forget(&intake.claim, &key.name).await? {
             intake.hints.send(Hint::Topology);
             drop_finalizer(&api, &object).await?;
@@ -83,7 +83,7 @@ fn declaration(taken: &CellTaken) -> Declaration<'_> {
     }
 }
 
-/// The declaration that was taken in; `None` for the implicit cell of a cluster.
+/// Returns the declaration that was taken in; `None` for the implicit cell of a cluster.
 fn declaration_of_row(row: &CellRow) -> Option<Declaration<'_>> {
     Some(Declaration {
         object_uid: row.object_uid.as_deref()?,

@@ -1,4 +1,4 @@
-//! Member clusters.
+//! Intake of Clusters, which declare member clusters.
 
 use crds::Cluster;
 use kube::{Api, ResourceExt};
@@ -10,18 +10,18 @@ use super::{Intake, IntakeError, Refusal, application, zone_cells};
 use crate::connection;
 use crate::hub::{drop_finalizer, ensure_finalizer, is_swept};
 
-/// Kind under which refusals are kept.
+/// Kind under which refusals are stored.
 pub(crate) const KIND: &str = "Cluster";
 
-/// Brings the database up to what the hub shows of one cluster.
+/// Brings the database up to date with one Cluster on the hub.
 pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeError> {
-    // Absent is not deleted: our finalizer makes every deletion seen.
+    // An absent object is not treated as deleted: with our finalizer, intake sees every deletion.
     let Some(object) = intake.readable(KIND, &key, &intake.view.clusters) else { return Ok(()) };
     let api = Api::<Cluster>::all(intake.hub.clone());
     let rows = intake.store.cluster_taken_alike(&key.name, &object.spec.uid).await?;
     let row = rows.iter().find(|row| row.name == key.name);
     let removal = removal_of(&object);
-    // A deletion speaks of the object that was taken in, and of no other under its name.
+    // A deletion applies to the object that was taken in, and to no other object of the same name.
     if removal.is_some() && row.is_none_or(|row| Some(&row.object_uid) != object.metadata.uid.as_ref()) {
         if row.is_none() {
             zone_cells::withdraw(intake, &key.name).await?;
@@ -29,7 +29,7 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
         return Ok(drop_finalizer(&api, &object).await?);
     }
     if removal == Some(Removal::Orphan) && is_swept(&intake.hub, "clusters", "").await? {
-        // A kind that goes says nothing about the member: it stays in the fleet as it was taken in.
+        // Deleting the kind does not remove the member, which stays in the fleet as it was taken in.
         tracing::warn!(cluster = key.name, "the Cluster goes because its kind does; the member stays in the fleet");
         return Ok(drop_finalizer(&api, &object).await?);
     }
@@ -60,7 +60,7 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
     if let Some(row) = row
         && row.member_uid != taken.member_uid
     {
-        // Another cluster under the same name: nothing of what was observed holds for it.
+        // Another cluster took the name, so no observation of the previous cluster holds for it.
         intake.store.cluster_replace(&intake.claim, &taken).await?;
     } else if row.is_none_or(|row| changed(row, &taken)) {
         intake.store.cluster_take(&intake.claim, &taken).await?;
@@ -69,7 +69,7 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
             intake.store.cluster_take(&intake.claim, &taken).await?;
         }
         intake.refuse(KIND, &key, None);
-        // A deletion that waits may have become possible.
+        // A waiting deletion may have become possible.
         if removal.is_some() && intake.store.cluster_forget(&intake.claim, &key.name).await? {
             intake.hints.send(Hint::Topology);
             zone_cells::withdraw(intake, &key.name).await?;
@@ -80,7 +80,7 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
         }
         return Ok(());
     }
-    // Only now: until it is stored, that it could not be stays true.
+    // Cleared only now, because a refusal by the database holds until the Cluster is stored.
     intake.refusals.set(KIND, &key, None);
     tracing::info!(cluster = key.name, generation = taken.generation, "cluster taken in");
     intake.hints.send(Hint::Connection(key.name.clone()));
@@ -91,7 +91,7 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
     } else {
         zone_cells::declare(intake, &object).await?;
     }
-    // Its credential may have arrived before it.
+    // The credential may have arrived before its Cluster.
     let meant = |secret: &AppKey| {
         intake
             .view
@@ -133,7 +133,9 @@ fn changed(before: &ClusterTaken, now: &ClusterTaken) -> bool {
         || before.gone != now.gone
 }
 
-/// A new cluster may not take the name of a declared cell: what is placed in that cell would be decided for the cluster.
+/// Refuses a new cluster that has the name of a declared cell.
+///
+/// Otherwise, replicas placed in that cell would be decided for the cluster.
 fn refuse_name_of_cell(cells: &[CellRow], now: &ClusterTaken) -> Option<Refusal> {
     let cell = cells.iter().find(|cell| cell.name == now.name)?;
     let cluster = cell.spec.as_ref()?["cluster"].as_str().unwrap_or_default();
@@ -160,7 +162,7 @@ fn refuse<'a>(
             ),
         );
     }
-    // A Cluster that goes is let go, whatever it says.
+    // A Cluster that is being deleted is released even with an invalid connection.
     let connects = |name| connection::check(&name, &object.spec.connection);
     if now.removal.is_none()
         && let Some(Err(problem)) = now.name.parse::<ClusterName>().ok().map(connects)

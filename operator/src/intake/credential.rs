@@ -1,4 +1,4 @@
-//! Credentials: handed over as a Secret that is deleted once its sealed row is committed.
+//! Intake of credentials: seals each handed-over Secret, and deletes it after the commit of its row.
 
 use crds::cluster::v1alpha1::Connection;
 use jiff::{SignedDuration, Timestamp};
@@ -14,17 +14,17 @@ use super::{Intake, IntakeError};
 use crate::connection;
 use crate::hub::HubError;
 
-/// Maximum time that a Secret waits for its Cluster. It holds a token in clear, so it does not wait for ever.
+/// Maximum time that a Secret waits for its Cluster; limited because it holds a token in clear text.
 const WAITS_FOR_CLUSTER_MAX: SignedDuration = SignedDuration::from_mins(10);
 
-/// A credential, the connection it is for, and the member that issued it, where the Secret names that.
+/// A credential, its connection, and the member that issued it, where the Secret names that member.
 struct HandOver {
     member_uid: Option<String>,
     connection: ConnectionText,
     credential: Credential,
 }
 
-/// Seals what a Secret hands over, then deletes the Secret.
+/// Seals the credential of a Secret, then deletes the Secret.
 pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeError> {
     let Some(secret) = intake.view.secrets.get(&key) else { return Ok(()) };
     let Some(cluster) = secret.labels().get(labels::CREDENTIAL_FOR) else { return Ok(()) };
@@ -42,7 +42,7 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
     };
     let taken_in = intake.store.cluster_get(cluster).await?;
     if waits_for_cluster(&handed_over, taken_in.as_ref().map(|row| row.taken.member_uid.as_str())) {
-        // The Cluster is taken in first; its intake looks at Secrets again.
+        // The Cluster is taken in first. Its intake then queues the Secrets again.
         let waited = secret.creation_timestamp().map(|created| now.duration_since(created.0));
         if waited.is_some_and(|waited| waited > WAITS_FOR_CLUSTER_MAX) {
             let why = format!("Cluster {cluster} was not taken in within 10 minutes; join it again");
@@ -57,9 +57,10 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
     delete(intake, &secret).await
 }
 
-/// Whether the Cluster that the credential is for is still to be taken in: a new one, or one that takes the place of another.
+/// Returns whether the credential's Cluster is still to be taken in, as a new or replacing member.
 ///
-/// Taking over a name drops the credential of the member before. One that was kept earlier would go with it, for good.
+/// Taking over a name drops the credential of the previous member. A credential stored earlier would be dropped with
+/// it, for good.
 fn waits_for_cluster(handed_over: &HandOver, taken_in: Option<&str>) -> bool {
     match (taken_in, handed_over.member_uid.as_deref()) {
         (None, _) => true,
@@ -68,7 +69,7 @@ fn waits_for_cluster(handed_over: &HandOver, taken_in: Option<&str>) -> bool {
     }
 }
 
-/// Deletes a Secret that hands nothing over, and says so in an event.
+/// Deletes a Secret without a usable credential, and reports the reason in an event.
 async fn drop_unused(intake: &Intake, secret: &Secret, why: &str) -> Result<(), IntakeError> {
     let name = secret.name_any();
     tracing::warn!(secret = name, why, "a credential that was handed over is deleted unused");
@@ -93,13 +94,13 @@ async fn delete(intake: &Intake, secret: &Secret) -> Result<(), IntakeError> {
     };
     match Api::<Secret>::namespaced(intake.hub.clone(), SYSTEM_NAMESPACE).delete(&name, &params).await {
         Ok(_) => Ok(()),
-        // Gone, or replaced by a newer one whose event follows.
+        // The Secret is gone, or replaced by a newer one whose event follows.
         Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
         Err(source) => Err(HubError::Secret { name, source: Box::new(source) }.into()),
     }
 }
 
-/// Reads a Secret, or says what is wrong with it.
+/// Reads a Secret, or returns what is wrong with it.
 fn read(secret: &Secret, now: Timestamp) -> Result<HandOver, String> {
     let text = |name: &str| {
         let bytes = secret.data.as_ref().and_then(|data| data.get(name)).ok_or_else(|| format!("lacks {name}"))?;
@@ -114,7 +115,7 @@ fn read(secret: &Secret, now: Timestamp) -> Result<HandOver, String> {
     }
     let credential = Credential {
         token: SecretString::from(text("token")?),
-        // By the clock of the person's machine. Renewal counts from it, so it is never later than now.
+        // The time is from the clock of the user's machine. Renewal counts from it, so it is never later than now.
         issued_at: time("issuedAt")?.min(now),
         expires_at,
     };
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hand_over_is_read_whatever_the_clock_of_the_persons_machine() {
+    fn hand_over_is_accepted_despite_clock_skew() {
         let now: Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
         for (case, issued, taken) in [
             ("as it was", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"),

@@ -1,4 +1,4 @@
-//! Whether a Cluster or Cell on the hub is an earlier state of the one that was taken in. Pure.
+//! Detects that a Cluster or Cell on the hub is an earlier state of the one taken in. Pure.
 
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
@@ -9,49 +9,51 @@ use super::Refusal;
 /// A Cluster or Cell at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Declaration<'a> {
-    /// UID of the object.
     pub(crate) object_uid: &'a str,
-    /// Its generation: edits of the spec raise it, edits of labels do not.
+    /// Generation, which edits of the spec raise and edits of labels do not.
     pub(crate) generation: i64,
-    /// Its resourceVersion: each write of the object raises it. See [`resource_version`].
+    /// `resourceVersion`, which each write of the object raises. See [`resource_version`].
     pub(crate) resource_version: Option<i64>,
-    /// Its labels.
     pub(crate) labels: &'a Value,
-    /// Its spec.
     pub(crate) spec: &'a Value,
-    /// A person says that the member is gone for good.
+    /// A user has confirmed that the member is gone for good.
     pub(crate) gone: bool,
 }
 
-/// What a declaration is compared with another one of the same object by.
+/// Age of a declaration, compared with another one of the same object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Age {
-    /// It is another object, or not older: what it says is taken in.
+    /// The declaration is of another object, or not older. Intake stores its content.
     NotOlder,
-    /// It says the same, and its version is lower or was not known: only the version is stored anew.
+    /// The content is equal, and the version is lower or was not stored before.
+    ///
+    /// Intake stores only the version.
     SameAtOtherVersion,
-    /// It is an earlier state, for this reason.
+    /// The declaration is an earlier state, for this reason.
     Older(&'static str),
 }
 
-/// The version of an object as a number; `None` where it is not one.
+/// Returns the `resourceVersion` of an object as a number; `None` where it is not one.
 ///
-/// The API calls it opaque. The hub has one store, whose revision it is, and versions of one UID come from that store alone:
-/// no other hub has an object of the UID, unless it is a copy of that store.
+/// The API calls the version opaque. The version is the revision of the hub's only store, and all versions of one UID
+/// come from that store. No other hub has an object of the UID, unless that hub is a copy of the store.
 ///
 /// # Guarantees
-/// A lower version for a UID means that the store went back. In ordinary operation nobody sees one: intake looks at the newest
-/// state its watch has delivered, a watch delivers one object in the order of its versions, and each list is read from the
-/// store's latest state, also by the next leader.
+/// A lower version for a UID means that the store went back. In ordinary operation intake never reads a lower version:
+/// - Intake reads the newest state that its watch has delivered.
+/// - A watch delivers one object in the order of its versions.
+/// - Each list reads the store's latest state, also for the next leader.
 ///
 /// # Limits
-/// A write after the restore, of status too, gives an older state a new version. Where the store's revisions were bumped, that
-/// version is above the one taken in, and older labels under the same generation are not told from an edit any more.
+/// A write after the restore, also of status, gives an older state a new version. Where the store's revisions were
+/// bumped, that version is above the one taken in. Older labels under the same generation then look like an edit.
 pub(crate) fn resource_version<K: Resource>(object: &K) -> Option<i64> {
     object.meta().resource_version.as_deref()?.parse().ok()
 }
 
-/// Compares a declaration with the one taken in. Another object may take its place: a hub that was rebuilt declares anew.
+/// Compares a declaration with the one taken in.
+///
+/// Another object may replace it, because a hub that was rebuilt declares its objects anew.
 pub(crate) fn age_of(shown: &Declaration<'_>, taken: &Declaration<'_>) -> Age {
     if shown.object_uid != taken.object_uid {
         return Age::NotOlder;
@@ -59,13 +61,14 @@ pub(crate) fn age_of(shown: &Declaration<'_>, taken: &Declaration<'_>) -> Age {
     if shown.generation < taken.generation {
         return Age::Older("its generation is lower than that");
     }
-    // The generation is not compared: a deletion raises it, and goes through.
+    // The generation is not compared, because a deletion raises it and must pass.
     let is_same = shown.labels == taken.labels && shown.spec == taken.spec && shown.gone == taken.gone;
     let went_back =
         matches!((shown.resource_version, taken.resource_version), (Some(shown), Some(taken)) if shown < taken);
     let is_learned = shown.resource_version.is_some() && taken.resource_version.is_none();
     match (is_same, went_back) {
-        // What follows in the history that goes on is newer than this, although it may not reach the version taken in.
+        // Later states in the continued history are newer than this one, although they may not reach the version taken
+        // in.
         (true, true) => Age::SameAtOtherVersion,
         (true, false) if is_learned => Age::SameAtOtherVersion,
         (false, true) => Age::Older("its resourceVersion is lower than that"),
@@ -73,7 +76,9 @@ pub(crate) fn age_of(shown: &Declaration<'_>, taken: &Declaration<'_>) -> Age {
     }
 }
 
-/// Why an earlier state is refused, unless a person wants exactly it. `kind`: short name for kubectl.
+/// Returns the refusal of an earlier state, unless a user has accepted exactly this state.
+///
+/// `kind` is the short name for kubectl.
 pub(crate) fn refuse_older<K: ResourceExt>(
     object: &K,
     kind: &str,
@@ -81,8 +86,8 @@ pub(crate) fn refuse_older<K: ResourceExt>(
     taken: &Declaration<'_>,
 ) -> Option<Refusal> {
     let Age::Older(why) = age_of(shown, taken) else { return None };
-    // Names this step back and no other: what was accepted once is not accepted for ever. The version of what is shown rises
-    // with the annotation itself.
+    // The hash names this step back and no other, so an acceptance does not hold for ever. The version of the shown
+    // object is left out, because the annotation itself raises it.
     let step =
         json!([shown.spec, shown.labels, shown.gone, shown.generation, taken.generation, taken.resource_version]);
     let step = hash_json(&step).map(|hash| hash.to_string()).unwrap_or_default();
@@ -151,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn an_earlier_state_of_a_declaration_is_refused_until_a_person_wants_it() {
+    fn earlier_declaration_is_refused_until_a_person_accepts_it() {
         let spec = json!({"region": "north", "zones": ["n1"], "uid": "u", "connection": {"server": "https://north"}});
         let labels = json!({"tier": "gold"});
         let object = |accepted: &str| -> Cluster {

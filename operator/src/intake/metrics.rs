@@ -1,20 +1,20 @@
-//! Counters of the stage.
+//! Metrics of intake.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use runtime::metrics::Metrics;
 
-/// What the stage counts.
+/// Metrics of intake.
 #[derive(Debug, Clone)]
 pub(crate) struct IntakeMetrics {
-    /// Applications that are absent on the hub without having been deleted.
+    /// Number of Applications that are absent on the hub without having been deleted.
     pub(crate) absent: Gauge,
-    /// Attempts that failed and are repeated.
+    /// Number of failed attempts, which are retried.
     pub(crate) retries: Counter,
 }
 
 impl IntakeMetrics {
-    /// Registers everything.
+    /// Registers all metrics.
     pub(crate) fn new(metrics: &Metrics) -> Self {
         Self {
             absent: metrics.register(

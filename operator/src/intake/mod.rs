@@ -1,6 +1,7 @@
-//! Intake: the only writer of intent. Takes objects of the hub in when they are newer than what was taken in last.
+//! Intake: the only writer of intent.
 //!
-//! An object that is absent is never a deletion: only one seen with a deletionTimestamp and our finalizer is.
+//! Intake stores objects of the hub that are newer than their last stored state. An absent object is never a deletion.
+//! Only an object with a `deletionTimestamp` and our finalizer is deleted.
 
 mod application;
 mod cell;
@@ -37,14 +38,16 @@ pub(crate) use refusals::{Refusal, Refusals};
 use crate::hub::{HubError, Objects};
 use crate::names::Names;
 
-/// Objects worked on at once, per kind.
+/// Maximum number of objects that intake processes at once, for each kind.
 const WORKERS: usize = 8;
-/// When everything is looked at again although nothing was heard.
+/// Interval between two intakes of all objects, also without any event.
 const LOOK_AGAIN: Duration = Duration::from_mins(5);
-/// Between two looks for what is missing on the hub: a deletion is seen, an absence is not.
+/// Interval between two checks for Applications missing on the hub.
+///
+/// The watch reports deletions but not absences.
 const LOOK_FOR_ABSENT: Duration = Duration::from_secs(15);
 
-/// Everything the hub holds of us, and the queues of what changed.
+/// Meridian's objects on the hub, and the queues of changed keys.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HubView {
     pub(crate) applications: Objects<Application>,
@@ -59,11 +62,11 @@ pub(crate) struct HubView {
     pub(crate) changed_secrets: Queue<AppKey>,
 }
 
-/// What intake works with.
+/// Intake with its dependencies.
 #[derive(Clone)]
 pub(crate) struct Intake {
     pub(crate) hub: Client,
-    /// UID of the hub, part of the provenance of every intent.
+    /// UID of the hub, which is part of the provenance of every intent.
     pub(crate) hub_uid: String,
     pub(crate) view: HubView,
     pub(crate) names: Names,
@@ -77,7 +80,7 @@ pub(crate) struct Intake {
     pub(crate) metrics: IntakeMetrics,
 }
 
-/// Why an object was not taken in this time. It is tried again.
+/// Reason why an intake failed. The intake is retried.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IntakeError {
     #[error("the hub refused")]
@@ -89,7 +92,7 @@ pub(crate) enum IntakeError {
 }
 
 impl Intake {
-    /// Takes in whatever changes until shutdown.
+    /// Takes in all changed objects until shutdown.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), StoreError> {
         let mut hints = self.hints.subscribe();
         let mut again = tokio::time::interval(LOOK_AGAIN);
@@ -105,7 +108,8 @@ impl Intake {
                 }),
             )
         };
-        // Both are polled at all times: work in progress may hold the connection that listening waits for.
+        // Both futures are polled at all times, because work in progress may hold the connection that the listener
+        // waits for.
         let listen = async {
             let mut missing = tokio::time::interval(LOOK_FOR_ABSENT);
             let mut absent = BTreeSet::new();
@@ -144,7 +148,9 @@ impl Intake {
         self.view.changed_secrets.extend(self.view.secrets.keys());
     }
 
-    /// The object as it is to be taken in. One that cannot be read says so; of one that is absent nothing is said any more.
+    /// Returns the object if it is present and readable.
+    ///
+    /// Records a refusal for an unreadable object. Clears the refusal of an absent object.
     fn readable<K>(&self, kind: &'static str, key: &AppKey, objects: &Objects<K>) -> Option<Arc<K>> {
         let unreadable = objects.unreadable(key);
         let object = objects.get(key).filter(|_| unreadable.is_none());
@@ -154,7 +160,7 @@ impl Intake {
         object
     }
 
-    /// Remembers why an object is not taken in, or that nothing speaks against it, and has it shown.
+    /// Stores or clears the refusal of an object, and triggers its status.
     fn refuse(&self, kind: &'static str, key: &AppKey, refusal: Option<Refusal>) {
         if let Some(Refusal { reason, message, .. }) = &refusal
             && self.refusals.get(kind, key) != refusal
@@ -170,7 +176,7 @@ impl Intake {
         });
     }
 
-    /// Takes in what changed. `kind`: that under which refusals are kept.
+    /// Takes in the changed objects of a queue. Refusals are stored under `kind`.
     async fn work<F, Fut>(&self, kind: Option<&'static str>, queue: &Queue<AppKey>, take_in: F)
     where
         F: Fn(AppKey) -> Fut,

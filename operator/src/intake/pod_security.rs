@@ -1,4 +1,4 @@
-//! Pod-security labels of hub namespaces, which namespaces made in members get.
+//! Pod-security labels of hub namespaces, which new namespaces in members get.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,22 +11,24 @@ use vocabulary::labels;
 
 use crate::hub::HubError;
 
-/// Maximum age of labels that are used again: many Applications of one namespace are taken in together.
+/// Maximum age of cached labels.
+///
+/// Intake often takes in many Applications of one namespace together.
 const LABELS_AGE_MAX: Duration = Duration::from_secs(30);
 
-/// Labels of one namespace.
+/// Cached labels of one namespace.
 #[derive(Debug)]
 struct Known {
     read: Instant,
     labels: BTreeMap<String, String>,
 }
 
-/// Labels by namespace.
+/// Cached labels by namespace.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PodSecurity(Arc<Mutex<HashMap<String, Known>>>);
 
 impl PodSecurity {
-    /// The pod-security labels of a namespace.
+    /// Returns the pod-security labels of a namespace.
     pub(super) async fn of(&self, hub: &Client, namespace: &str) -> Result<BTreeMap<String, String>, HubError> {
         let all = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = all().get(namespace)

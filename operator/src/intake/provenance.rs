@@ -1,4 +1,4 @@
-//! Whether the Application that the hub shows may replace what was taken in. Pure.
+//! Decides whether an Application on the hub may replace the one taken in. Pure.
 
 use crds::Application;
 use domain::confirmation;
@@ -10,15 +10,15 @@ use vocabulary::{AppKey, ContentHash, labels};
 
 use super::Refusal;
 
-/// The row of an Application, or what became of it.
+/// Stored state of an Application.
 pub(super) enum Known {
     Nothing,
     Taken(Box<ApplicationRow>),
-    /// The object was deleted then, and the deletion was carried out.
+    /// The object was deleted at this time, and the deletion was carried out.
     Forgotten(Timestamp),
 }
 
-/// Compares what the hub shows with what is known.
+/// Compares an Application on the hub with its stored state.
 pub(super) fn provenance_of(
     hub_uid: &str,
     object: &Application,
@@ -58,7 +58,7 @@ pub(super) fn provenance_of(
     compare(before, shown)
 }
 
-/// The refusal of an object that is not the successor of what was taken in.
+/// Returns the refusal of an object that is not the successor of the one taken in.
 pub(super) fn source_lost(key: &AppKey, generation: i64, why: &str, taken: String) -> Refusal {
     let (namespace, name) = (&key.namespace, &key.name);
     let message = format!(
@@ -67,72 +67,69 @@ pub(super) fn source_lost(key: &AppKey, generation: i64, why: &str, taken: Strin
     Refusal { reason: "IntentSourceLost", message, generation, taken: Some(taken) }
 }
 
-/// Where an intent comes from.
+/// Source of an intent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Source<'a> {
-    /// UID of the hub.
     pub(crate) hub_uid: &'a str,
-    /// UID of the object.
     pub(crate) object_uid: &'a str,
-    /// Generation of the object.
     pub(crate) generation: i64,
-    /// Hash of its spec.
     pub(crate) spec_hash: &'a [u8],
 }
 
-/// What the database has of an Application when the hub shows it.
+/// Stored state of an Application that the hub's object is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Before<'a> {
-    /// Nothing, neither of the name nor of the object.
+    /// Nothing is stored, neither for the name nor for the object.
     Nothing,
-    /// The intent taken in last.
+    /// The intent that was taken in last.
     Taken {
-        /// Where it comes from.
         source: Source<'a>,
-        /// How often a person accepted an intent of the Application.
+        /// Number of intents of the Application that users have accepted.
         acceptances: i64,
     },
-    /// The object was deleted, and the deletion was carried out.
+    /// The object was deleted, and the deletion was carried out at this time.
     Forgotten(Timestamp),
 }
 
-/// Generations of the `PlacementPolicy` of an Application: of the object taken in, and of the same object as shown.
+/// Generations of an Application's `PlacementPolicy`: taken in, and shown now by the same object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PolicyGenerations {
     pub(crate) taken: i64,
     pub(crate) shown: i64,
 }
 
-/// Everything that tells an order from an earlier state of the hub.
+/// Application on the hub, with all fields that distinguish an edit from an earlier state.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StatusTarget<'a> {
     pub(crate) source: Source<'a>,
-    /// `None` where the Application has no policy, or another one than before.
+    /// `None` where the Application has no policy, or another policy than before.
     pub(crate) policy: Option<PolicyGenerations>,
-    /// What a person accepts, as annotated.
+    /// Hash in the annotation by which a user accepts an intent.
     pub(crate) accepted: Option<&'a str>,
 }
 
-/// What to do with an object.
+/// Relation of an object on the hub to the state taken in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Provenance {
-    /// It is new, or newer than what was taken in.
+    /// The object is new, or newer than the one taken in.
     Newer,
-    /// It is what was taken in.
+    /// The object equals the one taken in.
     Same,
-    /// Its source was lost, and a person says that it is the intent now.
+    /// The source was lost, and a user has accepted the object as the intent.
     Accepted,
-    /// It cannot be the successor of what was taken in.
+    /// The object cannot be the successor of the one taken in.
     SourceLost {
-        /// Why not.
+        /// Reason for the refusal.
         why: &'static str,
-        /// What was taken in, as an acceptance names it.
+        /// Name of the state taken in, as used in an acceptance.
         taken: String,
     },
 }
 
-/// Compares what the hub shows with what is stored. An acceptance names the object shown and what it takes the place of, the
-/// acceptances before among that: what was accepted once is not accepted for ever.
+/// Compares an Application on the hub with the stored state.
+///
+/// An acceptance names the shown object and the state it replaces, including the number of earlier acceptances. So an
+/// acceptance does not hold for ever.
 pub(crate) fn compare(before: Before<'_>, shown: StatusTarget<'_>) -> Provenance {
     let is_older_policy = shown.policy.is_some_and(|policy| policy.shown < policy.taken);
     let why = match compare_source(before, shown.source) {
@@ -205,7 +202,7 @@ mod tests {
         Before::Taken { source: Source { generation, ..TAKEN }, acceptances }
     }
 
-    /// The acceptance that `meridian intake accept` writes for what is shown.
+    /// Returns the acceptance that `meridian intake accept` writes for the shown object.
     fn accept(before: Before<'_>, shown: StatusTarget<'_>) -> String {
         let Provenance::SourceLost { taken, .. } = compare(before, shown) else { panic!("{shown:?} is not lost") };
         let Source { object_uid, generation, spec_hash, .. } = shown.source;
@@ -213,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_higher_generation_of_the_same_object_on_the_same_hub_is_taken_in() {
+    fn only_newer_generation_of_same_object_and_hub_is_taken_in() {
         for (source, expected) in [
             (Source { generation: 6, spec_hash: b"y", ..TAKEN }, Some(Provenance::Newer)),
             (TAKEN, Some(Provenance::Same)),
@@ -237,7 +234,8 @@ mod tests {
         let hash = accept(taken(5, 0), older);
         let accepted = StatusTarget { accepted: Some(&hash), ..older };
         assert_eq!(compare(taken(5, 0), accepted), Provenance::Accepted);
-        // It is taken in, and edited up to the generation of before. The hub is restored with the annotation.
+        // After the acceptance the object is edited up to the earlier generation. Then the hub is restored with the
+        // annotation.
         let edited = |source| StatusTarget { source, ..accepted };
         for (case, before, again) in [
             ("the same step back", taken(5, 1), accepted),

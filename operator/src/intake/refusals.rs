@@ -1,4 +1,6 @@
-//! Objects that are not taken in, and why. Kept in memory: a restart finds the same reasons again.
+//! Objects that are not taken in, with the reasons.
+//!
+//! The refusals are kept in memory. After a restart, intake finds the same reasons again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -6,27 +8,27 @@ use std::sync::{Arc, PoisonError, RwLock};
 use store::StoreError;
 use vocabulary::AppKey;
 
-/// Why an object is not taken in. What was taken in before stays in force.
+/// Reason why an object is not taken in. Its last stored state stays in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// One word.
+    /// Reason in one word.
     pub(crate) reason: &'static str,
-    /// What is wrong and what to do; one line per problem.
+    /// Problem and remedy; one line per problem.
     pub(crate) message: String,
-    /// Generation the refusal speaks of.
+    /// Generation of the refused object.
     pub(crate) generation: i64,
-    /// For a lost source of an Application: what was taken in, as an acceptance names it.
+    /// Name of the state taken in, as used in an acceptance; set when an Application's source was lost.
     pub(crate) taken: Option<String>,
 }
 
 impl Refusal {
-    /// It is there, and is not what this program takes it for.
+    /// Returns the refusal of an object that exists but cannot be read by this program.
     pub(crate) fn unreadable(why: &str) -> Self {
         let message = format!("the object cannot be read: {why}; correct it, or update Meridian's CRDs");
         Self { reason: "Unreadable", message, generation: 0, taken: None }
     }
 
-    /// The database does not take it.
+    /// Returns the refusal of an object that the database rejects.
     pub(super) fn not_stored(error: &StoreError) -> Self {
         let message = format!(
             "the object cannot be stored: {}; take out characters with code zero (\\u0000) and what is far too long",
@@ -41,7 +43,7 @@ impl Refusal {
 pub(crate) struct Refusals(Arc<RwLock<HashMap<(&'static str, AppKey), Refusal>>>);
 
 impl Refusals {
-    /// Remembers a refusal, or that there is none; returns whether that is news.
+    /// Stores or clears the refusal of an object; returns whether it changed.
     pub(crate) fn set(&self, kind: &'static str, key: &AppKey, refusal: Option<Refusal>) -> bool {
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let slot = (kind, key.clone());
@@ -52,7 +54,7 @@ impl Refusals {
         before != refusal
     }
 
-    /// The refusal of an object, if it is refused.
+    /// Returns the refusal of an object, if it is refused.
     pub(crate) fn get(&self, kind: &'static str, key: &AppKey) -> Option<Refusal> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&(kind, key.clone())).cloned()
     }

@@ -1,7 +1,7 @@
-//! One Cell per zone of a Cluster that asks for it.
+//! Creates one Cell per zone of a Cluster that requests it.
 //!
-//! The operator makes Cells that are missing and changes none: what a person adds to one stays. It deletes them only with
-//! their Cluster, after everything placed there is gone.
+//! The operator creates missing Cells and changes none, so additions by users stay. The operator deletes the Cells only
+//! with their Cluster, after everything placed there is gone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,25 +15,27 @@ use vocabulary::{AppKey, CellName, labels};
 use super::{Intake, IntakeError, Refusal};
 use crate::hub::HubError;
 
-/// Field manager of Cells that are made.
+/// Field manager of the created Cells.
 const CELL_MANAGER: &str = "meridian-cells";
 
-/// Cells of a cluster by name, each with its zone.
+/// Zone of each Cell of a cluster, by name of the Cell.
 type ZoneCells = BTreeMap<String, String>;
 
-/// What a Cell or Cluster of some name on the hub says.
+/// Object on the hub that has the name of a Cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Known {
-    /// A Cluster has the name.
     Cluster,
-    /// A Cell has it, of that cluster and zone.
-    Cell { cluster: String, zone: Option<String> },
+    /// A Cell of that cluster and zone.
+    Cell {
+        cluster: String,
+        zone: Option<String>,
+    },
 }
 
-/// Cells that the spec asks for.
+/// Returns the Cells that the spec requests.
 ///
 /// # Errors
-/// A sentence with field and remedy, when a zone gives no name, or the name belongs to something else.
+/// Returns a sentence with field and remedy when a zone gives no name, or when another object has the name.
 fn plan(cluster: &str, spec: &ClusterSpec, known: impl Fn(&str) -> Option<Known>) -> Result<ZoneCells, String> {
     let mut cells = ZoneCells::new();
     let by_hand = "declare the Cells of this cluster by hand, each with spec.cluster and spec.zone, and leave spec.cellPerZone out";
@@ -64,14 +66,18 @@ fn plan(cluster: &str, spec: &ClusterSpec, known: impl Fn(&str) -> Option<Known>
     Ok(cells)
 }
 
-/// Name of the Cell of a zone: characters that names of Cells do not have become `-`.
+/// Returns the name of the Cell of a zone.
+///
+/// Characters that are not allowed in names of Cells become `-`.
 fn name_of(cluster: &str, zone: &str) -> String {
     let zone: String =
         zone.to_ascii_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     format!("{cluster}-{zone}")
 }
 
-/// The Cell as it is made. It names its nodes itself, so that it stays the same when the cluster has one zone left.
+/// Returns the Cell to create.
+///
+/// The Cell has a node selector of its own, so it stays the same when the cluster has only one zone left.
 fn manifest(cluster: &str, name: &str, zone: &str) -> Value {
     json!({
         "apiVersion": "fleet.meridian.io/v1alpha1",
@@ -92,19 +98,19 @@ fn planned(intake: &Intake, object: &Cluster) -> Result<ZoneCells, String> {
     })
 }
 
-/// Why the Cluster cannot have a Cell per zone, if it asks for that.
+/// Returns why the Cluster cannot have a Cell per zone, if it requests one.
 pub(super) fn refuse(intake: &Intake, object: &Cluster) -> Option<Refusal> {
     let message = planned(intake, object).err()?;
     let generation = object.metadata.generation.unwrap_or_default();
     Some(Refusal { reason: "CellPerZone", message, generation, taken: None })
 }
 
-/// Makes Cells that are missing. Asked again, it does nothing.
+/// Creates the missing Cells. The call is idempotent.
 pub(super) async fn declare(intake: &Intake, object: &Cluster) -> Result<(), IntakeError> {
     if !object.spec.cell_per_zone || !intake.view.cells.is_complete() {
         return Ok(());
     }
-    // A name that was taken since is told with the next look at the Cluster.
+    // A name that was taken meanwhile is reported with the next intake of the Cluster.
     let Ok(cells) = planned(intake, object) else { return Ok(()) };
     let api = Api::<Cell>::all(intake.hub.clone());
     for (name, zone) in cells {
@@ -112,7 +118,7 @@ pub(super) async fn declare(intake: &Intake, object: &Cluster) -> Result<(), Int
             continue;
         }
         let cell = manifest(&object.name_any(), &name, &zone);
-        // Not forced: a Cell that somebody made meanwhile stays as it is.
+        // Not forced, so that a Cell that another client created meanwhile stays unchanged.
         match api.patch(&name, &PatchParams::apply(CELL_MANAGER), &Patch::Apply(&cell)).await {
             Ok(_) => tracing::info!(cell = name, cluster = %object.name_any(), zone, "a Cell was declared for a zone"),
             Err(kube::Error::Api(status)) if status.code == 409 => {}
@@ -122,7 +128,7 @@ pub(super) async fn declare(intake: &Intake, object: &Cluster) -> Result<(), Int
     Ok(())
 }
 
-/// Deletes Cells that were made for a Cluster which is no more.
+/// Deletes the Cells that were created for a Cluster that is gone.
 pub(super) async fn withdraw(intake: &Intake, cluster: &str) -> Result<(), IntakeError> {
     let api = Api::<Cell>::all(intake.hub.clone());
     let all = intake.view.cells.keys().into_iter().filter_map(|key| intake.view.cells.get(&key));
@@ -134,7 +140,7 @@ pub(super) async fn withdraw(intake: &Intake, cluster: &str) -> Result<(), Intak
         let name = cell.name_any();
         match api.delete(&name, &DeleteParams { preconditions: Some(same), ..DeleteParams::default() }).await {
             Ok(_) => {}
-            // It is gone, or another one has the name.
+            // The Cell is gone, or another Cell has the name.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
             Err(source) => return Err(HubError::Cell { name, source: Box::new(source) }.into()),
         }

@@ -1,4 +1,4 @@
-//! Shows one Application.
+//! Writes the status of one Application.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,18 +17,18 @@ use super::{StatusError, StatusStage, events, unreadable};
 use crate::hub::write_status;
 use crate::intake::APPLICATION;
 
-/// What is stored of one application.
+/// Rows of one Application.
 #[derive(Debug)]
 pub(super) struct Stored {
     row: ApplicationRow,
-    /// Revision that each cell is told, by cell.
+    /// Revision decided for each cell, by cell.
     told: HashMap<String, Vec<u8>>,
     rows: Vec<PlacementRow>,
     status: HashMap<PlacementId, StatusRow>,
     revisions: Vec<RevisionRow>,
 }
 
-/// Reads many applications by a handful of questions.
+/// Reads the rows of many Applications with a few queries.
 pub(super) async fn read(stage: &StatusStage, keys: &[AppKey]) -> Result<HashMap<AppKey, Stored>, StoreError> {
     if keys.is_empty() {
         return Ok(HashMap::new());
@@ -71,18 +71,20 @@ pub(super) async fn read(stage: &StatusStage, keys: &[AppKey]) -> Result<HashMap
     Ok(stored.into_values().map(|app| (app.row.key.clone(), app)).collect())
 }
 
-/// What became of the status of one application.
+/// Outcome of writing the status of one Application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It says what it should.
+    /// The status is already up to date.
     Already,
-    /// It was written.
+    /// The status was written.
     Written,
-    /// It only says how far things are; that waits this long for what more there may be to say.
+    /// The status changed only in progress, and waits this long for further changes.
     Later(Duration),
 }
 
-/// Writes the status of one application when it says something new. `patience`: how long mere progress still waits.
+/// Writes the status of one Application when it changed.
+///
+/// `patience` returns how long mere progress still waits.
 pub(super) async fn show(
     stage: &StatusStage,
     key: &AppKey,
@@ -100,7 +102,8 @@ pub(super) async fn show(
     let generation = object.metadata.generation.unwrap_or_default();
     let now = Timestamp::now();
     let wanted = if let Some(Stored { row, told, rows, status, revisions }) = stored {
-        // Status speaks of the generation the placement follows, so nobody takes an older state for the newer spec's.
+        // Status names the generation that the placement follows. So an older state is not taken for that of the newer
+        // spec.
         let generation = if refusal.is_some() { generation } else { row.decided_generation };
         let fleet = stage.fleet.view(&stage.store).await?;
         let intent: Intent = serde_json::from_value(row.intent.clone())

@@ -1,4 +1,4 @@
-//! Status of an Application from rows. Pure.
+//! Builds the status of an Application from rows. Pure.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,22 +18,22 @@ use super::counted::count_replicas;
 use super::culprit::culprit;
 use crate::intake::Refusal;
 
-/// Objects shown at most.
+/// Maximum number of objects in the status.
 const OBJECTS: usize = 50;
-/// Revisions shown at most.
+/// Maximum number of revisions in the status.
 const HISTORY: usize = 20;
 
-/// Everything an Application's status is made of.
+/// Facts from which an Application's status is built.
 pub(super) struct Facts<'a> {
     pub(super) row: &'a ApplicationRow,
     pub(super) intent: &'a Intent,
-    /// Revision that each cell is told, by cell.
+    /// Revision decided for each cell, by cell.
     pub(super) told: &'a HashMap<String, Vec<u8>>,
     pub(super) rows: &'a [PlacementRow],
     pub(super) status: &'a HashMap<PlacementId, StatusRow>,
     pub(super) revisions: &'a [RevisionRow],
     pub(super) topology: &'a Topology,
-    /// Last sign of life per cluster.
+    /// Time of the last sign of life of each cluster.
     pub(super) seen: &'a BTreeMap<String, Timestamp>,
     pub(super) refusal: Option<Refusal>,
     pub(super) before: &'a [Condition],
@@ -51,20 +51,22 @@ impl Facts<'_> {
         self.row.decision.clone().and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default()
     }
 
-    /// What is known of a cluster is too old to count, or the cluster is not well.
+    /// Returns whether the facts of a cluster are too old to count, or the cluster is not healthy.
     pub(super) fn is_stale(&self, cluster: &str) -> bool {
         let well = self.topology.clusters.get(cluster).is_some_and(|facts| facts.health == Verdict::Pass);
         !well || self.seen.get(cluster).is_none_or(|seen| self.now.duration_since(*seen) > self.stale_after)
     }
 
-    /// Since when nothing is known of a cluster, for people.
+    /// Describes for users since when a cluster is silent.
     pub(super) fn silence(&self, cluster: &str) -> String {
         let seen = self.seen.get(cluster).and_then(|seen| Timestamp::from_second(seen.as_second()).ok());
         seen.map_or_else(|| format!("{cluster} (never seen)"), |seen| format!("{cluster} (last seen {seen})"))
     }
 
-    /// Everything divided has left the cluster by decision, nothing else has replicas there, and the cluster does not
-    /// answer: what may still run there is surplus, and goes when it answers again.
+    /// Returns whether pods that may still run in a silent cluster are surplus.
+    ///
+    /// That holds when the divided component has left the cluster by decision and nothing else has replicas there. The
+    /// cluster does not answer, and the surplus is deleted when it answers again.
     pub(super) fn is_surplus(&self, cluster: &str, owners: &BTreeMap<String, ReplicaOwner>) -> bool {
         let here = || self.rows.iter().filter(|row| row.cluster == cluster);
         let runs = |row: &PlacementRow| {
@@ -74,23 +76,25 @@ impl Facts<'_> {
         self.is_stale(cluster) && here().any(|row| row.divided) && !here().any(runs)
     }
 
-    /// The row is of that surplus: it is divided, or leaves. What stays in the cluster by decision is unknown there, also
-    /// where it has no replicas that are counted, as a `DaemonSet`.
+    /// Returns whether a row belongs to the surplus of its cluster.
+    ///
+    /// Such a row is divided, or its object leaves the cluster. Objects that stay in the cluster by decision are
+    /// unknown there. That includes objects without counted replicas, such as a `DaemonSet`.
     pub(super) fn is_surplus_row(&self, row: &PlacementRow, owners: &BTreeMap<String, ReplicaOwner>) -> bool {
         (row.divided || row.desired_state != DesiredState::Present) && self.is_surplus(&row.cluster, owners)
     }
 
-    /// What holds the object of a row up.
+    /// Returns the cause that holds up the object of a row.
     pub(super) fn culprit(&self, row: &PlacementRow) -> Option<String> {
         culprit(row, self.rows, self.status)
     }
 
-    /// What is known of a row.
+    /// Returns the status of a row, or an unknown status.
     pub(super) fn status_of(&self, row: &PlacementRow) -> StatusRow {
         self.status.get(&row.id).cloned().unwrap_or_else(|| StatusRow::unknown(row.id, self.now))
     }
 
-    /// The whole status.
+    /// Returns the whole status.
     pub(super) fn status(&self) -> ApplicationStatus {
         let record = self.record();
         let cells = self.cells(&record.replica_owners);
@@ -118,7 +122,7 @@ impl Facts<'_> {
             conditions: Vec::new(),
         };
         if self.is_complete(&record) {
-            // Stored a moment later: two writes would say one thing.
+            // The database stores this a moment later. Setting it here saves a second write of the same status.
             let wanted = short(&self.row.revision);
             status.history.iter_mut().filter(|known| known.revision == wanted).for_each(|known| known.was_ready = true);
         }
@@ -126,7 +130,7 @@ impl Facts<'_> {
         status
     }
 
-    /// Objects that are not as they should be, the worst first.
+    /// Returns the objects that are not in their desired state, the worst first.
     pub(super) fn objects(&self, record: &DecisionRecord) -> Vec<ObjectStatus> {
         let mut objects = record.problems.clone();
         for row in self.rows {
@@ -187,12 +191,14 @@ impl Facts<'_> {
     }
 }
 
-/// Whether a new status only says how far things are: no condition turned, nothing was decided, nothing fell silent.
+/// Returns whether a new status differs only in progress.
+///
+/// That holds when no condition changed, no new decision was made, and no cell became stale.
 pub(super) fn is_progress(shown: &ApplicationStatus, wanted: &ApplicationStatus) -> bool {
     let words = |status: &ApplicationStatus| {
         let turns = |one: &Condition| (one.type_.clone(), one.status.clone(), one.reason.clone());
         let cells = |cell: &CellReplicas| (cell.cell.clone(), cell.desired, cell.stale);
-        // The API keeps whole seconds of its time.
+        // The API stores the decision time in whole seconds, so the time is not compared.
         let decision = status.decision.clone().map(|decision| Decision { at: None, ..decision });
         (
             (
@@ -209,7 +215,7 @@ pub(super) fn is_progress(shown: &ApplicationStatus, wanted: &ApplicationStatus)
     words(shown) == words(wanted)
 }
 
-/// Whether two statuses say the same: times of fresh facts move on without being news.
+/// Returns whether two statuses are equal. Times of fresh facts advance without being a change.
 pub(super) fn says_the_same(shown: &ApplicationStatus, wanted: &ApplicationStatus) -> bool {
     let still = |status: &ApplicationStatus| {
         let mut status = status.clone();
@@ -219,7 +225,7 @@ pub(super) fn says_the_same(shown: &ApplicationStatus, wanted: &ApplicationStatu
         for condition in &mut status.conditions {
             condition.last_transition_time = Time(Timestamp::UNIX_EPOCH);
         }
-        // The API keeps whole seconds.
+        // The API stores whole seconds.
         if let Some(decision) = &mut status.decision {
             decision.at = None;
         }

@@ -1,4 +1,4 @@
-//! Shows one declared Cell.
+//! Writes the status of one declared Cell.
 
 use crds::condition::{self, Status, condition};
 use crds::{Cell, CellStatus};

@@ -1,4 +1,4 @@
-//! Replicas of an Application per cell and in all, from rows. Pure.
+//! Replicas of an Application per cell and in total, from rows. Pure.
 
 use std::collections::BTreeMap;
 
@@ -13,14 +13,15 @@ use super::application_status::{Facts, short};
 use super::counted::{Counted, count_replicas, count_without_row};
 
 impl Facts<'_> {
-    /// Every cell with a component that has replicas.
+    /// Returns all cells with a component that has replicas.
     pub(super) fn cells(&self, owners: &BTreeMap<String, ReplicaOwner>) -> Vec<CellReplicas> {
         let mut cells: BTreeMap<&str, CellReplicas> = BTreeMap::new();
         for row in self.rows {
             let status = self.status_of(row);
             let Some(mut counted) = count_replicas(row, &status, owners) else { continue };
             if self.told.get(&row.cell).is_some_and(|told| *told != row.revision) {
-                // It is of an earlier revision, and goes when its successors run, or when a person says so.
+                // The object is of an earlier revision. The deletion follows when its successors run, or when a user
+                // confirms.
                 counted.desired = 0;
             }
             if row.desired_state != DesiredState::Present && status.state.is_over() {
@@ -50,7 +51,7 @@ impl Facts<'_> {
     }
 
     fn add_row(&self, cell: &mut CellReplicas, row: &PlacementRow, status: &StatusRow, counted: Counted) {
-        // What runs there is not known when only its kind cannot be followed, too.
+        // The running replicas are also unknown when only their kind cannot be followed.
         cell.stale |= status.stale && status.applied_epoch > 0;
         cell.desired += counted.desired;
         cell.placed += counted.placed;
@@ -61,7 +62,7 @@ impl Facts<'_> {
         }
         cell.ready += status.ready;
         cell.available += status.available;
-        // Numbers of a cell that lies in one zone now are of the past.
+        // Numbers by zone are outdated for a cell that lies in one zone now.
         for (zone, count) in status.zones.iter().flatten().filter(|_| row.divided && cell.zone.contains('+')) {
             *cell.ready_by_zone.entry(zone.clone()).or_default() += count;
         }
@@ -81,14 +82,18 @@ impl Facts<'_> {
         }
     }
 
-    /// The part of the Divided component: `spec.replicas`, however many more run for a loss or a move.
+    /// Returns the numbers of the Divided component.
+    ///
+    /// Desired is `spec.replicas`, even if more replicas run for a loss or a move.
     pub(super) fn divided(&self, record: &DecisionRecord, cells: &[CellReplicas]) -> Option<DividedReplicas> {
         let declared = record.replica_owners.values().any(|owner| *owner == ReplicaOwner::Placement);
         let placed = cells.iter().filter_map(|cell| cell.divided).map(|divided| divided.placed).sum();
         (declared || placed > 0).then(|| DividedReplicas { desired: self.intent.wanted(), placed })
     }
 
-    /// Replicas asked for: of the Divided component, of all others that have an object, and of those without one.
+    /// Returns the number of requested replicas.
+    ///
+    /// The sum covers the Divided component, all other components with an object, and those without one.
     pub(super) fn desired(&self, record: &DecisionRecord, cells: &[CellReplicas]) -> i32 {
         let divided = self.divided(record, cells).map_or(0, |divided| divided.desired);
         let missing =
@@ -98,7 +103,7 @@ impl Facts<'_> {
     }
 }
 
-/// Replicas per zone in one line.
+/// Returns the replicas per zone in one line.
 pub(super) fn zones_text(cells: &[CellReplicas]) -> Option<String> {
     let mut zones: BTreeMap<&str, i32> = BTreeMap::new();
     for cell in cells.iter().filter(|cell| cell.placed > 0) {

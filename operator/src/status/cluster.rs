@@ -1,4 +1,4 @@
-//! Shows one Cluster.
+//! Writes the status of one Cluster.
 
 use crds::cluster::v1alpha1::{Amounts, ZoneCapacity};
 use crds::condition::{self, Status, condition};
@@ -64,7 +64,7 @@ pub(super) async fn show(stage: &StatusStage, name: &str) -> Result<(), StatusEr
     }
     conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
     let wanted = ClusterStatus {
-        // What was taken in, so that `join` can wait for it.
+        // The generation taken in, so that `join` can wait for it.
         observed_generation: row.as_ref().map(|row| row.taken.generation).or(Some(generation)),
         as_of: known.as_ref().and_then(|known| known.as_of).map(Time),
         version: known.as_ref().and_then(|known| known.version.clone()),
@@ -84,10 +84,10 @@ pub(super) async fn show(stage: &StatusStage, name: &str) -> Result<(), StatusEr
     Ok(())
 }
 
-/// Whether the member is well, by the health that was stored and the age of the last sign of life.
+/// Returns whether the member is healthy, by its stored health and the age of the last sign of life.
 ///
-/// Health that nobody confirms says nothing about now, and decisions count it as unknown too. The message names the time and
-/// not the age: an age would be news at each look.
+/// Health that is not confirmed does not describe the present, and decisions count it as unknown too. The message gives
+/// the time and not the age, because an age would change with each pass.
 fn readiness(known: &ClusterStatusRow, now: Timestamp, stale_after: SignedDuration) -> (Status, String, String) {
     let is_old = known.as_of.is_none_or(|as_of| now.duration_since(as_of) > stale_after);
     let status = match known.health.as_str() {
@@ -107,7 +107,9 @@ fn readiness(known: &ClusterStatusRow, now: Timestamp, stale_after: SignedDurati
     (status, known.reason.clone(), known.message.clone())
 }
 
-/// Whether the member grants what its profiles need, by what was installed there and what we may do.
+/// Returns whether the member grants the rights of its profiles.
+///
+/// The answer depends on the version installed there and on the kinds that may be delivered.
 fn permissions(name: &str, known: &ClusterStatusRow) -> (bool, &'static str, String) {
     if known.kinds.as_array().is_none_or(Vec::is_empty) {
         let message = format!("no kind may be delivered; see `meridian cluster permissions {name} --kubeconfig FILE`");
@@ -126,7 +128,7 @@ fn permissions(name: &str, known: &ClusterStatusRow) -> (bool, &'static str, Str
     }
 }
 
-/// The signals health is made of, each as a condition of its own.
+/// Returns the signals that make up health, each as a condition of its own.
 fn signals(stored: &serde_json::Value, make: impl Fn(&str, Status, &str, &str) -> Condition) -> Vec<Condition> {
     let known = [condition::REACHABLE, condition::WATCH_FRESH, condition::NODES_READY];
     let text = |signal: &serde_json::Value, field: &str| signal[field].as_str().unwrap_or_default().to_owned();
@@ -143,7 +145,7 @@ fn signals(stored: &serde_json::Value, make: impl Fn(&str, Status, &str, &str) -
     .collect()
 }
 
-/// The API keeps whole seconds.
+/// Returns whether two statuses are equal. The API stores whole seconds.
 fn says_the_same(shown: &ClusterStatus, wanted: &ClusterStatus) -> bool {
     let still = |status: &ClusterStatus| {
         let mut status = status.clone();

@@ -1,4 +1,6 @@
-//! Conditions of an Application from rows: is it as asked, and if not, who must do what. Pure.
+//! Builds the conditions of an Application from rows. Pure.
+//!
+//! The conditions report whether the Application is as requested, and otherwise the required action and its actor.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +15,7 @@ use vocabulary::{Trouble, group_causes};
 use super::application_status::Facts;
 use super::survival;
 
-/// What is wrong with the objects in one state: each cause once, with the clusters it is in.
+/// Groups the messages of the objects in one state: each cause once, with its clusters.
 pub(super) fn group_objects(objects: &[ObjectStatus], state: &str) -> String {
     let chosen: Vec<(&ObjectStatus, String)> = objects
         .iter()
@@ -27,7 +29,9 @@ pub(super) fn group_objects(objects: &[ObjectStatus], state: &str) -> String {
     group_causes(&troubles, condition::MESSAGE_MAX)
 }
 
-/// Something found no place; what only waits where it may not stay has one.
+/// Returns whether replicas have no place.
+///
+/// Replicas that only wait in a cell where they may not stay have a place.
 fn has_no_place(record: &DecisionRecord) -> bool {
     record.decision.shortfall > 0 || record.short && record.decision.cells.iter().all(|cell| cell.target == 0)
 }
@@ -101,7 +105,7 @@ impl Facts<'_> {
         conditions
     }
 
-    /// What only a person can mend.
+    /// Returns the problem that only a user can solve.
     fn trouble(&self, status: &ApplicationStatus, record: &DecisionRecord) -> Option<String> {
         if record.pending.is_some() {
             return self.deletion_blocked(record).map(|(_, message)| message);
@@ -110,7 +114,7 @@ impl Facts<'_> {
         (!refused.is_empty()).then_some(refused)
     }
 
-    /// Why deletes wait: for a person, or, past their deadline, for a cluster.
+    /// Returns why deletes wait: for a user, or, past their deadline, for a cluster.
     pub(super) fn deletion_blocked(&self, record: &DecisionRecord) -> Option<(&'static str, String)> {
         if let Some(pending) = &record.pending {
             let key = &self.row.key;

@@ -1,4 +1,4 @@
-//! Replicas of each object of an Application, as status counts them. Pure.
+//! Counts the replicas of each object of an Application for its status. Pure.
 
 use std::collections::BTreeMap;
 
@@ -6,19 +6,22 @@ use crds::application::v1alpha1::ObjectStatus;
 use domain::render::{self, ReplicaOwner};
 use store::{DesiredState, PlacementRow, StatusRow};
 
-/// Replicas that an object is to run and is told to run.
+/// Desired and placed replicas of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Counted {
-    /// Decided, or as last seen where the member decides.
+    /// Decided number, or the number last seen where the member decides.
     pub(super) desired: i32,
-    /// What the member is told.
+    /// Number that the member is to run now.
     pub(super) placed: i32,
 }
 
-/// Counts the replicas of one object; `None` for an object that has none, or whose controller does not report any.
+/// Counts the replicas of one object.
 ///
-/// Where the template states no number the member's autoscaler does. Its number is not among the facts that are kept, so it
-/// is taken from the pods: those of the latest template, or those available while a new template rolls out.
+/// Returns `None` for an object that has no replicas, or whose controller does not report any.
+///
+/// Where the template gives no number, the member's autoscaler owns it. Its number is not among the stored facts, so it
+/// is taken from the pods. These are the pods of the latest template, or the available pods while a new template rolls
+/// out.
 pub(super) fn count_replicas(
     row: &PlacementRow,
     status: &StatusRow,
@@ -38,13 +41,13 @@ pub(super) fn count_replicas(
             Some(Counted { desired, placed: placed.max(desired) })
         }
         Some(_) if is_scalable || reports => Some(Counted { desired: row.target, placed }),
-        // It is not declared any more and still there.
+        // The object is no longer declared but still exists.
         None if is_scalable => Some(Counted { desired: row.target, placed }),
         Some(_) | None => None,
     }
 }
 
-/// Replicas of templates whose objects have no row, because their names are not free.
+/// Counts the replicas of templates whose objects have no row, because their names are not free.
 pub(super) fn count_without_row(problems: &[ObjectStatus], owners: &BTreeMap<String, ReplicaOwner>) -> i32 {
     let number = |problem: &ObjectStatus| match owners.get(&problem.component) {
         Some(ReplicaOwner::Template { replicas }) => *replicas,

@@ -1,16 +1,17 @@
-//! What holds an object up: itself, or another object that it needs. Pure.
+//! Finds the cause that holds up an object: the object itself, or another one that it needs. Pure.
 
 use std::collections::HashMap;
 
 use store::{DesiredState, ObjectState, PlacementId, PlacementRow, StatusRow};
 use vocabulary::shorten;
 
-/// Maximum number of bytes of what holds an object up.
+/// Maximum number of bytes of the cause.
 const CULPRIT_BYTES_MAX: usize = 512;
 
-/// Why an object is not as it should be: its own message, or that of an object in its cluster which comes before it.
+/// Returns why an object is not in its desired state.
 ///
-/// `None` where nothing is wrong, or no object says anything.
+/// The cause is the object's own message, or that of an object in its cluster that is delivered before it. Returns
+/// `None` where nothing is wrong, or no object has a message.
 pub(super) fn culprit(
     row: &PlacementRow,
     rows: &[PlacementRow],
@@ -56,7 +57,7 @@ fn is_delivered(row: &PlacementRow, status: &StatusRow) -> bool {
     status.state == ObjectState::Applied && status.applied_epoch == row.plan_epoch
 }
 
-/// What comes after it is delivered as soon as its revision was taken once.
+/// Later objects are delivered as soon as the member has accepted this object's revision once.
 fn is_delivered_once(row: &PlacementRow, status: &StatusRow) -> bool {
     status.applied_epoch > 0 && status.applied_revision.as_deref() == Some(row.revision.as_slice())
 }

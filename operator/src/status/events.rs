@@ -1,4 +1,4 @@
-//! Events: one for each transition of a condition that a person wants to hear of, and none besides.
+//! Events: one for each transition of a condition that concerns users, and no others.
 
 use crds::condition::{DELETION_BLOCKED, DRIFTED, FAILOVER_FROZEN, READY, REBALANCE_NEEDED, STALLED, Status};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -6,13 +6,15 @@ use kube::Resource;
 use kube::runtime::events::{Event, EventType, Recorder};
 use vocabulary::shorten;
 
-/// Conditions that are bad news when they come.
+/// Conditions that report trouble when they become true.
 const TROUBLES: [&str; 5] = [STALLED, DELETION_BLOCKED, FAILOVER_FROZEN, DRIFTED, REBALANCE_NEEDED];
 /// Maximum number of bytes of a note; the API takes less than 1 KiB.
 const NOTE_BYTES_MAX: usize = 1_000;
 
-/// What is told of a change of conditions. `Ready` is told when it comes and when it goes; that it is not there yet is
-/// no news. Reasons are those of the conditions.
+/// Returns the events for a change of conditions. Their reasons are those of the conditions.
+///
+/// `Ready` causes an event when it becomes true and when it stops being true. A `Ready` that is not true yet causes
+/// none.
 pub(super) fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Event> {
     let status = |conditions: &[Condition], type_: &str| {
         conditions.iter().find(|condition| condition.type_ == type_).map(|condition| condition.status.clone())
@@ -41,7 +43,9 @@ pub(super) fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Even
         .collect()
 }
 
-/// Tells the transitions of an object. An event that cannot be written is no reason to write status again.
+/// Writes the events of an object's transitions.
+///
+/// An event that cannot be written does not cause another write of status.
 pub(super) async fn tell<K>(recorder: &Recorder, object: &K, before: &[Condition], after: &[Condition])
 where
     K: Resource,

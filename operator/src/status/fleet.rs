@@ -1,4 +1,4 @@
-//! What every status needs of the whole fleet: read once for many.
+//! State of the whole fleet that every status needs, read once for many.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,22 +12,26 @@ use store::{ClusterRow, ReservationRow, Store, StoreError};
 use tokio::time::Instant;
 use vocabulary::Verdict;
 
-/// A reading may be so old: status is a picture of a moment anyway, and says of which.
+/// Maximum age of a shared read of the fleet.
+///
+/// Status describes a past moment in any case, and names that moment.
 const AGE: Duration = Duration::from_millis(500);
 
-/// Sums read all that is placed; they are older, unless something left a cluster: a removal may wait for that.
+/// Maximum age of shared sums; longer than [`AGE`], because sums read all placements.
+///
+/// [`Fleet::changed`] ends it early, for example when objects left a cluster: a removal may wait for that.
 const SUMS_AGE: Duration = Duration::from_secs(5);
 
-/// The fleet at one moment.
+/// Snapshot of the fleet.
 #[derive(Debug)]
 pub(super) struct FleetView {
     pub(super) topology: Topology,
-    /// Last sign of life of each cluster.
+    /// Time of the last sign of life of each cluster.
     pub(super) seen: BTreeMap<String, Timestamp>,
 }
 
 impl FleetView {
-    /// Clusters that were well when they were seen last, too long ago to count.
+    /// Returns the clusters that were healthy when last seen, but were seen too long ago to count.
     pub(super) fn aged(&self, now: Timestamp, stale_after: SignedDuration) -> BTreeSet<String> {
         let old = |name: &str| self.seen.get(name).is_none_or(|seen| now.duration_since(*seen) > stale_after);
         let well = self.topology.clusters.iter().filter(|(_, facts)| facts.health == Verdict::Pass);
@@ -35,7 +39,7 @@ impl FleetView {
     }
 }
 
-/// Sums over all applications at one moment.
+/// Snapshot of sums over all Applications.
 #[derive(Debug)]
 pub(super) struct Sums {
     pub(super) apps: BTreeMap<String, i64>,
@@ -43,17 +47,19 @@ pub(super) struct Sums {
     pub(super) reserved: Vec<ReservationRow>,
 }
 
-/// Shared readings.
+/// Shared snapshots of the fleet and the sums.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Fleet {
     view: Arc<SharedRead<FleetView>>,
     sums: Arc<SharedRead<Sums>>,
-    /// When it was heard last that the fleet changed.
+    /// Time of the last reported change of the fleet.
     heard: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Fleet {
-    /// The fleet changed: what was read before is too old, however young. Nobody would look again.
+    /// Discards all snapshots read before now, regardless of their age.
+    ///
+    /// No later event would trigger another read.
     pub(super) fn changed(&self) {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
@@ -80,7 +86,7 @@ impl Fleet {
     }
 }
 
-/// A cluster as far as status speaks of it.
+/// Converts a cluster row to the fields that status uses.
 pub(super) fn stored(row: ClusterRow) -> StoredCluster {
     StoredCluster {
         name: row.taken.name,
@@ -112,7 +118,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_read_before_a_change_was_heard_is_too_old_however_young() {
+    async fn snapshot_read_before_a_change_is_too_old() {
         let fleet = Fleet::default();
         tokio::time::advance(AGE * 4).await;
         let read = Instant::now();

@@ -1,4 +1,6 @@
-//! StatusStage: the only writer of status on the hub. Shows what rows say, and writes only what changed.
+//! Status stage: the only writer of status on the hub.
+//!
+//! The stage builds status from rows, and writes only changed status.
 
 mod application;
 mod application_status;
@@ -36,17 +38,20 @@ pub(crate) use fleet::Fleet;
 use pacing::{GATHER, Pacing};
 use runtime::batch_limiter::BatchLimiter;
 
-/// Objects written at once of one batch.
+/// Maximum number of objects of one batch that are written at once.
 const WORKERS: usize = 6;
-/// Objects read together, and batches under way at once: one that waits for the hub does not stop the next.
+/// Maximum number of objects that are read together as one batch.
 const BATCH: usize = 64;
+/// Maximum number of concurrent batches. A batch that waits for the hub does not stop the next one.
 const READERS: usize = 2;
-/// Between two looks at everything: many members that turn at once are one reason.
+/// Maximum interval that load puts between two passes over all objects.
+///
+/// Many members that change at once cause one pass.
 const EVERYTHING_MOST: Duration = Duration::from_secs(1);
-/// Looks at the age of facts within the time they count.
+/// Number of checks for stale facts within `stale_after`.
 const AGE_LOOKS: u32 = 6;
 
-/// What is shown next.
+/// Object whose status is written next.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum StatusTarget {
     Application(AppKey),
@@ -63,7 +68,7 @@ impl StatusTarget {
     }
 }
 
-/// What the stage works with.
+/// Status stage with its dependencies.
 #[derive(Clone)]
 pub(crate) struct StatusStage {
     pub(crate) hub: Client,
@@ -73,15 +78,14 @@ pub(crate) struct StatusStage {
     pub(crate) fleet: Fleet,
     pub(crate) hints: Hints,
     pub(crate) refusals: Refusals,
-    /// Writes events.
     pub(crate) recorder: Recorder,
-    /// When everything is looked at again although nothing was heard.
+    /// Interval between two passes over all objects, also without a hint.
     pub(crate) look_again: Duration,
-    /// Facts older than this are stale.
+    /// Age after which facts are stale.
     pub(crate) stale_after: SignedDuration,
 }
 
-/// Why an object was not shown this time. It is tried again.
+/// Reason why writing a status failed. The write is retried.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StatusError {
     #[error("the hub refused")]
@@ -91,7 +95,7 @@ pub(crate) enum StatusError {
 }
 
 impl StatusStage {
-    /// Shows whatever changes until shutdown.
+    /// Writes the status of changed objects until shutdown.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), StoreError> {
         let queue: Queue<StatusTarget> = Queue::default();
         let pacing = Pacing::default();
@@ -103,7 +107,8 @@ impl StatusStage {
                 .for_each_concurrent(READERS, |batch| self.show(&queue, &pacing, batch))
                 .await;
         };
-        // Both are polled at all times: work in progress may hold the connection that listening waits for.
+        // Both futures are polled at all times, because work in progress may hold the connection that the listener
+        // waits for.
         let listen = async {
             let listed = async {
                 tokio::join!(
@@ -117,7 +122,8 @@ impl StatusStage {
             let (mut everything, mut wanted) = (BatchLimiter::new(GATHER, EVERYTHING_MOST), false);
             loop {
                 tokio::select! {
-                    // What a predecessor had not shown any more is shown now.
+                    // After the first listing, the stage writes the status that the previous leader did not write any
+                    // more.
                     _ = &mut listed, if !begun => { begun = true; wanted = true; }
                     () = everything.ready(), if wanted => {
                         wanted = false;
@@ -125,7 +131,7 @@ impl StatusStage {
                         self.everything(&queue);
                     }
                     _ = again.tick() => wanted = true,
-                    // Nobody tells that facts become too old: that is what it means.
+                    // No hint reports that facts become stale, because stale facts result from missing reports.
                     _ = age.tick() => match self.fleet.view(&self.store).await {
                         Ok(fleet) => {
                             let now = fleet.aged(Timestamp::now(), self.stale_after);
@@ -168,12 +174,12 @@ impl StatusStage {
         Ok(())
     }
 
-    /// Shows a batch: what is stored of its applications is read together.
+    /// Writes the status of a batch; the rows of its Applications are read together.
     async fn show(&self, queue: &Queue<StatusTarget>, pacing: &Pacing, batch: Vec<StatusTarget>) {
         let keys: Vec<AppKey> = batch.iter().filter_map(StatusTarget::application).cloned().collect();
         let stored = match application::read(self, &keys).await {
             Ok(stored) => stored,
-            // One that cannot be read must not keep the others from being shown.
+            // An Application that cannot be read must not block the status of the others.
             Err(error) if error.is_of_one() && batch.len() > 1 => {
                 let mut first = batch;
                 let second = first.split_off(first.len() / 2);

@@ -1,5 +1,7 @@
-//! How often the status of applications is written: promptly when it matters, less often for mere progress, and for all
-//! of them less often while many change.
+//! Limits how often the status of Applications is written.
+//!
+//! Important changes are written promptly, and mere progress less often. While many Applications change, all of them
+//! are written less often.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,34 +10,41 @@ use std::time::Duration;
 use tokio::time::Instant;
 use vocabulary::AppKey;
 
-/// Changes that follow each other this fast are shown together.
+/// Minimum delay before a change is written.
+///
+/// Changes that follow each other within the delay share one write.
 pub(super) const GATHER: Duration = Duration::from_millis(30);
-/// Between two writes of one application's status: what happens faster is shown together.
+/// Minimum interval between two writes of one Application's status.
+///
+/// Changes within the interval share one write.
 const PACE: Duration = Duration::from_millis(400);
-/// Between two writes that only say how far things are.
+/// Delay of a write that reports only progress, from when the progress was first seen.
 const PROGRESS: Duration = Duration::from_secs(2);
-/// The last two are longer by one for every so many applications whose status was written lately, up to so many times, and
-/// the first by the square of that. While many change at once, each is shown less often on its way, and one that is new when
-/// there is something to show: what is to be done with them comes first, and a write of status costs the hub more than an
-/// application does.
+/// Number of recently written Applications that raise the load factor by one.
+///
+/// The load factor multiplies [`PACE`] and [`PROGRESS`]; its square multiplies [`GATHER`]. So while many Applications
+/// change at once, each is written less often on its way. A new Application is written when there is something to show.
+/// The work on the Applications comes first, and a write of status costs the hub more than an Application does.
 const CROWD: usize = 8;
+/// Maximum load factor.
 const CROWD_MOST: u32 = 12;
-/// The most that mere progress waits longer: people look at that.
+/// Maximum load factor for mere progress, because users watch it.
 const PROGRESS_MOST: u32 = 5;
-/// In a crowd, applications are shown at common moments so far apart, times one less than the crowd: those that are read
-/// together cost little more than one.
+/// Step of common write times under load, multiplied by the load factor minus one.
+///
+/// Applications that are read together cost little more than a single one.
 const TOGETHER: Duration = Duration::from_millis(120);
 
-/// When the status of applications was written last, and since when mere progress waits to be shown.
+/// Times of the last status write, and since when progress waits, by Application.
 #[derive(Debug, Default)]
 pub(super) struct Pacing(Mutex<Known>);
 
 #[derive(Debug)]
 struct Known {
-    /// What common moments are counted from.
+    /// Origin of the common write times.
     origin: Instant,
     times: HashMap<AppKey, Times>,
-    /// When those that rest were forgotten last.
+    /// Time of the last removal of idle Applications.
     swept: Option<Instant>,
 }
 
@@ -52,14 +61,15 @@ struct Times {
 }
 
 impl Pacing {
-    /// The status of one was written.
+    /// Records that the status of an Application was written.
     pub(super) fn written(&self, key: &AppKey) {
         let times = Times { written: Some(Instant::now()), progress: None };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).times.insert(key.clone(), times);
     }
 
-    /// Looks at what is known of one, with how much longer than usual everything waits. What it still waits, when it does,
-    /// ends at a common moment.
+    /// Computes a wait from the times of one Application and the load factor.
+    ///
+    /// A wait that is not zero is extended to the next common write time.
     fn look(&self, key: &AppKey, look: impl FnOnce(u32, &mut Times) -> Duration) -> Duration {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.swept.is_none_or(|at| at.elapsed() >= PACE) {
@@ -78,7 +88,7 @@ impl Pacing {
         if past.is_zero() { wait } else { wait + step.saturating_sub(past) }
     }
 
-    /// How long a change waits for further ones.
+    /// Returns how long a change waits for further changes.
     pub(super) fn rest(&self, key: &AppKey) -> Duration {
         self.look(key, |crowd, times| {
             let ago = times.written.map_or(Duration::MAX, |at| at.elapsed());
@@ -86,7 +96,7 @@ impl Pacing {
         })
     }
 
-    /// How long mere progress, seen now, still waits; nothing when it has waited long enough.
+    /// Returns how long progress that is seen now still waits; `None` when it has waited long enough.
     pub(super) fn patience(&self, key: &AppKey) -> Option<Duration> {
         let left = self.look(key, |crowd, times| {
             let since = times.progress.get_or_insert_with(Instant::now);

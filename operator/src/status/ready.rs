@@ -1,4 +1,6 @@
-//! The condition `Ready` of an Application: is it as asked, and if not, what is the first reason. Pure.
+//! The condition `Ready` of an Application. Pure.
+//!
+//! The condition reports whether the Application is as requested, and if not, the first reason.
 
 use std::collections::BTreeSet;
 
@@ -13,12 +15,13 @@ use vocabulary::{Trouble, group_causes};
 use super::application_status::Facts;
 use super::conditions::group_objects;
 
-/// Maximum number of bytes of the causes behind the numbers; numbers and causes are one message.
+/// Maximum number of bytes of the causes behind the numbers, because one message holds both.
 const CAUSES_BYTES_MAX: usize = condition::MESSAGE_MAX - 256;
 
 impl Facts<'_> {
-    /// Everything that was decided has an object, and is delivered, worked out and available, by fresh facts. What may
-    /// still run in a silent cluster that everything has left is not waited for.
+    /// Returns whether all decided objects exist and are delivered, settled and available, by fresh facts.
+    ///
+    /// Pods that may still run in a silent cluster, which everything has left, are not waited for.
     pub(super) fn is_complete(&self, record: &DecisionRecord) -> bool {
         let owners = &record.replica_owners;
         let divided = self.rows.iter().filter(|row| row.divided && !self.is_surplus_row(row, owners));
@@ -41,7 +44,7 @@ impl Facts<'_> {
         })
     }
 
-    /// Whether the Application is as asked, and if not, the first reason.
+    /// Returns whether the Application is as requested, with the first reason if not.
     pub(super) fn ready(
         &self,
         status: &ApplicationStatus,
@@ -98,7 +101,7 @@ impl Facts<'_> {
         make(Status::False, "Progressing", if culprits.is_empty() { numbers } else { format!("{numbers}; {culprits}") })
     }
 
-    /// What holds up the objects that are not as they should be, each cause once.
+    /// Returns the causes that hold up unsettled objects, each cause once.
     fn unsettled_causes(&self) -> String {
         let unsettled =
             self.rows.iter().filter(|row| row.desired_state == DesiredState::Present && !self.status_of(row).settled);
@@ -113,7 +116,7 @@ impl Facts<'_> {
         group_causes(&troubles, CAUSES_BYTES_MAX)
     }
 
-    /// How many replicas are available, and what is not as it stays.
+    /// Describes how many replicas are available, and which replicas will not stay.
     fn numbers(&self, status: &ApplicationStatus, record: &DecisionRecord) -> String {
         let owners = &record.replica_owners;
         let (surplus, staying): (Vec<&CellReplicas>, Vec<&CellReplicas>) =
@@ -233,7 +236,7 @@ mod tests {
         show_seen(rows, known, replicas, record, &["east", "west"])
     }
 
-    /// The status while only some clusters were seen.
+    /// Builds the status while only some clusters were seen.
     fn show_seen(
         rows: &[PlacementRow],
         known: Vec<StatusRow>,
@@ -261,7 +264,7 @@ mod tests {
         let clusters = ["east", "west"].map(|name| (name.parse().unwrap(), cluster(name)));
         let topology = Topology { clusters: clusters.into_iter().collect(), ..Topology::default() };
         let seen = seen.iter().map(|name| ((*name).to_owned(), Timestamp::UNIX_EPOCH)).collect();
-        // The first row of a cell is of the revision that the cell is told.
+        // The first row of a cell has the revision decided for the cell.
         let mut told: HashMap<String, Vec<u8>> = HashMap::new();
         for row in rows {
             told.entry(row.cell.clone()).or_insert_with(|| row.revision.clone());
@@ -296,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_of_an_earlier_revision_that_wait_are_run_and_not_asked_for() {
+    fn waiting_objects_of_earlier_revision_are_placed_not_desired() {
         let earlier = PlacementRow { revision: vec![9; 16], ..row(2, "east", "StatefulSet", 2) };
         let rows = [row(1, "east", "StatefulSet", 2), earlier];
         let record = owned(&[("statefulset", ReplicaOwner::Template { replicas: 2 })], 0);
@@ -307,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_divided_is_shown_with_its_replicas() {
+    fn undivided_components_are_shown_with_their_replicas() {
         let rows = [row(1, "east", "StatefulSet", 2), row(2, "west", "StatefulSet", 2)];
         let record = owned(&[("statefulset", ReplicaOwner::Template { replicas: 2 })], 0);
         let status = show(&rows, rows.iter().map(well).collect(), 0, &record);
@@ -361,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_in_a_silent_cluster_is_not_ready() {
+    fn objects_staying_in_a_silent_cluster_are_not_ready() {
         let mut left = row(1, "east", "Deployment", 0);
         left.desired_state = DesiredState::Delete;
         let mut own = row(3, "east", "Deployment", 1);

@@ -1,4 +1,6 @@
-//! Whether enough available replicas would be left after the zones that are to be survived are lost. Pure.
+//! Checks whether enough available replicas remain after a loss of zones. Pure.
+//!
+//! The policy defines the loss of zones that is to be survived.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +8,11 @@ use crds::PlacementSpec;
 use crds::application::v1alpha1::CellReplicas;
 use crds::placement_policy::v1alpha1::Topology as Level;
 
-/// Whether the loss of zones that the policy asks to survive leaves enough, and the numbers; nothing where it asks for none.
+/// Returns whether enough replicas remain after the loss of zones, and the numbers as text.
 ///
-/// In a cell over zones the observed numbers by zone count. Before they are known, each zone counts with the most that an
-/// even division puts there. Silent cells count for nothing.
+/// Returns `None` where the policy asks to survive no loss. In a cell over zones, the observed numbers by zone count.
+/// Until they are available, each zone counts with the largest part of an even division. Silent cells count for
+/// nothing.
 pub(super) fn judge(spec: &PlacementSpec, desired: i32, cells: &[CellReplicas]) -> Option<(bool, String)> {
     let spread = spec.spread.iter().find(|spread| spread.topology == Level::Zone)?;
     let losses = usize::try_from(spread.survive_loss.as_ref()?.domains).ok()?;

@@ -1,4 +1,6 @@
-//! Shows an object that is on the hub and cannot be read by this program. The rest of its status stays as it was.
+//! Writes the status of an object that this program cannot read.
+//!
+//! The other fields of its status stay as they are.
 
 use crds::condition::{self, Status, condition};
 use jiff::Timestamp;
@@ -22,7 +24,7 @@ where
     Ok(())
 }
 
-/// What its status is to be; nothing when it says so already.
+/// Returns the new status, or `None` when it is up to date.
 fn status(object: &Value, refusal: &Refusal, now: Timestamp) -> Option<Value> {
     let generation = object["metadata"]["generation"].as_i64();
     let before: Vec<Condition> = serde_json::from_value(object["status"]["conditions"].clone()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Installing and removing, idempotently.
+//! Idempotent installation and removal of the objects that join installs.
 
 use std::time::Duration;
 
@@ -30,10 +30,10 @@ const fn path_of<K: Resource>() -> (&'static str, &'static str) {
     (K::KIND, K::URL_PATH_SEGMENT)
 }
 
-/// How long a member may take until its API server enforces a new policy.
+/// Timeout for the member's API server to enforce a new policy.
 const POLICY_WITHIN: Duration = Duration::from_secs(30);
 
-/// Why installing failed.
+/// Reason why an installation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// The member is too old for the fence policy.
@@ -41,7 +41,7 @@ pub enum InstallError {
         "this cluster runs {found}; Meridian needs Kubernetes 1.30 or newer, because it relies on ValidatingAdmissionPolicy; upgrade the cluster and join again"
     )]
     TooOld {
-        /// The member's version.
+        /// Version of the member.
         found: String,
     },
     /// Another installation of Meridian manages the member.
@@ -49,32 +49,32 @@ pub enum InstallError {
         "this cluster belongs to another Meridian: {there}; remove it there, or, if that one is no more, take away what it installed with `meridian cluster uninstall --kubeconfig FILE`"
     )]
     OtherInstallation {
-        /// Which.
+        /// Owner recorded in the member.
         there: Box<Owner>,
     },
     /// The API server refused, or could not be reached.
     #[error("{what}: {source}")]
     Api {
-        /// What was being done.
+        /// Action that failed.
         what: String,
-        /// Why it failed.
+        /// Cause of the failure.
         source: Box<kube::Error>,
     },
-    /// The answer was not understood.
+    /// The answer of the API server does not have the expected form.
     #[error("{what}: {message}")]
     Answer {
-        /// What was being done.
+        /// Action that failed.
         what: String,
-        /// What was wrong.
+        /// Description of the problem.
         message: String,
     },
-    /// The policy is stored but not enforced.
+    /// The fence policy is stored but not enforced.
     #[error(
         "the fence policy is stored but the API server did not enforce it within {} s; look at the status of validatingadmissionpolicy/{name} and join again",
         within.as_secs(), name = super::POLICY_NAME
     )]
     PolicyNotInForce {
-        /// How long was waited.
+        /// Time that the installation waited.
         within: Duration,
     },
 }
@@ -85,47 +85,49 @@ impl InstallError {
         move |source| Self::Api { what, source: Box::new(source) }
     }
 
-    /// Whether the API server says the object does not exist.
+    /// Returns whether the API server reports that the object does not exist.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 404))
     }
 }
 
-/// What became of one object.
+/// Outcome of installing or removing one object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// It did not exist.
+    /// The object did not exist and was created.
     Created,
-    /// It existed with other content.
+    /// The object existed with other content and was updated.
     Updated,
-    /// It was as it should be.
+    /// The object already had the right content.
     Unchanged,
-    /// It was removed.
+    /// The object was removed.
     Removed,
-    /// There was nothing to remove.
+    /// The object to remove did not exist.
     Absent,
 }
 
-/// What installing or removing did, in order.
+/// Outcomes of an installation or removal, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// `Kind name` and what became of it.
+    /// `Kind name` of each object, with its outcome.
     pub objects: Vec<(String, Change)>,
 }
 
 impl Report {
-    /// Whether nothing had to be done.
+    /// Returns whether nothing had to be done.
     pub fn unchanged(&self) -> bool {
         self.objects.iter().all(|(_, change)| matches!(change, Change::Unchanged | Change::Absent))
     }
 }
 
-/// Applies every object of the installation and waits until the member enforces the fence policy. What a profile that is not
-/// granted any more had brought is removed.
+/// Applies every object of the installation and waits until the member enforces the fence policy.
+///
+/// Objects of profiles that are no longer granted are removed.
 ///
 /// # Guarantees
-/// Idempotent. No right is granted before the policy was seen to refuse. A member that another installation of Meridian
-/// manages is left as it is.
+/// - The call is idempotent.
+/// - No right is granted before the policy was observed to refuse a write.
+/// - A member that another installation of Meridian manages stays unchanged.
 pub async fn apply(client: &Client, installation: &Installation) -> Result<Report, InstallError> {
     let version = verify::server_version(client).await?;
     if !version.supported() {
@@ -150,7 +152,7 @@ pub async fn apply(client: &Client, installation: &Installation) -> Result<Repor
     Ok(report)
 }
 
-/// The installation of Meridian that is recorded in the member.
+/// Reads the installation of Meridian that is recorded in the member.
 pub async fn recorded_owner(client: &Client) -> Result<Option<Owner>, InstallError> {
     let record = fetch(client, &Installation::new(&[]).record()).await?;
     Ok(record.and_then(|record| Owner::read_from(&record["data"])))
@@ -164,10 +166,12 @@ pub async fn refuse_other_owner(client: &Client, owner: &Owner) -> Result<(), In
     }
 }
 
-/// Removes what [`apply`] installed, rights first and the policy last. Delivered objects and their namespaces stay.
+/// Removes the objects that [`apply`] installed, rights first and policies last.
+///
+/// Delivered objects and their namespaces stay.
 pub async fn uninstall(client: &Client) -> Result<Report, InstallError> {
     let mut manifests = Installation::new(&super::Profile::ALL).manifests();
-    // With the namespace goes all that is in it; the policy must outlive the rights.
+    // Deleting the namespace deletes its content. The policies must outlive the rights.
     let last = |manifest: &Value| u8::from(manifest["kind"].as_str().is_some_and(|k| k.starts_with("Validating")));
     manifests.reverse();
     manifests.sort_by_key(last);
@@ -192,7 +196,7 @@ async fn apply_one(client: &Client, manifest: &Value) -> Result<Change, InstallE
     let what = title(manifest);
     let before = fetch(client, manifest).await?;
     let (kind, namespace, name) = address(manifest);
-    // Forced: what is installed is not shared with anybody.
+    // Forced, because the installed objects are shared with no other manager.
     let path = format!(
         "{}?fieldManager={JOIN_MANAGER}&force=true&fieldValidation=Strict",
         kind.object_path(&namespace, &name)
@@ -210,8 +214,10 @@ async fn apply_one(client: &Client, manifest: &Value) -> Result<Change, InstallE
     })
 }
 
-/// What somebody declared of an object. The member's own controllers write status meanwhile, so the resourceVersion
-/// says nothing about our apply.
+/// Returns the declared part of an object, without status, `resourceVersion` and `managedFields`.
+///
+/// The member's own controllers write status meanwhile. So the `resourceVersion` does not show whether our apply
+/// changed the object.
 fn declared(object: &Value) -> Value {
     let mut object = object.clone();
     if let Some(fields) = object.as_object_mut() {
@@ -224,7 +230,7 @@ fn declared(object: &Value) -> Value {
     object
 }
 
-/// The object as it is in the member.
+/// Reads the object from the member; `None` when it does not exist.
 pub(super) async fn fetch(client: &Client, manifest: &Value) -> Result<Option<Value>, InstallError> {
     let (kind, namespace, name) = address(manifest);
     let request = Request::builder().uri(kind.object_path(&namespace, &name)).body(Vec::new());

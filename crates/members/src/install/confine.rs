@@ -1,24 +1,27 @@
-//! The policy that confines Meridian's own identity in a member, whatever its roles grant.
+//! The policy that confines Meridian's own identity in a member, regardless of its roles.
 //!
-//! Roles say which kinds; they cannot say which objects. This policy adds, for every write of the runtime identity:
-//! - nothing without a namespace, and nothing in `kube-*` or `meridian-*`: neither what join installed nor Kubernetes' own;
-//! - only objects that are managed, before or after the write; missing namespaces are made, never changed;
-//! - it may renew its own token and ask what it may do.
+//! Roles grant kinds; they cannot select objects. This policy checks every write of the runtime identity:
+//! - The identity writes nothing without a namespace, and nothing in `kube-*` or `meridian-*`. So the objects of join
+//!   and of Kubernetes itself are protected.
+//! - The identity writes only objects that are managed before or after the write. Missing namespaces may be created,
+//!   but existing ones never changed.
+//! - The identity may renew its own token and query its own rights.
 //!
-//! Two exceptions are written in from the first day, each open only where its profile was joined: objects of
-//! `agent.meridian.io` (profiles dr, mesh, migrate), and placeholder pods of migrate in `meridian-system`.
+//! The policy contains two exceptions from the first version on. Each exception is open only where its profile was
+//! joined: objects of `agent.meridian.io` (profiles dr, mesh, migrate), and placeholder pods of migrate in
+//! `meridian-system`.
 //!
-//! A policy cannot hold back reads: `docs/trust.md` says what the identity can read.
+//! A policy cannot restrict reads: `docs/trust.md` lists what the identity can read.
 
 use serde_json::{Value, json};
 use vocabulary::{MEMBER_IDENTITY, MEMBER_SERVICE_ACCOUNT, PROTECTED_NAMESPACE_PREFIXES, SYSTEM_NAMESPACE, labels};
 
 use super::Profile;
 
-/// Name of the policy, which its refusals carry.
+/// Name of the policy, which appears in its refusals.
 pub const CONFINE_POLICY_NAME: &str = "identity.fleet.meridian.io";
 
-/// CEL: the request is one of the two exceptions of the profiles that were joined.
+/// Returns the CEL expression that matches the two exceptions of the joined profiles.
 pub(super) fn exception(profiles: &[Profile]) -> String {
     let joined: Vec<String> = profiles.iter().map(|profile| format!("'{profile}'")).collect();
     let joined = joined.join(", ");
@@ -38,7 +41,7 @@ fn is_managed(object: &str) -> String {
     format!("{object} != null && '{}' in {object}.metadata.?labels.orValue({{}})", labels::MANAGED)
 }
 
-/// The policy.
+/// Returns the policy.
 pub(super) fn policy(profiles: &[Profile]) -> Value {
     let denied: Vec<String> =
         PROTECTED_NAMESPACE_PREFIXES.iter().map(|prefix| format!("variables.target.startsWith('{prefix}')")).collect();
@@ -62,7 +65,7 @@ pub(super) fn policy(profiles: &[Profile]) -> Value {
             },
             "matchConditions": [
                 {"name": "ours", "expression": format!("request.userInfo.username == '{MEMBER_IDENTITY}'")},
-                // Questions about its own rights write nothing.
+                // Queries of the identity's own rights write nothing.
                 {"name": "writes", "expression": "!(request.resource.group in ['authorization.k8s.io', 'authentication.k8s.io'])"},
                 {"name": "not-its-own-token", "expression": format!("!({renewal})")},
             ],
@@ -88,7 +91,7 @@ pub(super) fn policy(profiles: &[Profile]) -> Value {
     })
 }
 
-/// The binding that puts the policy in force everywhere.
+/// Returns the binding that puts the policy in force everywhere.
 pub(super) fn binding() -> Value {
     json!({
         "apiVersion": "admissionregistration.k8s.io/v1",

@@ -1,7 +1,8 @@
-//! What Meridian puts into a member, with the joining person's own credentials.
+//! Objects that join installs in a member, with the joining user's own credentials.
 //!
-//! Our runtime identity has no right on roles, bindings and policies, and the policy of `confine.rs` refuses its writes in
-//! `meridian-system`. So it can change neither its rights nor the policies it obeys, nor its account, namespace and record.
+//! Meridian's runtime identity has no rights on roles, bindings and policies. The policy of `confine.rs` refuses its
+//! writes in `meridian-system`. So the identity cannot change its rights, the policies that apply to it, or its
+//! account, namespace and record.
 
 mod apply;
 mod confine;
@@ -26,32 +27,34 @@ pub use rights::{Right, granting_role, needed, our_rights, to_deliver};
 pub use roles::deliverable_kinds;
 pub use verify::{Issue, issue_token, kube_system_uid, server_version, verify};
 
-/// Name of the config map in [`SYSTEM_NAMESPACE`] that says what is installed.
+/// Name of the config map in [`SYSTEM_NAMESPACE`] that records the installation.
 pub const INSTALLATION: &str = "meridian-installation";
 
-/// Version of what this binary installs; rises with every change of the manifests.
+/// Version of the installed manifests; rises with every change of them.
 pub const INSTALLATION_VERSION: u32 = 2;
 
-/// Field manager of everything here: not the runtime's, so that the runtime never owns it.
+/// Field manager of all installed objects.
+///
+/// The runtime uses another field manager, so that it never owns these objects.
 pub const JOIN_MANAGER: &str = "meridian-join";
 
 static OWN_LABELS: LazyLock<Value> = LazyLock::new(|| json!({"app.kubernetes.io/part-of": "meridian"}));
 
-/// A named set of rights.
+/// A named set of rights in a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
-    /// Read nodes, pods and namespaces.
+    /// Reads nodes, pods and namespaces.
     Observe,
-    /// Deliver the printed list of namespaced kinds.
+    /// Delivers the printed list of namespaced kinds.
     Deploy,
 }
 
 impl Profile {
-    /// Every profile this version knows.
+    /// All profiles of this version.
     pub const ALL: [Self; 2] = [Self::Observe, Self::Deploy];
 
-    /// The profile's name.
+    /// Returns the name of the profile.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Observe => "observe",
@@ -77,7 +80,7 @@ impl std::str::FromStr for Profile {
     }
 }
 
-/// Everything to be installed into one member.
+/// Objects to install in one member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installation {
     profiles: Vec<Profile>,
@@ -85,7 +88,7 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// An installation with these profiles; `observe` is always among them.
+    /// Creates an installation with these profiles; `observe` is always among them.
     pub fn new(profiles: &[Profile]) -> Self {
         let mut profiles = profiles.to_vec();
         profiles.push(Profile::Observe);
@@ -94,27 +97,29 @@ impl Installation {
         Self { profiles, owner: Owner::default() }
     }
 
-    /// The same for an installation of Meridian, which is recorded in the member.
+    /// Sets the installation of Meridian that owns the member; the member's record holds it.
     #[must_use]
     pub fn owned_by(self, owner: Owner) -> Self {
         Self { owner, ..self }
     }
 
-    /// The installation of Meridian it belongs to.
+    /// Returns the installation of Meridian that owns the member.
     pub fn owner(&self) -> &Owner {
         &self.owner
     }
 
-    /// The profiles, sorted.
+    /// Returns the profiles, sorted.
     pub fn profiles(&self) -> &[Profile] {
         &self.profiles
     }
 
-    /// All objects, in the order in which they are to be applied. The record of the installation comes last: it
-    /// stands only where everything before it does.
+    /// Returns all objects in the order in which they must be applied.
+    ///
+    /// The record of the installation comes last, so it exists only where all objects before it exist.
     pub fn manifests(&self) -> Vec<Value> {
         let mut all = roles::identity();
-        // The policy before the rights: there is no moment at which our identity may write and no policy holds it.
+        // The policies precede the rights. So there is no moment in which our identity may write without a policy that
+        // confines it.
         all.extend([confine::policy(&self.profiles), confine::binding()]);
         all.extend([policy::policy(&self.profiles), policy::binding()]);
         all.extend(roles::own_role());
@@ -139,12 +144,14 @@ impl Installation {
     }
 }
 
-/// The manifests of one profile as YAML documents, for people to read before they join a cluster.
+/// Returns the manifests of one profile as YAML, for users to read before they join a cluster.
 pub fn permissions_yaml(profile: Profile) -> String {
     yaml(&roles::profile(profile))
 }
 
-/// Everything that join installs with these profiles as YAML documents: account, policies, roles and record.
+/// Returns all manifests that join installs with these profiles as YAML.
+///
+/// These are account, policies, roles and record.
 pub fn manifests_yaml(profiles: &[Profile]) -> String {
     yaml(&Installation::new(profiles).manifests())
 }

@@ -1,22 +1,23 @@
-//! Which installation of Meridian a member belongs to.
+//! Record of the installation of Meridian that owns a member.
 
 use serde_json::Value;
 
 /// An installation of Meridian, as `join` records it in a member.
 ///
-/// Two installations in one member would take each other's objects: account, field manager and labels are the same.
+/// Two installations in one member would take over each other's objects, because account, field manager and labels are
+/// the same.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Owner {
-    /// Identity of the installation's database; empty where its operator has not published it yet.
+    /// Identity of the installation's database; empty until its operator publishes it.
     pub installation: String,
-    /// UID of the hub: of its kube-system namespace.
+    /// UID of the hub's kube-system namespace.
     pub hub: String,
-    /// Name of the member there.
+    /// Name of the member on that hub.
     pub cluster: String,
 }
 
 impl Owner {
-    /// Reads the data of a record; `None` where a version wrote it that did not know owners.
+    /// Reads the data of a record; `None` where a version without owners wrote it.
     pub(super) fn read_from(data: &Value) -> Option<Self> {
         let text = |key: &str| data[key].as_str().unwrap_or_default().to_owned();
         let owner = Self { installation: text("installation"), hub: text("hub"), cluster: text("cluster") };
@@ -31,8 +32,10 @@ impl Owner {
         }
     }
 
-    /// Whether both name the same installation: by its database where both know it, since a hub may be built anew, else by
-    /// the hub.
+    /// Returns whether both name the same installation.
+    ///
+    /// The database identities are compared where both are present, because a hub may be rebuilt. Otherwise the hubs
+    /// are compared.
     pub fn is_same(&self, other: &Self) -> bool {
         if self.installation.is_empty() || other.installation.is_empty() {
             return self.hub == other.hub;

@@ -1,14 +1,14 @@
-//! The fence policy that a member enforces against us, and for us.
+//! The fence policy that a member enforces on all writes of managed objects.
 //!
-//! What it says, for objects that carry the label `fleet.meridian.io/managed`:
-//! - nobody but Meridian's runtime identity writes the fence or the delete-fence; every other edit passes;
-//! - our writes carry a well-formed fence and never lower it;
-//! - our stamps are never below the object's fence, so that a stale process cannot stamp;
-//! - we delete, or let go, only what carries a stamp at least as high as its fence. A stamp left behind by a process
-//!   that died is void as soon as somebody applies with a newer fence.
+//! The rules apply to objects with the label `fleet.meridian.io/managed`:
+//! - Only Meridian's runtime identity writes the fence or the delete-fence. Every other edit passes.
+//! - Our writes carry a well-formed fence and never lower it.
+//! - Our stamps are never below the object's fence, so a stale process cannot stamp.
+//! - We delete or release only objects whose stamp is at least as high as their fence. A stamp left by a process that
+//!   died becomes void with the next apply with a newer fence.
 //!
-//! `Endpoints`, `EndpointSlice` and the like, which Kubernetes' controllers make with labels copied from ours, carry no
-//! fence and pass.
+//! Controllers of Kubernetes create `Endpoints`, `EndpointSlice` and the like with labels copied from ours. These
+//! objects carry no fence and pass.
 
 use serde_json::{Value, json};
 use vocabulary::{MEMBER_IDENTITY, labels};
@@ -16,14 +16,14 @@ use vocabulary::{MEMBER_IDENTITY, labels};
 use super::Profile;
 use super::confine::exception;
 
-/// Name of the policy, which its refusals carry.
+/// Name of the policy, which appears in its refusals.
 pub const POLICY_NAME: &str = "fence.fleet.meridian.io";
 
 fn annotation(object: &str, key: &str) -> String {
     format!("{object} == null ? '' : {object}.metadata.?annotations['{key}'].orValue('')")
 }
 
-/// The policy.
+/// Returns the policy.
 pub(super) fn policy(profiles: &[Profile]) -> Value {
     let fence = labels::FENCE;
     let stamp = labels::DELETE_FENCE;
@@ -49,7 +49,7 @@ pub(super) fn policy(profiles: &[Profile]) -> Value {
                 }],
             },
             "variables": [
-                // Of the exceptions that confine.rs names no fence is asked.
+                // The exceptions of `confine.rs` need no fence.
                 variable("ours", format!("request.userInfo.username == '{MEMBER_IDENTITY}' && !({})", exception(profiles))),
                 variable("deleting", "request.operation == 'DELETE'".into()),
                 variable("was", annotation("oldObject", fence)),
@@ -85,7 +85,7 @@ pub(super) fn policy(profiles: &[Profile]) -> Value {
     })
 }
 
-/// The binding that puts the policy in force everywhere.
+/// Returns the binding that puts the policy in force everywhere.
 pub(super) fn binding() -> Value {
     json!({
         "apiVersion": "admissionregistration.k8s.io/v1",

@@ -1,4 +1,4 @@
-//! What our identity needs in a member, what it has there, and the role that would grant the rest.
+//! Rights that Meridian's identity needs and has in a member, and the role that grants missing rights.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use http::{Method, Request};
@@ -12,7 +12,7 @@ use super::roles::{self, DELIVER};
 use super::{OWN_LABELS, Profile};
 use crate::api_kind::ApiKind;
 
-/// Questions asked at once.
+/// Maximum number of concurrent access reviews.
 const AT_ONCE: usize = 16;
 
 /// Verbs on one resource, in all namespaces.
@@ -23,11 +23,11 @@ pub struct Right {
     pub group: String,
     /// Resource, such as `deployments`.
     pub resource: String,
-    /// Verbs.
+    /// Verbs on the resource.
     pub verbs: Vec<String>,
 }
 
-/// What a profile grants on every resource of its printed list.
+/// Returns the rights that a profile grants on every resource of its printed list.
 pub fn needed(profile: Profile) -> Vec<Right> {
     let roles = roles::profile(profile);
     let texts = |value: &Value| -> Vec<String> {
@@ -46,13 +46,14 @@ pub fn needed(profile: Profile) -> Vec<Right> {
     rights
 }
 
-/// What delivering a kind needs.
+/// Returns the right that delivering a kind needs.
 pub fn to_deliver(kind: &ApiKind) -> Right {
     Right { group: kind.group.clone(), resource: kind.plural.clone(), verbs: DELIVER.map(String::from).to_vec() }
 }
 
-/// Of every right asked for, the verbs our identity lacks in this member, in the same order. The member's own
-/// authorizers answer, with the joining person's right to ask them.
+/// Returns the verbs that Meridian's identity lacks, for every right in `asked` and in the same order.
+///
+/// The member's own authorizers answer. The joining user needs the right to create access reviews.
 pub async fn our_rights(client: &Client, asked: &[Right]) -> Result<Vec<Right>, InstallError> {
     let questions: Vec<(usize, &Right, &String)> =
         asked.iter().enumerate().flat_map(|(i, right)| right.verbs.iter().map(move |verb| (i, right, verb))).collect();
@@ -90,7 +91,7 @@ async fn allowed(client: &Client, right: &Right, verb: &str) -> Result<bool, Ins
     Ok(answer["status"]["allowed"] == Value::Bool(true))
 }
 
-/// A role that adds rights to what the profile `deploy` may deliver; a member's administrators apply it.
+/// Returns a role that adds rights to the profile `deploy`; administrators of a member apply it.
 pub fn granting_role(name: &str, rights: &[Right]) -> Value {
     let mut labels = OWN_LABELS.clone();
     labels[labels::AGGREGATE_TO_DEPLOY] = "true".into();
@@ -110,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_profile_needs_is_what_its_roles_grant() {
+    fn profile_needs_the_rights_that_its_roles_grant() {
         let deploy = needed(Profile::Deploy);
         for kind in roles::deliverable_kinds() {
             assert!(deploy.contains(&to_deliver(&kind)), "{kind:?}");

@@ -1,4 +1,6 @@
-//! Who Meridian is in a member and what it may do there, in full: nothing is granted that is not printed here.
+//! Meridian's identity in a member, and the complete list of its rights.
+//!
+//! Join grants no right that is not printed from this list.
 
 use serde_json::{Value, json};
 use vocabulary::{MEMBER_SERVICE_ACCOUNT, SYSTEM_NAMESPACE, labels};
@@ -9,10 +11,10 @@ use crate::api_kind::ApiKind;
 pub(super) const DELIVER: [&str; 6] = ["get", "list", "watch", "create", "patch", "delete"];
 const LOOK: [&str; 3] = ["get", "list", "watch"];
 
-/// API group, version and its (kind, plural) pairs.
+/// API group, version and the (kind, plural) pairs of the group.
 type Group = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
-/// What the profile `deploy` may deliver.
+/// Kinds that the profile `deploy` may deliver.
 const KINDS: [Group; 6] = [
     (
         "",
@@ -41,7 +43,9 @@ const KINDS: [Group; 6] = [
     ("autoscaling", "v2", &[("HorizontalPodAutoscaler", "horizontalpodautoscalers")]),
 ];
 
-/// The kinds the profile `deploy` grants in every member, without what a member adds by aggregation.
+/// Returns the kinds that the profile `deploy` grants in every member.
+///
+/// Kinds that a member adds by aggregation are not included.
 pub fn deliverable_kinds() -> Vec<ApiKind> {
     let of = |(group, version, kinds): &Group| {
         let (group, version) = ((*group).to_owned(), (*version).to_owned());
@@ -65,7 +69,7 @@ fn cluster_role(name: &str, extra: Option<(&str, &str)>, rules: Option<Vec<Value
     }
     match rules {
         Some(rules) => role["rules"] = rules.into(),
-        // The member's controller fills the rules in; sending our own would take them over and empty them.
+        // The member's controller fills in the rules. Sending our own rules would take over the field and empty it.
         None => {
             role["aggregationRule"] =
                 json!({"clusterRoleSelectors": [{"matchLabels": {labels::AGGREGATE_TO_DEPLOY: "true"}}]});
@@ -88,7 +92,7 @@ fn subject() -> Value {
     json!({"kind": "ServiceAccount", "name": MEMBER_SERVICE_ACCOUNT, "namespace": SYSTEM_NAMESPACE})
 }
 
-/// Namespace and service account, before everything that refers to them.
+/// Returns namespace and service account, which all other objects refer to.
 pub(super) fn identity() -> Vec<Value> {
     let mut namespace = json!({
         "apiVersion": "v1", "kind": "Namespace",
@@ -105,7 +109,7 @@ pub(super) fn identity() -> Vec<Value> {
     vec![namespace, account]
 }
 
-/// What our identity may do to itself: renew its own token and read what is installed.
+/// Returns role and binding for renewing the own token and reading the installation record.
 pub(super) fn own_role() -> Vec<Value> {
     let role = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
@@ -124,7 +128,7 @@ pub(super) fn own_role() -> Vec<Value> {
     vec![role, binding]
 }
 
-/// Roles and bindings of one profile.
+/// Returns roles and bindings of one profile.
 pub(super) fn profile(profile: Profile) -> Vec<Value> {
     match profile {
         Profile::Observe => vec![

@@ -1,4 +1,4 @@
-//! Whether a member holds what was installed, and whether it enforces it.
+//! Checks that a member holds the installed objects and enforces the fence policy.
 
 use std::time::Duration;
 
@@ -15,17 +15,19 @@ use super::{Installation, POLICY_NAME};
 use crate::access::IssuedToken;
 use crate::member::ServerVersion;
 
-/// Refusals in a row that count as "in force": behind one address there may be several API servers.
+/// Number of consecutive refusals that count as "in force".
+///
+/// There may be several API servers behind one address.
 const REFUSALS: u32 = 3;
 
-/// What is wrong with an installation.
+/// Problem of an installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Issue {
     /// An object is missing.
     Missing(String),
-    /// An object is not as this version installs it.
+    /// An object differs from the one that this version installs.
     Differs(String),
-    /// The fence policy does not refuse what it should.
+    /// The fence policy does not refuse a write that it must refuse.
     PolicyNotInForce,
 }
 
@@ -39,7 +41,9 @@ impl std::fmt::Display for Issue {
     }
 }
 
-/// Compares the member with the installation; empty when all is well. Needs the joining person's rights.
+/// Compares the member with the installation; returns an empty list when there is no problem.
+///
+/// The client needs the joining user's rights.
 pub async fn verify(client: &Client, installation: &Installation) -> Result<Vec<Issue>, InstallError> {
     let mut issues = Vec::new();
     for manifest in installation.manifests() {
@@ -57,7 +61,7 @@ pub async fn verify(client: &Client, installation: &Installation) -> Result<Vec<
     Ok(issues)
 }
 
-/// The member's version, with the joining person's credentials.
+/// Reads the member's version with the joining user's credentials.
 pub async fn server_version(client: &Client) -> Result<ServerVersion, InstallError> {
     let what = "read the cluster's version";
     let version = send(client, what, Request::get("/version").body(Vec::new())).await?;
@@ -65,7 +69,7 @@ pub async fn server_version(client: &Client) -> Result<ServerVersion, InstallErr
         .map_err(|message| InstallError::Answer { what: what.into(), message })
 }
 
-/// UID of the member's kube-system namespace, with the joining person's credentials.
+/// Reads the UID of the member's kube-system namespace with the joining user's credentials.
 pub async fn kube_system_uid(client: &Client) -> Result<String, InstallError> {
     let what = "read the namespace kube-system";
     let path = "/api/v1/namespaces/kube-system";
@@ -76,7 +80,7 @@ pub async fn kube_system_uid(client: &Client) -> Result<String, InstallError> {
     }
 }
 
-/// The first token of our service account, with the joining person's credentials.
+/// Requests the first token of our service account with the joining user's credentials.
 pub async fn issue_token(client: &Client, ttl: Duration) -> Result<IssuedToken, InstallError> {
     let what = "request a token for Meridian's service account";
     let path = format!("/api/v1/namespaces/{SYSTEM_NAMESPACE}/serviceaccounts/{MEMBER_SERVICE_ACCOUNT}/token");
@@ -109,7 +113,7 @@ pub(super) async fn wait_in_force(client: &Client, within: Duration) -> Result<(
     Ok(())
 }
 
-/// Tries, dry, to write a fence as somebody who is not Meridian, which the policy must refuse.
+/// Tries in a dry run to write a fence as a user other than Meridian, which the policy must refuse.
 async fn refuses(client: &Client) -> Result<bool, InstallError> {
     let probe = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
@@ -137,7 +141,7 @@ fn post(path: &str, body: &Value) -> Result<Request<Vec<u8>>, http::Error> {
         .body(serde_json::to_vec(body).expect("a JSON value serialises"))
 }
 
-/// Whether `found` says everything that `wanted` says; what the server added is not counted.
+/// Returns whether `found` contains everything in `wanted`; additions of the server do not count.
 fn contains(found: &Value, wanted: &Value) -> bool {
     match (found, wanted) {
         (Value::Object(found), Value::Object(wanted)) => {
@@ -155,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_server_adds_is_no_difference() {
+    fn fields_added_by_the_server_are_no_difference() {
         let wanted = json!({"a": {"b": [1, {"c": 2}]}});
         assert!(contains(&json!({"a": {"b": [1, {"c": 2, "d": 3}]}, "x": 1}), &wanted));
         assert!(!contains(&json!({"a": {"b": [1]}}), &wanted));

@@ -1,4 +1,6 @@
-//! One breaker per member: stop trying what does not answer, let one call through from time to time.
+//! Circuit breaker of one member.
+//!
+//! The breaker stops calls to a member that does not answer, and lets a trial call through from time to time.
 
 use std::time::Duration;
 
@@ -7,18 +9,20 @@ use tokio::time::Instant;
 
 use crate::config::Limits;
 
-/// What the breaker lets through.
+/// State of a breaker, by the calls it lets through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BreakerState {
-    /// Everything.
+    /// All calls pass.
     Closed,
-    /// Nothing until the time is up.
+    /// No call passes until the pause is over.
     Open,
-    /// One trial call; its result decides.
+    /// A single trial call passes; its result closes or reopens the breaker.
     HalfOpen,
 }
 
-/// Opens after consecutive transport failures. Answers, even refusals, close it: the member lives.
+/// Opens after consecutive transport failures.
+///
+/// Any answer closes it, even a refusal, because it shows that the member is alive.
 #[derive(Debug)]
 pub(crate) struct Breaker {
     threshold: u32,
@@ -30,9 +34,9 @@ pub(crate) struct Breaker {
 #[derive(Debug)]
 struct Inner {
     failures: u32,
-    /// Set while open: when a trial call is let through.
+    /// End of the pause after which a trial call passes; `None` while the breaker is closed.
     until: Option<Instant>,
-    /// A trial call that began at this time is under way.
+    /// Start time of the trial call that is under way.
     trial: Option<Instant>,
     next_open: Duration,
 }
@@ -56,7 +60,7 @@ impl Breaker {
         }
     }
 
-    /// `Err(time left)` when the call must not be made.
+    /// Returns `Err(time left)` when the call must not be made.
     pub(crate) fn admit(&self) -> Result<(), Duration> {
         let now = Instant::now();
         let mut inner = self.inner.lock();
@@ -66,7 +70,7 @@ impl Breaker {
         if until > now {
             return Err(until - now);
         }
-        // A trial whose caller went away must not block the next one for ever.
+        // A trial whose caller was dropped must not block the next trial for ever.
         match inner.trial {
             Some(began) if now - began < self.open => Err(self.open.saturating_sub(now - began)),
             _ => {
@@ -125,7 +129,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_trial_at_a_time_and_its_failure_doubles_the_pause_up_to_the_limit() {
+    async fn one_trial_at_a_time_and_failures_double_pause_up_to_limit() {
         let breaker = breaker();
         for _ in 0..3 {
             breaker.failed();
@@ -144,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_closes_it_and_an_abandoned_trial_does_not_keep_it_shut() {
+    async fn answer_closes_breaker_and_abandoned_trial_does_not_block() {
         let breaker = breaker();
         for _ in 0..3 {
             breaker.failed();

@@ -1,4 +1,4 @@
-//! How many calls at once, and how many repetitions.
+//! Limits on concurrent calls and on retries of one member.
 
 use std::time::Duration;
 
@@ -37,8 +37,10 @@ impl Budget {
         self.slots.acquire().await.expect("the semaphore is never closed")
     }
 
-    /// Makes the call, again where the server answered 429 or 503 and the budget allows it. Those answers say that
-    /// the server did nothing, so repeating is safe for every verb.
+    /// Makes the call, and retries it when the server asks for that and the budget allows it.
+    ///
+    /// The server asks for a retry by 429, or by a 5xx status such as 503 with `Retry-After`. Such an answer means that
+    /// the server did nothing, so a retry is safe for every verb.
     pub(crate) async fn retrying<T, F, Fut>(&self, call: F) -> Result<T, MemberError>
     where
         F: FnMut() -> Fut,
@@ -52,7 +54,7 @@ impl Budget {
         call.retry(policy)
             .when(|error| asks_to_come_back(error).is_some())
             .adjust(|error, pause| {
-                // No pause left means no repetition left: only a real one may cost a token.
+                // Without a pause no retry is left, and only a real retry may cost a token.
                 let pause = pause.filter(|_| self.take())?;
                 let asked = asks_to_come_back(error).flatten().unwrap_or_default();
                 Some(pause.max(asked).min(self.limits.retry_pause_max))
@@ -78,8 +80,10 @@ impl Budget {
     }
 }
 
-/// `Some(what the server asked for)` for answers that mean "not now".
-#[allow(clippy::option_option)] // no answer of that sort, one without a time, one with a time: three cases
+/// Returns the pause that the server asked for.
+///
+/// The outer `None` means that the answer asks for no retry.
+#[allow(clippy::option_option)] // three cases: no such answer, such an answer without a time, and one with a time
 fn asks_to_come_back(error: &MemberError) -> Option<Option<Duration>> {
     match error {
         MemberError::Throttled { retry_after, .. } => Some(*retry_after),

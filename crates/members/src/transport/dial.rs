@@ -1,4 +1,4 @@
-//! From a URL to a TLS connection: straight, through HTTP CONNECT, or through SOCKS5.
+//! Opens TLS connections to a URL: directly, through HTTP CONNECT, or through SOCKS5.
 
 use std::io;
 use std::pin::Pin;
@@ -24,7 +24,7 @@ use url::Url;
 use crate::config::MemberConfig;
 use crate::error::ConfigPart;
 
-/// How the TCP stream comes about.
+/// Route by which the TCP stream is opened.
 #[derive(Clone)]
 enum Route {
     Straight(HttpConnector),
@@ -51,7 +51,7 @@ impl Route {
                     .map_err(|_| "the proxy's user cannot be sent".to_owned())?;
                 Ok(Self::Connect(Tunnel::new(proxy, tcp).with_auth(header)))
             }
-            // The proxy resolves the name: it may know names that we do not.
+            // The proxy resolves the name, because it may resolve names that this machine cannot.
             (Some("socks5"), None) => Ok(Self::Socks(SocksV5::new(proxy, tcp))),
             (Some("socks5"), Some((user, password))) => {
                 Ok(Self::Socks(SocksV5::new(proxy, tcp).with_auth(user, password)))
@@ -85,7 +85,9 @@ impl Service<Uri> for Route {
     }
 }
 
-/// Connector of a hyper client; the time-out spans TCP, proxy and TLS, because a stopped server still accepts TCP.
+/// Connector of a hyper client.
+///
+/// The timeout covers TCP, proxy and TLS together, because a stopped server still accepts TCP.
 #[derive(Clone)]
 pub(super) struct Connector {
     https: HttpsConnector<Route>,
@@ -130,7 +132,9 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// Whether a connection can come about by this, as far as that can be told without one and without this machine.
+/// Checks the configuration as far as possible without a connection.
+///
+/// The check reads nothing of this machine.
 pub(super) fn check(config: &MemberConfig) -> Result<(), (ConfigPart, String)> {
     Route::new(config.proxy_url.as_deref(), config.limits.connect_timeout)
         .map_err(|message| (ConfigPart::Proxy, message))?;
@@ -141,7 +145,7 @@ pub(super) fn check(config: &MemberConfig) -> Result<(), (ConfigPart, String)> {
     Ok(())
 }
 
-/// Trust in the given authorities only, or in this machine's where none are given.
+/// Trusts only the given authorities, or those of this machine where none are given.
 fn tls_config(config: &MemberConfig) -> Result<rustls::ClientConfig, String> {
     let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -167,7 +171,7 @@ fn authorities(pem: &[u8]) -> Result<rustls::RootCertStore, String> {
     Ok(roots)
 }
 
-/// The name the certificate must carry, where one is configured.
+/// Name that the server's certificate must carry, where one is configured.
 fn server_name(config: &MemberConfig) -> Result<Option<ServerName<'static>>, String> {
     let Some(name) = &config.tls_server_name else {
         return Ok(None);

@@ -1,7 +1,8 @@
-//! HTTP/2 to one member, with keep-alive PINGs, a budget and a breaker.
+//! HTTP/2 transport to one member, with keep-alive PINGs, a retry budget and a breaker.
 //!
-//! kube's own client speaks HTTP/1.1 only, retries for minutes and hides `Retry-After`; so this sits on hyper
-//! directly. Watches have a connection of their own: a saturated one never delays a write, and the other way round.
+//! kube's own client uses HTTP/1.1 only, retries for minutes and hides `Retry-After`. Therefore this module uses hyper
+//! directly. Watches have a connection of their own, so a saturated watch connection never delays a write, and vice
+//! versa.
 
 mod breaker;
 mod budget;
@@ -28,14 +29,14 @@ use crate::error::{ConfigPart, MemberError};
 use breaker::Breaker;
 use budget::Budget;
 
-/// Which of the two connections carries a request.
+/// Connection that carries a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lane {
     Ordinary,
     Watch,
 }
 
-/// One request, built anew for every attempt.
+/// A request, which is built again for every attempt.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) method: Method,
@@ -63,7 +64,9 @@ impl Call {
 }
 
 impl MemberConfig {
-    /// Whether a member can be connected with this. Nothing is sent, and nothing of this machine is looked at.
+    /// Checks whether a member can be connected with this configuration.
+    ///
+    /// The check sends nothing and reads nothing of this machine.
     pub fn check(&self) -> Result<(), MemberError> {
         let server = Base::parse(&self.server).map_err(|message| (ConfigPart::Server, message));
         let refuse = |(part, message)| MemberError::Config { cluster: self.name.clone(), part, message };
@@ -73,7 +76,7 @@ impl MemberConfig {
 
 type Send2 = Box<dyn Fn(Request<Full<Bytes>>) -> ResponseFuture + Send + Sync>;
 
-/// The way to one member.
+/// Connections, token, breaker and budget of one member.
 pub(crate) struct Transport {
     cluster: ClusterName,
     base: Base,
@@ -83,7 +86,7 @@ pub(crate) struct Transport {
     breaker: Breaker,
     budget: Budget,
     limits: Limits,
-    /// When the member last did what it was asked for.
+    /// Time of the member's last successful answer.
     heard: Mutex<Instant>,
 }
 
@@ -105,7 +108,7 @@ impl Transport {
                 .http2_keep_alive_interval(limits.ping_interval)
                 .http2_keep_alive_timeout(limits.ping_timeout)
                 .http2_keep_alive_while_idle(true)
-                // Lists across a WAN would otherwise wait for a window update every 64 KiB.
+                // With the default window, lists across a WAN would wait for a window update every 64 KiB.
                 .http2_initial_stream_window_size(1 << 20)
                 .http2_initial_connection_window_size(8 << 20)
                 .build(connector);
@@ -134,7 +137,9 @@ impl Transport {
         &self.limits
     }
 
-    /// When the member last did what it was asked for: an error of a gateway before it says nothing of it.
+    /// Returns the time of the member's last successful answer.
+    ///
+    /// An error answer does not count, because a gateway in front of the member may have sent it.
     pub(crate) fn heard(&self) -> Instant {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -143,7 +148,7 @@ impl Transport {
         self.breaker.state()
     }
 
-    /// Takes effect with the next request, on connections that exist already.
+    /// Replaces the token from the next request on, also on connections that exist already.
     pub(crate) fn set_token(&self, token: &SecretString) -> Result<(), MemberError> {
         let refuse = |message| MemberError::Config { cluster: self.cluster.clone(), part: ConfigPart::Token, message };
         let header = bearer(token).map_err(refuse)?;
@@ -151,7 +156,9 @@ impl Transport {
         Ok(())
     }
 
-    /// An ordinary request with everything: breaker, slot, time-out, bounded repetition on 429 and 503.
+    /// Sends an ordinary request with breaker, concurrency slot, timeout and bounded retries.
+    ///
+    /// See `Budget::retrying` for the answers that are retried, such as 429 and 503.
     pub(crate) async fn call(&self, call: &Call) -> Result<Bytes, MemberError> {
         self.budget
             .retrying(|| async {
@@ -162,25 +169,27 @@ impl Transport {
             .await
     }
 
-    /// One attempt whatever the breaker says: the health probe is its trial call.
+    /// Sends one attempt even while the breaker is open. The health probe is the breaker's trial call.
     pub(crate) async fn probe(&self, call: &Call) -> Result<Bytes, MemberError> {
         self.attempt(Lane::Ordinary, call, self.limits.request_timeout).await
     }
 
-    /// One page of a list, on the watch connection; the watch has its own pauses, so nothing is repeated here.
+    /// Requests one page of a list on the watch connection.
+    ///
+    /// The request is not retried here, because the watch has its own pauses.
     pub(crate) async fn page(&self, call: &Call) -> Result<Bytes, MemberError> {
         self.admit()?;
         let _slot = self.budget.slot().await;
         self.attempt(Lane::Watch, call, self.limits.list_timeout).await
     }
 
-    /// Opens a watch; the body has no time-out here.
+    /// Opens a watch. The returned body has no timeout of its own.
     pub(crate) async fn open(&self, call: &Call) -> Result<Incoming, MemberError> {
         self.admit()?;
         self.open_anyway(call).await
     }
 
-    /// Opens a watch whatever the breaker says.
+    /// Opens a watch even while the breaker is open.
     pub(crate) async fn open_anyway(&self, call: &Call) -> Result<Incoming, MemberError> {
         let after = self.limits.request_timeout;
         let opening = async {
@@ -194,7 +203,7 @@ impl Transport {
         self.note(result)
     }
 
-    /// A connection problem seen outside a call, such as a body that broke off.
+    /// Converts a connection error outside a call, such as a body that broke off.
     pub(crate) fn broken(&self, error: &(dyn std::error::Error + 'static)) -> MemberError {
         MemberError::Unreachable { cluster: self.cluster.clone(), message: chain(error) }
     }

@@ -1,4 +1,6 @@
-//! Bytes of the wire into frames: lines of a watch, items of a list page. No object is decoded, none is copied.
+//! Splits bytes of the wire into frames: lines of a watch, items of a list page.
+//!
+//! No object is decoded or copied.
 
 use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
@@ -16,7 +18,7 @@ impl Lines {
         self.buffer.extend_from_slice(chunk);
     }
 
-    /// The next complete line, without its end; blank lines are skipped.
+    /// Returns the next complete line without its end; skips blank lines.
     pub(super) fn next(&mut self) -> Option<Bytes> {
         loop {
             let Some(at) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') else {
@@ -32,16 +34,16 @@ impl Lines {
         }
     }
 
-    /// Bytes of the line that has not ended yet.
+    /// Returns the number of bytes of the line that has not ended yet.
     pub(super) fn pending(&self) -> usize {
         self.buffer.len()
     }
 }
 
-/// One frame of a watch.
+/// A frame of a watch.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Frame {
-    /// Added or modified: the object's bytes.
+    /// An object was added or modified. Holds the object's bytes.
     Upsert {
         version: String,
         object: Bytes,
@@ -50,14 +52,14 @@ pub(super) enum Frame {
     Bookmark {
         version: String,
     },
-    /// The server's Status, with its code.
+    /// An error. Holds the server's `Status` and its code.
     Error {
         code: u16,
         status: Bytes,
     },
 }
 
-/// Who an object is.
+/// Metadata that identifies an object.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Identity {
@@ -81,7 +83,9 @@ struct Object {
     metadata: Identity,
 }
 
-/// Decodes one line of a watch. `None`: a type we do not know, to be ignored as the API's conventions ask.
+/// Decodes one line of a watch.
+///
+/// Returns `None` for an unknown event type, which clients must ignore by the API conventions.
 pub(super) fn frame(line: &Bytes) -> Result<Option<Frame>, serde_json::Error> {
     let raw: RawFrame<'_> = serde_json::from_slice(line)?;
     let text = raw.object.get();
@@ -104,13 +108,13 @@ pub(super) fn frame(line: &Bytes) -> Result<Option<Frame>, serde_json::Error> {
     }))
 }
 
-/// One page of a list.
+/// A page of a list.
 #[derive(Debug)]
 pub(super) struct Page {
-    /// The items, each a slice of the page.
+    /// Items of the page, each a slice of its bytes.
     pub(super) items: Vec<Bytes>,
     pub(super) version: String,
-    /// Token of the next page; empty on the last.
+    /// Token of the next page; empty on the last page.
     pub(super) next: String,
 }
 

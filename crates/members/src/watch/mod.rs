@@ -1,16 +1,16 @@
-//! A watch that never ends: list page by page, then follow; say when it is down, start over when it must.
+//! Endless watch: lists page by page, follows changes, reports failures and lists again where needed.
 //!
 //! # Guarantees
-//! - After [`WatchEvent::Reset`] the listener gets every object again, then [`WatchEvent::Synced`]: what it knew
-//!   before and was not sent again in between is gone.
-//! - Between two resets no event is lost: the watch resumes from the last resourceVersion seen.
-//! - A watch that was cut off for long enough that the member's store may have been exchanged for a restored one
-//!   ([`crate::Limits::resume_within`]) does not resume: in a history that went back, its version lies in the future
-//!   or means something else, and neither is told by the server.
-//! - [`WatchEvent::Down`] comes once for each failed attempt; afterwards the stream goes on by itself.
+//! - After [`WatchEvent::Reset`] the listener receives every object again, then [`WatchEvent::Synced`]. Objects that
+//!   the listener has from before and did not receive in between are gone.
+//! - Between two resets no event is lost: the watch resumes from the last `resourceVersion` that it received.
+//! - The watch does not resume after an outage longer than [`crate::Limits::resume_within`], because the member's store
+//!   may have been exchanged for a restored one. In a history that went back, the last version lies in the future or
+//!   means another state. The API server reports neither.
+//! - [`WatchEvent::Down`] comes once for each failed attempt. Afterwards the stream continues by itself.
 //!
 //! # Assumptions
-//! - The listener drops nothing. It may be slow: the stream reads only when polled.
+//! - The listener drops no event. The listener may be slow: the stream reads only when polled.
 
 mod decode;
 
@@ -33,22 +33,24 @@ use crate::member::Member;
 use crate::transport::{Call, Transport};
 use decode::{Frame, Lines};
 
-/// Which objects of a kind; everything by default. An object that ceases to match is told as deleted.
+/// Selection of objects of a kind; all objects by default.
+///
+/// An object that ceases to match is reported as deleted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Label selector; empty for any.
+    /// Label selector; empty selects all.
     pub labels: String,
-    /// Field selector; empty for any.
+    /// Field selector; empty selects all.
     pub fields: String,
 }
 
 impl Selection {
-    /// By a label selector.
+    /// Selects by a label selector.
     pub fn labels(selector: impl Into<String>) -> Self {
         Self { labels: selector.into(), fields: String::new() }
     }
 
-    /// By a field selector. Which fields there are depends on the kind.
+    /// Selects by a field selector. The available fields depend on the kind.
     pub fn fields(selector: impl Into<String>) -> Self {
         Self { labels: String::new(), fields: selector.into() }
     }
@@ -60,47 +62,51 @@ impl Selection {
     }
 }
 
-/// What a watch tells.
+/// Event of a watch.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WatchEvent {
-    /// A full list begins: everything not sent again before [`WatchEvent::Synced`] is gone.
+    /// A full list begins. Objects that are not sent again before [`WatchEvent::Synced`] are gone.
     Reset,
-    /// An object, new or changed: its JSON as the server sent it. Items of a list carry no apiVersion and kind, and
-    /// share the page's memory: copy what is kept for long.
+    /// A new or changed object, as the JSON that the server sent.
+    ///
+    /// Items of a list carry no `apiVersion` and `kind`. Items share the memory of their page, so copy objects that are
+    /// kept for long.
     Upsert(Bytes),
     /// An object was deleted, or no longer matches the selector.
     Delete(Deleted),
-    /// The list is complete; from here on events are changes.
+    /// The list is complete. Later events are changes.
     Synced {
-        /// The collection's resourceVersion.
+        /// The collection's `resourceVersion`.
         resource_version: String,
     },
-    /// The watch is open: what is known is complete, and changes will be told. Comes after each list and after each failure
-    /// from which it resumes.
+    /// The watch is open: the objects sent so far are complete, and later changes will be sent.
+    ///
+    /// Comes after each list, and after each failure from which the watch resumes.
     Opened,
-    /// Nothing new up to this version: the watch is fresh as of now.
+    /// The collection has no changes up to this version, so the watch is fresh as of now.
     Bookmark {
-        /// The collection's resourceVersion.
+        /// The collection's `resourceVersion`.
         resource_version: String,
     },
-    /// This attempt failed; what is known is getting stale. The stream tries again after a pause.
+    /// This attempt failed, and the objects sent so far become stale. The stream retries after a pause.
     Down(MemberError),
 }
 
-/// An object that is gone.
+/// An object that was deleted or no longer matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deleted {
-    /// Which object.
+    /// Key of the object.
     pub key: ObjectKey,
-    /// Its UID, so that a successor of the same name is not mistaken for it.
+    /// UID of the object, which distinguishes it from a successor of the same name.
     pub uid: String,
-    /// The version of the deletion.
+    /// `resourceVersion` of the deletion.
     pub resource_version: String,
 }
 
 impl Member {
-    /// Watches what is selected of a kind, in all namespaces. The stream never ends by itself; dropping it ends the
-    /// watch.
+    /// Watches the selected objects of a kind, in all namespaces.
+    ///
+    /// The stream never ends by itself. Dropping the stream ends the watch.
     pub fn watch(&self, kind: &ApiKind, selected: &Selection) -> impl Stream<Item = WatchEvent> + Send + Unpin + use<> {
         let watch = Watch {
             transport: self.transport.clone(),
@@ -123,25 +129,25 @@ impl Member {
 struct Watch {
     transport: Arc<Transport>,
     kind: ApiKind,
-    /// Query parameters that select, each with a `&` before it.
+    /// Query parameters of the selectors, each with a `&` before it.
     selected: String,
     phase: Phase,
     ready: VecDeque<WatchEvent>,
-    /// Pauses of the present row of failures.
+    /// Pauses of the current sequence of failures.
     pauses: Option<ExponentialBackoff>,
     wait: Option<Instant>,
-    /// Since when the member may have been away, in the present row of failures.
+    /// Time since which the member may have been cut off, in the current sequence of failures.
     cut_off: Option<Instant>,
-    /// Objects asked for in one page: fewer where objects are so large that a page was refused for its size.
+    /// Number of objects to request in one page; lowered when a page was refused for its size.
     page_size: u32,
 }
 
 enum Phase {
-    /// The next page to ask for; an empty token is the first.
+    /// The next page to request; an empty token requests the first page.
     List {
         next: String,
     },
-    /// To be watched from this version on.
+    /// The next step opens a watch from this version on.
     Resume {
         version: String,
     },
@@ -191,7 +197,8 @@ impl Watch {
         }
         let body = match self.transport.page(&Call::get(path)).await {
             Ok(body) => body,
-            // The token expired: the pages so far are void. Any other failure resumes from the same token.
+            // The token expired, so the pages so far are void. Other failures keep the token; `fail` decides whether to
+            // list again.
             Err(error @ MemberError::Expired { .. }) => return Err(error),
             Err(MemberError::TooLarge { .. }) if page_size > 1 => {
                 self.page_size = (page_size / 4).max(1);
@@ -242,7 +249,7 @@ impl Watch {
             body,
             lines: Lines::default(),
             began,
-            // The server ends it at `life`; one that does not is as good as hung.
+            // The server ends the watch at `life`; a watch that stays open longer is treated as hung.
             ends: began + life + self.transport.limits().request_timeout,
         };
         Ok(())
@@ -270,7 +277,7 @@ impl Watch {
                 Ok(())
             }
             Ok(Some(Err(error))) => Err(self.transport.broken(&error)),
-            // The server closed it in good order: go on at once, unless it does so all the time.
+            // The server closed the watch regularly: reopen at once, or after a pause if the watch was short.
             Ok(None) => {
                 let short = began.elapsed() < Duration::from_secs(1);
                 let version = std::mem::take(version);
@@ -313,10 +320,10 @@ impl Watch {
         Ok(())
     }
 
-    /// Says so, waits, and goes on from where it is still valid to go on.
+    /// Reports the failure, and schedules the next attempt from the last state that is still valid.
     fn fail(&mut self, error: MemberError) {
         let heard = self.transport.heard();
-        // One that was silent before it failed was away for longer than the failure tells.
+        // A member that was already silent is cut off since its last answer, not only since the failure.
         let was_silent = heard.elapsed() > self.transport.limits().ping_interval;
         self.cut_off.get_or_insert_with(|| if was_silent { heard } else { Instant::now() });
         match &mut self.phase {
@@ -347,13 +354,13 @@ impl Watch {
     }
 }
 
-/// Whether only a new list can mend it.
+/// Returns whether the watch must list again after this error.
 fn starts_over(error: &MemberError) -> bool {
-    // 400 comes for a version from another etcd ("invalid resource version", too large).
+    // The API server answers 400 to a version from another etcd ("invalid resource version", too large).
     matches!(error, MemberError::Expired { .. } | MemberError::Invalid { .. } | MemberError::Protocol { .. })
 }
 
-/// A quarter more or less, so that watches opened together do not end together.
+/// Varies a time by up to a quarter, so that watches opened together do not end together.
 fn jittered(time: Duration) -> Duration {
     let random = RandomState::new().hash_one(0_u8) % 1000;
     time.mul_f64(0.75 + random as f64 / 2000.0)

@@ -1,4 +1,6 @@
-//! One small control plane: etcd, kube-apiserver and kube-controller-manager on 127.0.0.1, installed and joined.
+//! A small control plane: etcd, kube-apiserver and kube-controller-manager on 127.0.0.1.
+//!
+//! The plane has Meridian's objects installed, as after `join`.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -31,7 +33,9 @@ pub(crate) struct Plane {
     access: OnceCell<admin::AdminAccess>,
 }
 
-/// A server under a supervisor that kills it when its standard input closes, however this process ends.
+/// A server process under a supervisor.
+///
+/// The supervisor kills the server when its standard input closes, so also when this process is killed.
 struct Process {
     supervisor: Child,
     pid: String,
@@ -42,7 +46,7 @@ impl Process {
         let name = program.file_name().unwrap().to_string_lossy().into_owned();
         let log =
             std::fs::OpenOptions::new().create(true).append(true).open(folder.join(format!("{name}.log"))).unwrap();
-        // The store ends with the plane; it takes the folder along, also where no destructor runs.
+        // The store ends with the plane. The supervisor then deletes the folder, even where no destructor runs.
         let script = match name.as_str() {
             "etcd" => r#""$@" >&2 </dev/null & echo $!; cat >/dev/null; kill -9 $!; wait; rm -rf "$PWD""#,
             _ => r#""$@" >&2 </dev/null & echo $!; cat >/dev/null; kill -9 $!; wait"#,
@@ -81,12 +85,12 @@ impl Drop for Process {
 }
 
 impl Plane {
-    /// The plane that tests share which leave it as it is.
+    /// Returns the plane shared by tests that leave it unchanged.
     pub(crate) async fn shared() -> &'static Self {
         SHARED.get_or_init(Self::own).await
     }
 
-    /// A plane for one test.
+    /// Starts a plane for a single test.
     pub(crate) async fn own() -> Self {
         let number = PLANES.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("meridian-members-{}-{number}", std::process::id()));
@@ -159,7 +163,7 @@ impl Plane {
         }
     }
 
-    /// The member's controller fills the aggregated role a moment after it was created.
+    /// Waits until the member's controller fills in the aggregated role, shortly after its creation.
     async fn rights_aggregated(&self, client: &Client) {
         let filled = async {
             loop {
@@ -174,12 +178,12 @@ impl Plane {
         tokio::time::timeout(Duration::from_mins(1), filled).await.expect("the role is aggregated");
     }
 
-    /// A client with the admin's rights, for this test's own runtime.
+    /// Returns a client with the admin's rights, for this test's own runtime.
     pub(crate) async fn client(&self) -> Client {
         admin::load(&self.folder.join("admin.kubeconfig"), None).await.unwrap().client
     }
 
-    /// Address, trust and a fresh token.
+    /// Returns address, trust and a fresh token.
     pub(crate) async fn config(&self) -> MemberConfig {
         let access = self.access.get().unwrap();
         let issued = install::issue_token(&self.client().await, Duration::from_hours(1)).await.unwrap();
@@ -194,7 +198,7 @@ impl Plane {
         }
     }
 
-    /// A member with default limits, once its rights are seen by the API server's caches.
+    /// Returns a member with default limits, after the API server's caches have its rights.
     pub(crate) async fn member(&self) -> Member {
         let member = Member::connect(&self.config().await).unwrap();
         let allowed = async {
@@ -211,7 +215,7 @@ impl Plane {
         member
     }
 
-    /// A request as the admin; the error is the API server's message.
+    /// Sends a request as the admin; the error is the API server's message.
     pub(crate) async fn admin(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
         let content = match method {
             "PATCH" => "application/merge-patch+json",
@@ -226,7 +230,7 @@ impl Plane {
         self.client().await.request(request).await.map_err(|error| error.to_string())
     }
 
-    /// Reads as the admin until the object or list is as wanted.
+    /// Reads as the admin until the object or list satisfies `wanted`.
     pub(crate) async fn eventually(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let client = self.client().await;
         let seen = async {
@@ -241,21 +245,21 @@ impl Plane {
         tokio::time::timeout(Duration::from_mins(1), seen).await.expect(path)
     }
 
-    /// Stops the API server's process where it stands: it accepts connections and answers nothing.
+    /// Suspends the API server's process, which then accepts connections and answers nothing.
     pub(crate) fn freeze(&self) {
         self.api.lock().unwrap().signal("-STOP");
     }
 
-    /// Lets it go on.
+    /// Resumes the API server's process.
     pub(crate) fn thaw(&self) {
         self.api.lock().unwrap().signal("-CONT");
     }
 
-    /// Kills the API server and starts it again; what it remembers of old versions is gone.
+    /// Kills and restarts the API server, which then no longer has old versions.
     pub(crate) async fn restart_forgetting_history(&self) {
         {
             let mut api = self.api.lock().unwrap();
-            // Waits for its end: the next one needs the port.
+            // Waits until the process has ended, because the next process needs the port.
             api.stop();
             *api = Self::start_api(&self.folder, &self.tools, self.port, self.etcd_port);
         }
@@ -268,7 +272,7 @@ fn arguments(text: &str) -> Vec<String> {
 }
 
 fn free_ports<const N: usize>() -> [u16; N] {
-    // Held together, so that they differ.
+    // All listeners are held together, so that the ports differ.
     let listeners: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
@@ -312,14 +316,14 @@ fn kubeconfig(folder: &Path, user: &str, port: u16) {
     std::fs::write(folder.join(format!("{user}.kubeconfig")), text).unwrap();
 }
 
-/// A certificate authority that signed nothing.
+/// Returns a certificate authority that signed nothing.
 pub(crate) fn another_authority() -> Vec<u8> {
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.self_signed(&KeyPair::generate().unwrap()).unwrap().pem().into_bytes()
 }
 
-/// An HTTP proxy that knows CONNECT only, and keeps what it was asked.
+/// An HTTP proxy that supports only CONNECT, and records the requests.
 pub(crate) struct ConnectProxy {
     pub(crate) address: std::net::SocketAddr,
     pub(crate) heads: Arc<Mutex<Vec<String>>>,
