@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use members::{ApiKind, Member, MemberError, Unusable};
 use vocabulary::Verdict;
 
-use crate::observe::cluster_state::GroupKind;
+use crate::observe::entry::GroupKind;
 
 /// Version and kinds of a member, limited to the kinds that Meridian may deliver.
 #[derive(Debug, Clone, Default)]

@@ -1,5 +1,7 @@
 //! Session of delivery with one connected member: its rows, work queue and outgoing status.
 
+mod reading;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,7 +22,8 @@ use crate::decide::failure::ActError;
 use crate::fleet::FleetView;
 use crate::handshake::MemberInfo;
 use crate::metrics::{ClusterLabel, FailureLabel};
-use crate::observe::cluster_state::{ClusterState, Entry};
+use crate::observe::cluster_state::ClusterState;
+use crate::observe::entry::Entry;
 use crate::observe::observed_object::ObservedObject;
 use crate::revisions::Revisions;
 use crate::status::status_writer::StatusSource;
@@ -292,53 +295,6 @@ impl Session {
     pub(crate) fn push_siblings(&self, id: PlacementId) {
         let siblings = self.cluster_state().siblings(id);
         self.0.queue.extend(siblings);
-    }
-
-    /// Reads where cells lie and the authority of each, no older than `after`.
-    ///
-    /// Queues all rows when something changed, because rendered objects and fences depend on it.
-    pub(crate) async fn read_topology(&self, after: Instant) -> Result<(), StoreError> {
-        let delivery = self.delivery();
-        let now = delivery.fleet.since(&delivery.store, after).await?;
-        let before = self.0.fleet.swap(Arc::clone(&now));
-        if !now.says_the_same(&before) {
-            let all: Vec<PlacementId> = self.cluster_state().entries.keys().copied().collect();
-            self.0.queue.extend(all);
-        }
-        Ok(())
-    }
-
-    pub(crate) async fn read_rows(&self, wanted: Rows) -> Result<(), StoreError> {
-        let rows = self.delivery().store.placement_in_cluster(self.name()).await?;
-        let taken = {
-            let mut cluster_state = self.cluster_state();
-            cluster_state.keep_only(&rows);
-            cluster_state.take_rows(rows, Timestamp::now())
-        };
-        let looked_at = |(id, calls): (PlacementId, bool)| (calls || wanted == Rows::All).then_some(id);
-        self.name_apps().await;
-        self.0.queue.extend(taken.into_iter().filter_map(looked_at));
-        Ok(())
-    }
-
-    /// Reads the rows of this cluster that a hint names, and removes those that are no longer stored.
-    pub(crate) async fn read_named(
-        &self,
-        hint: &Arc<Hint>,
-        named: &BTreeMap<String, Vec<PlacementId>>,
-    ) -> Result<(), StoreError> {
-        let Some(ids) = named.get(self.name()) else { return Ok(()) };
-        let delivery = self.delivery();
-        let rows = delivery.named.of(&delivery.store, self.revisions(), hint, named, self.name()).await?;
-        let taken = {
-            let mut cluster_state = self.cluster_state();
-            let there: BTreeSet<PlacementId> = rows.iter().map(|row| row.id).collect();
-            ids.iter().filter(|id| !there.contains(id)).for_each(|id| cluster_state.forget(*id));
-            cluster_state.take_rows(rows, Timestamp::now())
-        };
-        self.name_apps().await;
-        self.0.queue.extend(taken.into_iter().map(|(id, _)| id));
-        Ok(())
     }
 
     pub(crate) async fn run(

@@ -30,7 +30,7 @@ pub(super) fn provenance_of(
         Known::Nothing => Before::Nothing,
         Known::Forgotten(at) => Before::Forgotten(*at),
         Known::Taken(row) => Before::Taken {
-            source: Source {
+            source: IntentSource {
                 hub_uid: &row.hub_uid,
                 object_uid: &row.object_uid,
                 generation: row.generation,
@@ -44,13 +44,13 @@ pub(super) fn provenance_of(
         Known::Nothing | Known::Forgotten(_) => None,
     };
     let same = policy_before.zip(policy).filter(|(before, now)| before.uid == now.uid);
-    let source = Source {
+    let source = IntentSource {
         hub_uid,
         object_uid: object.metadata.uid.as_deref().unwrap_or_default(),
         generation: object.metadata.generation.unwrap_or_default(),
         spec_hash: spec_hash.as_bytes(),
     };
-    let shown = StatusTarget {
+    let shown = IntentOnHub {
         source,
         policy: same.map(|(before, now)| PolicyGenerations { taken: before.generation, shown: now.generation }),
         accepted: object.annotations().get(labels::ACCEPT_INTENT).map(String::as_str),
@@ -67,9 +67,9 @@ pub(super) fn source_lost(key: &AppKey, generation: i64, why: &str, taken: Strin
     Refusal { reason: "IntentSourceLost", message, generation, taken: Some(taken) }
 }
 
-/// Source of an intent.
+/// IntentSource of an intent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Source<'a> {
+pub(crate) struct IntentSource<'a> {
     pub(crate) hub_uid: &'a str,
     pub(crate) object_uid: &'a str,
     pub(crate) generation: i64,
@@ -83,7 +83,7 @@ pub(crate) enum Before<'a> {
     Nothing,
     /// The intent that was taken in last.
     Taken {
-        source: Source<'a>,
+        source: IntentSource<'a>,
         /// Number of intents of the Application that users have accepted.
         acceptances: i64,
     },
@@ -100,8 +100,8 @@ pub(crate) struct PolicyGenerations {
 
 /// Application on the hub, with all fields that distinguish an edit from an earlier state.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct StatusTarget<'a> {
-    pub(crate) source: Source<'a>,
+pub(crate) struct IntentOnHub<'a> {
+    pub(crate) source: IntentSource<'a>,
     /// `None` where the Application has no policy, or another policy than before.
     pub(crate) policy: Option<PolicyGenerations>,
     /// Hash in the annotation by which a user accepts an intent.
@@ -130,7 +130,7 @@ pub(crate) enum Provenance {
 ///
 /// An acceptance names the shown object and the state it replaces, including the number of earlier acceptances. So an
 /// acceptance does not hold for ever.
-pub(crate) fn compare(before: Before<'_>, shown: StatusTarget<'_>) -> Provenance {
+pub(crate) fn compare(before: Before<'_>, shown: IntentOnHub<'_>) -> Provenance {
     let is_older_policy = shown.policy.is_some_and(|policy| policy.shown < policy.taken);
     let why = match compare_source(before, shown.source) {
         Ok(_) if is_older_policy => OLDER_POLICY,
@@ -138,7 +138,7 @@ pub(crate) fn compare(before: Before<'_>, shown: StatusTarget<'_>) -> Provenance
         Err(why) => why,
     };
     let taken = name_of_taken(before, shown.policy);
-    let Source { object_uid, generation, spec_hash, .. } = shown.source;
+    let IntentSource { object_uid, generation, spec_hash, .. } = shown.source;
     let wanted = confirmation::intent(spec_hash, object_uid, generation, &taken).to_string();
     if shown.accepted == Some(wanted.as_str()) { Provenance::Accepted } else { Provenance::SourceLost { why, taken } }
 }
@@ -146,7 +146,7 @@ pub(crate) fn compare(before: Before<'_>, shown: StatusTarget<'_>) -> Provenance
 const OLDER_POLICY: &str =
     "its PlacementPolicy has a lower generation than the one taken in: the hub was restored from an older state";
 
-fn compare_source(before: Before<'_>, shown: Source<'_>) -> Result<Provenance, &'static str> {
+fn compare_source(before: Before<'_>, shown: IntentSource<'_>) -> Result<Provenance, &'static str> {
     let taken = match before {
         Before::Nothing => return Ok(Provenance::Newer),
         Before::Forgotten(_) => {
@@ -192,32 +192,32 @@ fn name_of_taken(before: Before<'_>, policy: Option<PolicyGenerations>) -> Strin
 mod tests {
     use super::*;
 
-    const TAKEN: Source<'_> = Source { hub_uid: "h", object_uid: "o", generation: 5, spec_hash: b"x" };
+    const TAKEN: IntentSource<'_> = IntentSource { hub_uid: "h", object_uid: "o", generation: 5, spec_hash: b"x" };
 
-    fn shown(source: Source<'_>) -> StatusTarget<'_> {
-        StatusTarget { source, policy: None, accepted: None }
+    fn shown(source: IntentSource<'_>) -> IntentOnHub<'_> {
+        IntentOnHub { source, policy: None, accepted: None }
     }
 
     fn taken(generation: i64, acceptances: i64) -> Before<'static> {
-        Before::Taken { source: Source { generation, ..TAKEN }, acceptances }
+        Before::Taken { source: IntentSource { generation, ..TAKEN }, acceptances }
     }
 
     /// Returns the acceptance that `meridian intake accept` writes for the shown object.
-    fn accept(before: Before<'_>, shown: StatusTarget<'_>) -> String {
+    fn accept(before: Before<'_>, shown: IntentOnHub<'_>) -> String {
         let Provenance::SourceLost { taken, .. } = compare(before, shown) else { panic!("{shown:?} is not lost") };
-        let Source { object_uid, generation, spec_hash, .. } = shown.source;
+        let IntentSource { object_uid, generation, spec_hash, .. } = shown.source;
         confirmation::intent(spec_hash, object_uid, generation, &taken).to_string()
     }
 
     #[test]
     fn only_newer_generation_of_same_object_and_hub_is_taken_in() {
         for (source, expected) in [
-            (Source { generation: 6, spec_hash: b"y", ..TAKEN }, Some(Provenance::Newer)),
+            (IntentSource { generation: 6, spec_hash: b"y", ..TAKEN }, Some(Provenance::Newer)),
             (TAKEN, Some(Provenance::Same)),
-            (Source { generation: 5, spec_hash: b"y", ..TAKEN }, None),
-            (Source { generation: 4, ..TAKEN }, None),
-            (Source { generation: 6, hub_uid: "other", ..TAKEN }, None),
-            (Source { generation: 6, object_uid: "other", ..TAKEN }, None),
+            (IntentSource { generation: 5, spec_hash: b"y", ..TAKEN }, None),
+            (IntentSource { generation: 4, ..TAKEN }, None),
+            (IntentSource { generation: 6, hub_uid: "other", ..TAKEN }, None),
+            (IntentSource { generation: 6, object_uid: "other", ..TAKEN }, None),
         ] {
             let found = match compare(taken(5, 0), shown(source)) {
                 Provenance::SourceLost { .. } => None,
@@ -230,28 +230,24 @@ mod tests {
 
     #[test]
     fn an_acceptance_holds_for_one_restore_and_no_other() {
-        let older = shown(Source { generation: 3, spec_hash: b"s1", ..TAKEN });
+        let older = shown(IntentSource { generation: 3, spec_hash: b"s1", ..TAKEN });
         let hash = accept(taken(5, 0), older);
-        let accepted = StatusTarget { accepted: Some(&hash), ..older };
+        let accepted = IntentOnHub { accepted: Some(&hash), ..older };
         assert_eq!(compare(taken(5, 0), accepted), Provenance::Accepted);
         // After the acceptance the object is edited up to the earlier generation. Then the hub is restored with the
         // annotation.
-        let edited = |source| StatusTarget { source, ..accepted };
+        let edited = |source| IntentOnHub { source, ..accepted };
         for (case, before, again) in [
             ("the same step back", taken(5, 1), accepted),
             ("from another generation", taken(7, 0), accepted),
-            ("another spec", taken(5, 0), edited(Source { spec_hash: b"s2", ..older.source })),
-            ("another generation", taken(5, 0), edited(Source { generation: 4, ..older.source })),
-            ("another object", taken(5, 0), edited(Source { object_uid: "other", ..older.source })),
+            ("another spec", taken(5, 0), edited(IntentSource { spec_hash: b"s2", ..older.source })),
+            ("another generation", taken(5, 0), edited(IntentSource { generation: 4, ..older.source })),
+            ("another object", taken(5, 0), edited(IntentSource { object_uid: "other", ..older.source })),
         ] {
             let found = compare(before, again);
             assert!(matches!(found, Provenance::SourceLost { .. }), "{case}: {found:?}");
             let hash = accept(before, again);
-            assert_eq!(
-                compare(before, StatusTarget { accepted: Some(&hash), ..again }),
-                Provenance::Accepted,
-                "{case}"
-            );
+            assert_eq!(compare(before, IntentOnHub { accepted: Some(&hash), ..again }), Provenance::Accepted, "{case}");
         }
     }
 
@@ -259,7 +255,7 @@ mod tests {
     fn a_deleted_application_comes_back_only_when_accepted() {
         let deleted = |second| Before::Forgotten(Timestamp::from_second(second).unwrap());
         let hash = accept(deleted(100), shown(TAKEN));
-        let accepted = StatusTarget { accepted: Some(&hash), ..shown(TAKEN) };
+        let accepted = IntentOnHub { accepted: Some(&hash), ..shown(TAKEN) };
         assert_eq!(compare(deleted(100), accepted), Provenance::Accepted);
         let again = compare(deleted(200), accepted);
         assert!(matches!(again, Provenance::SourceLost { .. }), "it was deleted again: {again:?}");
@@ -268,14 +264,14 @@ mod tests {
     #[test]
     fn an_older_policy_is_accepted_for_its_generation_alone() {
         let with =
-            |taken, shown| StatusTarget { policy: Some(PolicyGenerations { taken, shown }), ..self::shown(TAKEN) };
+            |taken, shown| IntentOnHub { policy: Some(PolicyGenerations { taken, shown }), ..self::shown(TAKEN) };
         for (case, policy, lost) in [("newer", (4, 5), false), ("the same", (5, 5), false), ("older", (5, 4), true)] {
             let found = compare(taken(5, 0), with(policy.0, policy.1));
             assert_eq!(matches!(found, Provenance::SourceLost { .. }), lost, "{case}: {found:?}");
         }
         let hash = accept(taken(5, 0), with(5, 4));
         let accepted = |taken_policy, shown, acceptances| {
-            compare(taken(5, acceptances), StatusTarget { accepted: Some(&hash), ..with(taken_policy, shown) })
+            compare(taken(5, acceptances), IntentOnHub { accepted: Some(&hash), ..with(taken_policy, shown) })
         };
         assert_eq!(accepted(5, 4, 0), Provenance::Accepted);
         for (case, found) in [

@@ -3,7 +3,7 @@
 use store::{DesiredState, ObjectState};
 use vocabulary::{ContentHash, Fence};
 
-use crate::observe::cluster_state::Entry;
+use crate::observe::entry::Entry;
 use crate::observe::observed_object::ObservedObject;
 
 /// Action on one object.

@@ -7,7 +7,7 @@ use domain::render;
 use serde_json::Value;
 use vocabulary::labels;
 
-use crate::observe::cluster_state::Entry;
+use crate::observe::entry::Entry;
 
 /// Relation of an existing object to the placement that needs its name.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use domain::tenancy::{Tenancy, protected_denial};
 use domain::topology::Topology;
 
 use crate::decide::failure::ActError;
-use crate::observe::cluster_state::Entry;
+use crate::observe::entry::Entry;
 
 /// Returns an error when the namespace of an object must not be written.
 pub(crate) fn refuse_write(topology: &Topology, entry: &Entry) -> Result<(), ActError> {

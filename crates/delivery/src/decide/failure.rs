@@ -5,7 +5,7 @@ use members::MemberError;
 use store::{ObjectState, StatusRow};
 use vocabulary::Fence;
 
-use crate::observe::cluster_state::Entry;
+use crate::observe::entry::Entry;
 use crate::revisions::RevisionError;
 use crate::status::bounded::bounded_message;
 

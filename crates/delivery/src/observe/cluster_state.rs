@@ -1,59 +1,22 @@
 //! In-memory state of delivery to one cluster: its rows, their status and the live objects.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
 
-use crds::cluster::v1alpha1::Amounts;
 use jiff::Timestamp;
-use serde_json::Value;
-use store::{AppId, DesiredState, ObjectState, PlacementId, PlacementRow, StatusRow};
+use store::{AppId, DesiredState, PlacementId, PlacementRow, StatusRow};
 use tokio::time::Instant;
-use vocabulary::{ContentHash, ObjectKey};
+use vocabulary::ObjectKey;
 
+use crate::observe::entry::{Entry, GroupKind, ObjectId, belongs, object_id};
 use crate::observe::observed_object::ObservedObject;
+use crate::observe::row_status::{observed, unobserved};
 use crate::status::bounded::FOREIGN_OBJECTS_MAX;
-
-/// One placement with its status.
-#[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    pub(crate) row: PlacementRow,
-    pub(crate) status: StatusRow,
-    /// Fields Meridian owned after the last apply in this process. Names the fields that drifted.
-    pub(crate) applied_fields: Option<Arc<Value>>,
-    /// Revision and the requests of one pod in that revision.
-    pub(crate) pod: Option<(Vec<u8>, Amounts)>,
-    /// Name of the application; `None` before it was read.
-    pub(crate) app_name: Option<String>,
-}
-
-impl Entry {
-    /// Whether the member accepted an apply at least once since the row was created.
-    pub(crate) fn was_applied(&self) -> bool {
-        self.status.applied_revision.is_some()
-    }
-
-    /// Whether the object was applied as the row requires and has not drifted since.
-    pub(crate) fn rests(&self) -> bool {
-        let status = &self.status;
-        status.state == ObjectState::Applied && status.applied_epoch == self.row.plan_epoch && status.drift.is_empty()
-    }
-}
 
 /// Status of a placement before and after an observation.
 #[derive(Debug)]
 pub(crate) struct Change {
     pub(crate) before: StatusRow,
     pub(crate) now: StatusRow,
-}
-
-/// Group and kind of an API object. All versions of a kind hold the same objects.
-pub(crate) type GroupKind = (String, String);
-
-/// Identity of an object, independent of the API version it is read in.
-pub(crate) type ObjectId = (GroupKind, String, String);
-
-pub(crate) fn object_id(key: &ObjectKey) -> ObjectId {
-    ((key.group().to_owned(), key.kind.clone()), key.namespace.clone(), key.name.clone())
 }
 
 /// Rows, status and live objects of one cluster.
@@ -319,25 +282,6 @@ impl ClusterState {
     }
 }
 
-/// Whether a live object is the one delivered for the entry.
-///
-/// The UID decides. Where it is unknown or differs, the labels that name the application and component decide.
-pub(crate) fn belongs(entry: &Entry, live: &ObservedObject) -> bool {
-    let is_known = entry.status.object_uid.as_ref() == Some(&live.uid);
-    let names_owner = live.managed
-        && entry.app_name.is_some()
-        && live.app == entry.app_name
-        && live.component.as_ref() == Some(&entry.row.component);
-    is_known || names_owner
-}
-
-/// Whether an applied object is missing from its watch.
-///
-/// The object may be deleted or may only have lost its label; the next attempt looks it up.
-pub(crate) fn is_missing(entry: &Entry, live: Option<&ObservedObject>) -> bool {
-    live.is_none() && entry.status.object_uid.is_some() && !entry.status.state.is_over()
-}
-
 /// Compares by `resourceVersion` where both are numbers, as they are in every API server to date.
 fn newer(known: &ObservedObject, other: &ObservedObject) -> bool {
     match (known.resource_version.parse::<u64>(), other.resource_version.parse::<u64>()) {
@@ -346,203 +290,5 @@ fn newer(known: &ObservedObject, other: &ObservedObject) -> bool {
     }
 }
 
-/// Status of an entry whose object cannot be observed: its numbers stay and do not affect scheduling.
-fn unobserved(entry: &Entry, why: Option<&String>, now: Timestamp) -> StatusRow {
-    let mut status =
-        StatusRow { changed_at: now, stale: true, observed_epoch: 0, settled: false, ..entry.status.clone() };
-    if let Some(why) = why.filter(|_| status.state == ObjectState::Applied) {
-        status.message = Some(format!("{why}; the numbers are those last seen"));
-    }
-    status
-}
-
-fn observed(entry: &Entry, live: Option<&ObservedObject>, now: Timestamp) -> StatusRow {
-    let before = &entry.status;
-    if is_missing(entry, live) {
-        return unobserved(entry, None, now);
-    }
-    let mut status = StatusRow { changed_at: now, stale: false, ..before.clone() };
-    let Some(live) = live else {
-        status.observed_epoch = 0;
-        status.replicas = 0;
-        status.ready = 0;
-        status.available = 0;
-        status.updated = 0;
-        status.settled = false;
-        status.zones = None;
-        status.drift = Vec::new();
-        return status;
-    };
-    let observed = &live.observed;
-    status.object_uid = Some(live.uid.clone());
-    if live.fence.is_none_or(|fence| fence.plan < entry.row.plan_epoch) {
-        status.found_epoch = 0;
-    }
-    // The numbers belong to a plan only after the member's own controllers have processed it.
-    if observed.observed_generation_current {
-        status.observed_epoch = live.fence.map_or(0, |fence| fence.plan);
-    }
-    status.replicas = observed.replicas;
-    status.ready = observed.ready;
-    status.available = observed.available;
-    status.updated = observed.updated;
-    status.settled = observed.complete && observed.observed_generation_current && !live.deleting;
-    if before.state == ObjectState::Applied {
-        status.message.clone_from(&observed.message);
-        status.drift = drift(entry, live);
-        if let Some(message) = drift_message(&status.drift, entry.row.divided) {
-            status.message = Some(message);
-        }
-    }
-    let is_ours_to_tell = matches!(before.state, ObjectState::Applied | ObjectState::Deleting);
-    if is_ours_to_tell && !live.held_by.is_empty() {
-        status.message = Some(format!(
-            "it is being deleted and held by finalizer {}; whoever set that must release it",
-            live.held_by.join(", ")
-        ));
-    }
-    status
-}
-
-/// Describes drifted fields and the remedy.
-///
-/// If another manager scales the object, the message does not advise `Enforce`. An autoscaler would set the number
-/// again, and each new revision would revert it.
-fn drift_message(drift: &[String], is_divided: bool) -> Option<String> {
-    let [first, rest @ ..] = drift else { return None };
-    if !is_divided && rest.is_empty() && first == ".spec.replicas" {
-        return Some(
-            ".spec.replicas is set by another manager now, and the next revision puts the template's number back; if it is an autoscaler's, remove spec.replicas from the template, and what runs keeps its number"
-                .to_owned(),
-        );
-    }
-    let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
-    Some(format!("{first}{more} changed behind our back; set spec.drift: Enforce to put it back"))
-}
-
-fn drift(entry: &Entry, live: &ObservedObject) -> Vec<String> {
-    let before: Option<ContentHash> = entry.status.fields_hash.as_deref().and_then(ContentHash::from_bytes);
-    // Only fields written by the current plan can have drifted.
-    if before.is_none() || before == live.fields || entry.status.applied_epoch != entry.row.plan_epoch {
-        return Vec::new();
-    }
-    if live.lost.is_empty() {
-        vec!["fields that were ours belong to another manager now".to_owned()]
-    } else {
-        live.lost.clone()
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row(plan_epoch: u32, target: i32) -> PlacementRow {
-        PlacementRow {
-            id: 7,
-            app: 1,
-            component: "web".to_owned(),
-            cell: "east".to_owned(),
-            slot: store::Slot::Main,
-            cluster: "east".to_owned(),
-            object: ObjectKey {
-                api_version: "apps/v1".to_owned(),
-                kind: "Deployment".to_owned(),
-                namespace: "shop".to_owned(),
-                name: "web".to_owned(),
-            },
-            rank: 0,
-            divided: true,
-            target,
-            floor: 0,
-            surge: 0,
-            plan_epoch,
-            revision: vec![1],
-            inputs: None,
-            desired_state: DesiredState::Present,
-        }
-    }
-
-    fn status(state: ObjectState, applied_epoch: u32) -> StatusRow {
-        StatusRow { state, applied_epoch, ..StatusRow::unknown(7, Timestamp::UNIX_EPOCH) }
-    }
-
-    #[test]
-    fn only_changed_or_unsettled_rows_need_work() {
-        let mut cluster_state = ClusterState::default();
-        let mut take = |row: PlacementRow, now: StatusRow| {
-            let calls = cluster_state.take_rows(vec![row], Timestamp::UNIX_EPOCH)[0].1;
-            cluster_state.take_status(vec![now]);
-            calls
-        };
-        assert!(take(row(1, 3), status(ObjectState::Applied, 1)), "it is new");
-        assert!(!take(row(1, 3), status(ObjectState::Applied, 1)), "it was delivered");
-        assert!(take(row(2, 4), status(ObjectState::Applied, 1)), "it changed");
-        assert!(take(row(2, 4), status(ObjectState::Failed, 2)), "this plan was not delivered");
-        assert!(take(row(2, 4), status(ObjectState::Refused, 2)), "it failed");
-        let drifted = StatusRow { drift: vec![".spec".to_owned()], ..status(ObjectState::Applied, 2) };
-        assert!(take(row(2, 4), drifted), "it was refused");
-        assert!(take(row(2, 4), status(ObjectState::Applied, 2)), "it drifted");
-        assert!(!take(row(2, 4), status(ObjectState::Applied, 2)));
-    }
-
-    #[test]
-    fn drift_of_a_scaled_number_does_not_advise_enforce() {
-        let drift = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
-        for (case, paths, divided, advice) in [
-            ("scaled in a member", drift(&[".spec.replicas"]), false, "remove spec.replicas from the template"),
-            ("scaled although it is divided", drift(&[".spec.replicas"]), true, "set spec.drift: Enforce"),
-            ("more than scaled", drift(&[".spec.replicas", ".spec.x"]), false, "and 1 more changed"),
-            ("another field", drift(&[".metadata.labels.a"]), false, "set spec.drift: Enforce"),
-        ] {
-            let message = drift_message(&paths, divided).unwrap();
-            assert!(message.contains(advice), "{case}: {message}");
-        }
-        assert_eq!(drift_message(&[], false), None);
-    }
-
-    #[test]
-    fn a_foreign_finalizer_is_named_while_its_object_is_deleted() {
-        let object = |finalizers: serde_json::Value| {
-            serde_json::json!({"metadata": {"name": "web", "namespace": "shop", "uid": "u", "finalizers": finalizers,
-                "deletionTimestamp": "2026-11-02T03:04:05Z"}})
-        };
-        for (case, finalizers, expected) in [
-            ("a foreign one", serde_json::json!(["example.org/hold"]), Some("held by finalizer example.org/hold")),
-            ("the garbage collector's", serde_json::json!(["foregroundDeletion"]), None),
-        ] {
-            let live = ObservedObject::read("apps/v1", "Deployment", &object(finalizers)).unwrap();
-            let row = PlacementRow { desired_state: DesiredState::Delete, ..row(2, 0) };
-            let status = StatusRow { object_uid: Some("u".to_owned()), ..status(ObjectState::Deleting, 1) };
-            let entry = Entry { row, status, applied_fields: None, pod: None, app_name: None };
-            let message = observed(&entry, Some(&live), Timestamp::UNIX_EPOCH).message;
-            assert_eq!(message.is_some(), expected.is_some(), "{case}: {message:?}");
-            assert!(message.unwrap_or_default().contains(expected.unwrap_or_default()), "{case}");
-        }
-    }
-
-    #[test]
-    fn objects_that_belong_to_no_row_are_kept_up_to_a_limit() {
-        let mut cluster_state = ClusterState::default();
-        cluster_state.take_rows(vec![row(1, 1)], Timestamp::UNIX_EPOCH);
-        let live = |name: String| {
-            let object = serde_json::json!({"metadata": {"name": name, "namespace": "shop", "uid": name}});
-            ObservedObject::read("apps/v1", "Deployment", &object).unwrap()
-        };
-        for number in 0..FOREIGN_OBJECTS_MAX + 50 {
-            cluster_state.upsert(live(format!("foreign-{number}")));
-        }
-        assert_eq!(cluster_state.upsert(live("web".to_owned())), Some(7), "what belongs to a row is always kept");
-        assert!(cluster_state.live.len() <= FOREIGN_OBJECTS_MAX + 2, "{}", cluster_state.live.len());
-    }
-
-    #[test]
-    fn a_row_of_an_earlier_reading_changes_nothing() {
-        let mut cluster_state = ClusterState::default();
-        cluster_state.take_rows(vec![row(3, 5)], Timestamp::UNIX_EPOCH);
-        cluster_state.take_rows(vec![row(2, 4)], Timestamp::UNIX_EPOCH);
-        assert_eq!(cluster_state.entries[&7].row, row(3, 5));
-        cluster_state.keep_only(&[]);
-        assert!(cluster_state.entries.is_empty() && cluster_state.by_app.is_empty());
-    }
-}
+mod tests;

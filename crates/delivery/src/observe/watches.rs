@@ -15,7 +15,8 @@ use vocabulary::labels;
 
 use crate::handshake::MemberInfo;
 use crate::observe::capacity::CapacityTracker;
-use crate::observe::cluster_state::{ClusterState, GroupKind, ObjectId, object_id};
+use crate::observe::cluster_state::ClusterState;
+use crate::observe::entry::{GroupKind, ObjectId, object_id};
 use crate::observe::observed_object::{ObservedObject, without_template};
 use crate::observe::watch_state::{FollowState, StreamState};
 use crate::session::Session;

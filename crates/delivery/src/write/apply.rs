@@ -11,7 +11,7 @@ use vocabulary::{ContentHash, Fence, labels};
 use crate::decide::adoption::{Claim, claim, effective};
 use crate::decide::failure::{ActError, outrun};
 use crate::decide::list_merge::lists_to_replace;
-use crate::observe::cluster_state::Entry;
+use crate::observe::entry::Entry;
 use crate::revisions::DeliveredApp;
 use crate::session::Session;
 use crate::write::execute::measured;

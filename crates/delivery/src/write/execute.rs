@@ -14,7 +14,7 @@ use crate::decide::action::{Action, next_action};
 use crate::decide::denied;
 use crate::decide::failure::{ActError, Outlook, after_failure, outrun};
 use crate::decide::render_row::{RowRender, cell_of, render_row};
-use crate::observe::cluster_state::{Entry, belongs, is_missing, object_id};
+use crate::observe::entry::{Entry, belongs, is_missing, object_id};
 use crate::observe::observed_object::ObservedObject;
 use crate::revisions::DeliveredApp;
 use crate::session::Session;

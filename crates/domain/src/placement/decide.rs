@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use vocabulary::CellName;
 
 use super::eligibility::Eligibility;
+use super::groups::Respect;
 use super::outcome::{CellExplanation, Outcome, Spread};
 use super::rebalance::{moves_of_rebalance, rebalanced};
 use super::request::{Directive, Held, Ledger, Request};
-use super::seats::{Respect, Seating};
+use super::seats::Seating;
 use super::setting::Setting;
 use crate::topology::Topology;
 

@@ -2,7 +2,8 @@
 
 use std::cmp::Ordering;
 
-use super::seats::{Seat, Seating};
+use super::groups::Seat;
+use super::seats::Seating;
 
 impl Seating<'_> {
     /// Returns the distance of all bounds and spread constraints from holding; 0 when all of them hold.

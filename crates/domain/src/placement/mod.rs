@@ -18,6 +18,7 @@ mod check;
 mod decide;
 mod eligibility;
 mod gains;
+mod groups;
 mod hash;
 mod inputs;
 mod outcome;

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use crds::placement_policy::v1alpha1::WeightMode;
 
 use super::decide::{blocked, grow};
+use super::groups::{Respect, Seat};
 use super::request::Request;
-use super::seats::{Respect, Seat, Seating};
+use super::seats::Seating;
 use super::setting::Setting;
 
 /// Maximum number of rounds of a rebalance.

@@ -8,8 +8,8 @@ use vocabulary::CellName;
 use super::capacity::{PLENTY, fits};
 use super::check::{Share, parse_share};
 use super::eligibility::{Eligibility, eligible_beside};
+use super::groups::{Evenness, Group, Membership, Seat};
 use super::request::{Directive, Effect, Held, Ledger, Request};
-use super::seats::{Evenness, Group, Membership, Seat};
 use crate::topology::{CellFacts, Topology};
 
 /// The setting of one decision.

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use super::seats::{Evenness, Membership, Seating};
+use super::groups::{Evenness, Membership};
+use super::seats::Seating;
 
 impl<'a> Seating<'a> {
     /// Whether one more seat in the cell fills an empty domain of a constraint that has too few domains.

@@ -1,0 +1,110 @@
+//! Tests of the guard.
+
+use jiff::{SignedDuration, Timestamp};
+use vocabulary::ObjectKey;
+
+use super::*;
+use crate::fleet_snapshot::FleetRows;
+
+fn row(id: PlacementId, plan_epoch: u32) -> PlacementRow {
+    PlacementRow {
+        id,
+        app: 1,
+        component: "web".to_owned(),
+        cell: "east".to_owned(),
+        slot: store::Slot::Main,
+        cluster: "east".to_owned(),
+        object: ObjectKey {
+            api_version: "v1".to_owned(),
+            kind: "ConfigMap".to_owned(),
+            namespace: "shop".to_owned(),
+            name: "web".to_owned(),
+        },
+        rank: 0,
+        divided: false,
+        target: 0,
+        floor: 0,
+        surge: 0,
+        plan_epoch,
+        revision: Vec::new(),
+        inputs: None,
+        desired_state: DesiredState::Present,
+    }
+}
+
+#[test]
+fn a_confirmation_holds_for_the_rows_that_were_shown() {
+    let of = |id, plan_epoch| Deletes { going: vec![row(id, plan_epoch)], ..Deletes::default() };
+    let confirmed = Some(of(7, 3).plan().as_bytes().to_vec());
+    for (case, id, plan_epoch, holds) in [
+        ("what was shown", 7, 3, true),
+        ("placed anew after it was gone", 8, 1, false),
+        ("wanted again before it was gone", 7, 5, false),
+    ] {
+        let now = Deletes { confirmed: confirmed.clone(), ..of(id, plan_epoch) };
+        assert_eq!(now.is_confirmed(), holds, "{case}");
+    }
+}
+
+fn snapshot() -> FleetSnapshot {
+    let fleet = FleetRows {
+        clusters: Vec::new(),
+        cells: Vec::new(),
+        directives: Vec::new(),
+        bookings: store::Bookings::default(),
+        breaker: None,
+    };
+    FleetSnapshot::of(fleet, Timestamp::UNIX_EPOCH, SignedDuration::from_secs(60)).0
+}
+
+/// Returns a revision with one component `stays`, which is a `ConfigMap` of that name.
+fn revision() -> Arc<StoredRevision> {
+    let app = vocabulary::AppKey { namespace: "shop".to_owned(), name: "web".to_owned() };
+    let body = br#"{"components": [{"name": "stays", "template": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "stays"}}}]}"#;
+    Arc::new(StoredRevision::parse(&app, body).unwrap())
+}
+
+#[test]
+fn a_delete_confirmed_beforehand_neither_waits_nor_counts() {
+    let hash = |text: &str| ContentHash::of(text.as_bytes());
+    let edit = Edit { before: Some(hash("a")), after: Some(hash("b")) };
+    let whole = confirmation::whole_application("u-1");
+    let confirmed_edit = confirmation::edit("u-1", hash("a"), hash("b"));
+    let (delete, stays) = (Some(Removal::Delete), ["web", "stays"].as_slice());
+    for (case, confirmed, removal, edit, counted) in [
+        ("the application by its UID", whole, delete, edit, [].as_slice()),
+        ("another application's UID", confirmation::whole_application("u-2"), delete, edit, stays),
+        ("a UID confirms no edit", whole, None, edit, stays),
+        ("the edit as it was previewed", confirmed_edit, None, edit, &["stays"]),
+        ("an edit in between", confirmed_edit, None, Edit { before: Some(hash("c")), ..edit }, stays),
+        ("another edit", confirmed_edit, None, Edit { after: Some(hash("c")), ..edit }, stays),
+        ("an edit confirms no deletion", confirmed_edit, delete, edit, stays),
+    ] {
+        let beforehand = Beforehand::judge("u-1", confirmed, removal, edit, Some(&revision()));
+        let mut deletes = Deletes { beforehand, ..Deletes::default() };
+        for component in ["web", "stays"] {
+            let row = PlacementRow { component: component.to_owned(), ..row(7, 1) };
+            deletes.consider(&snapshot(), &row, DesiredState::Delete);
+        }
+        let found: Vec<&str> = deletes.going.iter().map(|row| row.component.as_str()).collect();
+        assert_eq!(found, counted, "{case}");
+    }
+}
+
+#[test]
+fn deletes_that_wait_for_a_person_do_not_go_with_time() {
+    let quiet = DeleteWindow { present: [("east".to_owned(), 100)].into(), ..DeleteWindow::default() };
+    let going = |ids: std::ops::Range<PlacementId>| Deletes {
+        going: ids.map(|id| row(id, 1)).collect(),
+        present: 100,
+        ..Deletes::default()
+    };
+    let asked = going(1..30).pending("many".to_owned());
+    for (case, pending, now, expected) in [
+        ("few that nobody was asked about", None, going(1..3), None),
+        ("some that a person was asked about", Some(&asked), going(1..3), Some("many".to_owned())),
+        ("nothing any more", Some(&asked), going(1..1), None),
+    ] {
+        assert_eq!(now.reason_to_wait(1, pending, &quiet), expected, "{case}");
+    }
+}
