@@ -19,9 +19,9 @@ pub(crate) enum Format {
     Table,
     /// A table with further columns.
     Wide,
-    /// JSON.
+    /// A JSON document.
     Json,
-    /// YAML.
+    /// A YAML document.
     Yaml,
     /// `kind.group/name`, one a line.
     Name,

@@ -7,9 +7,11 @@ pub mod manifests;
 mod operator;
 pub mod scenario;
 mod stored;
+mod wording;
 
 pub use dependencies::forbidden;
 pub use fleet::{Fleet, FleetPlan, SOON, Way, condition, desired};
 pub use history::{History, Version};
 pub use operator::{Operator, Times};
 pub use stored::is_readable;
+pub use wording::violations;

@@ -4,3 +4,9 @@
 fn crates_depend_only_on_what_they_may() {
     assert_eq!(acceptance::forbidden().unwrap(), Vec::<String>::new());
 }
+
+#[test]
+fn comments_and_tests_are_written_in_plain_words() {
+    let violations = acceptance::violations().unwrap();
+    assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
+}

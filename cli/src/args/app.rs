@@ -126,8 +126,8 @@ pub(crate) struct ImportArgs {
 /// The form of a manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ManifestForm {
-    /// YAML.
+    /// A YAML document.
     Yaml,
-    /// JSON.
+    /// A JSON document.
     Json,
 }

@@ -329,16 +329,16 @@ fn stored<'a>(
                 shapes: vec![Shape { free: PLENTY, nodes: 1 }],
                 ..ZoneCapacity::default()
             };
-            ("Pass", json!(kinds), json!(cluster.spec.zones.iter().map(zone).collect::<Vec<_>>()))
+            (Verdict::Pass, json!(kinds), json!(cluster.spec.zones.iter().map(zone).collect::<Vec<_>>()))
         }
-        _ => ("Unknown", Value::Null, Value::Null),
+        _ => (Verdict::Unknown, Value::Null, Value::Null),
     };
     StoredCluster {
         name: name(cluster).to_owned(),
         labels: json!(cluster.metadata.labels),
         spec: json!(cluster.spec),
         leaving: cluster.metadata.deletion_timestamp.is_some(),
-        health: Some(health.to_owned()),
+        health: Some(health),
         kinds,
         capacity,
     }

@@ -124,7 +124,7 @@ async fn say(delivery: &Delivery, claim: &Claim, name: &str, trouble: &Trouble) 
 /// The last known facts and their age are kept; the signals are replaced.
 fn unmet(known: ClusterStatusRow, trouble: &Trouble, now: Timestamp) -> ClusterStatusRow {
     ClusterStatusRow {
-        health: format!("{:?}", trouble.verdict),
+        health: trouble.verdict,
         reason: trouble.reason.to_owned(),
         message: trouble.message.clone(),
         unhealthy_since: known.unhealthy_since.or(Some(now)),
@@ -154,7 +154,7 @@ mod tests {
         {
             let trouble = Trouble { verdict, reason, message: "why".to_owned() };
             let status = unmet(known.clone(), &trouble, Timestamp::now());
-            assert_eq!((status.health.as_str(), status.reason.as_str()), (reachable, reason));
+            assert_eq!((status.health, status.reason.as_str()), (verdict, reason));
             assert_eq!((status.as_of, &status.version), (known.as_of, &known.version), "what was known keeps its age");
             let told: Vec<(&str, &str)> = status
                 .signals

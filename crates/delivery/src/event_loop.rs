@@ -318,7 +318,7 @@ impl Session {
         if write == HealthWrite::Decisive {
             tracing::info!(
                 cluster = self.name(),
-                health = status.health,
+                health = status.health.as_str(),
                 reason = status.reason,
                 message = status.message,
                 "member health changed"

@@ -20,7 +20,7 @@ pub struct StoredCluster {
     /// Whether the cluster is being removed: running replicas move away, and no new ones come.
     pub leaving: bool,
     /// `Pass`, `Fail` or `Unknown`. `None` before the first contact.
-    pub health: Option<String>,
+    pub health: Option<Verdict>,
     /// Kinds that may be delivered.
     pub kinds: Value,
     /// Capacity per zone.
@@ -70,11 +70,7 @@ pub fn topology_from_rows(clusters: Vec<StoredCluster>, cells: Vec<StoredCell>) 
             name: name.clone(),
             labels,
             spec,
-            health: match row.health.as_deref() {
-                Some("Pass") => Verdict::Pass,
-                Some("Fail") => Verdict::Fail,
-                _ => Verdict::Unknown,
-            },
+            health: row.health.unwrap_or(Verdict::Unknown),
             kinds: serde_json::from_value::<BTreeSet<String>>(row.kinds.clone()).unwrap_or_default(),
             capacity: serde_json::from_value(row.capacity.clone()).unwrap_or_default(),
         })

@@ -104,7 +104,7 @@ impl FleetSnapshot {
                     labels: row.taken.labels,
                     spec: row.taken.spec,
                     leaving: row.taken.removal.is_some(),
-                    health: status.as_ref().filter(|_| !stale).map(|status| status.health.clone()),
+                    health: status.as_ref().filter(|_| !stale).map(|status| status.health),
                     kinds: status.as_ref().map(|status| status.kinds.clone()).unwrap_or_default(),
                     capacity: status.map(|status| status.capacity).unwrap_or_default(),
                 }
@@ -248,14 +248,14 @@ fn is_member(row: &ClusterRow, holds: bool) -> bool {
 fn is_gone(row: &ClusterRow, now: Timestamp, stale_after: SignedDuration) -> bool {
     let silent = |status: &ClusterStatusRow| {
         let judged = status.checked_at.is_some_and(|at| now.duration_since(at) <= stale_after);
-        judged && status.health == format!("{:?}", Verdict::Unknown) && status.reason != RECOVERING
+        judged && status.health == Verdict::Unknown && status.reason != RECOVERING
     };
     row.taken.removal.is_some() && row.taken.gone && row.status.as_ref().is_none_or(silent)
 }
 
 /// Returns whether a member was healthy, but was last confirmed longer than `stale_after` ago.
 pub(crate) fn is_stale(status: &ClusterStatusRow, now: Timestamp, stale_after: SignedDuration) -> bool {
-    let well = status.health == format!("{:?}", Verdict::Pass);
+    let well = status.health == Verdict::Pass;
     well && status.as_of.is_none_or(|as_of| now.duration_since(as_of) > stale_after)
 }
 
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn only_a_member_declared_gone_that_does_not_answer_is_gone() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let row = |removal, gone, status: Option<(&str, &str, i64)>| ClusterRow {
+        let row = |removal, gone, status: Option<(Verdict, &str, i64)>| ClusterRow {
             taken: ClusterTaken {
                 name: "north".to_owned(),
                 object_uid: "o".to_owned(),
@@ -313,7 +313,7 @@ mod tests {
                 gone,
             },
             status: status.map(|(health, reason, checked)| ClusterStatusRow {
-                health: health.to_owned(),
+                health,
                 reason: reason.to_owned(),
                 checked_at: Some(at(checked)),
                 ..ClusterStatusRow::unknown()
@@ -321,14 +321,14 @@ mod tests {
         };
         let removal = Some(Removal::Orphan);
         for (row, gone) in [
-            (row(removal, true, Some(("Unknown", "Unreachable", 95))), true),
+            (row(removal, true, Some((Verdict::Unknown, "Unreachable", 95))), true),
             (row(removal, true, None), true),
-            (row(removal, true, Some(("Unknown", "Unreachable", 50))), false),
-            (row(removal, true, Some(("Unknown", RECOVERING, 95))), false),
-            (row(removal, true, Some(("Fail", "NotReady", 95))), false),
-            (row(removal, true, Some(("Pass", "Ready", 95))), false),
-            (row(removal, false, Some(("Unknown", "Unreachable", 95))), false),
-            (row(None, true, Some(("Unknown", "Unreachable", 95))), false),
+            (row(removal, true, Some((Verdict::Unknown, "Unreachable", 50))), false),
+            (row(removal, true, Some((Verdict::Unknown, RECOVERING, 95))), false),
+            (row(removal, true, Some((Verdict::Fail, "NotReady", 95))), false),
+            (row(removal, true, Some((Verdict::Pass, "Ready", 95))), false),
+            (row(removal, false, Some((Verdict::Unknown, "Unreachable", 95))), false),
+            (row(None, true, Some((Verdict::Unknown, "Unreachable", 95))), false),
         ] {
             assert_eq!(is_gone(&row, at(100), SignedDuration::from_secs(15)), gone, "{row:?}");
         }

@@ -37,7 +37,7 @@ pub(crate) fn next_failover(silences: &[SilentCluster], times: &[i64]) -> Option
 /// although it does not count as healthy yet. A cluster that is being removed is left out.
 fn silence(row: &ClusterRow, now: Timestamp, stale_after: SignedDuration) -> Option<SilentCluster> {
     let status = row.status.as_ref().filter(|_| row.taken.removal.is_none())?;
-    let since = status.silent_since.filter(|_| status.health == format!("{:?}", Verdict::Unknown))?;
+    let since = status.silent_since.filter(|_| status.health == Verdict::Unknown)?;
     let judged = status.checked_at.is_some_and(|at| now.duration_since(at) <= stale_after);
     let cluster = row.taken.name.parse().ok().filter(|_| judged && status.reason != RECOVERING)?;
     let whole = Timestamp::from_second(since.as_second()).unwrap_or(since);
@@ -70,7 +70,7 @@ mod tests {
             gone: false,
         };
         let status = ClusterStatusRow {
-            health: "Unknown".to_owned(),
+            health: Verdict::Unknown,
             reason: "Silent".to_owned(),
             checked_at: Some(at(3600)),
             // The member rejected its credential for an hour before it fell silent.

@@ -5,6 +5,8 @@ use jiff_sqlx::{Timestamp as Ts, ToSqlx};
 use runtime::crash::{Side, point};
 use serde_json::Value;
 
+use vocabulary::Verdict;
+
 use crate::{Claim, Removal, Store, StoreError, clean};
 
 /// A cluster as intake writes it.
@@ -46,7 +48,7 @@ pub const RECOVERING: &str = "Recovering";
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClusterStatusRow {
     /// Health of the cluster: `Pass`, `Fail` or `Unknown`.
-    pub health: String,
+    pub health: Verdict,
     /// Reason of the health, in one word.
     pub reason: String,
     /// Message for users: what is wrong and what to do.
@@ -77,7 +79,7 @@ impl ClusterStatusRow {
     /// Returns the status of a cluster of which nothing was observed yet.
     pub fn unknown() -> Self {
         Self {
-            health: String::new(),
+            health: Verdict::Unknown,
             reason: String::new(),
             message: String::new(),
             as_of: None,
@@ -115,7 +117,7 @@ macro_rules! cluster_row {
         let status = match (row.health, row.reason, row.message, row.signals, row.kinds, row.capacity) {
             (Some(health), Some(reason), Some(message), Some(signals), Some(kinds), Some(capacity)) => {
                 Some(ClusterStatusRow {
-                    health,
+                    health: Verdict::parse(&health),
                     reason,
                     message,
                     as_of: row.as_of.map(Ts::to_jiff),
@@ -291,7 +293,7 @@ impl Store {
               version = excluded.version, installation = excluded.installation, kinds = excluded.kinds, capacity = excluded.capacity,
               silent_since = excluded.silent_since"#,
             cluster,
-            status.health,
+            status.health.as_str(),
             clean::text(&status.reason),
             clean::text(&status.message),
             status.as_of.map(Timestamp::to_sqlx) as _,

@@ -16,6 +16,24 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Text form in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "Pass",
+            Self::Fail => "Fail",
+            Self::Unknown => "Unknown",
+        }
+    }
+
+    /// Reads the text form. A word that this version does not know gives Unknown, which counts as nothing.
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "Pass" => Self::Pass,
+            "Fail" => Self::Fail,
+            _ => Self::Unknown,
+        }
+    }
+
     /// Combines verdicts of checks that must all hold: Fail wins, then Unknown.
     ///
     /// Without a verdict the result is Unknown.

@@ -90,8 +90,8 @@ pub(super) async fn show(stage: &StatusStage, name: &str) -> Result<(), StatusEr
 /// the time and not the age, because an age would change with each pass.
 fn readiness(known: &ClusterStatusRow, now: Timestamp, stale_after: SignedDuration) -> (Status, String, String) {
     let is_old = known.as_of.is_none_or(|as_of| now.duration_since(as_of) > stale_after);
-    let status = match known.health.as_str() {
-        "Pass" if is_old => {
+    let status = match known.health {
+        Verdict::Pass if is_old => {
             let seen = known.as_of.and_then(|as_of| Timestamp::from_second(as_of.as_second()).ok());
             let seen = seen.map_or_else(|| "never".to_owned(), |seen| seen.to_string());
             let message = format!(
@@ -100,9 +100,9 @@ fn readiness(known: &ClusterStatusRow, now: Timestamp, stale_after: SignedDurati
             );
             return (Status::Unknown, "Stale".to_owned(), message);
         }
-        "Pass" => Status::True,
-        "Fail" => Status::False,
-        _ => Status::Unknown,
+        Verdict::Pass => Status::True,
+        Verdict::Fail => Status::False,
+        Verdict::Unknown => Status::Unknown,
     };
     (status, known.reason.clone(), known.message.clone())
 }
@@ -169,15 +169,15 @@ mod tests {
         let now = Timestamp::from_second(1_000).unwrap();
         let limit = SignedDuration::from_secs(60);
         for (case, health, seen, expected) in [
-            ("well", "Pass", Some(941), (Status::True, "Healthy")),
-            ("well, at the limit", "Pass", Some(940), (Status::True, "Healthy")),
-            ("well, long ago", "Pass", Some(939), (Status::Unknown, "Stale")),
-            ("well, and never seen", "Pass", None, (Status::Unknown, "Stale")),
-            ("refused us, long ago", "Fail", Some(0), (Status::False, "Healthy")),
-            ("silent", "Unknown", Some(0), (Status::Unknown, "Healthy")),
+            ("well", Verdict::Pass, Some(941), (Status::True, "Healthy")),
+            ("well, at the limit", Verdict::Pass, Some(940), (Status::True, "Healthy")),
+            ("well, long ago", Verdict::Pass, Some(939), (Status::Unknown, "Stale")),
+            ("well, and never seen", Verdict::Pass, None, (Status::Unknown, "Stale")),
+            ("refused us, long ago", Verdict::Fail, Some(0), (Status::False, "Healthy")),
+            ("silent", Verdict::Unknown, Some(0), (Status::Unknown, "Healthy")),
         ] {
             let known = ClusterStatusRow {
-                health: health.to_owned(),
+                health,
                 reason: "Healthy".to_owned(),
                 as_of: seen.map(|seen| Timestamp::from_second(seen).unwrap()),
                 ..ClusterStatusRow::unknown()

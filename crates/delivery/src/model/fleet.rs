@@ -69,7 +69,7 @@ pub(super) fn joined(cluster: usize, now: Timestamp) -> ClusterRow {
 
 pub(super) fn well(cluster: usize, now: Timestamp) -> ClusterStatusRow {
     ClusterStatusRow {
-        health: "Pass".to_owned(),
+        health: Verdict::Pass,
         reason: "Ready".to_owned(),
         as_of: Some(now),
         checked_at: Some(now),
@@ -82,7 +82,7 @@ pub(super) fn well(cluster: usize, now: Timestamp) -> ClusterStatusRow {
 /// Status of a cluster that does not answer.
 pub(super) fn silent(before: &ClusterStatusRow, now: Timestamp) -> ClusterStatusRow {
     ClusterStatusRow {
-        health: "Unknown".to_owned(),
+        health: Verdict::Unknown,
         reason: "Unreachable".to_owned(),
         unhealthy_since: before.unhealthy_since.or(Some(now)),
         checked_at: Some(now),

@@ -188,7 +188,7 @@ impl HealthTracker {
             self.unlisted.get_or_insert_with(Instant::now);
         }
         let before = self.written.clone().unwrap_or_else(|| ClusterStatusRow {
-            health: format!("{:?}", Verdict::Unknown),
+            health: Verdict::Unknown,
             reason: LISTING.0.to_owned(),
             message: LISTING.1.to_owned(),
             ..ClusterStatusRow::unknown()
@@ -228,7 +228,7 @@ impl HealthTracker {
         let status = match judgement {
             None => before,
             Some(Judgement { verdict, reason, message }) => ClusterStatusRow {
-                health: format!("{verdict:?}"),
+                health: verdict,
                 reason: reason.to_owned(),
                 message,
                 unhealthy_since: if verdict == Verdict::Pass { None } else { before.unhealthy_since.or(Some(now)) },
@@ -274,7 +274,7 @@ impl HealthTracker {
                 .then(|| Judgement::new(Verdict::Unknown, LISTING.0, LISTING.1.to_owned()));
         }
         let well = self.well.get_or_insert_with(Instant::now).elapsed();
-        let was_unwell = before.health != format!("{:?}", Verdict::Pass) && before.as_of.is_some();
+        let was_unwell = before.health != Verdict::Pass && before.as_of.is_some();
         if was_unwell && before.unhealthy_since.is_some() && well < self.times.recovery {
             let message =
                 format!("it answers again and counts as ready after {} s of that", self.times.recovery.as_secs());
@@ -309,7 +309,7 @@ impl HealthTracker {
         }
         let beat = self.written_at.is_none_or(|at| at.elapsed() >= self.times.heartbeat);
         // After a takeover, nothing is judged before the lists are complete.
-        let judged = self.unlisted.is_none() || written.health != format!("{:?}", Verdict::Pass);
+        let judged = self.unlisted.is_none() || written.health != Verdict::Pass;
         (beat && judged).then_some(HealthWrite::Sign)
     }
 

@@ -26,7 +26,7 @@ fn snapshot(labels: &Value) -> FleetSnapshot {
             resource_version: None,
         },
         status: Some(ClusterStatusRow {
-            health: "Pass".to_owned(),
+            health: Verdict::Pass,
             as_of: Some(Timestamp::UNIX_EPOCH),
             ..ClusterStatusRow::unknown()
         }),

@@ -94,7 +94,7 @@ pub(super) async fn run(scale: &Scale, figures: &mut Figures) -> anyhow::Result<
     let begun = Instant::now();
     for cluster in clusters().into_iter().filter(|cluster| cluster.name.starts_with("z0-")) {
         let silent = ClusterStatusRow {
-            health: "Unknown".to_owned(),
+            health: Verdict::Unknown,
             unhealthy_since: Some(Timestamp::now().checked_sub(SignedDuration::from_mins(10))?),
             silent_since: Some(Timestamp::now().checked_sub(SignedDuration::from_mins(10))?),
             ..status(&cluster)?
@@ -164,7 +164,7 @@ fn status(cluster: &ClusterTaken) -> anyhow::Result<ClusterStatusRow> {
         ..ZoneCapacity::default()
     }];
     Ok(ClusterStatusRow {
-        health: "Pass".to_owned(),
+        health: Verdict::Pass,
         reason: "Ready".to_owned(),
         message: String::new(),
         as_of: Some(Timestamp::now()),
