@@ -104,7 +104,9 @@ pub struct Version {
     pub replicas: i64,
     /// `status.availableReplicas`.
     pub available: i64,
-    /// The member's own controllers have not observed the present spec; their next order may follow an older spec.
+    /// The member's own controllers have not observed the present spec.
+    ///
+    /// The next order of these controllers may follow an older spec.
     pub behind: bool,
     /// Fence annotation of the object.
     pub fence: Option<String>,
@@ -166,7 +168,7 @@ pub struct Shown {
     pub going: bool,
     /// Replicas without a place, from the last decision.
     pub shortfall: i64,
-    /// Status, and reason with message, of condition `Ready`.
+    /// Status and message of condition `Ready`.
     pub is_ready: (String, String),
     /// Totals and cells in status.
     pub status: Status,

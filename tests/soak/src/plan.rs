@@ -12,11 +12,10 @@ pub const CLUSTERS: [&str; 3] = acceptance::manifests::MEMBERS;
 /// `moves` replaces lost replicas elsewhere after a short silence. The other applications hold their replicas.
 pub const APPS: [&str; 4] = ["spread", "plain", "moves", "config"];
 
-/// Duration of a fault that operators must notice, and of a fault that may pass unnoticed, in milliseconds.
+/// Duration of a fault that operators must notice, in milliseconds.
 ///
-/// The longest fault stays under 50 s: a node whose lease is not renewed for 50 s counts as lost, which is not a
-/// subject
-/// of this test.
+/// `SHORT` is the duration of a fault that may pass unnoticed. The longest fault stays under 50 s: a node whose lease
+/// is not renewed for 50 s counts as lost, which is not a subject of this test.
 const LONG: std::ops::Range<u64> = 10_000..16_000;
 const SHORT: std::ops::Range<u64> = 300..6_000;
 /// Replicas of an application: enough for some in each cluster, few enough for a small machine.
@@ -72,7 +71,9 @@ pub enum Work {
         /// Name of the Application.
         app: &'static str,
     },
-    /// Removes the object from the hub while all operators are frozen, without a deletion requested by a user.
+    /// Removes the object from the hub while all operators are frozen.
+    ///
+    /// No user requests a deletion.
     Vanish {
         /// Name of the Application.
         app: &'static str,

@@ -22,7 +22,9 @@ pub(crate) const NAMESPACE: &str = "soak";
 const QUIET: Duration = Duration::from_mins(2);
 /// Minimum interval between two looks at the whole fleet; each look queries four servers.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Time for which the settled state must last: every timer of the operator expires once within this time.
+/// Time for which the settled state must last.
+///
+/// Every timer of the operator expires once within this time.
 const STAYS: Duration = Duration::from_secs(4);
 
 /// Returns the fleet that every seed uses.

@@ -18,7 +18,9 @@ use tokio::task::JoinHandle;
 use crate::gathered::{Status, Version};
 use crate::run::NAMESPACE;
 
-/// Delay between an error of a watch and the next attempt: a server that is down refuses connections at once.
+/// Delay between an error of a watch and the next attempt.
+///
+/// A server that is down refuses connections at once.
 const TRY_AGAIN: Duration = Duration::from_millis(200);
 /// Timeout for the first list of a watch.
 const LISTED: Duration = Duration::from_mins(1);

@@ -1,4 +1,6 @@
-//! Tests that the checker finds each violation planted into the records of a good run, and nothing else.
+//! Tests that the checker finds each planted violation, and nothing else.
+//!
+//! Violations are planted into the records of a good run.
 
 use soak::check::{Rule, Violation, check};
 use soak::gathered::{Asked, Broken, DesiredState, Gathered, Object, Placement, Row, Shown, Status, Version, Written};

@@ -1,8 +1,7 @@
 //! Runs random work under random faults.
 //!
 //! `SEEDS=1..20` selects the seeds and `SOAK_STEPS` the number of acts for each seed. `SOAK_PLAN=1` only prints the
-//! plans.
-//! Without these variables the test is one short run, as part of the whole suite.
+//! plans. Without these variables the test is one short run, as part of the whole suite.
 
 use std::io::Write;
 use std::process::ExitCode;

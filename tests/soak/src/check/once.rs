@@ -6,7 +6,9 @@ use super::{Rule, Violation};
 use crate::gathered::{Gathered, Written};
 use crate::plan::Fault;
 
-/// Maximum time in milliseconds before a kill in which a server may have answered without an audit entry.
+/// Maximum loss of audit entries at a kill, in milliseconds before the kill.
+///
+/// A server may have answered a request in that time without an audit entry.
 const UNWRITTEN: u64 = 1_000;
 
 pub(super) fn check(gathered: &Gathered) -> Vec<Violation> {

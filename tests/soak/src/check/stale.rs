@@ -31,10 +31,10 @@ fn sums(status: &Status) -> Option<Violation> {
     })
 }
 
-/// Returns the time by which operators must have noticed and shown a silence, or nothing if there is no such time.
+/// Returns the time by which operators must have noticed and shown a silence.
 ///
-/// Before that time, operators, database and hub must have been free of faults for long enough. They must stay free of
-/// faults until the silence ends.
+/// Returns nothing if there is no such time. Before that time, operators, database and hub must have been free of
+/// faults for long enough. They must stay free of faults until the silence ends.
 fn noticed(gathered: &Gathered, silence: &Broken) -> Option<u64> {
     let hinders = |other: &&Broken| ["operators", "database", "hub"].contains(&other.fault.place());
     let others = gathered.faults.iter().filter(hinders).filter(|other| other.from <= silence.healing);

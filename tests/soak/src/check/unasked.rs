@@ -33,7 +33,9 @@ pub(super) fn check(gathered: &Gathered) -> Vec<Violation> {
     found
 }
 
-/// Returns true if the application was created again after a deletion: the deleted object is from before.
+/// Returns true if the application was created again after a deletion.
+///
+/// The deleted object is then one from before the deletion.
 fn made_anew(gathered: &Gathered, app: &str, at: u64) -> bool {
     let gone =
         gathered.asked.iter().rfind(|asked| asked.app == app && asked.at <= at && asked.what == DesiredState::Gone);
