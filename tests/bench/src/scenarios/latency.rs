@@ -138,7 +138,7 @@ pub(super) async fn shown(witness: &Witness, name: &str, is: impl Fn(&Seen) -> b
     shown_in(witness, &MEMBERS, name, is).await
 }
 
-/// Like [`shown`], for some members.
+/// Like `shown`, for some members.
 pub(super) async fn shown_in(
     witness: &Witness,
     members: &[&str],
