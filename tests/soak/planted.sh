@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Plants one bug after the other into a copy of the sources as last committed and runs what must find it: the soak with a seed
-# in which the bug matters, the model of random edits, or the model's comparison with PostgreSQL.
-# usage: planted.sh [--check] [PLANT…]; with --check it is only looked whether each still fits the sources.
+# Plants one bug after the other into a copy of the last commit, and runs the test that must find the bug. The test is the
+# soak with a seed in which the bug matters, the model of random edits, or the model's comparison with PostgreSQL.
+# usage: planted.sh [--check] [PLANT…]; --check only checks that every patch applies to the sources.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 plants=$root/tests/soak/plants
 
-# Rule that must be found broken, and the seed of the run.
+# Rule whose violation the soak must report, and the seed of the run.
 declare -A rule=(
   [fence-is-dropped]=Agreement
   [fence-stands-still]=Fenced
@@ -21,7 +21,7 @@ declare -A seed=(
   [absent-is-deleted]=2
   [stale-is-zero]=3
 )
-# Test of the model that must fail.
+# Model test that must fail.
 random=random_edits_lose_double_and_forget_nothing
 mirror=model_rows_equal_those_that_sql_writes
 declare -A model=(
@@ -46,7 +46,7 @@ if [ "${1:-}" = --check ]; then
 fi
 [ $# -gt 0 ] || set -- $(printf '%s\n' "${!rule[@]}" "${!model[@]}" | sort)
 
-# Always the same place: what was built for one plant serves the next.
+# The folder is always the same, so that the build of one plant serves the next one.
 copy=$root/target/planted/sources
 mkdir -p "$root/target/planted"
 git worktree remove --force "$copy" 2>/dev/null || true
@@ -59,7 +59,7 @@ for plant; do
   git checkout -q .
   git apply "$plants/$plant.patch"
   log=$root/target/planted/$plant.log
-  # A run that fails is what is wanted: what it says is looked at.
+  # The run must fail, so its exit code is ignored and its log is searched.
   if [ -n "${model[$plant]:-}" ]; then
     CARGO_TARGET_DIR=$root/target/planted SQLX_OFFLINE=true MODEL_SEED=1 MIRROR_SEQUENCES=200 \
       cargo test --locked -p delivery --lib -- "${model[$plant]}" >"$log" 2>&1 || true

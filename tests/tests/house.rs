@@ -1,4 +1,4 @@
-//! Rules of the house.
+//! Runs the test of allowed dependencies among the crates.
 
 #[test]
 fn crates_depend_only_on_what_they_may() {

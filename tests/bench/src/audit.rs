@@ -1,4 +1,4 @@
-//! Writes in an API server's audit log, from a place in it on.
+//! Reads writes from an API server's audit log, starting at a position in the log.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
@@ -8,18 +8,18 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use testbed::Plane;
 
-/// A place in the audit log of one API server.
+/// A position in the audit log of one API server.
 #[derive(Debug, Clone)]
 pub(crate) struct Mark {
     path: PathBuf,
     offset: u64,
 }
 
-/// One write that was not refused.
+/// One successful write.
 #[derive(Debug, Clone)]
 pub(crate) struct Write {
     pub(crate) user: String,
-    /// `patch applications/status`, ….
+    /// Verb and resource, such as `patch applications/status`.
     pub(crate) what: String,
     pub(crate) at: Timestamp,
 }
@@ -55,14 +55,14 @@ struct Status {
 }
 
 impl Mark {
-    /// The end of the log as it is now.
+    /// Returns the present end of the log.
     pub(crate) fn now(plane: &Plane) -> Self {
         let path = plane.folder().join("audit.log");
         let offset = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
         Self { path, offset }
     }
 
-    /// Writes since then that may have changed something.
+    /// Returns the successful writes since this position that may have changed something.
     pub(crate) fn writes(&self) -> anyhow::Result<Vec<Write>> {
         let mut file = std::fs::File::open(&self.path)?;
         file.seek(SeekFrom::Start(self.offset))?;
@@ -71,7 +71,7 @@ impl Mark {
         Ok(text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok()).filter_map(write).collect())
     }
 
-    /// Writes of one user since then, by what was written.
+    /// Counts the writes of matching users since this position, by verb and resource.
     pub(crate) fn by_kind(&self, is_user: impl Fn(&str) -> bool) -> anyhow::Result<BTreeMap<String, usize>> {
         let mut counts = BTreeMap::new();
         for write in self.writes()?.into_iter().filter(|write| is_user(&write.user)) {
@@ -91,19 +91,19 @@ fn write(line: Line) -> Option<Write> {
         Some(subresource) => format!("{}/{subresource}", reference.resource),
         None => reference.resource,
     };
-    // Questions, not changes.
+    // These requests are queries, not changes.
     if resource == "serviceaccounts/token" || resource.starts_with("selfsubject") {
         return None;
     }
     Some(Write { user: line.user.username, what: format!("{} {resource}", line.verb), at: line.stage_timestamp })
 }
 
-/// The operator on the hub of a bed.
+/// Returns true for the operator's user on the hub of a test bed.
 pub(crate) fn is_operator(user: &str) -> bool {
     user == "admin"
 }
 
-/// Meridian in a member.
+/// Returns true for Meridian's service accounts in a member.
 pub(crate) fn is_ours(user: &str) -> bool {
     user.starts_with("system:serviceaccount:meridian-system:")
 }

@@ -1,20 +1,20 @@
-//! What the page shows: names for people, the peer's figure, the goal.
+//! Catalogue of the page: names for people, figures of the peer, and goals.
 
 /// One row of the page.
 pub(crate) struct Entry {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
     pub(crate) unit: &'static str,
-    /// The peer's figure for the same work, as a number where one was measured.
+    /// Figure of the peer for the same work, as a number where one was measured.
     pub(crate) peer: Option<f64>,
-    /// How the peer's figure is to be read.
+    /// How to read the figure of the peer.
     pub(crate) peer_note: &'static str,
     pub(crate) goal: Option<f64>,
-    /// More is better.
+    /// Larger values are better.
     pub(crate) more: bool,
 }
 
-/// A part of the page.
+/// One section of the page.
 pub(crate) struct Part {
     pub(crate) title: &'static str,
     pub(crate) scenario: &'static str,
@@ -44,7 +44,7 @@ const fn more(
     Entry { name, what, unit, peer, peer_note, goal, more: true }
 }
 
-/// All parts, in order.
+/// All sections in the order of the page.
 pub(crate) const PARTS: &[Part] = &[
     Part {
         title: "500 Applications × 3 replicas on three real members",

@@ -1,4 +1,6 @@
-//! Meridian on a bed as it would run: release build, default timers, a database that waits for its disk.
+//! Installs Meridian on a test bed as in production.
+//!
+//! Production means a release build, default timers, and commits that wait for the disk.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,28 +16,30 @@ use crate::processes::{Group, argument};
 use crate::witness::Witness;
 
 const SOON: Duration = Duration::from_mins(2);
-/// Without a decision or a write for so long the operator rests.
+/// Time without a decision or a write to a member after which the operator counts as idle.
 const RESTS: Duration = Duration::from_secs(1);
 
 /// Names of the members.
 pub(crate) const MEMBERS: [&str; 3] = ["m1", "m2", "m3"];
 
-/// A hub, three members that joined, and the operator.
+/// A hub, members, and the operator.
 #[derive(Debug)]
 pub struct Installation {
-    /// The operator; it ends before what it stands on.
+    /// The operator; declared first, so that it ends before the servers that it uses.
     pub operator: Process,
-    /// Servers under it.
+    /// Servers of hub, members and database.
     pub bed: Bed,
     probes: u16,
     programs: PathBuf,
 }
 
 impl Installation {
-    /// Starts everything: three members in zones of their own with `nodes` nodes each.
+    /// Starts the operator on a hub with three members that have joined.
+    ///
+    /// Each member is in a zone of its own and has `nodes` nodes.
     ///
     /// # Errors
-    /// When a step does not succeed.
+    /// When a step fails.
     pub async fn start(nodes: usize) -> anyhow::Result<Self> {
         let members: Vec<MemberSpec> = MEMBERS
             .iter()
@@ -66,10 +70,10 @@ impl Installation {
         Ok(installation)
     }
 
-    /// A hub with the operator, and members that have not joined.
+    /// Starts the operator on a hub whose members have not joined.
     ///
     /// # Errors
-    /// When a step does not succeed.
+    /// When a step fails.
     pub async fn bare(members: Vec<MemberSpec>) -> anyhow::Result<Self> {
         let programs = programs()?;
         let bed = Bed::builder().members(members).own_etcd().durable().start().await?;
@@ -81,7 +85,7 @@ impl Installation {
         let migrated =
             Command::new(programs.join("meridian-operator")).args(["migrate", "--database-url", &database]).output()?;
         ensure!(migrated.status.success(), "migrate: {}", String::from_utf8_lossy(&migrated.stdout));
-        // Counted where the server has the module; nothing is measured by it.
+        // The extension counts statements where the server has the module; no measurement depends on it.
         let _ = bed.postgres.query("create extension if not exists pg_stat_statements");
         let operator = Process::new("meridian-operator", &programs.join("meridian-operator"), &folder)
             .arguments(&format!(
@@ -98,10 +102,10 @@ impl Installation {
         Ok(installation)
     }
 
-    /// From now on the hub itself gives Applications their finalizer when they are created.
+    /// Installs the admission policy: the hub then adds the finalizer to Applications at creation.
     ///
     /// # Errors
-    /// When the hub refuses the policy, or does not act on it.
+    /// When the hub refuses the policy, or does not apply it in time.
     pub(crate) async fn finalizers_at_birth(&self) -> anyhow::Result<()> {
         let policy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds/admission");
         self.kubectl(&["apply", "--server-side", "-f", &policy.display().to_string()])?;
@@ -115,33 +119,33 @@ impl Installation {
         .await
     }
 
-    /// Runs kubectl against the hub.
+    /// Runs kubectl against the hub and returns its standard output.
     ///
     /// # Errors
-    /// When it ends with another code than 0; with what it said.
+    /// When kubectl ends with an exit code other than 0; the error contains its standard error.
     pub fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = Command::new(testbed::tools()?.join("kubectl"));
         said(command.arg("--kubeconfig").arg(self.bed.hub.kubeconfig()).args(arguments))
     }
 
-    /// Runs the command line against the hub.
+    /// Runs the `meridian` command line against the hub and returns its standard output.
     ///
     /// # Errors
-    /// When it ends with another code than 0; with what it said.
+    /// When the command ends with an exit code other than 0; the error contains its standard error.
     pub fn meridian(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = Command::new(self.programs.join("meridian"));
         said(command.args(arguments).env("KUBECONFIG", self.bed.hub.kubeconfig()))
     }
 
-    /// Folder of the built programs.
+    /// Returns the folder of the built programs.
     pub(crate) fn programs(&self) -> &Path {
         &self.programs
     }
 
-    /// A counter of the operator, summed over its labels.
+    /// Returns a counter of the operator, summed over its labels.
     ///
     /// # Errors
-    /// When nobody answers.
+    /// When the operator does not answer.
     pub(crate) fn counter(&self, name: &str) -> anyhow::Result<f64> {
         let text = get(self.probes, "/metrics")?;
         let of = |line: &str| {
@@ -151,8 +155,9 @@ impl Installation {
         Ok(text.lines().filter_map(of).sum())
     }
 
-    /// Waits until the operator has decided nothing new and written nothing to a member for a second;
-    /// since when.
+    /// Waits until the operator has made no decision and no write to a member for a second.
+    ///
+    /// Returns the time since which the operator has been idle.
     pub(crate) async fn idle(&self) -> anyhow::Result<Instant> {
         let mut last = (f64::NAN, f64::NAN);
         let mut since = Instant::now();
@@ -167,7 +172,7 @@ impl Installation {
         .await
     }
 
-    /// Watches of all members.
+    /// Starts watches on all members.
     pub(crate) async fn witness(&self) -> anyhow::Result<Witness> {
         let mut clients = Vec::new();
         for (name, plane) in &self.bed.members {
@@ -176,12 +181,12 @@ impl Installation {
         Ok(Witness::new(clients))
     }
 
-    /// A client of the hub with a connection of its own.
+    /// Returns a client of the hub with its own connection.
     pub(crate) async fn hub(&self) -> anyhow::Result<Client> {
         self.bed.hub.client().await
     }
 
-    /// Our plane: everything that is there because of Meridian.
+    /// Returns the process groups of Meridian's plane: operator, database, and the servers of the hub.
     pub(crate) fn plane(&self) -> anyhow::Result<Vec<Group>> {
         let mut groups = vec![
             group("operator", &self.operator)?,
@@ -194,7 +199,7 @@ impl Installation {
         Ok(groups)
     }
 
-    /// The members, all three together by program.
+    /// Returns the process groups of the members; the groups join all members by program.
     pub(crate) fn member_groups(&self) -> anyhow::Result<Vec<Group>> {
         let mut groups = Vec::new();
         for (name, plane) in &self.bed.members {
@@ -206,10 +211,10 @@ impl Installation {
         Ok(groups)
     }
 
-    /// Bytes in use of Meridian's database and of the hub's etcd.
+    /// Returns the bytes that Meridian's database and the hub's etcd use.
     ///
     /// # Errors
-    /// When one of them does not answer.
+    /// When one of the two does not answer.
     pub(crate) fn stored(&self) -> anyhow::Result<(f64, f64)> {
         let database = self.bed.postgres.query("select pg_database_size('meridian')")?.parse()?;
         let etcd = self.bed.etcds.get("hub").and_then(|etcd| etcd.process.pid()).context("an etcd of the hub")?;
@@ -223,17 +228,18 @@ impl Installation {
         Ok((database, used.trim().parse()?))
     }
 
-    /// Holds what works in the members (controllers, scheduler, nodes), so that their API servers have nothing to do but
-    /// what they are asked from outside.
+    /// Pauses controllers, scheduler and nodes of all members.
+    ///
+    /// The members' API servers then serve only requests from outside the member.
     ///
     /// # Errors
-    /// When one of them cannot be held.
+    /// When a process cannot be paused.
     pub(crate) fn hold_member_controllers(&self) -> anyhow::Result<()> {
         let others = self.bed.members.values().flat_map(testbed::Plane::processes);
         others.filter(|process| process.name() != "kube-apiserver").try_for_each(Process::pause)
     }
 
-    /// The API server of a member.
+    /// Returns the API server process of a member.
     pub(crate) fn member_api(&mut self, name: &str) -> anyhow::Result<&mut Process> {
         self.bed.member_mut(name)?.process(PlaneProcess::Api)
     }
@@ -249,7 +255,7 @@ fn said(command: &mut Command) -> anyhow::Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// The body of a page on 127.0.0.1.
+/// Reads a page from a port on 127.0.0.1 and returns its body.
 fn get(port: u16, path: &str) -> anyhow::Result<String> {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port))?;
@@ -260,7 +266,7 @@ fn get(port: u16, path: &str) -> anyhow::Result<String> {
     Ok(body.to_owned())
 }
 
-/// Folder of the built programs: the one this program was built into.
+/// Finds the folder of the built programs: the folder of this program or its parent.
 fn programs() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let folders = own.ancestors().skip(1).take(2);

@@ -1,5 +1,7 @@
-//! Measures Meridian at the work of the leading peer, on real control planes: one bed, one release build, one run
-//! after the other. Nothing here asserts a figure; what is measured is printed and written to `docs/figures.md`.
+//! Measures Meridian at the work of the leading peer, on real control planes.
+//!
+//! All runs use one test bed at a time and one release build, one run after the other. The benchmark asserts no figure:
+//! it prints the measured values and writes them to `docs/figures.md`.
 
 mod audit;
 mod catalogue;

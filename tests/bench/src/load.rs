@@ -1,4 +1,4 @@
-//! What users do to the hub: create and edit Applications over keep-alive connections.
+//! Load of users on the hub: creates and edits Applications over keep-alive connections.
 
 use std::time::Instant;
 
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 use crate::witness::EDIT;
 
-/// Connections that create.
+/// Number of connections that create Applications.
 const CONNECTIONS: usize = 8;
 
-/// An Application of one Deployment, spread over zones: the peer's work.
+/// Builds an Application of one Deployment that is spread over zones, like the peer's workload.
 pub(crate) fn application(namespace: &str, name: &str, replicas: i32) -> anyhow::Result<Application> {
     let deployment = json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
@@ -35,7 +35,9 @@ pub(crate) fn application(namespace: &str, name: &str, replicas: i32) -> anyhow:
     }))?)
 }
 
-/// Creates Applications, several connections at once. Returns when the last was accepted.
+/// Creates Applications over several connections.
+///
+/// Returns the time at which the hub accepted the last one.
 pub(crate) async fn create(
     clients: &[Client],
     namespace: &str,
@@ -55,7 +57,7 @@ pub(crate) async fn create(
     Ok(Instant::now())
 }
 
-/// Clients with a connection each.
+/// Connects clients to the hub, each with its own connection.
 pub(crate) async fn clients(hub: &testbed::Plane) -> anyhow::Result<Vec<Client>> {
     let mut clients = Vec::new();
     for _ in 0..CONNECTIONS {
@@ -64,7 +66,7 @@ pub(crate) async fn clients(hub: &testbed::Plane) -> anyhow::Result<Vec<Client>>
     Ok(clients)
 }
 
-/// Name of the Application with a number.
+/// Returns the name of the Application with this number.
 pub(crate) fn name(number: usize) -> String {
     format!("app-{number:05}")
 }
@@ -75,7 +77,7 @@ pub(crate) async fn annotate(api: &Api<Application>, name: &str, value: &str) ->
     patch(api, name, &json!([{"op": "replace", "path": path, "value": value}])).await
 }
 
-/// Changes the replicas of an Application.
+/// Changes the number of replicas of an Application.
 pub(crate) async fn scale(api: &Api<Application>, name: &str, replicas: i32) -> anyhow::Result<()> {
     patch(api, name, &json!([{"op": "replace", "path": "/spec/replicas", "value": replicas}])).await
 }

@@ -1,4 +1,6 @@
-//! `make bench`: runs the bench, prints JSON and writes the page.
+//! Entry point of `make bench`: runs the benchmark and writes the values as JSON and the page.
+//!
+//! A short run only prints the JSON.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -60,7 +62,7 @@ async fn main() -> anyhow::Result<()> {
     for number in 1..=count {
         println!("run {number} of {count}");
         runs.take(run(&scenarios, &scale).await?);
-        // Written after every run: what was measured is not lost when a later one fails.
+        // Files are written after every run, so that a failure of a later run loses no measurement.
         let json = serde_json::to_string_pretty(&runs.json(&surroundings))?;
         if !args.short {
             std::fs::write(&args.json, json)?;
@@ -72,7 +74,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The machine and the versions of everything.
+/// Describes the machine and the versions of all programs.
 fn surroundings() -> BTreeMap<String, String> {
     let field = |file: &str, name: &str| {
         let text = std::fs::read_to_string(file).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The page of results: `docs/figures.md`.
+//! Writes the page of results, `docs/figures.md`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -74,10 +74,10 @@ fn row(text: &mut String, entry: &Entry, values: &[f64]) {
     );
 }
 
-/// Stands on the page as it is; to be kept true by hand.
+/// Text that the page includes unchanged; people keep it up to date.
 const BOUNDS: &str = include_str!("bounds.md");
 
-/// Everything else that was counted.
+/// Appends all values that no section shows.
 fn details(text: &mut String, runs: &Runs) {
     let shown = |name: &str| {
         name.rsplit('.').next() == Some("load")
@@ -96,7 +96,7 @@ fn details(text: &mut String, runs: &Runs) {
     }
 }
 
-/// Three significant digits; whole numbers as such.
+/// Formats a value with at most three significant digits; large and whole numbers have no decimals.
 fn number(value: f64) -> String {
     let size = value.abs();
     if value.fract() == 0.0 || size >= 100.0 {

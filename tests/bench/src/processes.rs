@@ -1,4 +1,4 @@
-//! CPU time and memory of processes, by the kernel's own books.
+//! CPU time and memory of processes, as the kernel accounts them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,14 +8,14 @@ use anyhow::Context;
 /// Ticks of the kernel's clock in a second; 100 on every Linux that Meridian runs on.
 const TICKS: f64 = 100.0;
 
-/// A named group of processes: one and its children.
+/// A named group of processes: one process and its children.
 #[derive(Debug, Clone)]
 pub(crate) struct Group {
     pub(crate) name: String,
     pub(crate) pid: u32,
 }
 
-/// CPU seconds used so far by each group.
+/// Returns the CPU seconds that each group has used so far.
 pub(crate) fn cpu(groups: &[Group]) -> BTreeMap<String, f64> {
     let parents = parents();
     let mut used = BTreeMap::new();
@@ -26,8 +26,10 @@ pub(crate) fn cpu(groups: &[Group]) -> BTreeMap<String, f64> {
     used
 }
 
-/// Greatest memory of each group since [`forget_peaks`], in MB: the sum over its processes, so that what
-/// backends of `PostgreSQL` share is counted more than once.
+/// Returns the peak memory of each group since [`forget_peaks`], in MB.
+///
+/// The peak is the sum over the processes of the group. Memory that `PostgreSQL` backends share is counted more than
+/// once.
 pub(crate) fn peaks(groups: &[Group]) -> BTreeMap<String, f64> {
     let parents = parents();
     let mut peaks = BTreeMap::new();
@@ -38,27 +40,27 @@ pub(crate) fn peaks(groups: &[Group]) -> BTreeMap<String, f64> {
     peaks
 }
 
-/// Memory of one process now, in MB.
+/// Returns the present memory of one process, in MB.
 pub(crate) fn memory(pid: u32) -> f64 {
     status_kb(pid, "VmRSS:") / 1024.0
 }
 
-/// Begins to count peaks anew.
+/// Resets the peak memory of all processes in the groups.
 pub(crate) fn forget_peaks(groups: &[Group]) {
     let parents = parents();
     for pid in groups.iter().flat_map(|group| family(group.pid, &parents)) {
-        // Without the right to do so the peak is the one since the process began.
+        // Without the right to reset, the peak is the one since the start of the process.
         let _ = std::fs::write(format!("/proc/{pid}/clear_refs"), "5");
     }
 }
 
-/// Load average of the last minute.
+/// Returns the load average of the last minute.
 pub(crate) fn load() -> f64 {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(f64::NAN)
 }
 
-/// An argument `--name=value` or `--name value` of a running process.
+/// Returns the value of an argument `--name=value` or `--name value` of a running process.
 pub(crate) fn argument(pid: u32, name: &str) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/cmdline"))?;
     let mut words = text.split('\0');
@@ -86,14 +88,14 @@ fn family(pid: u32, parents: &BTreeMap<u32, u32>) -> Vec<u32> {
     std::iter::once(pid).chain(children).collect()
 }
 
-/// What follows the name in `/proc/PID/stat`: state, parent, ….
+/// Returns the fields of `/proc/PID/stat` after the name: state, parent, ….
 fn fields(pid: u32) -> Option<Vec<String>> {
     let path = format!("/proc/{pid}/stat");
     let text = std::fs::read_to_string(Path::new(&path)).ok()?;
     Some(text.rsplit_once(')')?.1.split_whitespace().map(str::to_owned).collect())
 }
 
-/// CPU of one process; with `reaped`, that of children that have ended too.
+/// Returns the CPU seconds of one process; with `reaped`, includes its children that have ended.
 fn seconds(pid: u32, reaped: bool) -> f64 {
     let Some(fields) = fields(pid) else { return 0.0 };
     let count = if reaped { 4 } else { 2 };

@@ -1,10 +1,10 @@
-//! Percentiles.
+//! Percentiles of measured times.
 
 use std::time::Duration;
 
 use crate::figures::Figures;
 
-/// Adds median, 90th and 99th percentile and greatest of some times, in milliseconds.
+/// Adds minimum, median, 90th and 99th percentile and maximum of some times, in milliseconds.
 pub(crate) fn add(figures: &mut Figures, name: &str, mut times: Vec<Duration>) {
     times.sort_unstable();
     let at = |part: f64| {
@@ -16,7 +16,7 @@ pub(crate) fn add(figures: &mut Figures, name: &str, mut times: Vec<Duration>) {
     }
 }
 
-/// The median.
+/// Returns the median of some times.
 pub(crate) fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     times.get(times.len() / 2).copied().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Watches on the Deployments of all members, and when each was seen to say what.
+//! Watches the Deployments of all members and records when each one showed which state.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 /// Annotation that edits change, on the delivered Deployment.
 pub(crate) const EDIT: &str = "bench.example/edit";
 
-/// What is read of a Deployment.
+/// Fields of a Deployment that the watch reads.
 #[derive(Debug, Clone, Deserialize)]
 struct Lean {
     metadata: Metadata,
@@ -45,11 +45,11 @@ struct Status {
     available_replicas: i32,
 }
 
-/// A Deployment as last seen.
+/// Last observed state of a Deployment.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
     pub(crate) first: Instant,
-    /// When it first had all replicas available.
+    /// First time at which all replicas were available.
     pub(crate) available: Option<Instant>,
     pub(crate) replicas: i32,
     pub(crate) edit: Option<String>,
@@ -62,7 +62,7 @@ struct State {
     seen: HashMap<Key, Seen>,
 }
 
-/// The watches; they end with it.
+/// Watches of all members; dropping the value stops them.
 #[derive(Debug)]
 pub(crate) struct Witness {
     state: Arc<Mutex<State>>,
@@ -71,7 +71,7 @@ pub(crate) struct Witness {
 }
 
 impl Witness {
-    /// Begins to watch.
+    /// Starts watches on the Deployments of all members.
     pub(crate) fn new(members: Vec<(String, Client)>) -> Self {
         let state = Arc::<Mutex<State>>::default();
         let changed = Arc::<Notify>::default();
@@ -82,20 +82,20 @@ impl Witness {
         Self { state, changed, _watches: watches }
     }
 
-    /// Looks at everything seen.
+    /// Calls `read` with all observed Deployments.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&HashMap<Key, Seen>) -> T) -> T {
         read(&self.state.lock().unwrap_or_else(PoisonError::into_inner).seen)
     }
 
-    /// One Deployment in one member.
+    /// Returns the observed state of one Deployment in one member.
     pub(crate) fn get(&self, member: &str, namespace: &str, name: &str) -> Option<Seen> {
         self.read(|seen| seen.get(&(member.to_owned(), namespace.to_owned(), name.to_owned())).cloned())
     }
 
-    /// Waits until something is true of what is seen; when it became so.
+    /// Waits until a condition holds for the observed state, and returns the time at which it held.
     ///
     /// # Errors
-    /// When it does not in time.
+    /// When the condition does not hold within `limit`.
     pub(crate) async fn until(
         &self,
         what: &str,
@@ -115,7 +115,9 @@ impl Witness {
     }
 }
 
-/// Watches until dropped; begins anew whenever the server ends it or does not answer.
+/// Watches a member until the task is dropped.
+///
+/// The watch restarts when the server ends the watch or does not answer.
 async fn watch(member: String, client: Client, state: Arc<Mutex<State>>, changed: Arc<Notify>) {
     loop {
         let request = http::Request::get("/apis/apps/v1/deployments?watch=1&resourceVersion=0&timeoutSeconds=3000")

@@ -1,8 +1,8 @@
-//! Answers that are the same for every member.
+//! Responses that are equal for every member.
 
 use serde_json::{Value, json};
 
-/// A kind that is served.
+/// A served kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kind {
     pub(crate) group: &'static str,
@@ -15,7 +15,7 @@ const fn kind(group: &'static str, plural: &'static str, name: &'static str, nam
     Kind { group, plural, name, namespaced }
 }
 
-/// Everything that is served, all of version v1.
+/// All served kinds, each in version v1.
 pub(crate) const KINDS: [Kind; 10] = [
     kind("", "nodes", "Node", false),
     kind("", "namespaces", "Namespace", false),
@@ -35,7 +35,7 @@ impl Kind {
     }
 }
 
-/// Aggregated discovery of the core group, or of all others.
+/// Returns aggregated discovery of the core group, or of all other groups.
 pub(crate) fn discovery(core: bool) -> Value {
     let mut groups: Vec<&str> = KINDS.iter().map(|kind| kind.group).filter(|group| group.is_empty() == core).collect();
     groups.dedup();
@@ -63,7 +63,7 @@ pub(crate) fn version() -> Value {
     json!({"major": "1", "minor": "36", "gitVersion": "v1.36.1-simulated"})
 }
 
-/// Everything is allowed.
+/// Returns a rules review that allows everything.
 pub(crate) fn rules() -> Value {
     json!({
         "kind": "SelfSubjectRulesReview", "apiVersion": "authorization.k8s.io/v1",

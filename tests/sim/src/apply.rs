@@ -1,11 +1,13 @@
-//! Server-side apply where there is one manager, and merge patches. Pure.
+//! Server-side apply for a single field manager, and merge patches. Pure.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-/// What an object becomes when `new` is applied to it: fields that `old` named and `new` does not are dropped, what
-/// `new` names is taken over, everything else stays. Lists are taken over as a whole.
+/// Applies the configuration `new` to the object `live`; `old` is the last applied configuration.
+///
+/// Fields that only `old` names are dropped, fields that `new` names are set, and all other fields stay. Lists are
+/// replaced as a whole.
 pub(crate) fn apply(live: &mut Value, old: &Value, new: &Value) {
     let (Value::Object(map), Value::Object(fields)) = (&mut *live, new) else {
         live.clone_from(new);
@@ -35,7 +37,7 @@ pub(crate) fn apply(live: &mut Value, old: &Value, new: &Value) {
     }
 }
 
-/// A JSON merge patch (RFC 7386).
+/// Applies a JSON merge patch (RFC 7386).
 pub(crate) fn merge(live: &mut Value, patch: &Value) {
     let Value::Object(changes) = patch else {
         live.clone_from(patch);
@@ -54,7 +56,7 @@ pub(crate) fn merge(live: &mut Value, patch: &Value) {
     }
 }
 
-/// The set of fields an applied configuration names, in the form of `managedFields`.
+/// Returns the set of fields that an applied configuration names, in the form of `managedFields`.
 pub(crate) fn fields(applied: &Value) -> Value {
     let identity: BTreeSet<&str> = ["apiVersion", "kind"].into();
     let named = ["name", "namespace", "uid", "resourceVersion"];
@@ -92,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_longer_named_goes_and_what_others_set_stays() {
+    fn apply_drops_unnamed_fields_and_keeps_those_of_others() {
         let old = json!({"metadata": {"labels": {"a": "1", "b": "2"}}, "spec": {"replicas": 3, "list": [1, 2]}});
         let mut live = json!({"metadata": {"labels": {"a": "1", "b": "2", "foreign": "x"}, "uid": "u"},
                               "spec": {"replicas": 3, "list": [1, 2], "defaulted": true}});

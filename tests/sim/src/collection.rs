@@ -1,4 +1,4 @@
-//! Objects of one kind in one member, and the log of what happened to them.
+//! Objects of one kind in one member, with a log of their events.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -6,24 +6,26 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::Value;
 
-/// Events kept for watches that begin in the past; an older beginning is answered with 410.
+/// Maximum number of events kept for watches that begin in the past.
+///
+/// A watch from an older revision is answered with 410.
 const KEPT: usize = 1024;
 
-/// Namespace and name.
+/// Namespace and name of an object.
 pub(crate) type Key = (String, String);
 type Labels = Arc<BTreeMap<String, String>>;
 
-/// One object as stored.
+/// A stored object.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
-    /// Its JSON.
+    /// JSON of the object.
     pub(crate) bytes: Bytes,
     pub(crate) labels: Labels,
-    /// What the manager applied last.
+    /// Configuration that the field manager applied last.
     pub(crate) applied: Option<Bytes>,
 }
 
-/// Something that happened to an object.
+/// A change of an object; `before` and `after` are its labels.
 #[derive(Debug, Clone)]
 pub(crate) struct Event {
     pub(crate) revision: u64,
@@ -32,7 +34,7 @@ pub(crate) struct Event {
     pub(crate) bytes: Bytes,
 }
 
-/// Objects of one kind.
+/// Objects of one kind, with a log of their events.
 #[derive(Debug, Default)]
 pub(crate) struct Collection {
     pub(crate) objects: BTreeMap<Key, Stored>,
@@ -41,7 +43,7 @@ pub(crate) struct Collection {
     forgotten: u64,
 }
 
-/// A selector of equalities and inequalities, over labels and the fields that are kept beside them.
+/// A selector of equalities and inequalities over labels and over the fields stored with them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Selector(Vec<Term>);
 
@@ -53,7 +55,7 @@ struct Term {
 }
 
 impl Selector {
-    /// Both sorts of selector of a request; empty ones select everything.
+    /// Parses both selectors of a request; an empty selector matches all objects.
     pub(crate) fn parse(labels: &str, fields: &str) -> Self {
         let term = |text: &str| {
             let (key, value) = text.split_once('=')?;
@@ -95,7 +97,7 @@ impl Collection {
         }
     }
 
-    /// Events after a revision; nothing when some of them are forgotten.
+    /// Returns the events after a revision, or nothing when the log no longer holds all of them.
     pub(crate) fn since(&self, revision: u64) -> Option<Vec<Event>> {
         if revision < self.forgotten {
             return None;
@@ -105,7 +107,7 @@ impl Collection {
     }
 }
 
-/// Fields that may be selected, beside the labels; no label is called so.
+/// Fields that selectors support, stored beside the labels; no label has one of these names.
 const FIELDS: [(&str, &str); 3] =
     [("metadata.name", "/metadata/name"), ("spec.nodeName", "/spec/nodeName"), ("status.phase", "/status/phase")];
 

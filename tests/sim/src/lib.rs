@@ -1,9 +1,14 @@
-//! Simulated member API servers: many in one process, each below a path of its own behind one TLS and HTTP/2 listener.
+//! Simulates member API servers: many in one process, behind one TLS and HTTP/2 listener.
 //!
-//! They speak as much of the API as delivery uses: discovery, rules review, lists with pages, watches with bookmarks and
-//! 410, get, delete with preconditions, merge patches and server-side apply. What they are **not**: there is one
-//! field manager, lists are replaced as a whole, there is no admission and no scheduler. Deployments become available by
-//! themselves and bring their pods along. Figures measured against them are labelled *simulated*.
+//! Each member has a path of its own below the listener. The members serve the part of the API that delivery uses:
+//!
+//! - discovery and rules review,
+//! - lists with pages, watches with bookmarks and 410,
+//! - get, delete with preconditions, merge patches and server-side apply.
+//!
+//! Limits: there is one field manager, an apply replaces a list as a whole, and there is no admission and no scheduler.
+//! Deployments become available without controllers, together with their pods. Figures measured against these members
+//! are labelled *simulated*.
 
 mod answers;
 mod apply;

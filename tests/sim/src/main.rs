@@ -1,4 +1,4 @@
-//! `member-sim`: simulated members until its standard input or it itself is ended.
+//! `member-sim`: serves simulated members until the process is ended.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! One simulated member: its objects, and what requests do to them.
+//! One simulated member: its objects, and the effects of requests on them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,18 +14,18 @@ use crate::answers::{KINDS, Kind};
 use crate::collection::{Collection, Event, Key, Selector};
 use crate::{apply, workload};
 
-/// From a Deployment's change until its status says that all is available.
+/// Delay from a Deployment's change until its status shows all replicas as available.
 const WORKED_OUT_AFTER: Duration = Duration::from_millis(10);
 const NODES: usize = 3;
 
-/// Why a request is refused.
+/// Refusal of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// HTTP status.
+    /// HTTP status code.
     pub code: u16,
-    /// The API's word for it.
+    /// Reason in the API's vocabulary.
     pub reason: &'static str,
-    /// What is wrong.
+    /// Explanation of the refusal.
     pub message: String,
 }
 
@@ -39,14 +39,14 @@ impl Refusal {
     }
 }
 
-/// A write that was taken.
+/// A write that the member accepted.
 #[derive(Debug, Clone)]
 pub struct Applied {
     /// Name of the object.
     pub name: String,
-    /// Its fence.
+    /// Fence annotation of the object.
     pub fence: String,
-    /// When it was stored.
+    /// Time at which the member stored the write.
     pub at: SystemTime,
 }
 
@@ -57,20 +57,20 @@ struct State {
     writes: Vec<Applied>,
 }
 
-/// One simulated member. Clones are the same.
+/// One simulated member. All clones share the same state.
 #[derive(Debug, Clone)]
 pub struct Member {
     name: String,
     state: Arc<Mutex<State>>,
-    /// The newest revision; watches wait for it to change.
+    /// The newest revision; watches wait for its change.
     newest: Arc<watch::Sender<u64>>,
 }
 
-/// What a list gives: items, the collection's revision, the key to go on from.
+/// One page of a list: items, the revision of the member, and the key after which the next page begins.
 pub(crate) type Page = (Vec<Bytes>, u64, Option<Key>);
 
 impl Member {
-    /// A member with its nodes and system namespaces in one zone.
+    /// Creates a member with its nodes and system namespaces in one zone.
     pub fn new(name: &str, zone: &str) -> Self {
         let collections = KINDS.iter().map(|kind| (kind.plural, Collection::default())).collect();
         let member = Self {
@@ -87,12 +87,12 @@ impl Member {
         member
     }
 
-    /// UID of its kube-system namespace.
+    /// Returns the UID of the kube-system namespace.
     pub fn uid(&self) -> String {
         format!("simulated-{}", self.name)
     }
 
-    /// Writes of the manager since the last call.
+    /// Returns and forgets the applies, merge patches and deletions accepted since the last call.
     pub fn take_writes(&self) -> Vec<Applied> {
         std::mem::take(&mut self.state.lock().writes)
     }
@@ -101,7 +101,7 @@ impl Member {
         self.newest.subscribe()
     }
 
-    /// Puts an object as it is.
+    /// Stores a new object without any checks.
     fn store(&self, plural: &'static str, mut object: Value) {
         let mut state = self.state.lock();
         let uid = if object["metadata"]["name"] == "kube-system" { Some(self.uid()) } else { None };
@@ -141,7 +141,7 @@ impl Member {
         (items, state.revision, next)
     }
 
-    /// Events after a revision, and the newest revision.
+    /// Returns the events after a revision, and the newest revision.
     pub(crate) fn since(&self, kind: Kind, revision: u64) -> Option<(Vec<Event>, u64)> {
         let state = self.state.lock();
         Some((state.collection(kind)?.since(revision)?, state.revision))
@@ -161,7 +161,7 @@ impl Member {
         Ok(bytes)
     }
 
-    /// Server-side apply by our one manager.
+    /// Applies a configuration by server-side apply, for the one field manager.
     pub(crate) fn apply(&self, kind: Kind, key: &Key, new: &Value) -> Result<Bytes, Refusal> {
         let mut state = self.state.lock();
         let before = state.collection(kind).and_then(|collection| collection.objects.get(key)).cloned();
@@ -196,7 +196,7 @@ impl Member {
         Ok(bytes)
     }
 
-    /// A merge patch with preconditions in its metadata.
+    /// Applies a merge patch whose metadata contains preconditions.
     pub(crate) fn merge(&self, kind: Kind, key: &Key, patch: &Value) -> Result<Bytes, Refusal> {
         let mut state = self.state.lock();
         let stored = state.collection(kind).and_then(|collection| collection.objects.get(key)).cloned();
@@ -231,7 +231,7 @@ impl Member {
         Ok(())
     }
 
-    /// What the member's controllers do a moment later: status, and pods.
+    /// Updates status and pods of a Deployment a moment later, as a member's controllers would.
     fn work_out(&self, kind: Kind, key: Key) {
         let member = self.clone();
         tokio::spawn(async move {
@@ -317,7 +317,7 @@ fn identify(object: &mut Value, member: &str, revision: u64, uid: Option<String>
     metadata["creationTimestamp"] = "2026-01-01T00:00:00Z".into();
 }
 
-/// What the fence policy of a real member refuses.
+/// Refuses a lower fence, as the fence policy of a real member does.
 fn fence_rises(object: &Value, new: &Value) -> Result<(), Refusal> {
     let fence = |object: &Value| object["metadata"]["annotations"][labels::FENCE].as_str().map(str::to_owned);
     match (fence(object), fence(new)) {

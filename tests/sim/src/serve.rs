@@ -1,4 +1,6 @@
-//! One TLS and HTTP/2 listener for all members: `/members/NAME/…` is NAME's API, `/control/…` is for who measures.
+//! Serves all members behind one TLS and HTTP/2 listener.
+//!
+//! `/members/NAME/…` is the API of member NAME. `/control/…` is for the program that measures.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -25,26 +27,26 @@ use crate::collection::{Key, Selector};
 use crate::member::{Member, Refusal};
 use crate::watch;
 
-/// Streams a connection may carry at once.
+/// Maximum number of concurrent streams of a connection.
 const STREAMS: u32 = 1000;
-/// Items of a list that asks for no limit.
+/// Maximum number of items in a list response when the request gives no limit.
 const PAGE: usize = 500;
 
-/// What to simulate.
+/// Size and place of the simulation.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Members.
+    /// Number of members.
     pub members: usize,
-    /// Zones they lie in, by turns.
+    /// Number of zones; the members are assigned to the zones in turn.
     pub zones: usize,
-    /// Port on 127.0.0.1; 0 for any.
+    /// Port on 127.0.0.1; 0 selects any free port.
     pub port: u16,
 }
 
-/// Running simulated members; they end with it.
+/// Running simulated members; dropping the value ends them.
 #[derive(Debug)]
 pub struct Simulation {
-    /// Certificate of the authority that signed the listener's.
+    /// Certificate, in PEM, of the authority that signed the listener's certificate.
     pub ca_pem: String,
     /// Port of the listener.
     pub port: u16,
@@ -52,7 +54,7 @@ pub struct Simulation {
     _tasks: JoinSet<()>,
 }
 
-/// Name of the member with a number.
+/// Returns the name of the member with this number.
 pub fn member_name(number: usize) -> String {
     format!("sim-{number:04}")
 }
@@ -60,7 +62,7 @@ pub fn member_name(number: usize) -> String {
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 impl Simulation {
-    /// Starts to serve.
+    /// Starts to serve all members.
     ///
     /// # Errors
     /// When the port is taken.
@@ -80,12 +82,12 @@ impl Simulation {
         Ok(Self { ca_pem, port, members, _tasks: tasks })
     }
 
-    /// URL of a member's API.
+    /// Returns the URL of a member's API.
     pub fn server(&self, name: &str) -> String {
         format!("https://127.0.0.1:{}/members/{name}", self.port)
     }
 
-    /// A member.
+    /// Returns a member by its name.
     pub fn member(&self, name: &str) -> Option<&Member> {
         self.members.get(name)
     }
@@ -124,7 +126,7 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, members: Arc<BTreeMap<S
                 let members = Arc::clone(&members);
                 async move { Ok::<_, Infallible>(answer(&members, request).await) }
             });
-            // A connection that breaks is the client's to notice.
+            // An error of a connection needs no handling here, because the client notices the broken connection.
             let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
                 .max_concurrent_streams(STREAMS)
                 .serve_connection(TokioIo::new(stream), service)
@@ -148,7 +150,9 @@ async fn answer(members: &BTreeMap<String, Member>, request: Request<Incoming>) 
     }
 }
 
-/// `writes`: for each member how many writes it took since the last call, with the time of each in microseconds.
+/// Serves `writes`: the writes of each member since the last call.
+///
+/// Each write has the name of its object and its time in microseconds since 1970. Members without writes are left out.
 fn control_of(members: &BTreeMap<String, Member>, path: &str) -> Response<Body> {
     if path != "writes" {
         return refused(&Refusal::new(404, "NotFound", "there is no such control"));
@@ -223,7 +227,7 @@ async fn api(member: &Member, path: &str, request: Request<Incoming>) -> Result<
     }
 }
 
-/// Kind, namespace and name of a path below `/api/v1` or `/apis/GROUP/v1`.
+/// Parses kind, namespace and name from a path below `/api/v1` or `/apis/GROUP/v1`.
 fn target(parts: &[&str]) -> Option<(Kind, String, Option<String>)> {
     let (group, rest) = match parts {
         ["api", "v1", rest @ ..] => ("", rest),

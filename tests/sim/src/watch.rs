@@ -1,4 +1,4 @@
-//! Watches: events from a revision on, bookmarks, 410 for a revision that is forgotten.
+//! Watches: events after a revision, bookmarks, and 410 for a revision that the log no longer holds.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::answers::{Kind, failure};
 use crate::collection::{Event, Selector};
 use crate::member::Member;
 
-/// Between two bookmarks.
+/// Interval between two bookmarks of a watch.
 const BOOKMARK: Duration = Duration::from_secs(15);
 
 struct Watch {
@@ -25,7 +25,7 @@ struct Watch {
     over: bool,
 }
 
-/// The lines of a watch that ends after `life`.
+/// Returns the lines of a watch that ends after `life`.
 pub(crate) fn lines(
     member: Member,
     kind: Kind,

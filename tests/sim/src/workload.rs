@@ -1,8 +1,8 @@
-//! What a member's own controllers would make of a Deployment: its status, and its pods. Pure.
+//! Status and pods that a member's own controllers would create for a Deployment. Pure.
 
 use serde_json::{Value, json};
 
-/// Status of a Deployment whose pods are all available at once.
+/// Returns the status of a Deployment whose pods are all available at once.
 pub(crate) fn status(deployment: &Value) -> Value {
     let replicas = replicas(deployment);
     json!({
@@ -16,7 +16,7 @@ pub(crate) fn replicas(deployment: &Value) -> i64 {
     deployment["spec"]["replicas"].as_i64().unwrap_or(1)
 }
 
-/// A running pod of a Deployment.
+/// Returns a running pod of a Deployment.
 pub(crate) fn pod(deployment: &Value, number: i64, node: &str) -> Value {
     let metadata = &deployment["metadata"];
     let template = &deployment["spec"]["template"];
@@ -33,7 +33,7 @@ pub(crate) fn pod(deployment: &Value, number: i64, node: &str) -> Value {
     })
 }
 
-/// A node of a zone with room for everything.
+/// Returns a node of a zone with room for all pods.
 pub(crate) fn node(name: &str, zone: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Node",

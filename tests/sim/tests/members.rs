@@ -1,4 +1,4 @@
-//! What delivery relies on in a member, against the simulated one: the same calls as against real ones.
+//! Tests that a simulated member answers the calls of delivery like a real member.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -67,7 +67,7 @@ async fn it_is_met_like_any_other() {
 }
 
 #[tokio::test]
-async fn apply_drops_what_it_no_longer_names_refuses_a_lower_fence_and_removal_needs_the_same_object() {
+async fn apply_drops_unnamed_fields_and_stale_writes_are_refused() {
     let (_simulation, member) = member(Limits::default()).await;
     let kind = deployments();
     let first = member.apply(&kind, "pay", "web", &web(1, 2, Some("x")), FORCE).await.unwrap();
@@ -114,7 +114,7 @@ async fn lists_come_in_pages_and_watches_go_on_from_there() {
         assert!(matches!(next().await, WatchEvent::Upsert(_)));
     }
     assert!(matches!(next().await, WatchEvent::Synced { .. }));
-    // A Deployment becomes available by itself, so more events than one may come for it.
+    // The member updates the status of a Deployment later, so more than one event may arrive for it.
     member.apply(&kind, "pay", "web-9", &named(9), FORCE).await.unwrap();
     loop {
         let WatchEvent::Upsert(bytes) = next().await else { continue };

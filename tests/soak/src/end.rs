@@ -1,4 +1,4 @@
-//! How everything is once it is healed.
+//! Reads the state of hub, database and members after all faults ended.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ const PLACEMENTS: &str = "select coalesce(json_agg(json_build_object('app', a.na
     from placement p join application a on a.id = p.app left join placement_status s on s.placement = p.id \
     where p.namespace = '$'";
 
-/// Reads hub, rows and members.
+/// Reads applications on the hub, rows in the database, and objects in members.
 pub(crate) async fn look(fleet: &Fleet) -> anyhow::Result<End> {
     let apps: Api<Application> = Api::namespaced(fleet.client("hub").await?, NAMESPACE);
     let hub = apps.list(&ListParams::default()).await?.items.iter().map(|app| (app.name_any(), shown(app))).collect();

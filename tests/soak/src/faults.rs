@@ -1,4 +1,4 @@
-//! Breaks things, and puts them right again.
+//! Injects faults and repairs them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,15 +9,15 @@ use testbed::{GatewayMode, LinkMode, PlaneProcess};
 
 use crate::plan::{Fault, Way, Which};
 
-/// What a member says when it throttles.
+/// `Retry-After` of a member that throttles.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Faults that last, with the operator each of them is about.
+/// Faults that are active by number, each with the index of the affected operator.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(BTreeMap<usize, (Fault, usize)>);
 
 impl Faults {
-    /// Lets a fault begin.
+    /// Starts a fault.
     pub(crate) fn begin(&mut self, fleet: &mut Fleet, number: usize, fault: Fault) -> anyhow::Result<()> {
         let which = match fault {
             Fault::OperatorKilled(which)
@@ -27,7 +27,7 @@ impl Faults {
             | Fault::HubLink(which, _) => operator(fleet, which),
             _ => 0,
         };
-        // Noted first: what fails half-way is put right with the rest.
+        // The fault is recorded first, so that a fault that fails half-way is repaired with the others.
         self.0.insert(number, (fault, which));
         match fault {
             Fault::OperatorKilled(_) => fleet.operators[which].process.kill()?,
@@ -46,7 +46,7 @@ impl Faults {
         Ok(())
     }
 
-    /// Puts a fault right, and waits until what was broken answers.
+    /// Ends a fault, and waits until a restarted server answers.
     pub(crate) async fn end(&mut self, fleet: &mut Fleet, number: usize) -> anyhow::Result<Fault> {
         let (fault, which) = self.0.remove(&number).context("a fault that began")?;
         match fault {
@@ -94,8 +94,9 @@ fn mode(way: Way) -> LinkMode {
     }
 }
 
-/// Place of the operator that leads, or of another one. Without a database nobody can say who leads; then the first
-/// one counts as the leader.
+/// Returns the index of the operator that leads, or of the other operator.
+///
+/// Without a database the leader is unknown; then the first operator counts as the leader.
 fn operator(fleet: &Fleet, which: Which) -> usize {
     let leader = fleet
         .bed

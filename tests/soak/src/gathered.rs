@@ -1,4 +1,6 @@
-//! What a run leaves behind for the checker. All times are milliseconds from the start of the run.
+//! Records of one run, the input of the checker.
+//!
+//! All times are milliseconds from the start of the run.
 
 use std::collections::BTreeMap;
 
@@ -6,27 +8,27 @@ use serde::Serialize;
 
 use crate::plan::Fault;
 
-/// Everything that was seen.
+/// All observations of one run.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Gathered {
-    /// What was asked for, in order.
+    /// Requests of users, in order.
     pub asked: Vec<Asked>,
-    /// What was broken.
+    /// Faults that were injected.
     pub faults: Vec<Broken>,
-    /// Versions of the applications' workloads in members, as they arrived.
+    /// Versions of the applications' workloads in members, in the order of arrival.
     pub versions: Vec<Version>,
-    /// Versions of the applications' status on the hub, as they arrived.
+    /// Versions of the applications' status on the hub, in the order of arrival.
     pub statuses: Vec<Status>,
-    /// Objects made and deleted by Meridian in members, in the order of each member's own log.
+    /// Objects that Meridian created and deleted in members, in the order of each member's own audit log.
     pub writes: Vec<Written>,
-    /// How everything was once it was healed and quiet.
+    /// State after all faults ended and the fleet settled.
     pub end: End,
-    /// When the run was over.
+    /// End of the run.
     pub over: u64,
 }
 
 impl Gathered {
-    /// The last step of the plan that had begun by then.
+    /// Returns the last step of the plan that had begun at `at`.
     pub fn step_at(&self, at: u64) -> Option<usize> {
         let asked = self.asked.iter().map(|asked| (asked.at, asked.step));
         let broken = self.faults.iter().map(|broken| (broken.from, broken.step));
@@ -34,50 +36,50 @@ impl Gathered {
     }
 }
 
-/// One thing that was asked for; noted before it is asked.
+/// One request of a user. The run records a request before it sends the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Asked {
-    /// When.
+    /// Time of the request.
     pub at: u64,
-    /// Step of the plan.
+    /// Index of the step in the plan.
     pub step: usize,
-    /// Application.
+    /// Name of the application.
     pub app: String,
-    /// What.
+    /// State that the user requests.
     pub what: DesiredState,
 }
 
-/// What can be asked of an application.
+/// State that a user can request for an application.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum DesiredState {
-    /// So many replicas of an image; also what it is made with.
+    /// A number of replicas of an image. Creating the application requests this state too.
     Run {
-        /// Replicas.
+        /// Requested number of replicas.
         replicas: i64,
-        /// Image.
+        /// Image of the first container.
         image: String,
     },
-    /// To be deleted.
+    /// The user deletes the application.
     Gone,
-    /// Nothing was asked: the object vanished from the hub. What runs is to run on.
+    /// The object vanished from the hub without a request; the workloads must keep running.
     Vanished,
 }
 
-/// A fault as it was.
+/// A fault that was injected.
 #[derive(Debug, Clone, Serialize)]
 pub struct Broken {
-    /// What.
+    /// Kind and place of the fault.
     #[serde(serialize_with = "as_text")]
     pub fault: Fault,
-    /// Its number in the plan.
+    /// Number of the fault in the plan.
     pub number: usize,
-    /// Step at which it began.
+    /// Step at which the fault began.
     pub step: usize,
-    /// When it began.
+    /// Time at which the fault began.
     pub from: u64,
-    /// When it began to be put right.
+    /// Time at which the repair began.
     pub healing: u64,
-    /// When it had ended.
+    /// Time at which the repair was complete.
     pub until: u64,
 }
 
@@ -85,69 +87,71 @@ fn as_text<S: serde::Serializer>(fault: &Fault, serializer: S) -> Result<S::Ok, 
     serializer.collect_str(&format_args!("{fault:?}"))
 }
 
-/// A workload of an application in a member.
+/// One version of an application's workload in a member.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Version {
-    /// When it arrived here.
+    /// Time at which the watch of the run received the version.
     pub at: u64,
-    /// Member.
+    /// Name of the member.
     pub cluster: String,
-    /// Application, which is also the workload's name.
+    /// Name of the application, which is also the name of the workload.
     pub app: String,
-    /// UID.
+    /// UID of the object.
     pub uid: String,
-    /// It is there no more.
+    /// The object was deleted.
     pub gone: bool,
     /// `spec.replicas`.
     pub replicas: i64,
     /// `status.availableReplicas`.
     pub available: i64,
-    /// The member's own controllers have not worked on its present spec: what they order next may be older.
+    /// The member's own controllers have not observed the present spec.
+    ///
+    /// The next order of these controllers may follow an older spec.
     pub behind: bool,
-    /// The fence it carries.
+    /// Fence annotation of the object.
     pub fence: Option<String>,
 }
 
-/// Status of an application.
+/// One version of an application's status on the hub.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Status {
-    /// When it arrived here.
+    /// Time at which the watch of the run received the status.
     pub at: u64,
-    /// Application.
+    /// Name of the application.
     pub app: String,
     /// `status.ready`.
     pub ready: i64,
     /// `status.staleReady`.
     pub stale_ready: i64,
-    /// Its cells by cluster: ready, and whether that is stale.
+    /// Cells of the application by cluster: ready replicas, and whether the number is stale.
     pub cells: BTreeMap<String, (i64, bool)>,
 }
 
-/// A write that made or deleted an object.
+/// A write that created or deleted an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Written {
-    /// When it was asked for.
+    /// Time at which the API server received the request.
     pub at: u64,
-    /// Member.
+    /// Name of the member.
     pub cluster: String,
-    /// Plural of the kind.
+    /// Plural name of the kind.
     pub resource: String,
-    /// Name.
+    /// Name of the object.
     pub name: String,
-    /// Made, or deleted.
+    /// True for a creation, false for a deletion.
     pub made: bool,
 }
 
-/// How things are at the end.
+/// State of hub, database and members at the end of the run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct End {
-    /// Applications on the hub.
+    /// Applications on the hub, by name.
     pub hub: BTreeMap<String, Shown>,
-    /// Rows of applications.
+    /// Rows of table `application`, by name.
     pub rows: BTreeMap<String, Row>,
-    /// Rows of placements.
+    /// Rows of table `placement`.
     pub placements: Vec<Placement>,
-    /// Objects in members.
+    /// Objects of Meridian in members.
     pub objects: Vec<Object>,
 }
 
@@ -158,74 +162,74 @@ pub struct Shown {
     pub replicas: i64,
     /// Image of its workload.
     pub image: String,
-    /// Status speaks of the present spec.
+    /// Status describes the present generation of the spec.
     pub current: bool,
-    /// It is being deleted.
+    /// The object has a deletion timestamp.
     pub going: bool,
-    /// Replicas that found no place, as named in the last decision.
+    /// Replicas without a place, from the last decision.
     pub shortfall: i64,
-    /// Status, reason and message of `Ready`.
+    /// Status and message of condition `Ready`.
     pub is_ready: (String, String),
-    /// Totals.
+    /// Totals and cells in status.
     pub status: Status,
     /// `status.desired`.
     pub desired: i64,
     /// `status.placed`.
     pub placed: i64,
-    /// Shortened revision.
+    /// Shortened revision in status.
     pub revision: String,
-    /// Plan of deletes that wait for a person.
+    /// Plan of deletes that wait for a person's confirmation.
     pub pending: Option<String>,
 }
 
-/// A row of an application.
+/// A row of table `application`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct Row {
-    /// Replicas in its intent.
+    /// Replicas in the stored intent.
     pub replicas: i64,
-    /// Revision, in hexadecimal.
+    /// Revision in hexadecimal.
     pub revision: String,
-    /// It is being deleted.
+    /// How the application is removed; nothing while no removal is requested.
     pub removal: Option<String>,
 }
 
-/// A row of a placement.
+/// A row of table `placement`, joined with `placement_status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct Placement {
-    /// Application.
+    /// Name of the application.
     pub app: String,
-    /// Member.
+    /// Name of the member.
     pub cluster: String,
-    /// Kind.
+    /// Kind of the object.
     pub kind: String,
     /// Name of the object.
     pub name: String,
-    /// It carries replicas.
+    /// The object carries replicas.
     pub divided: bool,
-    /// Replicas decided.
+    /// Replicas that the scheduler decided.
     pub target: i64,
-    /// What the member is told.
+    /// Replicas that Meridian writes to the member: the higher of target and floor, plus surge.
     pub told: i64,
-    /// `Present`, `Delete`, `Orphan`.
+    /// Column `desired_state`: `Present`, `Delete` or `Orphan`.
     pub desired_state: String,
-    /// What became of it.
+    /// State of the delivery.
     pub state: Option<String>,
-    /// Revision, in hexadecimal.
+    /// Decided revision in hexadecimal.
     pub revision: String,
-    /// Revision that was applied last.
+    /// Revision of the last apply, in hexadecimal.
     pub applied: Option<String>,
-    /// Replicas available by the last observation.
+    /// Available replicas by the last observation.
     pub available: i64,
 }
 
-/// An object that Meridian put into a member.
+/// An object that Meridian created in a member.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Object {
-    /// Member.
+    /// Name of the member.
     pub cluster: String,
-    /// Kind.
+    /// Kind of the object.
     pub kind: String,
-    /// Name.
+    /// Name of the object.
     pub name: String,
     /// `spec.replicas`.
     pub replicas: i64,
@@ -233,8 +237,8 @@ pub struct Object {
     pub available: i64,
     /// `status.readyReplicas`.
     pub ready: i64,
-    /// Image of its first container.
+    /// Image of the first container.
     pub image: String,
-    /// The fence it carries.
+    /// Fence annotation of the object.
     pub fence: Option<String>,
 }

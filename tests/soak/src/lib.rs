@@ -1,6 +1,7 @@
-//! Random work on applications and clusters while everything below it breaks, and a checker of what came of it.
+//! Runs random work on applications and clusters under random faults, and checks the result.
 //!
-//! A [`plan`] is drawn from a seed, [`run`] carries it out on a bed and gathers what is seen, [`check`] judges that.
+//! A [`plan`] is drawn from a seed. [`run`] executes the plan on a test bed and records observations. [`check`] judges
+//! them.
 
 pub mod check;
 pub mod gathered;

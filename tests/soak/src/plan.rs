@@ -1,115 +1,121 @@
-//! What is going to happen: drawn from a seed before anything runs, so that it can be replayed.
+//! Draws the steps of a run from a seed before the run begins, so that a run can be replayed.
 
 use std::time::Duration;
 
 use crate::seed::Random;
 
-/// Members the plan works on.
+/// Members of the fleet that the plan uses.
 pub const CLUSTERS: [&str; 3] = acceptance::manifests::MEMBERS;
 
-/// Applications that come and go. `moves` runs lost replicas elsewhere after a short silence; the others hold.
+/// Applications that the plan creates and deletes.
+///
+/// `moves` replaces lost replicas elsewhere after a short silence. The other applications hold their replicas.
 pub const APPS: [&str; 4] = ["spread", "plain", "moves", "config"];
 
-/// A fault that must be noticed, and one that may pass unseen, in milliseconds. A member's nodes count as lost after
-/// 50 s without their leases; that would be another subject.
+/// Duration of a fault that operators must notice, in milliseconds.
+///
+/// `SHORT` is the duration of a fault that may pass unnoticed. The longest fault stays under 50 s: a node whose lease
+/// is not renewed for 50 s counts as lost, which is not a subject of this test.
 const LONG: std::ops::Range<u64> = 10_000..16_000;
 const SHORT: std::ops::Range<u64> = 300..6_000;
-/// Replicas of an application: enough that each cluster holds some, few enough for a small machine.
+/// Replicas of an application: enough for some in each cluster, few enough for a small machine.
 const REPLICAS: std::ops::Range<u64> = 3..13;
 
-/// What a user does.
+/// Work of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Work {
-    /// An Application is made; skipped while one of the name still goes.
+    /// Creates an Application; skipped while an Application of that name is still being deleted.
     Create {
-        /// Name.
+        /// Name of the Application.
         app: &'static str,
-        /// Replicas.
+        /// Requested number of replicas.
         replicas: i64,
     },
-    /// It is to have another number of replicas.
+    /// Changes the number of replicas.
     Scale {
-        /// Name.
+        /// Name of the Application.
         app: &'static str,
-        /// Replicas.
+        /// Requested number of replicas.
         replicas: i64,
     },
-    /// It is to run another image.
+    /// Changes the image.
     Revise {
-        /// Name.
+        /// Name of the Application.
         app: &'static str,
-        /// Tag.
+        /// Tag of the image.
         version: u64,
     },
-    /// Its component is to have another name; what runs stays the same.
+    /// Renames the component; the workload stays the same.
     Rename {
-        /// Name.
+        /// Name of the Application.
         app: &'static str,
-        /// Number in the component's name.
+        /// Number in the name of the component.
         component: u64,
     },
-    /// It is to run in some clusters only.
+    /// Restricts the Application to some clusters.
     Select {
-        /// Name.
+        /// Name of the Application.
         app: &'static str,
-        /// Clusters.
+        /// Clusters that remain allowed.
         clusters: Vec<&'static str>,
     },
-    /// Something is written on it that means nothing.
+    /// Writes an annotation that has no meaning.
     Annotate {
-        /// Name.
+        /// Name of the Application.
         app: &'static str,
-        /// Value.
+        /// Value of the annotation.
         value: u64,
     },
-    /// It is deleted.
+    /// Deletes the Application.
     Delete {
-        /// Name.
+        /// Name of the Application.
         app: &'static str,
     },
-    /// Its object vanishes from the hub while nobody looks, and nobody asked for a deletion.
+    /// Removes the object from the hub while all operators are frozen.
+    ///
+    /// No user requests a deletion.
     Vanish {
-        /// Name.
+        /// Name of the Application.
         app: &'static str,
     },
-    /// A cluster takes nothing new.
+    /// Cordons a cluster: the cluster accepts no new replicas.
     Cordon(&'static str),
-    /// A cluster is emptied.
+    /// Drains a cluster: all replicas leave the cluster.
     Drain(&'static str),
-    /// A cluster takes replicas again.
+    /// Uncordons a cluster: the cluster accepts replicas again.
     Uncordon(&'static str),
 }
 
-/// Which of two operators, as it is when the fault begins.
+/// Selects one of two operators by its role at the begin of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which {
-    /// The one that leads.
+    /// The leader.
     Leader,
-    /// The other one.
+    /// The other operator.
     Follower,
 }
 
-/// How a connection is disturbed.
+/// How a link is disturbed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// Closed, and nobody listens.
+    /// The link closes connections and accepts no new ones.
     Cut,
-    /// Reset.
+    /// The link resets connections.
     Reset,
-    /// Nothing passes and nobody is told.
+    /// The link drops all data, and neither side receives an error.
     BlackHole,
-    /// Late by so much in each direction.
+    /// The link delays data by this time in each direction.
     Slow(Duration),
 }
 
-/// What breaks.
+/// A fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// An operator is killed, and started again at the end.
+    /// An operator is killed, and started again at the end of the fault.
     OperatorKilled(Which),
-    /// An operator is frozen, and goes on at the end.
+    /// An operator is frozen, and resumed at the end of the fault.
     OperatorFrozen(Which),
-    /// An operator is asked to end, and started again at the end.
+    /// An operator is stopped in an orderly way, and started again at the end of the fault.
     OperatorStopped(Which),
     /// A member's API server is killed.
     MemberKilled(&'static str),
@@ -119,7 +125,7 @@ pub enum Fault {
     MemberLink(&'static str, Way),
     /// A member's API server answers 429.
     MemberThrottles(&'static str),
-    /// A member's watches say nothing.
+    /// A member's watches deliver no events.
     MemberWatchesHeld(&'static str),
     /// The database is killed.
     DatabaseKilled,
@@ -132,7 +138,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// What it disturbs: never two at once in one place.
+    /// Returns the place that the fault disturbs; each place has at most one fault at a time.
     pub fn place(self) -> &'static str {
         match self {
             Self::OperatorKilled(_) | Self::OperatorFrozen(_) | Self::OperatorStopped(_) => "operators",
@@ -146,7 +152,7 @@ impl Fault {
         }
     }
 
-    /// The member that operators cannot reach or see while it lasts.
+    /// Returns the member that operators cannot reach or observe during the fault.
     pub fn silences(self) -> Option<&'static str> {
         match self {
             Self::MemberKilled(member) | Self::MemberFrozen(member) => Some(member),
@@ -155,7 +161,7 @@ impl Fault {
         }
     }
 
-    /// The member that the run itself cannot watch while it lasts.
+    /// Returns the member that the run itself cannot watch during the fault.
     pub fn blinds(self) -> Option<&'static str> {
         match self {
             Self::MemberKilled(member) | Self::MemberFrozen(member) => Some(member),
@@ -164,49 +170,49 @@ impl Fault {
     }
 }
 
-/// One thing that is done.
+/// Action of one step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
-    /// A user does something.
+    /// A user does work.
     Work(Work),
-    /// A fault begins; the number names it.
+    /// A fault begins; the number identifies the fault.
     Begin(usize, Fault),
-    /// A fault ends.
+    /// The fault with this number ends.
     End(usize),
 }
 
-/// One step.
+/// One step of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// Time to let pass before.
+    /// Delay since the step before.
     pub wait: Duration,
-    /// What is done then.
+    /// Action of the step.
     pub act: Act,
 }
 
-/// A whole run.
+/// All steps of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// What it was drawn from.
+    /// Seed from which the plan was drawn.
     pub seed: u64,
-    /// Faults that last at once, at most.
+    /// Maximum number of faults at the same time.
     pub at_once: usize,
-    /// Steps, in order. Every fault that begins ends.
+    /// Steps in order. Every fault that begins also ends.
     pub steps: Vec<Step>,
 }
 
-/// Applications and clusters as they will be if everything that was asked for is done.
+/// Applications, clusters and faults as they are if all planned steps succeed.
 #[derive(Debug, Default)]
 struct World {
     there: Vec<&'static str>,
     lost: Vec<&'static str>,
     cordoned: Option<&'static str>,
-    /// Number, fault and end, in milliseconds from the start.
+    /// Number, fault and end in milliseconds from the start.
     faults: Vec<(usize, Fault, u64)>,
 }
 
 impl Plan {
-    /// Draws a plan of some acts and faults; ends of faults come on top.
+    /// Draws a plan of `acts` pieces of work and begins of faults; the ends of faults are additional steps.
     pub fn draw(seed: u64, acts: usize) -> Self {
         let mut random = Random::of(seed);
         let at_once = if random.chance(50) { 1 } else { 2 };
@@ -217,7 +223,7 @@ impl Plan {
             steps.push(Step { wait: Duration::from_millis(at - last), act });
             last = at;
         };
-        // The first two are there before anything breaks; the others come in the middle of it.
+        // The first two applications exist before any fault begins; the others are created during faults.
         for app in &APPS[..2] {
             world.there.push(app);
             push(now, Act::Work(Work::Create { app, replicas: random.within(REPLICAS.start, REPLICAS.end) as i64 }));
@@ -225,7 +231,7 @@ impl Plan {
         now += 4_000;
         for _ in 0..acts {
             now += if random.chance(30) { random.within(50, 400) } else { random.within(400, 3_000) };
-            // A hub that is down takes no work: everything waits for its end.
+            // A hub that is down accepts no work: the plan waits until that fault ends.
             if let Some((.., end)) = world.faults.iter().find(|(_, fault, _)| *fault == Fault::HubKilled) {
                 now = now.max(*end);
             }
@@ -250,7 +256,7 @@ impl Plan {
         Self { seed, at_once, steps }
     }
 
-    /// One line a step, for people.
+    /// Formats the plan for people, one line for each step.
     pub fn lines(&self) -> Vec<String> {
         let line = |(number, step): (usize, &Step)| {
             let what = match &step.act {
@@ -265,7 +271,7 @@ impl Plan {
 }
 
 impl World {
-    /// Takes the faults that end by then, in order.
+    /// Removes and returns the faults that end by `now`, in order of their ends.
     fn ended(&mut self, now: u64) -> Vec<(usize, u64)> {
         let mut ended: Vec<(usize, u64)> =
             self.faults.iter().filter(|(.., end)| *end <= now).map(|(number, _, end)| (*number, *end)).collect();
@@ -274,7 +280,7 @@ impl World {
         ended
     }
 
-    /// A fault in a place where nothing is broken.
+    /// Draws a fault; returns nothing when the place of the fault is already disturbed.
     fn fault(&self, random: &mut Random) -> Option<Fault> {
         let which = if random.chance(60) { Which::Leader } else { Which::Follower };
         let late = Duration::from_millis(random.within(50, 500));
@@ -325,12 +331,12 @@ impl World {
             }
             57..68 => Work::Revise { app, version: random.within(2, 1_000) },
             68..74 => Work::Annotate { app, value: random.within(0, 1_000) },
-            // Enough are left for something to be compared at the end.
+            // Keeps at least two applications, so that the end state has something to compare.
             74..82 if self.there.len() > 2 => {
                 self.there.retain(|other| *other != app);
                 Work::Delete { app }
             }
-            // Operators are frozen for it, so nothing else may be wrong with them.
+            // `Vanish` freezes the operators, so the operators must have no other fault.
             82..86
                 if self.there.len() > 1
                     && self.lost.is_empty()

@@ -1,4 +1,4 @@
-//! Carries a plan out on a bed, and gathers what is seen.
+//! Executes a plan on a test bed and records observations.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,23 +16,27 @@ use crate::gathered::{Asked, Broken, DesiredState, End, Gathered, Written};
 use crate::plan::{Act, CLUSTERS, Plan, Work};
 use crate::watch::Watches;
 
-/// Where the applications live.
+/// Namespace of the applications.
 pub(crate) const NAMESPACE: &str = "soak";
-/// Longest time from the end of all faults until everything is as asked.
+/// Timeout from the end of all faults until the fleet is in the requested state.
 const QUIET: Duration = Duration::from_mins(2);
-/// Between two looks at everything, which asks four servers.
+/// Minimum interval between two looks at the whole fleet; each look queries four servers.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// What is quiet is so still after every timer of the operator has run out once.
+/// Time for which the settled state must last.
+///
+/// Every timer of the operator expires once within this time.
 const STAYS: Duration = Duration::from_secs(4);
 
-/// What every seed runs on: three members, two operators, everything between them can be disturbed, and times are short.
+/// Returns the fleet that every seed uses.
+///
+/// The fleet has three members and two operators, all links can be disturbed, and all times are short.
 pub fn fleet() -> FleetPlan {
     let times = Times {
         lease: 1.0,
         look_again: 2.0,
         silence: Some(3.0),
         probe: Some(0.5),
-        // Signs of life are written every ten seconds, however short everything else is: the default is longer.
+        // The default is kept: heartbeats are written every ten seconds, whatever the other times are.
         stale_after: None,
         recovery: Some(1.0),
         delete_window: Some(2.0),
@@ -40,10 +44,10 @@ pub fn fleet() -> FleetPlan {
     FleetPlan { operators: 2, faults: true, times, ..FleetPlan::usual() }
 }
 
-/// Carries a plan out. Steps are written to `say` as they are done.
+/// Executes a plan. `say` receives a line for each step.
 ///
 /// # Errors
-/// When the bed itself fails, or a user's work is refused.
+/// When the test bed fails, or the hub refuses work of a user.
 pub async fn run(fleet: &mut Fleet, plan: &Plan, say: &mut dyn FnMut(String)) -> anyhow::Result<Gathered> {
     namespace(fleet, NAMESPACE)?;
     let (start, epoch) = (Instant::now(), Timestamp::now());
@@ -53,7 +57,7 @@ pub async fn run(fleet: &mut Fleet, plan: &Plan, say: &mut dyn FnMut(String)) ->
     let mut due = Duration::ZERO;
     for (step, line) in plan.steps.iter().zip(plan.lines()) {
         due += step.wait;
-        // Not a wait for something: when a step is due is drawn from the seed.
+        // This sleep waits for no condition: the seed decides when a step is due.
         tokio::time::sleep(due.saturating_sub(start.elapsed())).await;
         say(format!("{:>6} ms {line}", running.now()));
         let number = running.step;
@@ -98,12 +102,12 @@ struct Running {
     step: usize,
 }
 
-/// What is written of an application.
+/// Fields of an application's manifest that the plan changes.
 #[derive(Debug, Clone)]
 struct Manifest {
     replicas: i64,
     image: String,
-    /// Number in the name of its component.
+    /// Number in the name of the component.
     component: u64,
     clusters: Vec<&'static str>,
 }
@@ -193,7 +197,7 @@ impl Running {
     }
 }
 
-/// An application by its name.
+/// Builds the manifest of an application; the name selects placement, failover and components.
 fn manifest(app: &str, written: &Manifest) -> Value {
     let image = &written.image;
     let mut manifest = web(NAMESPACE, app, 0);
@@ -202,7 +206,8 @@ fn manifest(app: &str, written: &Manifest) -> Value {
     spec["components"][0]["name"] = json!(format!("web{}", written.component));
     let workload = &mut spec["components"][0]["template"]["spec"];
     workload["template"]["spec"]["containers"][0]["image"] = json!(image);
-    // Else the member's own rolling update gives up a quarter, and nobody could tell that from a fault of ours.
+    // The default rolling update takes a quarter of the replicas down. The checker could not distinguish that from a
+    // fault.
     workload["strategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}});
     if app != "spread" {
         spec["placement"] = json!({});
@@ -223,13 +228,15 @@ fn manifest(app: &str, written: &Manifest) -> Value {
     manifest
 }
 
-/// How everything is once it is as asked, and stays so; or how it is when the time for that is over.
+/// Waits until the fleet is in the requested state and stays there, and returns that state.
+///
+/// After the timeout the function returns the state that the fleet has then.
 async fn quiet(fleet: &Fleet, asked: &[Asked]) -> anyhow::Result<End> {
     let begun = Instant::now();
     loop {
         let end = look(fleet).await?;
         for (app, plan) in end.hub.iter().filter_map(|(app, shown)| Some((app, shown.pending.as_ref()?))) {
-            // A person looks at what waits for a person.
+            // A person would confirm the deletes that wait for confirmation.
             let confirm = ["app", "confirm-delete", app, "-n", NAMESPACE, "--plan", plan, "--yes"];
             fleet.try_meridian(&confirm)?;
         }
@@ -244,12 +251,12 @@ async fn quiet(fleet: &Fleet, asked: &[Asked]) -> anyhow::Result<End> {
     }
 }
 
-/// Objects made and deleted by Meridian since then, by the members' own logs.
+/// Reads the objects that Meridian created and deleted since `epoch` from the members' audit logs.
 fn written(fleet: &Fleet, epoch: Timestamp) -> anyhow::Result<Vec<Written>> {
     let mut all = Vec::new();
     for (cluster, plane) in &fleet.bed.members {
         let text = std::fs::read_to_string(plane.folder().join("audit.log"))?;
-        // A server that is killed may leave half a line.
+        // A killed server may leave an incomplete line.
         let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         all.extend(events.filter_map(|event| write(cluster, &event, epoch)));
     }

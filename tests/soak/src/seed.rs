@@ -1,17 +1,18 @@
-//! Numbers that look random and are the same for the same seed, on every machine and in every version.
+//! Pseudorandom numbers that depend only on the seed, not on the machine or the version.
 
 use anyhow::{Context, ensure};
 
-/// Seeds of one call at most.
+/// Maximum number of seeds in one range.
 const MANY: u64 = 1000;
 
-/// `SplitMix64` (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014). A library's generator may
-/// change its stream with a version; then printed seeds would replay nothing.
+/// `SplitMix64` generator (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
+///
+/// A library's generator may change its stream with a new version. Printed seeds would then replay different plans.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
 impl Random {
-    /// The stream of a seed.
+    /// Starts the stream of a seed.
     pub fn of(seed: u64) -> Self {
         Self(seed)
     }
@@ -24,26 +25,26 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number from `from` up to and without `to`, which must be larger.
+    /// Returns a number of at least `from` and below `to`; `to` must be larger than `from`.
     pub fn within(&mut self, from: u64, to: u64) -> u64 {
         from + self.next() % (to - from).max(1)
     }
 
-    /// One of a slice; nothing of an empty one.
+    /// Returns one element of a slice, or nothing for an empty slice.
     pub fn one_of<'a, T>(&mut self, choice: &'a [T]) -> Option<&'a T> {
         choice.get(usize::try_from(self.within(0, choice.len().max(1) as u64)).unwrap_or(0))
     }
 
-    /// True this many times of a hundred.
+    /// Returns true with a probability of `percent` in a hundred.
     pub fn chance(&mut self, percent: u64) -> bool {
         self.within(0, 100) < percent
     }
 }
 
-/// Seeds as people write them: `1,2,3`, `1..20` (both ends count), or both.
+/// Parses seeds as people write them: a list `1,2,3`, a range `1..20` that includes both ends, or both.
 ///
 /// # Errors
-/// When the text is neither, or names more than a thousand.
+/// When the text is neither, names no seed, or has a range of more than a thousand seeds.
 pub fn seeds(text: &str) -> anyhow::Result<Vec<u64>> {
     let mut all = Vec::new();
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {

@@ -1,4 +1,4 @@
-//! Follows members and the hub while they are disturbed.
+//! Watches members and the hub during faults.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,14 +18,16 @@ use tokio::task::JoinHandle;
 use crate::gathered::{Status, Version};
 use crate::run::NAMESPACE;
 
-/// Between an error of a watch and the next try: a server that is down refuses at once.
+/// Delay between an error of a watch and the next attempt.
+///
+/// A server that is down refuses connections at once.
 const TRY_AGAIN: Duration = Duration::from_millis(200);
-/// Longest time until a watch has listed.
+/// Timeout for the first list of a watch.
 const LISTED: Duration = Duration::from_mins(1);
 
 type Shared<T> = Arc<Mutex<Vec<T>>>;
 
-/// Watches that run until it is dropped.
+/// Watches of all members and the hub; dropping the value stops them.
 #[derive(Debug)]
 pub(crate) struct Watches {
     versions: Shared<Version>,
@@ -34,7 +36,7 @@ pub(crate) struct Watches {
 }
 
 impl Watches {
-    /// Follows workloads in all members, and applications on the hub; times count from `start`.
+    /// Watches workloads in all members and applications on the hub; times count from `start`.
     pub(crate) async fn follow(fleet: &Fleet, start: Instant) -> anyhow::Result<Self> {
         let mut watches = Self { versions: Arc::default(), statuses: Arc::default(), tasks: Vec::new() };
         for member in fleet.bed.members.keys() {
@@ -66,7 +68,7 @@ impl Watches {
         Ok(())
     }
 
-    /// What arrived so far.
+    /// Returns copies of all versions and statuses received so far.
     pub(crate) fn seen(&self) -> (Vec<Version>, Vec<Status>) {
         let copy = |versions: &Shared<Version>| versions.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -94,7 +96,7 @@ where
 {
     let mut events = std::pin::pin!(watcher(api, Config::default()));
     let mut known: BTreeMap<String, K> = BTreeMap::new();
-    // A list says by silence what was deleted while nobody watched.
+    // A list only omits the objects that were deleted while the watch was down.
     let mut unseen: BTreeSet<String> = BTreeSet::new();
     loop {
         match events.try_next().await {
@@ -117,7 +119,7 @@ where
                 known.remove(&object.name_any());
             }
             Ok(None) => return,
-            // It is being disturbed on purpose; the watcher lists again by itself.
+            // The run disturbs the server on purpose; the watcher lists again by itself.
             Err(_) => tokio::time::sleep(TRY_AGAIN).await,
         }
     }
@@ -140,7 +142,7 @@ fn version(cluster: &str, object: &Deployment, gone: bool, at: u64) -> Version {
     }
 }
 
-/// Status of an application as it is shown.
+/// Extracts the status of an application as users see it.
 pub(crate) fn status(app: &Application, at: u64) -> Status {
     let shown = app.status.clone().unwrap_or_default();
     let cell =

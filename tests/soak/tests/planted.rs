@@ -1,5 +1,6 @@
-//! The checker is not blind: each violation that is planted into what a good run leaves behind is found, and nothing
-//! else is.
+//! Tests that the checker finds each planted violation, and nothing else.
+//!
+//! Violations are planted into the records of a good run.
 
 use soak::check::{Rule, Violation, check};
 use soak::gathered::{Asked, Broken, DesiredState, Gathered, Object, Placement, Row, Shown, Status, Version, Written};
@@ -33,7 +34,7 @@ fn version(at: u64, cluster: &str, app: &str, available: i64) -> Version {
     }
 }
 
-/// Fences rise with time.
+/// Returns a fence that rises with time.
 fn fence_at(at: u64) -> String {
     format!("0000000001.0000000001.{at:010}")
 }
@@ -56,7 +57,9 @@ fn broken(fault: Fault, from: u64, until: u64) -> Broken {
     Broken { fault, number: from as usize, step: from as usize / 1_000, from, healing: until, until }
 }
 
-/// `web` grew from 6 to 9 and stays; `old` was there and was deleted; `lost` vanished from the hub and runs on.
+/// Returns the records of a good run.
+///
+/// `web` grew from 6 to 9 and stays. `old` existed and was deleted. `lost` vanished from the hub and keeps running.
 fn good() -> Gathered {
     let mut good = Gathered {
         asked: vec![
@@ -139,7 +142,7 @@ fn good() -> Gathered {
     good
 }
 
-/// What is found after something was done to a good run.
+/// Returns the violations found after `plant` changed the records of a good run.
 fn found(plant: impl FnOnce(&mut Gathered)) -> Vec<Violation> {
     let mut gathered = good();
     plant(&mut gathered);
@@ -188,7 +191,7 @@ fn a_log_that_was_torn_by_a_kill_proves_nothing() {
 
 #[test]
 fn lowered_before_raised() {
-    // Two leave north-b before anybody else has taken them.
+    // Two replicas leave north-b before another member has taken them.
     let found = only(Rule::NeverBelow, |run| {
         run.versions.push(version(15_000, "north-b", "web", 1));
         run.versions.push(version(16_000, "north-a", "web", 5));
@@ -200,7 +203,7 @@ fn lowered_before_raised() {
 
 #[test]
 fn below_what_was_asked_for_before() {
-    // More is asked for, and the six there are must stay meanwhile.
+    // The user requests more replicas; the six existing replicas must stay meanwhile.
     only(Rule::NeverBelow, |run| {
         run.versions.push(version(10_200, "north-a", "web", 1));
         run.versions.push(version(10_900, "north-a", "web", 2));
@@ -230,7 +233,7 @@ fn run_again() -> Asked {
 fn a_member_that_cannot_be_watched_counts_as_it_was() {
     let moved = |run: &mut Gathered| {
         run.faults.push(broken(Fault::MemberFrozen("north-a"), 45_000, 47_000));
-        // What rose in the frozen one is seen late; what sank elsewhere because of it, at once.
+        // A rise in the frozen member is seen late; the resulting fall elsewhere is seen at once.
         run.versions.push(version(45_500, "north-b", "web", 2));
         run.versions.push(version(47_200, "north-a", "web", 4));
         run.versions.push(version(51_000, "north-b", "web", 3));
@@ -247,17 +250,17 @@ fn a_member_that_cannot_be_watched_counts_as_it_was() {
 #[test]
 fn stale_counted_as_ready() {
     let stale = |run: &Gathered| run.statuses.iter().position(|status| status.at == 25_000).unwrap();
-    // The total counts what its own cell calls stale.
+    // The total counts replicas that their own cell reports as stale.
     only(Rule::StaleIsStale, |run| {
         let at = stale(run);
         run.statuses[at].ready = 9;
     });
-    // Nobody calls it stale.
+    // No status reports the replicas as stale.
     only(Rule::StaleIsStale, |run| {
         let at = stale(run);
         run.statuses.remove(at);
     });
-    // It is told apart, and then counted again while the silence lasts.
+    // Status reports the replicas as stale, and then counts them as ready again during the silence.
     only(Rule::StaleIsStale, |run| run.statuses.push(status(35_000, "web", [(3, false); 3])));
 }
 

@@ -1,5 +1,7 @@
-//! Random work under random faults. `SEEDS=1..20` says which seeds, `SOAK_STEPS` how long each is; a plan is only
-//! printed with `SOAK_PLAN=1`. Without any of them it is one short run, as part of the whole suite.
+//! Runs random work under random faults.
+//!
+//! `SEEDS=1..20` selects the seeds and `SOAK_STEPS` the number of acts for each seed. `SOAK_PLAN=1` only prints the
+//! plans. Without these variables the test is one short run, as part of the whole suite.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -12,14 +14,14 @@ use soak::plan::Plan;
 use soak::run::{fleet, run};
 use soak::seed::seeds;
 
-/// The seed of the short run.
+/// Seed of the short run.
 const SHORT_SEED: &str = "1";
-/// Acts of a short run, and of one that was asked for by its seed.
+/// Number of acts in a short run, and in a run whose seed was requested.
 const SHORT: usize = 8;
 const LONG: usize = 30;
-/// Longest time of one seed.
+/// Timeout for one seed.
 const LONGEST: Duration = Duration::from_mins(8);
-/// Links and watches go on while a program is waited for.
+/// Number of threads: links and watches continue while the run waits for a program.
 const THREADS: usize = 4;
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -68,12 +70,12 @@ fn main() -> anyhow::Result<ExitCode> {
     Ok(if verdicts.iter().all(|(passed, _)| *passed) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// One seed on a bed of its own.
+/// Runs one seed on a fleet of its own and returns the violations.
 async fn one(plan: &Plan) -> anyhow::Result<Vec<Violation>> {
     let mut fleet = Fleet::start(&fleet()).await.context("the fleet does not start")?;
     let mut say = |line: String| {
         println!("  {line}");
-        // Whoever waits for a long run wants to see it; a closed output is no reason to end.
+        // Flushes because people watch long runs; a closed output does not end the run.
         let _ = std::io::stdout().flush();
     };
     let outcome = tokio::time::timeout(LONGEST, run(&mut fleet, plan, &mut say)).await;

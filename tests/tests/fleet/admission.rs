@@ -1,4 +1,4 @@
-//! What a hub does to objects on their way in, where its operators want that.
+//! Changes that a hub makes to objects at admission, where its administrators install the policy.
 
 use std::path::Path;
 
@@ -12,13 +12,13 @@ use serde_json::json;
 use testbed::eventually;
 use vocabulary::labels::FINALIZER;
 
-pub(crate) async fn objects_are_born_with_their_finalizer_where_the_hub_has_the_policy(
+pub(crate) async fn admission_policy_adds_the_finalizer_when_objects_are_created(
     fleet: &mut Fleet,
 ) -> anyhow::Result<()> {
     let policy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/admission").display().to_string();
     fleet.kubectl("hub", &["apply", "--server-side", "-f", &policy])?;
     let outcome = with_the_policy(fleet).await;
-    // The other scenarios are about hubs without it.
+    // The other scenarios need hubs without the policy.
     let removed = fleet.kubectl("hub", &["delete", "-f", &policy]);
     outcome.and(removed.map(drop))
 }
@@ -36,7 +36,7 @@ async fn with_the_policy(fleet: &mut Fleet) -> anyhow::Result<()> {
         let object: Application = serde_json::from_value(manifest.clone())?;
         let mut expected: Vec<String> = serde_json::from_value(others)?;
         expected.push(FINALIZER.to_owned());
-        // Not at once: for a moment the API server does not know the kind's schema for such policies, and refuses.
+        // The API server refuses objects for a moment, until it has the kind's schema for the policy.
         eventually("it is born with our finalizer", SOON, async || {
             let born = apps.create(&try_it, &object).await?;
             ensure!(born.finalizers() == expected, "{:?}", born.finalizers());
@@ -46,7 +46,7 @@ async fn with_the_policy(fleet: &mut Fleet) -> anyhow::Result<()> {
     }
 
     let manifest = web("born", "web", 3);
-    // Twice, as pipelines do: whoever applies does not own the finalizer and must not take it away.
+    // Pipelines apply repeatedly: the applier does not own the finalizer and must not remove it.
     for _ in 0..2 {
         fleet.apply("hub", &manifest)?;
         ensure!(apps.get("web").await?.finalizers() == [FINALIZER.to_owned()]);

@@ -1,4 +1,4 @@
-//! What is refused, and what the message says: the field and the remedy.
+//! Refused input: the message names the field and the remedy.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,12 @@ use acceptance::{Fleet, condition};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
-/// What is wrong, the change that makes it so, and what the message must say.
+/// Label of the case, the change that makes it invalid, and the words of the message.
+///
+/// The message must contain all the words.
 type Case = (&'static str, fn(&mut Value), &'static [&'static str]);
 
-/// What the schema or its rules refuse, so that the API server itself does.
+/// Input that the API server refuses by the schema or its rules.
 const REFUSED_AT_ONCE: &[Case] = &[
     ("an unknown field", |app| app["spec"]["replica"] = json!(3), &["spec.replica", "not declared"]),
     ("negative replicas", |app| app["spec"]["replicas"] = json!(-1), &["spec.replicas", "greater than or equal to 0"]),
@@ -79,7 +81,7 @@ const REFUSED_AT_ONCE: &[Case] = &[
     ),
 ];
 
-/// What only the whole spec together shows, so that intake refuses it.
+/// Input that intake refuses, because only the whole spec shows the error.
 const REFUSED_AT_INTAKE: &[Case] = &[
     (
         "a percentage over 100",
@@ -300,7 +302,7 @@ const REFUSED_AT_INTAKE: &[Case] = &[
     ),
 ];
 
-/// What `say` must say and does not.
+/// Returns the words that `say` must contain and does not.
 fn missing<'a>(say: &str, words: &[&'a str]) -> Vec<&'a str> {
     words.iter().copied().filter(|word| !say.contains(word)).collect()
 }
@@ -350,7 +352,9 @@ pub(crate) async fn bad_input_names_the_field_and_the_remedy(fleet: &mut Fleet) 
     refused_by_the_members(fleet).await
 }
 
-/// What only a member can judge is refused in its words, also where no object is there yet.
+/// Checks that errors that only a member can find are refused in the member's words.
+///
+/// The refusal does not need an existing object.
 async fn refused_by_the_members(fleet: &Fleet) -> anyhow::Result<()> {
     let mut manifest = web("bad", "typo", 3);
     manifest["spec"]["components"][0]["template"]["spec"]["template"]["spec"]["containers"][0]["imagee"] =
@@ -387,7 +391,7 @@ pub(crate) async fn a_spread_that_cannot_be_is_held_with_the_remedy(fleet: &mut 
     ensure!(condition(&seen, "Ready").is_some_and(|(ready, _)| ready == "False"));
     nothing_is_delivered(fleet, "held")?;
 
-    // What runs already stays when the constraint becomes impossible.
+    // Running replicas stay when the constraint becomes impossible.
     manifest["spec"]["placement"]["spread"][0]["minDomains"] = json!(2);
     fleet.apply("hub", &manifest)?;
     fleet.ready("held", "web").await?;

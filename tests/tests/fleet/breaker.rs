@@ -1,4 +1,6 @@
-//! Many members are silent at once: a lost zone moves, what may be our own blindness does not.
+//! Many members are silent at the same time.
+//!
+//! Replicas of a lost zone move. A silence that may be the operator's own blindness moves nothing.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -10,7 +12,7 @@ use testbed::eventually;
 
 use crate::silence::{Silence, by_cluster, cluster_until, leave, reschedules, reschedules_after};
 
-/// Two of the four, in different zones.
+/// Two of the four members, in different zones.
 const HALF: [&str; 2] = ["north-a", "south-a"];
 
 pub(crate) async fn a_lost_zone_moves_and_half_the_fleet_does_not(fleet: &mut Fleet) -> anyhow::Result<()> {
@@ -44,7 +46,9 @@ pub(crate) async fn a_lost_zone_moves_and_half_the_fleet_does_not(fleet: &mut Fl
     leave(fleet, "breaker", &["again"])
 }
 
-/// One half of a fleet comes back before the other, and who decides dies between the two: what is late is not lost.
+/// Half of a fleet returns member by member, and the operator dies in between.
+///
+/// The late member does not count as lost.
 pub(crate) async fn half_a_fleet_that_returns_moves_nothing(fleet: &mut Fleet) -> anyhow::Result<()> {
     namespace(fleet, "half")?;
     fleet.apply("hub", &reschedules_after("20s", "half", "web", 8))?;
@@ -71,9 +75,10 @@ pub(crate) async fn half_a_fleet_that_returns_moves_nothing(fleet: &mut Fleet) -
     leave(fleet, "half", &["web"])
 }
 
-/// Half of a fleet returns but for one: it is given the time that everybody has, and then given up; the operator dies
-/// meanwhile, and the time does not begin anew.
-pub(crate) async fn who_does_not_return_with_the_others_is_given_up_in_time(fleet: &mut Fleet) -> anyhow::Result<()> {
+/// Half of a fleet returns except one member, which gets the full failover time before it is given up.
+///
+/// The operator dies meanwhile, and the time does not start again.
+pub(crate) async fn a_member_that_stays_silent_is_given_up_in_time(fleet: &mut Fleet) -> anyhow::Result<()> {
     namespace(fleet, "gone")?;
     fleet.apply("hub", &reschedules_after("20s", "gone", "web", 8))?;
     let before = by_cluster(&fleet.ready("gone", "web").await?);
@@ -96,7 +101,7 @@ pub(crate) async fn who_does_not_return_with_the_others_is_given_up_in_time(flee
         })
         .await?;
     let moved = moved.get().context("something moved")?;
-    // Seen once a moment, and the closing too; a restart that began the time anew would make it twice as long.
+    // The test samples both events with a delay; a restart that reset the time would make it twice as long.
     let (least, most) = (Duration::from_secs(17), Duration::from_secs(32));
     ensure!((least..most).contains(&moved), "given up after {moved:?} instead of 20 s");
     Silence::BlackHole.end(fleet, gone)?;
@@ -105,7 +110,7 @@ pub(crate) async fn who_does_not_return_with_the_others_is_given_up_in_time(flee
     leave(fleet, "gone", &["web"])
 }
 
-/// Two clusters in different zones are silent and come back; as long as both are silent, nothing moves.
+/// Checks that nothing moves while two clusters in different zones are silent, and lets them return.
 async fn half_is_silent(fleet: &mut Fleet, space: &str, name: &str) -> anyhow::Result<()> {
     freeze(fleet, space, name).await?;
     for member in HALF {
@@ -114,7 +119,7 @@ async fn half_is_silent(fleet: &mut Fleet, space: &str, name: &str) -> anyhow::R
     thawed(fleet, space, name).await
 }
 
-/// Half of the fleet falls silent, until it is told that nothing moves.
+/// Silences half of the fleet, and waits until status reports that moves are frozen.
 async fn freeze(fleet: &mut Fleet, space: &str, name: &str) -> anyhow::Result<()> {
     let before = by_cluster(&fleet.ready(space, name).await?);
     for member in HALF {
@@ -131,7 +136,7 @@ async fn freeze(fleet: &mut Fleet, space: &str, name: &str) -> anyhow::Result<()
     breaker_until(fleet, true).await
 }
 
-/// All is well again.
+/// Waits until all silenced members are ready and moves are possible again.
 async fn thawed(fleet: &Fleet, space: &str, name: &str) -> anyhow::Result<()> {
     for member in HALF {
         cluster_until(fleet, member, "True").await?;

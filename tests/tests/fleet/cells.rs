@@ -1,4 +1,6 @@
-//! Cells that are declared wrong, or go, while something runs in them; clusters over zones, with and without cells.
+//! Cells that become invalid or are deleted while workloads run in them.
+//!
+//! Also tests clusters over zones, with and without cells.
 
 use acceptance::manifests::{app, deployment, namespace, patch};
 use acceptance::{Fleet, SOON};
@@ -8,14 +10,14 @@ use serde_json::{Value, json};
 use testbed::eventually;
 
 const SPACE: &str = "keeper";
-/// What runs in the cell, as its member names it.
+/// Workloads in the cell, by kind and name in the member.
 const OBJECTS: [(&str, &str); 2] = [("statefulset", "store-keeper"), ("deployment", "web-keeper")];
 
 fn placed_in(cell: &str) -> Value {
     json!({"cells": {"matchLabels": {"fleet.meridian.io/cell": cell}}})
 }
 
-/// UID and replicas of what runs in the cell.
+/// Returns UID and replicas of the workloads in the cell.
 fn running(fleet: &Fleet) -> anyhow::Result<Vec<(Value, Value)>> {
     let one = |(kind, name): (&str, &str)| {
         let object = fleet.get("south-a", kind, SPACE, name)?.with_context(|| format!("{kind} {name}"))?;
@@ -35,7 +37,7 @@ async fn cell_says(fleet: &Fleet, reason: &str) -> anyhow::Result<()> {
     .await
 }
 
-/// Waits until a decision was made with that verdict on the cell.
+/// Waits until a decision contains this verdict for the cell.
 async fn verdict(fleet: &Fleet, wanted: &str) -> anyhow::Result<Application> {
     fleet
         .app_until(SPACE, "web", &format!("the cell is {wanted}"), |app| {
@@ -52,9 +54,7 @@ fn zones(fleet: &Fleet, zones: &Value) -> anyhow::Result<()> {
     fleet.kubectl("hub", &["patch", "mcl", "south-a", "--type", "merge", "-p", &change]).map(drop)
 }
 
-pub(crate) async fn what_runs_in_a_cell_outlives_a_wrong_edit_and_the_cell_waits_for_it(
-    fleet: &mut Fleet,
-) -> anyhow::Result<()> {
+pub(crate) async fn workloads_outlive_a_wrong_cell_edit_and_the_cell_waits(fleet: &mut Fleet) -> anyhow::Result<()> {
     namespace(fleet, SPACE)?;
     let cell = json!({"apiVersion": "fleet.meridian.io/v1alpha1", "kind": "Cell", "metadata": {"name": "keeper"},
         "spec": {"cluster": "south-a"}});
@@ -94,12 +94,12 @@ pub(crate) async fn what_runs_in_a_cell_outlives_a_wrong_edit_and_the_cell_waits
     fleet.meridian(&["app", "delete", "web", "-n", SPACE, "--yes"]).map(drop)
 }
 
-/// What the member's second and third zone consist of.
+/// Names of the member's second and third zone.
 const MORE_ZONES: [&str; 2] = ["s2", "s3"];
-/// A namespace for what runs in all zones of one cluster.
+/// Namespace of the Applications that run in all zones of one cluster.
 const WIDE: &str = "wide";
 
-/// An Application that is spread over the zones of `south-a` and survives the loss of one.
+/// Builds an Application that is spread over the zones of `south-a` and survives the loss of one zone.
 fn over_zones(name: &str, replicas: i32) -> Value {
     let spread = json!({"topology": "Zone", "maxSkew": 1, "surviveLoss": {"domains": 1, "by": "Overprovision"}});
     let cells = json!({"matchLabels": {"fleet.meridian.io/cluster": "south-a"}});
@@ -124,7 +124,9 @@ fn add_zones(fleet: &Fleet) -> anyhow::Result<()> {
     zones(fleet, &json!(["s1", "s2", "s3"]))
 }
 
-/// One object over three zones: its pods are spread over them, seen there, and survive the loss of one.
+/// Checks one object over three zones.
+///
+/// Its pods are spread over the zones, are counted by zone, and survive the loss of one zone.
 async fn one_object_over_zones(fleet: &Fleet) -> anyhow::Result<Value> {
     fleet.apply("hub", &over_zones("one", 4))?;
     fleet.ready(WIDE, "one").await?;
@@ -152,7 +154,7 @@ pub(crate) async fn a_cluster_over_zones_is_one_place_or_a_cell_in_each(fleet: &
     add_zones(fleet)?;
     let before = one_object_over_zones(fleet).await?;
 
-    // Cells of a cluster that runs something already: it stays, and what is new goes to them.
+    // The cluster already runs an object when its Cells are declared: that object stays, and new objects use the Cells.
     let member = fleet.bed.member("south-a")?.kubeconfig().display().to_string();
     let zones_given = ["--region", "south", "--zone", "s1,s2,s3", "--cell-per-zone"];
     fleet.meridian(&[&["cluster", "join", "south-a", "--kubeconfig", &member], zones_given.as_slice()].concat())?;
@@ -168,7 +170,7 @@ pub(crate) async fn a_cluster_over_zones_is_one_place_or_a_cell_in_each(fleet: &
         ensure!(after.pointer(field) == before.pointer(field), "{field} of what ran before Cells were declared");
     }
 
-    // A zone that is not the cluster's any more: its Cell keeps what runs there.
+    // A zone is removed from the cluster: the Cell of the zone keeps its workloads.
     zones(fleet, &json!(["s1", "s2"]))?;
     eventually("the Cell is outside its cluster", SOON, async || {
         let cell = fleet.get("hub", "mcell", "", "south-a-s3")?.context("the Cell stays")?;

@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use serde_json::json;
 use testbed::{AuditEvent, KwokCluster, eventually};
 
-/// What a command said that must end with an exit code.
+/// Runs a command, checks its exit code, and returns its standard error.
 fn ends_with(code: i32, fleet: &Fleet, arguments: &[&str]) -> anyhow::Result<String> {
     let output = fleet.try_meridian(arguments)?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -24,7 +24,7 @@ pub(crate) async fn one_cluster_has_one_name_and_one_name_is_one_cluster(fleet: 
     let said = ends_with(5, fleet, &["cluster", "update-credential", "north-a", "--kubeconfig", &south])?;
     ensure!(said.contains("not the cluster that joined as north-a"), "{said}");
 
-    // The hub itself refuses too, whoever writes there.
+    // The hub refuses a second name too, independent of the client.
     let mut twin: serde_json::Value =
         serde_json::from_str(&fleet.kubectl("hub", &["get", "mcl", "north-a", "-o", "json"])?)?;
     twin["metadata"] = json!({"name": "twin"});
@@ -65,14 +65,14 @@ pub(crate) async fn joining_again_updates_and_an_unreachable_member_is_refused(
     Ok(())
 }
 
-/// Requests a member refused because of the token they came with. The log names nobody then.
+/// Returns the number of requests that a member refused because of their token.
+///
+/// The audit log has no user for such requests.
 fn unauthorized(fleet: &Fleet, member: &str) -> anyhow::Result<usize> {
     Ok(fleet.bed.member(member)?.audit().count(|event| event.code == 401))
 }
 
-pub(crate) async fn credentials_are_renewed_at_four_fifths_of_their_life_under_load(
-    fleet: &mut Fleet,
-) -> anyhow::Result<()> {
+pub(crate) async fn credentials_are_renewed_at_four_fifths_of_life_under_load(fleet: &mut Fleet) -> anyhow::Result<()> {
     namespace(fleet, "renewal")?;
     fleet.apply("hub", &web("renewal", "web", 6))?;
     fleet.ready("renewal", "web").await?;
@@ -87,12 +87,12 @@ pub(crate) async fn credentials_are_renewed_at_four_fifths_of_their_life_under_l
     let (before, strangers) = (events(fleet)?, unauthorized(fleet, "south-a")?);
     let old = writes(&before).pop().context("a write with a credential")?;
     ensure!(!old.is_empty(), "the server says which token it was asked with");
-    // Not less than four fifths of seven days.
+    // Six days are not less than four fifths of seven days.
     let aged = "update credential set issued_at = issued_at - interval '6 days', expires_at = expires_at - interval '6 days' where cluster = 'south-a'";
     fleet.bed.postgres.query(aged)?;
     let mut replicas = 6;
     for more in 0..60 {
-        // One replica more in every member each time.
+        // Each change adds one replica in every member.
         replicas += 3;
         acceptance::manifests::patch(fleet, "renewal", "web", &json!({"spec": {"replicas": replicas}}))?;
         let grown = fleet.ready("renewal", "web").await?;
@@ -116,7 +116,7 @@ pub(crate) async fn a_revoked_credential_is_told_and_mended_without_a_restart(fl
     fleet.apply("hub", &web("revoked", "web", 6))?;
     fleet.ready("revoked", "web").await?;
     let pid = fleet.operator()?.process.pid();
-    // A token dies with its service account.
+    // A token becomes invalid when its service account is deleted.
     let account = ["serviceaccount", "meridian", "-n", "meridian-system"];
     fleet.kubectl("north-b", &[&["delete"], account.as_slice()].concat())?;
     let cluster = |fleet: &Fleet| -> anyhow::Result<(String, String)> {
@@ -135,7 +135,7 @@ pub(crate) async fn a_revoked_credential_is_told_and_mended_without_a_restart(fl
     .await?;
     ensure!(unauthorized(fleet, "north-b")? > 0, "a refused token is seen in the member's log");
     let kubeconfig = fleet.bed.member("north-b")?.kubeconfig().display().to_string();
-    // The account is part of what join installs; a fresh credential alone needs it there.
+    // Join installs the account, and a fresh credential alone needs the account to exist.
     fleet.kubectl("north-b", &["create", "serviceaccount", "meridian", "-n", "meridian-system"])?;
     fleet.meridian(&["cluster", "update-credential", "north-b", "--kubeconfig", &kubeconfig])?;
     eventually("the cluster is ready again", SOON, async || {
@@ -148,12 +148,12 @@ pub(crate) async fn a_revoked_credential_is_told_and_mended_without_a_restart(fl
     let grown = fleet.ready("revoked", "web").await?;
     ensure!(desired(&grown) == "north-a=3 north-b=3 south-a=3", "{}", desired(&grown));
     ensure!(fleet.operator()?.process.pid() == pid, "it is the same process");
-    // What was made by hand is made whole by joining again.
+    // Joining again restores the parts that the test created by hand.
     let member = fleet.plan.members[1].clone();
     fleet.join(&member)
 }
 
-/// Clusters that this bed did not make: one joins, another takes its place, which leaves again.
+/// Uses clusters that this test bed did not create: one joins, another replaces it and leaves.
 pub(crate) async fn a_cluster_made_by_kwokctl_joins_is_replaced_and_leaves(fleet: &mut Fleet) -> anyhow::Result<()> {
     namespace(fleet, "guest")?;
     let first = KwokCluster::start(fleet.bed.folder(), "first").await?;
@@ -207,7 +207,7 @@ pub(crate) async fn a_removed_cluster_takes_its_workloads_along_when_asked(fleet
         .await?;
     history.available_at_least(6)?;
     ensure!(fleet.get("north-b", "deployment", "leaving", "web")?.is_none(), "it is deleted there");
-    // It may come back, as a stranger: nothing moves to it by itself.
+    // The cluster may join again like a new one, and no replica moves to the cluster without a request.
     let member = fleet.plan.members[1].clone();
     fleet.join(&member)?;
     let told = |app: &crds::Application| condition(app, "RebalanceNeeded").is_some();

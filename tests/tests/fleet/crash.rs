@@ -1,4 +1,4 @@
-//! The operator dies at every write, before and after it, and what comes out is what would have come out anyway.
+//! The operator dies before and after every write, and the result equals that of an undisturbed run.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,13 @@ use kube::Api;
 use serde_json::{Value, json};
 use testbed::eventually;
 
-/// Names the point at which the operator ends itself; see `runtime::crash`.
+/// Environment variable that names the point at which the operator ends; see `runtime::crash`.
 const CRASH_AT: &str = "MERIDIAN_CRASH_AT";
-/// The failover breaker is written when it opens, and when it closes.
+/// Points at the second write of the failover breaker, which is the write of its closing.
+///
+/// The breaker is written when it opens, and when it closes.
 const CLOSING: [&str; 2] = ["failover_breaker_set:before:2", "failover_breaker_set:after:2"];
-/// More revisions than are kept.
+/// Number of revisions, more than Meridian keeps.
 const REVISIONS: usize = 23;
 
 pub(crate) async fn dying_at_any_write_loses_nothing_and_does_nothing_twice(fleet: &mut Fleet) -> anyhow::Result<()> {
@@ -42,7 +44,7 @@ pub(crate) async fn dying_at_any_write_loses_nothing_and_does_nothing_twice(flee
     Ok(())
 }
 
-/// An operator that dies once at a point, and is started again without it.
+/// An operator that dies once at a point; `tend` starts it again without the point.
 struct Victim<'a> {
     fleet: &'a mut Fleet,
     point: Option<String>,
@@ -57,7 +59,7 @@ impl Victim<'_> {
         process.start()
     }
 
-    /// Starts it again if it died.
+    /// Starts the operator again if it died.
     fn tend(&mut self) -> anyhow::Result<()> {
         let process = &mut self.fleet.operator()?.process;
         if !process.is_alive() {
@@ -68,7 +70,7 @@ impl Victim<'_> {
         Ok(())
     }
 
-    /// Waits until the hub shows what is wanted; the operator may die meanwhile.
+    /// Waits until a condition holds; the operator may die meanwhile.
     async fn until(
         &mut self,
         what: &str,
@@ -94,7 +96,9 @@ impl Victim<'_> {
         .await
     }
 
-    /// Waits until it is remembered that the revision was ready: a moment after it is, many at once.
+    /// Waits until the revision is stored as ready.
+    ///
+    /// The operator stores this a moment after readiness, for many revisions at once.
     async fn remembered(&mut self, namespace: &str) -> anyhow::Result<()> {
         let query = format!(
             "select count(*) from application a join app_revision r on r.app = a.id and r.revision = a.revision \
@@ -104,7 +108,7 @@ impl Victim<'_> {
             .await
     }
 
-    /// Waits until it has died.
+    /// Waits until the operator has died.
     async fn dead(&mut self) -> anyhow::Result<()> {
         eventually("it dies", SOON, async || {
             self.tend()?;
@@ -114,7 +118,7 @@ impl Victim<'_> {
     }
 }
 
-/// Does what leads past a point; the state of the namespace where an Application lived there.
+/// Does the work that passes a point; returns the state of the namespace if an Application lived there.
 async fn stimulate(victim: &mut Victim<'_>, point: &str, namespace: &str) -> anyhow::Result<Option<State>> {
     let write = point.split(':').next().unwrap_or(point);
     match write {
@@ -132,7 +136,7 @@ async fn stimulate(victim: &mut Victim<'_>, point: &str, namespace: &str) -> any
     Ok(None)
 }
 
-/// What runs in the members, without what differs between any two objects.
+/// Objects in the members, without fields that differ between any two objects.
 type State = BTreeMap<String, String>;
 
 fn manifest(namespace: &str, disk: bool) -> anyhow::Result<Value> {
@@ -148,7 +152,7 @@ fn manifest(namespace: &str, disk: bool) -> anyhow::Result<Value> {
     Ok(manifest)
 }
 
-/// An Application comes, grows, lets a claim go, and leaves.
+/// Creates an Application, scales it up, removes a claim from its spec, and deletes it.
 async fn life(victim: &mut Victim<'_>, name: &str) -> anyhow::Result<State> {
     namespace(victim.fleet, name)?;
     victim.fleet.apply("hub", &manifest(name, true)?)?;
@@ -199,7 +203,7 @@ fn state(fleet: &Fleet, namespace: &str) -> anyhow::Result<State> {
     Ok(state)
 }
 
-/// No object of a namespace was made twice or deleted twice, by the members' own audit logs.
+/// Checks in the members' audit logs that no object of a namespace was created or deleted twice.
 fn once_each(fleet: &Fleet, namespace: &str) -> anyhow::Result<()> {
     let mut counts: BTreeMap<(String, String, &str), usize> = BTreeMap::new();
     for (member, event) in fleet.member_events().into_iter().filter(|(_, event)| event.namespace == namespace) {
@@ -274,13 +278,13 @@ async fn rejoin(victim: &mut Victim<'_>) -> anyhow::Result<()> {
     victim.fleet.join(&south.context("the usual member")?)
 }
 
-/// Another cluster under the name, and then the first one again.
+/// Replaces a cluster by another cluster under the same name, and then by the first one again.
 async fn replace(victim: &mut Victim<'_>, cluster: &str) -> anyhow::Result<()> {
     let own = uid(victim.fleet, cluster)?;
     for uid in [&nobody(0), &own] {
         rename(victim, cluster, uid).await?;
     }
-    // What was sealed belonged to the other one.
+    // The sealed credential belonged to the other cluster.
     credential(victim, cluster).await
 }
 
@@ -296,7 +300,7 @@ fn uid(fleet: &Fleet, cluster: &str) -> anyhow::Result<String> {
     Ok(cluster["spec"]["uid"].as_str().context("a UID")?.to_owned())
 }
 
-/// Clusters of different zones are unhealthy at once, and well again.
+/// Makes clusters of different zones unhealthy at the same time, and then healthy again.
 async fn half(victim: &mut Victim<'_>, name: &str) -> anyhow::Result<()> {
     namespace(victim.fleet, name)?;
     victim.fleet.apply("hub", &web(name, "web", 3))?;
@@ -322,7 +326,7 @@ async fn half(victim: &mut Victim<'_>, name: &str) -> anyhow::Result<()> {
     victim.fleet.meridian(&["app", "delete", "web", "-n", name, "--yes", "--timeout", "60s"]).map(drop)
 }
 
-/// UID of a cluster that is none.
+/// Returns a UID that belongs to no cluster.
 fn nobody(number: usize) -> String {
     format!("00000000-0000-0000-0000-00000000000{number}")
 }

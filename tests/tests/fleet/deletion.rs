@@ -1,4 +1,4 @@
-//! Leaving.
+//! Deletion of Applications.
 
 use acceptance::Fleet;
 use acceptance::manifests::{namespace, web};

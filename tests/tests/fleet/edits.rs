@@ -1,4 +1,6 @@
-//! Ordinary edits of a running Application: nothing is lost by a new name, another scope or another object.
+//! Ordinary edits of a running Application.
+//!
+//! A new name, another scope or another object loses no replica.
 
 use acceptance::manifests::{MEMBERS, deployment, namespace, web};
 use acceptance::{Fleet, History, SOON};
@@ -8,7 +10,9 @@ use testbed::eventually;
 
 const DEPLOYMENTS: &str = "apps/v1/Deployment";
 
-/// Applies each edit in turn, and checks that the Application stays available and is again as asked.
+/// Applies each edit in turn.
+///
+/// Checks that the Application stays available and reaches the requested state.
 async fn edit(fleet: &Fleet, space: &str, least: i64, edits: &[(&str, Value)]) -> anyhow::Result<()> {
     for (what, manifest) in edits {
         let history = History::follow(fleet, &MEMBERS, DEPLOYMENTS, space).await?;
@@ -17,7 +21,7 @@ async fn edit(fleet: &Fleet, space: &str, least: i64, edits: &[(&str, Value)]) -
         history.available_at_least(least).map_err(|error| error.context(format!("{what}: too few were available")))?;
         let status = after.status.unwrap_or_default();
         let placed: i32 = status.cells.iter().map(|cell| cell.desired).sum();
-        // What is not divided keeps a number of its own in each cell.
+        // A component that is not divided keeps its own number in each cell.
         let asked = manifest["spec"]["replicas"].as_i64();
         ensure!(
             asked.is_none_or(|asked| i64::from(placed) == asked),
@@ -76,7 +80,7 @@ pub(crate) async fn deployment_stays_until_the_set_in_its_place_runs(fleet: &mut
     fleet.apply("hub", &deployment)?;
     fleet.ready(SPACE, "web").await?;
 
-    // A set whose pods find no node.
+    // The pods of this StatefulSet fit no node.
     let history = History::follow(fleet, &MEMBERS, DEPLOYMENTS, SPACE).await?;
     let template = &mut manifest["spec"]["components"][0]["template"];
     template["kind"] = json!("StatefulSet");
@@ -89,7 +93,7 @@ pub(crate) async fn deployment_stays_until_the_set_in_its_place_runs(fleet: &mut
         Ok(Some(()))
     })
     .await?;
-    // The way back takes the set away again.
+    // Reverting the edit deletes the StatefulSet.
     fleet.apply("hub", &deployment)?;
     fleet.ready(SPACE, "web").await?;
     history.available_at_least(6)?;
@@ -112,7 +116,7 @@ pub(crate) async fn a_name_that_becomes_free_is_taken(fleet: &mut Fleet) -> anyh
         acceptance::condition(app, "Ready").is_some_and(|(ready, why)| ready == "False" && why.contains("belongs to"))
     };
     fleet.app_until(SPACE, "second", "refused", refused).await?;
-    // It stays so at the next look, too, which an edit brings about.
+    // The refusal holds at the next decision too, which an edit causes.
     second["spec"]["replicas"] = json!(4);
     fleet.apply("hub", &second)?;
     fleet

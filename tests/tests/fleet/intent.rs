@@ -1,4 +1,6 @@
-//! What a person wants is lost or looks lost: the fleet stays, and the condition says how to go on.
+//! Intent of users is lost or looks lost.
+//!
+//! The fleet stays unchanged, and the condition names the remedy.
 
 use acceptance::manifests::{MEMBERS, app, deployment, namespace, patch, web};
 use acceptance::{Fleet, SOON, condition};
@@ -8,7 +10,7 @@ use kube::Api;
 use serde_json::{Value, json};
 use testbed::{Revisions, eventually};
 
-/// Deletes of a namespace's objects by Meridian so far, in all members.
+/// Returns the number of objects of a namespace that Meridian has deleted in all members so far.
 fn deletes(fleet: &Fleet, namespace: &str) -> usize {
     let events = fleet.member_events();
     events.iter().filter(|(_, event)| event.is_deletion() && event.namespace == namespace).count()
@@ -19,12 +21,12 @@ fn creations(fleet: &Fleet, namespace: &str) -> usize {
     events.iter().filter(|(_, event)| event.is_creation() && event.namespace == namespace).count()
 }
 
-/// Replicas the members are told to run of a Deployment `web`, by their own objects.
+/// Returns the sum of `spec.replicas` of the Deployments `web` in all members.
 fn told(fleet: &Fleet, namespace: &str) -> anyhow::Result<i64> {
     Ok(shares(fleet, namespace)?.iter().sum())
 }
 
-/// Replicas that each member is told.
+/// Returns `spec.replicas` of the Deployment `web` in each member.
 fn shares(fleet: &Fleet, namespace: &str) -> anyhow::Result<Vec<i64>> {
     let share = |member| {
         let object = fleet.get(member, "deployment", namespace, "web")?;
@@ -33,7 +35,7 @@ fn shares(fleet: &Fleet, namespace: &str) -> anyhow::Result<Vec<i64>> {
     MEMBERS.into_iter().map(share).collect()
 }
 
-/// Says that what stands on the hub is meant.
+/// Accepts the present state of an Application on the hub, as a person would.
 fn accept(fleet: &Fleet, namespace: &str, name: &str) -> anyhow::Result<()> {
     fleet.meridian(&["intake", "accept", name, "-n", namespace, "--yes"]).map(drop)
 }
@@ -81,7 +83,7 @@ pub(crate) async fn an_edit_that_prunes_much_waits_for_a_person(fleet: &mut Flee
     ensure!(message.contains("app confirm-delete web -n prune --plan") && message.contains(&pending.plan), "{message}");
     ensure!(deletes(fleet, "prune") == 0, "nothing is deleted without a word");
 
-    // Another plan's hash confirms nothing.
+    // The hash of another plan confirms nothing.
     let confirm = |plan: &str| json!({"metadata": {"annotations": {"fleet.meridian.io/confirm-delete": plan}}});
     let mut wrong = confirm(&"0".repeat(pending.plan.len()));
     patch(fleet, "prune", "web", &wrong)?;
@@ -91,7 +93,7 @@ pub(crate) async fn an_edit_that_prunes_much_waits_for_a_person(fleet: &mut Flee
         Ok(fleet.probe("/readyz")?.contains("200").then_some(()))
     })
     .await?;
-    // An edit beside it shows that the operator has seen the hash: what is shown before may be of the time before.
+    // The edit proves that the operator has seen the hash: a status from before may be older than the hash.
     wrong["spec"] = json!({"replicas": 3});
     patch(fleet, "prune", "web", &wrong)?;
     let blocked = fleet
@@ -108,7 +110,7 @@ pub(crate) async fn an_edit_that_prunes_much_waits_for_a_person(fleet: &mut Flee
         let there = fleet.get("north-a", "configmap", "prune", &format!("part-{number}"))?.is_some();
         ensure!(there == (number < 5), "part-{number}");
     }
-    // An edit that was confirmed beforehand does not wait: three of six objects, more than 30 %.
+    // An edit that was confirmed beforehand does not wait: the edit removes three of six objects, more than 30 %.
     let file = fleet.bed.folder().join("prune.json");
     std::fs::write(&file, manifest(3).to_string())?;
     let shown = fleet.meridian(&["what-if", "-f", &file.to_string_lossy(), "-n", "prune", "-o", "json"])?;
@@ -119,7 +121,7 @@ pub(crate) async fn an_edit_that_prunes_much_waits_for_a_person(fleet: &mut Flee
     fleet.ready("prune", "web").await?;
     ensure!(fleet.get("north-a", "configmap", "prune", "part-2")?.is_none(), "the edit was confirmed");
     ensure!(fleet.get("north-a", "configmap", "prune", "part-1")?.is_some(), "it stays");
-    // What a person deletes by name uses up nobody's window.
+    // A deletion by name does not use up the delete window of others.
     let counted = fleet.bed.postgres.query("select coalesce(sum(objects), 0) from delete_window")?;
     fleet.meridian(&["app", "delete", "web", "-n", "prune", "--yes"])?;
     let after = fleet.bed.postgres.query("select coalesce(sum(objects), 0) from delete_window")?;
@@ -142,12 +144,12 @@ pub(crate) async fn a_hub_restored_from_an_older_snapshot_moves_nothing(fleet: &
     a_hub_restored(fleet, Revisions::Bumped, ["restored", "younger"]).await
 }
 
-/// As somebody restores it who does not read etcd's instructions.
+/// The hub is restored without etcd's instructions: its revisions go back.
 pub(crate) async fn a_hub_restored_with_revisions_that_go_back_moves_nothing(fleet: &mut Fleet) -> anyhow::Result<()> {
     a_hub_restored(fleet, Revisions::GoBack, ["went-back", "later"]).await
 }
 
-/// An Application in one cluster, as a policy says.
+/// Creates an Application that a placement policy restricts to one cluster.
 async fn placed_by_policy(fleet: &Fleet, space: &str) -> anyhow::Result<()> {
     namespace(fleet, space)?;
     policy(fleet, space, "north-a")?;
@@ -168,8 +170,10 @@ fn policy(fleet: &Fleet, space: &str, cluster: &str) -> anyhow::Result<()> {
     fleet.apply("hub", &object)
 }
 
-/// An older Cluster is refused, until a person does what its condition says. `stored` reads of its row what the hub said
-/// before the restore and after it.
+/// Checks that an older Cluster is refused until a person runs the command in its condition.
+///
+/// `stored` is an SQL expression over the row of the cluster. `newer` and `older` are its values for the state of the
+/// hub before and after the restore.
 async fn older_cluster(fleet: &Fleet, name: &str, stored: &str, [newer, older]: [&str; 2]) -> anyhow::Result<()> {
     let remedy = eventually("the older Cluster is refused", SOON, async || {
         let cluster = fleet.get("hub", "mcl", "", name)?.context("a cluster")?;
@@ -190,7 +194,7 @@ async fn older_cluster(fleet: &Fleet, name: &str, stored: &str, [newer, older]: 
     .await
 }
 
-/// An Application that was deleted since does not come back, until a person wants it.
+/// Checks that an Application deleted after the snapshot comes back only when a person accepts it.
 async fn deleted_since(fleet: &Fleet, space: &str) -> anyhow::Result<()> {
     let before = creations(fleet, space);
     source_lost(fleet, space, "web").await?;
@@ -231,9 +235,9 @@ async fn a_hub_restored(fleet: &mut Fleet, revisions: Revisions, [old, young]: [
     patch(fleet, old, "web", &json!({"spec": {"replicas": 9}}))?;
     fleet.ready(old, "web").await?;
     fleet.meridian(&["app", "delete", "web", "-n", &deleted, "--yes"])?;
-    // What the hub writes after the restore stays below what the label gets.
+    // Revisions that the hub assigns after the restore stay below the revision of the label.
     write_often(fleet, &by_policy)?;
-    // A label does not raise the generation.
+    // A label does not raise the generation of its object.
     fleet.kubectl("hub", &["label", "mcl", "north-b", "tier=gold"])?;
     let tier = "labels ->> 'tier'";
     let labelled = format!("select {tier} from cluster where name = 'north-b'");
@@ -253,7 +257,7 @@ async fn a_hub_restored(fleet: &mut Fleet, revisions: Revisions, [old, young]: [
     ensure!(shares(fleet, &by_policy)? == moved, "an older policy is no order");
     older_cluster(fleet, "south-a", "spec ->> 'cordoned'", ["", "true"]).await?;
     fleet.meridian(&["cluster", "uncordon", "south-a"])?;
-    // Where revisions were bumped, whatever writes the object next hides that its version went back.
+    // With bumped revisions, the next write to the object hides that its version went back.
     if matches!(revisions, Revisions::GoBack) {
         older_cluster(fleet, "north-b", tier, ["gold", ""]).await?;
     }
@@ -263,7 +267,7 @@ async fn a_hub_restored(fleet: &mut Fleet, revisions: Revisions, [old, young]: [
     accept(fleet, old, "web")?;
     fleet.ready(old, "web").await?;
     ensure!(told(fleet, old)? == 6, "an accepted spec is one");
-    // What is declared anew under an old name is another object; a person says that it is meant.
+    // A new object under an old name is another object; a person must accept it.
     namespace(fleet, young)?;
     fleet.apply("hub", &web(young, "web", 3))?;
     source_lost(fleet, young, "web").await?;
@@ -289,7 +293,7 @@ pub(crate) async fn a_kind_that_goes_from_the_hub_leaves_the_fleet_as_it_is(flee
     fleet.meridian(&["app", "delete", "web", "-n", "kind", "--yes", "--timeout", "60s"]).map(drop)
 }
 
-/// Last of all: the hub forgets everybody.
+/// The hub loses all objects. This scenario is the last one of its fleet.
 pub(crate) async fn a_hub_rebuilt_empty_moves_nothing(fleet: &mut Fleet) -> anyhow::Result<()> {
     namespace(fleet, "rebuilt")?;
     let mut manifest = web("rebuilt", "web", 6);

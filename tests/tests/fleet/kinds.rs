@@ -1,4 +1,4 @@
-//! Every kind of component.
+//! All kinds of components, and kinds that only the members define.
 
 use acceptance::manifests::{MEMBERS, app, deployment, namespace, web};
 use acceptance::{Fleet, History, SOON, condition, desired, is_readable};
@@ -36,7 +36,7 @@ pub(crate) async fn every_kind_of_component_behaves_as_written(fleet: &mut Fleet
     fleet.apply("hub", &manifest)?;
     fleet.ready("kinds", "open").await?;
     let placed = fleet.ready("kinds", "all").await?;
-    // Three of the Divided component and two of the StatefulSet in each of three cells.
+    // Three replicas of the Divided component, and two of the StatefulSet in each of three cells.
     let status = placed.status.as_ref().context("a status")?;
     ensure!((status.desired, status.placed, status.available) == (9, 9, 9), "not all replicas count: {status:?}");
     ensure!(status.divided.is_some_and(|divided| divided.desired == 3), "{status:?}");
@@ -89,7 +89,9 @@ pub(crate) async fn every_kind_of_component_behaves_as_written(fleet: &mut Fleet
     Ok(())
 }
 
-/// Bodies with the Secret cannot be read from the database; the `ConfigMap` in another Application can.
+/// Checks that bodies with the Secret are unreadable in the database.
+///
+/// The body with the `ConfigMap` of another Application is readable.
 fn the_secret_is_sealed(fleet: &Fleet) -> anyhow::Result<()> {
     let bodies = |name: &str| -> anyhow::Result<Vec<Vec<u8>>> {
         let rows = fleet.bed.postgres.query(&format!(
@@ -108,16 +110,14 @@ fn the_secret_is_sealed(fleet: &Fleet) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How often something of Meridian's was created in a member, by the member's own log.
+/// Returns how often Meridian created an object in a member, from the member's audit log.
 fn created(fleet: &Fleet, member: &str, namespace: &str, resource: &str, name: &str) -> anyhow::Result<usize> {
     Ok(fleet.bed.member(member)?.audit().count(|event| {
         event.is_creation() && event.namespace == namespace && event.resource == resource && event.name == name
     }))
 }
 
-pub(crate) async fn a_job_that_runs_once_is_not_run_again_when_its_cluster_is_drained(
-    fleet: &mut Fleet,
-) -> anyhow::Result<()> {
+pub(crate) async fn a_job_that_runs_once_is_not_run_again_after_a_drain(fleet: &mut Fleet) -> anyhow::Result<()> {
     namespace(fleet, "once")?;
     let mut manifest = web("once", "web", 6);
     manifest["spec"]["components"].as_array_mut().context("components")?.push(json!({
@@ -156,7 +156,7 @@ pub(crate) async fn a_job_that_runs_once_is_not_run_again_when_its_cluster_is_dr
     Ok(())
 }
 
-/// Unknown to Meridian: a kind of the members' own, with fields that its schema does not name.
+/// A kind that only the members define, unknown to Meridian, with fields outside its schema.
 const WIDGET: &str = "demo.example.org/v1/Widget";
 
 fn widgets(namespace: &str) -> Value {
@@ -211,12 +211,12 @@ pub(crate) async fn a_kind_of_the_members_own_passes_whole_once_it_is_granted(fl
             Ok(role.contains("demo.example.org").then_some(()))
         })
         .await?;
-        // Joining again looks at the member's rights at once.
+        // Joining again checks the member's permissions at once.
         fleet.join(member)?;
     }
     let placed = fleet.ready("widgets", "web").await?;
     let sent = widgets("widgets");
-    // Replicas went where the kind was permitted first; it goes where they are.
+    // Replicas went to the members that permitted the kind first; the Widget follows the replicas.
     let cells = placed.status.map(|status| status.cells).unwrap_or_default();
     ensure!(cells.len() >= 2, "{cells:?}");
     for member in cells.iter().map(|cell| cell.cluster.as_str()) {

@@ -1,8 +1,8 @@
-//! What Meridian is for, on real control planes: join, place, deliver, observe, move, and survive.
+//! Acceptance tests on real control planes: join, place, deliver, observe, move, and survive.
 //!
-//! A program of its own instead of tests of the usual harness: scenarios share fleets, because a fleet costs many
-//! processes and half a minute. Each scenario has a namespace of its own. To run some by parts of their names:
-//! `cargo test -p acceptance --test fleet -- drain`, or `MERIDIAN_SCENARIOS=drain,scale`.
+//! The tests are a program of their own instead of tests of the usual harness. Scenarios share fleets, because a fleet
+//! costs many processes and half a minute. Each scenario has a namespace of its own. To run scenarios by parts of their
+//! names: `cargo test -p acceptance --test fleet -- drain`, or `MERIDIAN_SCENARIOS=drain,scale`.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         placement::examples_are_placed_by_zone_and_explained,
         placement::an_override_shows_only_where_it_selects,
         placement::two_cells_on_one_cluster_make_two_workloads,
-        cells::what_runs_in_a_cell_outlives_a_wrong_edit_and_the_cell_waits_for_it,
+        cells::workloads_outlive_a_wrong_cell_edit_and_the_cell_waits,
         cells::a_cluster_over_zones_is_one_place_or_a_cell_in_each,
         motion::scaling_never_moves_a_cell_the_wrong_way,
         edits::new_names_and_scopes_lose_no_replica,
@@ -45,23 +45,23 @@ fn main() -> ExitCode {
         motion::drain_is_never_below_desired_and_nothing_moves_back,
         ownership::drift_is_reported_or_put_back_and_foreign_fields_stay,
         ownership::adoption_is_refused_with_the_owners_name_or_taken,
-        ownership::what_is_imported_is_not_touched,
+        ownership::imported_objects_are_not_touched,
         ownership::namespaces_and_accounts_of_others_are_left_alone,
         kinds::every_kind_of_component_behaves_as_written,
-        kinds::a_job_that_runs_once_is_not_run_again_when_its_cluster_is_drained,
+        kinds::a_job_that_runs_once_is_not_run_again_after_a_drain,
         kinds::a_kind_of_the_members_own_passes_whole_once_it_is_granted,
         bad_input::bad_input_names_the_field_and_the_remedy,
         bad_input::a_spread_that_cannot_be_is_held_with_the_remedy,
         bad_input::an_object_that_two_applications_want_belongs_to_the_first,
         deletion::deleting_an_application_removes_what_it_delivered,
-        admission::objects_are_born_with_their_finalizer_where_the_hub_has_the_policy,
+        admission::admission_policy_adds_the_finalizer_when_objects_are_created,
         recovery::a_killed_operator_goes_on_and_writes_nothing_twice,
         recovery::an_application_that_cannot_be_read_holds_up_no_other,
         recovery::a_lost_database_is_told_and_survived,
-        recovery::an_operator_that_starts_without_its_database_says_so_and_recovers,
+        recovery::operator_without_database_at_start_reports_it_and_recovers,
         clusters::one_cluster_has_one_name_and_one_name_is_one_cluster,
         clusters::joining_again_updates_and_an_unreachable_member_is_refused,
-        clusters::credentials_are_renewed_at_four_fifths_of_their_life_under_load,
+        clusters::credentials_are_renewed_at_four_fifths_of_life_under_load,
         clusters::a_revoked_credential_is_told_and_mended_without_a_restart,
         clusters::a_cluster_made_by_kwokctl_joins_is_replaced_and_leaves,
         clusters::a_removed_cluster_takes_its_workloads_along_when_asked,
@@ -73,10 +73,10 @@ fn main() -> ExitCode {
         silence::a_minute_of_429_is_noticed_and_slows_nobody,
         breaker::a_lost_zone_moves_and_half_the_fleet_does_not,
         breaker::half_a_fleet_that_returns_moves_nothing,
-        breaker::who_does_not_return_with_the_others_is_given_up_in_time,
+        breaker::a_member_that_stays_silent_is_given_up_in_time,
         silence::a_deletion_says_which_silent_cluster_keeps_it,
-        // The last one: the fleet has a member less after it.
-        silence::a_cluster_that_is_gone_for_good_is_forgotten_with_what_ran_there,
+        // This scenario is the last one, because it removes a member from the fleet.
+        silence::a_cluster_gone_for_good_is_forgotten_with_its_workloads,
     ];
     let pair_scenarios = scenarios![
         takeover::a_frozen_leader_that_wakes_writes_nothing,
@@ -85,7 +85,7 @@ fn main() -> ExitCode {
         takeover::a_leader_whose_database_link_goes_black_is_replaced_in_time,
         takeover::a_scale_up_survives_a_database_that_is_gone_for_a_while,
         takeover::a_scale_up_survives_a_database_without_a_free_connection,
-        takeover::what_was_accepted_is_delivered_while_the_hub_is_down,
+        takeover::accepted_changes_are_delivered_while_the_hub_is_down,
         takeover::a_member_restored_from_an_older_snapshot_is_put_right,
         takeover::a_member_restored_with_revisions_that_go_back_is_put_right,
         takeover::an_object_deleted_behind_our_back_is_made_again_once,
@@ -105,7 +105,7 @@ fn main() -> ExitCode {
     ])
 }
 
-/// Four members, two of them in one zone, and everything between the operator and the rest can be disturbed.
+/// Returns a fleet with four members, two of them in one zone, whose links can all be disturbed.
 fn disturbable() -> FleetPlan {
     let member = MemberSpec::new;
     FleetPlan {
@@ -117,18 +117,18 @@ fn disturbable() -> FleetPlan {
         ],
         operators: 1,
         faults: true,
-        // Silence and its probes are the operator's own defaults: their figures are promised.
+        // Silence limit and probes keep the operator's defaults, because the defaults have promised figures.
         times: Times { recovery: Some(3.0), delete_window: Some(20.0), ..Times::default() },
     }
 }
 
-/// The usual members, and limits that many short lives do not reach.
+/// Returns the usual fleet with limits that many short lives of an operator do not reach.
 fn crashing() -> FleetPlan {
     let times = Times { recovery: Some(0.5), delete_window: Some(0.5), ..Times::default() };
     FleetPlan { times, ..FleetPlan::usual() }
 }
 
-/// The usual members and two operators, and everything between them and the rest can be disturbed.
+/// Returns the usual members with two operators, and with links that can be disturbed.
 fn pair() -> FleetPlan {
     let times = Times { recovery: Some(1.0), delete_window: Some(10.0), ..Times::default() };
     FleetPlan { operators: 2, faults: true, times, ..FleetPlan::usual() }

@@ -1,4 +1,4 @@
-//! How replicas and revisions move: at no time the wrong way.
+//! Replicas and revisions move without ever going the wrong way.
 
 use acceptance::manifests::{MEMBERS, namespace, patch, web};
 use acceptance::{Fleet, History, condition, desired};
@@ -35,7 +35,7 @@ pub(crate) async fn scaling_never_moves_a_cell_the_wrong_way(fleet: &mut Fleet) 
     shrinking.available_at_least(7)?;
     for member in MEMBERS {
         ensure!(shrinking.lives(member, "web") == 1, "{member}: it is one object all the time");
-        // First apply, growth, and what shrinking takes: never one write more per change.
+        // First apply, growth, and shrinking: at most one write for each change.
         let writes = fleet.bed.member(member)?.audit().count(|event| {
             event.is_write()
                 && event.namespace == "scale"
@@ -47,7 +47,7 @@ pub(crate) async fn scaling_never_moves_a_cell_the_wrong_way(fleet: &mut Fleet) 
     Ok(())
 }
 
-/// The next cell only when the previous one is ready: at no time do two cells work on the new revision at once.
+/// A cell gets the new revision only when the previous cell is ready: one cell changes at a time.
 pub(crate) async fn a_revision_goes_cell_by_cell(fleet: &mut Fleet) -> anyhow::Result<()> {
     namespace(fleet, "revise")?;
     fleet.apply("hub", &web("revise", "web", 6))?;
@@ -76,12 +76,12 @@ pub(crate) async fn a_revision_goes_cell_by_cell(fleet: &mut Fleet) -> anyhow::R
     Ok(())
 }
 
-/// Labels and annotations of the workload itself restart nothing, so no cell waits for another.
+/// Labels and annotations of the workload object restart no pod, so no cell waits for another.
 pub(crate) async fn a_revision_that_restarts_nothing_goes_everywhere_at_once(fleet: &mut Fleet) -> anyhow::Result<()> {
     namespace(fleet, "note")?;
     fleet.apply("hub", &web("note", "web", 6))?;
     fleet.ready("note", "web").await?;
-    // Rows that one transaction changed last.
+    // Number of transactions that made the last changes of the rows, and number of rows.
     let transactions = "select count(distinct p.xmin::text) || ' of ' || count(*) from placement p join application a on a.id = p.app where a.namespace = 'note'";
     let mut changed = web("note", "web", 6);
     let places = ["/spec/template/metadata/annotations", "/metadata/annotations"];

@@ -1,4 +1,4 @@
-//! What is there already, and what others change.
+//! Objects that existed before, and changes by others.
 
 use acceptance::manifests::{deployment, namespace, patch, web};
 use acceptance::{Fleet, SOON, condition, desired};
@@ -60,7 +60,7 @@ pub(crate) async fn adoption_is_refused_with_the_owners_name_or_taken(fleet: &mu
     Ok(())
 }
 
-pub(crate) async fn what_is_imported_is_not_touched(fleet: &mut Fleet) -> anyhow::Result<()> {
+pub(crate) async fn imported_objects_are_not_touched(fleet: &mut Fleet) -> anyhow::Result<()> {
     let space = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "legacy"}});
     let mut workload = deployment("shop", "shop:7");
     workload["metadata"]["namespace"] = json!("legacy");
@@ -92,7 +92,7 @@ pub(crate) async fn what_is_imported_is_not_touched(fleet: &mut Fleet) -> anyhow
 }
 
 pub(crate) async fn namespaces_and_accounts_of_others_are_left_alone(fleet: &mut Fleet) -> anyhow::Result<()> {
-    // Meridian's own account, by way of an Application in its namespace.
+    // An Application in Meridian's own namespace tries to take Meridian's own account.
     let account = |name: &str| json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}});
     let own = json!({"adopt": "Always", "placement": {}, "components": [{"name": "account", "template": account("meridian")}]});
     fleet.apply("hub", &acceptance::manifests::app("meridian-system", "own-account", own))?;
@@ -104,7 +104,7 @@ pub(crate) async fn namespaces_and_accounts_of_others_are_left_alone(fleet: &mut
     let kept = fleet.get("north-a", "serviceaccount", "meridian-system", "meridian")?.context("it is still there")?;
     ensure!(kept["metadata"]["labels"].get("fleet.meridian.io/managed").is_none(), "{kept:#}");
 
-    // A cluster that does not take a namespace gets nothing of it, not even the namespace.
+    // A cluster that denies a namespace receives nothing of the namespace, not even the namespace itself.
     let level = json!({"pod-security.kubernetes.io/enforce": "baseline"});
     let space = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tenant", "labels": level}});
     fleet.apply("hub", &space)?;
@@ -113,7 +113,7 @@ pub(crate) async fn namespaces_and_accounts_of_others_are_left_alone(fleet: &mut
         fleet.kubectl("hub", &["patch", "mcl", "north-a", "--type", "merge", "-p", change]).map(drop)
     };
     patch_cluster(fleet, &deny(json!({"deny": ["tenant"]})))?;
-    // A service account that is there already in one of the others, and looks the same.
+    // One of the other clusters has an equal service account already.
     let mut foreign = account("runner");
     foreign["metadata"]["namespace"] = json!("tenant");
     let there = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tenant"}});

@@ -1,4 +1,4 @@
-//! Where replicas go, and why.
+//! Placement of replicas, and its explanation.
 
 use acceptance::manifests::{MEMBERS, namespace, web};
 use acceptance::{Fleet, desired};

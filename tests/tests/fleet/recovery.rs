@@ -1,4 +1,4 @@
-//! The operator or the database is lost.
+//! The operator or the database fails and recovers.
 
 use acceptance::manifests::{MEMBERS, cells, namespace, patch, web};
 use acceptance::{Fleet, SOON};
@@ -53,7 +53,7 @@ pub(crate) async fn a_lost_database_is_told_and_survived(fleet: &mut Fleet) -> a
     Ok(())
 }
 
-pub(crate) async fn an_operator_that_starts_without_its_database_says_so_and_recovers(
+pub(crate) async fn operator_without_database_at_start_reports_it_and_recovers(
     fleet: &mut Fleet,
 ) -> anyhow::Result<()> {
     fleet.operator()?.process.end()?;
@@ -77,7 +77,7 @@ pub(crate) async fn an_operator_that_starts_without_its_database_says_so_and_rec
     Ok(())
 }
 
-/// What cannot be read of one Application is its own misfortune: the others are decided, also together with it.
+/// An unreadable Application does not affect others: they are decided, also in a batch with it.
 pub(crate) async fn an_application_that_cannot_be_read_holds_up_no_other(fleet: &mut Fleet) -> anyhow::Result<()> {
     namespace(fleet, "unread")?;
     for name in ["bad", "good"] {
@@ -88,7 +88,7 @@ pub(crate) async fn an_application_that_cannot_be_read_holds_up_no_other(fleet: 
     let database = &fleet.bed.postgres;
     let intent = database.query(&format!("select intent from application {of_bad}"))?;
     database.query(&format!("update application set intent = '[]' {of_bad}"))?;
-    // All are looked at together.
+    // A cordon makes the scheduler decide all Applications in one batch.
     fleet.meridian(&["cluster", "cordon", "south-a"])?;
     fleet
         .app_until("unread", "good", "it is decided anew", |app| {

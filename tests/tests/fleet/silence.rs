@@ -14,16 +14,16 @@ use serde_json::json;
 use testbed::{GatewayMode, LinkMode, PlaneProcess, eventually};
 
 const DEPLOYMENTS: &str = "apps/v1/Deployment";
-/// The member that is silent, and the others.
+/// Member that falls silent; `OTHERS` are the other members.
 const VICTIM: &str = "north-b";
 const OTHERS: [&str; 3] = ["north-a", "south-a", "south-b"];
-/// Silence is noticed by then, with the operator's own defaults.
+/// Timeout for noticing a silence with the operator's defaults.
 const NOTICED: Duration = Duration::from_secs(15);
-/// An answer that was under way may still arrive.
+/// Maximum time in which an answer that was under way may still arrive.
 const UNDER_WAY: Duration = Duration::from_secs(1);
-/// Single edits that are timed; the median counts.
+/// Number of timed single edits; the median counts.
 const EDITS: i32 = 5;
-/// What two measurements of the same thing differ by on a busy machine.
+/// Difference between two measurements of the same thing on a busy machine.
 const NOISE: Duration = Duration::from_millis(150);
 
 /// How a member falls silent.
@@ -55,7 +55,7 @@ impl Silence {
         Ok(())
     }
 
-    /// What the Cluster may give as reason.
+    /// Returns the reasons that the Cluster may report for this silence.
     fn reasons(self) -> &'static [&'static str] {
         match self {
             Self::Frozen | Self::BlackHole => &["Silent", "Unreachable", "TimedOut", "WatchStale"],
@@ -65,7 +65,7 @@ impl Silence {
     }
 }
 
-/// Status, reason and message of a Cluster's `Ready`, and the time its facts are of.
+/// Returns status, reason and message of a Cluster's `Ready`, and its `asOf`.
 fn cluster_ready(fleet: &Fleet, cluster: &str) -> anyhow::Result<(String, String, String, String)> {
     let shown: serde_json::Value =
         serde_json::from_str(&fleet.kubectl("hub", &["get", "mcl", cluster, "-o", "json"])?)?;
@@ -84,7 +84,7 @@ pub(crate) async fn cluster_until(fleet: &Fleet, cluster: &str, status: &str) ->
     .await
 }
 
-/// An Application whose lost replicas are run elsewhere after a silence of 5 s.
+/// Builds an Application whose lost replicas run elsewhere after a silence of 5 s.
 pub(crate) fn reschedules(namespace: &str, name: &str, replicas: i32) -> serde_json::Value {
     reschedules_after("5s", namespace, name, replicas)
 }
@@ -101,7 +101,7 @@ pub(crate) fn by_cluster(app: &Application) -> BTreeMap<String, i32> {
     cells.filter(|cell| cell.desired > 0).map(|cell| (cell.cluster.clone(), cell.desired)).collect()
 }
 
-/// How long single edits take until all members that are meant have them.
+/// Returns the median time until a single edit is in all members outside the silent one.
 async fn median_edit(fleet: &Fleet, namespace: &str, first: i32) -> anyhow::Result<Duration> {
     let history = History::follow(fleet, &OTHERS, DEPLOYMENTS, namespace).await?;
     let apps: Api<Application> = Api::namespaced(fleet.client("hub").await?, namespace);
@@ -160,7 +160,7 @@ async fn a_silence(fleet: &mut Fleet, silence: Silence, space: &str) -> anyhow::
         "the others are slowed down: {disturbed:?} instead of {undisturbed:?}"
     );
 
-    // Hold: nothing moves, what is stale is told apart, with its age.
+    // Mode Hold: no replica moves, and status shows stale replicas apart, with their age.
     let held = fleet
         .app_until(space, "holds", "tells what is stale", |app| {
             app.status.as_ref().is_some_and(|status| status.stale_ready == before[VICTIM])
@@ -171,14 +171,15 @@ async fn a_silence(fleet: &mut Fleet, silence: Silence, space: &str) -> anyhow::
     ensure!(by_cluster(&held) == before, "something moved: {:?}", by_cluster(&held));
     let (ready, message) = condition(&held, "Ready").context("a condition")?;
     ensure!(ready == "Unknown" && message.contains(VICTIM), "{ready}: {message}");
-    // Who throttles us may still tell what changes, so one sign of life may follow; the facts are as old as the older one.
+    // Open watches of a throttling member continue, so one sign of life may follow; `asOf` is the older of both
+    // signals.
     let (.., as_of) = cluster_ready(fleet, VICTIM)?;
     ensure!(
         as_of.parse::<Timestamp>()? <= begun_at + UNDER_WAY,
         "the facts are said to be of {as_of}, and nobody could know them since {begun_at}"
     );
 
-    // Reschedule: what is lost appears elsewhere, is counted once, and nothing is deleted where nobody looks.
+    // Mode Reschedule: lost replicas appear elsewhere and count once, and no object is deleted in the silent member.
     let moved = fleet
         .app_until(space, "moves", "the lost replicas run elsewhere", |app| {
             let status = app.status.clone().unwrap_or_default();
@@ -212,7 +213,7 @@ fn desired_elsewhere(app: &Application) -> BTreeMap<String, i32> {
     by_cluster(app).into_iter().filter(|(cluster, _)| cluster != VICTIM).collect()
 }
 
-/// Deletes of a namespace's objects by Meridian so far, in all members.
+/// Returns the number of objects of a namespace that Meridian has deleted in all members so far.
 fn deletes(fleet: &Fleet, namespace: &str) -> usize {
     let writes = fleet.member_events();
     writes.iter().filter(|(_, event)| event.is_deletion() && event.namespace == namespace).count()
@@ -265,12 +266,10 @@ pub(crate) async fn a_deletion_says_which_silent_cluster_keeps_it(fleet: &mut Fl
     Ok(())
 }
 
-/// Nothing is known any more of what ran there, and nobody waits for it.
-pub(crate) async fn a_cluster_that_is_gone_for_good_is_forgotten_with_what_ran_there(
-    fleet: &mut Fleet,
-) -> anyhow::Result<()> {
+/// The facts about a cluster that is gone are forgotten, and no deletion waits for the cluster.
+pub(crate) async fn a_cluster_gone_for_good_is_forgotten_with_its_workloads(fleet: &mut Fleet) -> anyhow::Result<()> {
     namespace(fleet, "forget")?;
-    // It may have been silent just now.
+    // The member may still be silent from the scenario before.
     cluster_until(fleet, VICTIM, "True").await?;
     for name in ["stays", "goes"] {
         let mut manifest = web("forget", name, 8);

@@ -1,4 +1,6 @@
-//! Operators, the database, the hub or a member fail in the middle of work: nothing is lost and nothing is done twice.
+//! Operators, the database, the hub or a member fail during work.
+//!
+//! No work is lost, and no work is done twice.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +15,7 @@ use testbed::{LinkMode, PlaneProcess, Revisions, eventually};
 
 const DEPLOYMENTS: &str = "apps/v1/Deployment";
 
-/// Name of the operator that holds the lease of the leader.
+/// Returns the identity of the operator that holds the leader lease, or an empty text.
 fn leader(fleet: &Fleet) -> anyhow::Result<String> {
     fleet.bed.postgres.query(
         "select coalesce(max(split_part(holder, '#', 1)), '') from lease where name = 'leader' and expires_at > now()",
@@ -27,7 +29,7 @@ pub(crate) async fn a_frozen_leader_that_wakes_writes_nothing(fleet: &mut Fleet)
     let first = leader(fleet)?;
     let place = fleet.operators.iter().position(|operator| operator.identity == first).context("a leader")?;
     let log = fleet.operators[place].process.log_length();
-    // In the middle of a change, so that the frozen one has work in hand.
+    // The leader freezes during a change, so that it has unfinished work.
     patch(fleet, "leader", "web", &json!({"spec": {"replicas": 12}}))?;
     fleet.operators[place].process.pause()?;
     eventually("the other one leads", SOON, async || {
@@ -36,7 +38,7 @@ pub(crate) async fn a_frozen_leader_that_wakes_writes_nothing(fleet: &mut Fleet)
     })
     .await?;
     fleet.ready("leader", "web").await?;
-    // Three leases.
+    // Three lease times pass.
     tokio::time::sleep(Duration::from_secs_f64(3.0 * fleet.plan.times.lease)).await;
     patch(fleet, "leader", "web", &json!({"spec": {"replicas": 15}}))?;
     let settled = fleet.ready("leader", "web").await?;
@@ -48,7 +50,7 @@ pub(crate) async fn a_frozen_leader_that_wakes_writes_nothing(fleet: &mut Fleet)
         Ok((said.contains("lease") || said.contains("Fenced") || said.contains("fenced")).then_some(()))
     })
     .await?;
-    // Both work on: what the one that woke had in hand would be written by now.
+    // Both operators continue: unfinished work of the woken operator would be written by now.
     patch(fleet, "leader", "web", &json!({"spec": {"replicas": 18}}))?;
     let grown = fleet.ready("leader", "web").await?;
     ensure!(cells(&grown).values().sum::<i32>() == 18, "{}", desired(&grown));
@@ -59,7 +61,7 @@ pub(crate) async fn a_frozen_leader_that_wakes_writes_nothing(fleet: &mut Fleet)
     fleet.meridian(&["app", "delete", "web", "-n", "leader", "--yes", "--timeout", "60s"]).map(drop)
 }
 
-/// Two operators, and each is killed in turn in the middle of a change.
+/// Kills each of two operators in turn during a change.
 pub(crate) async fn killed_operators_take_over_from_each_other(fleet: &mut Fleet) -> anyhow::Result<()> {
     namespace(fleet, "turns")?;
     fleet.apply("hub", &web("turns", "web", 6))?;
@@ -81,10 +83,12 @@ pub(crate) async fn killed_operators_take_over_from_each_other(fleet: &mut Fleet
     fleet.meridian(&["app", "delete", "web", "-n", "turns", "--yes", "--timeout", "60s"]).map(drop)
 }
 
-/// A lease that was given back is taken at once, and one that was not when it has run out: after two and six seconds at
-/// the usual five of a lease, and in proportion here.
+/// Leases are taken over at once after a stop, and after expiry when the operator was killed.
+///
+/// With the usual lease of five seconds, a takeover takes at most two seconds after a stop and six seconds after a kill.
+/// The limits here are in proportion to the lease of this fleet.
 pub(crate) async fn leases_are_taken_over_in_time(fleet: &mut Fleet) -> anyhow::Result<()> {
-    // A busy machine takes longer: the times are printed, and only three times as much is a fault.
+    // A busy machine takes longer: the test prints the times and fails only at three times the limit.
     const SLACK: u32 = 3;
     for (how, most) in [("asked to end", 2.0), ("killed", 6.0), ("asked to end", 2.0), ("killed", 6.0)] {
         let first =
@@ -115,8 +119,9 @@ pub(crate) async fn leases_are_taken_over_in_time(fleet: &mut Fleet) -> anyhow::
     Ok(())
 }
 
-/// The leader's link to the database goes black and never comes back: nobody is told of it, and what was connected then
-/// stays dead also when new connections are possible again.
+/// The leader's link to the database goes black, and neither side receives an error.
+///
+/// Connections from that time stay dead, also when new connections are possible again.
 pub(crate) async fn a_leader_whose_database_link_goes_black_is_replaced_in_time(
     fleet: &mut Fleet,
 ) -> anyhow::Result<()> {
@@ -141,7 +146,7 @@ pub(crate) async fn a_leader_whose_database_link_goes_black_is_replaced_in_time(
     let took = begun.elapsed();
     println!("  taken over {} ms after the link went black", took.as_millis());
     ensure!(took.as_secs_f64() < 5.0 * fleet.plan.times.lease, "taken over {took:?} after the link went black");
-    // The other one does everything, in every member.
+    // The other operator does all work, in every member.
     patch(fleet, "black", "web", &json!({"spec": {"replicas": 12}}))?;
     let grown = fleet.ready("black", "web").await?;
     ensure!(cells(&grown).values().sum::<i32>() == 12, "{}", desired(&grown));
@@ -152,7 +157,7 @@ pub(crate) async fn a_leader_whose_database_link_goes_black_is_replaced_in_time(
     })
     .await?;
     println!("  it is not ready {} ms after the link went black", begun.elapsed().as_millis());
-    // It recovers by itself, without the connections it had.
+    // The operator recovers without a restart and without its old connections.
     set(fleet, LinkMode::Forgotten)?;
     eventually("it is ready again", SOON, async || {
         Ok(fleet.operators[place].probe("/readyz")?.contains("200 OK").then_some(()))
@@ -176,7 +181,7 @@ pub(crate) async fn a_scale_up_survives_a_database_that_is_gone_for_a_while(flee
     fleet.ready("database", "web").await?;
     let history = History::follow(fleet, &MEMBERS, DEPLOYMENTS, "database").await?;
     patch(fleet, "database", "web", &json!({"spec": {"replicas": 30}}))?;
-    // Immediately, as a crash would: commits are cut off in the middle.
+    // The database is killed at once, like in a crash: commits are interrupted.
     fleet.bed.postgres.primary.kill()?;
     eventually("readiness says so", SOON, async || Ok(fleet.probe("/readyz")?.contains("503").then_some(()))).await?;
     fleet.bed.postgres.primary.start()?;
@@ -191,7 +196,7 @@ pub(crate) async fn a_scale_up_survives_a_database_that_is_gone_for_a_while(flee
     fleet.meridian(&["app", "delete", "web", "-n", "database", "--yes", "--timeout", "60s"]).map(drop)
 }
 
-/// Somebody else has taken every connection the database gives.
+/// Another client has taken all connections that the database allows.
 pub(crate) async fn a_scale_up_survives_a_database_without_a_free_connection(fleet: &mut Fleet) -> anyhow::Result<()> {
     namespace(fleet, "crowded")?;
     fleet.apply("hub", &web("crowded", "web", 6))?;
@@ -212,7 +217,9 @@ pub(crate) async fn a_scale_up_survives_a_database_without_a_free_connection(fle
     fleet.meridian(&["app", "delete", "web", "-n", "crowded", "--yes", "--timeout", "60s"]).map(drop)
 }
 
-/// All operators say what is wrong, and it lasts for longer than leases do: nobody holds any when there is room again.
+/// Waits until all operators report the error, and then for longer than a lease.
+///
+/// All leases have expired when connections are possible again.
 async fn crowded(fleet: &Fleet) -> anyhow::Result<()> {
     for operator in &fleet.operators {
         eventually("readiness says so", SOON, async || {
@@ -226,11 +233,11 @@ async fn crowded(fleet: &Fleet) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(crate) async fn what_was_accepted_is_delivered_while_the_hub_is_down(fleet: &mut Fleet) -> anyhow::Result<()> {
+pub(crate) async fn accepted_changes_are_delivered_while_the_hub_is_down(fleet: &mut Fleet) -> anyhow::Result<()> {
     namespace(fleet, "hub-down")?;
     fleet.apply("hub", &web("hub-down", "web", 6))?;
     fleet.ready("hub-down", "web").await?;
-    // Members are out of reach while the change is accepted, and the hub is down when they are back.
+    // Members are unreachable while the change is accepted, and the hub is down when the members return.
     let ways = |mode| fleet.ways.values().for_each(|way| way.link.set(mode));
     ways(LinkMode::BlackHole);
     patch(fleet, "hub-down", "web", &json!({"spec": {"replicas": 12}}))?;
@@ -267,7 +274,7 @@ pub(crate) async fn a_member_restored_from_an_older_snapshot_is_put_right(fleet:
     a_member_restored(fleet, Revisions::Bumped, "member").await
 }
 
-/// As somebody restores it who does not read etcd's instructions.
+/// The member is restored without etcd's instructions: its revisions go back.
 pub(crate) async fn a_member_restored_with_revisions_that_go_back_is_put_right(
     fleet: &mut Fleet,
 ) -> anyhow::Result<()> {
@@ -318,8 +325,9 @@ pub(crate) async fn an_object_deleted_behind_our_back_is_made_again_once(fleet: 
     fleet.meridian(&["app", "delete", "web", "-n", "behind", "--yes", "--timeout", "60s"]).map(drop)
 }
 
-/// Waits until a member counts as well by what it said from now on. Its store may have stood still for so long that it had
-/// fallen silent, and what is silent gets no replicas.
+/// Waits until a member is healthy by facts that are newer than this call.
+///
+/// The member's store may have stopped for so long that the member became silent. A silent member receives no replicas.
 async fn seen_well(fleet: &Fleet, member: &str) -> anyhow::Result<()> {
     let begun = Timestamp::now();
     let clusters: Api<Cluster> = Api::all(fleet.client("hub").await?);
@@ -333,7 +341,9 @@ async fn seen_well(fleet: &Fleet, member: &str) -> anyhow::Result<()> {
     .await
 }
 
-/// Objects Meridian made in a namespace of a member so far, by the member's own log.
+/// Returns the number of objects that Meridian created in a namespace of a member.
+///
+/// The source is the member's audit log.
 fn created(fleet: &Fleet, member: &str, namespace: &str) -> usize {
     let events = fleet.member_events();
     let made = events.iter().filter(|(cluster, event)| cluster == member && event.namespace == namespace);

@@ -1,6 +1,8 @@
-//! Decisions without members: how fast intent becomes durable, is decided durably, and is planned anew when a zone goes.
+//! Measures decisions without members.
 //!
-//! The real store and the real stage over a real database that waits for its disk; clusters are rows, nobody delivers.
+//! The figures are the rates of durable intent, of durable decisions, and of new decisions after the loss of a zone.
+//! The real store and the real scheduler run on a real database whose commits wait for the disk. Clusters exist only as
+//! rows, and no deliverer runs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use store::{
 };
 use testbed::{Bed, eventually};
 use tokio_util::sync::CancellationToken;
-use vocabulary::{AppKey, hash_json};
+use vocabulary::{AppKey, Verdict, hash_json};
 
 use super::Scale;
 use crate::figures::Figures;
@@ -89,7 +91,7 @@ pub(super) async fn run(scale: &Scale, figures: &mut Figures) -> anyhow::Result<
     let rows: f64 = bed.postgres.query("select count(*) from placement where cluster like 'z0-%'")?.parse()?;
     figures.add("decisions.placements_in_lost_zone", rows);
 
-    // The zone has been silent for longer than its applications wait: all that was there is planned elsewhere.
+    // The zone has been silent for longer than its applications wait, so all its replicas are planned elsewhere.
     let before = metrics.decided.get();
     let begun = Instant::now();
     for cluster in clusters().into_iter().filter(|cluster| cluster.name.starts_with("z0-")) {
@@ -152,7 +154,7 @@ fn clusters() -> Vec<ClusterTaken> {
         .collect()
 }
 
-/// Room for everything.
+/// Returns the status of a cluster with room for all replicas.
 fn status(cluster: &ClusterTaken) -> anyhow::Result<ClusterStatusRow> {
     let node = Amounts { cpu_milli: 1_000_000, memory_mi: 4_000_000, pods: 10_000 };
     let all = Amounts { cpu_milli: 40_000_000, memory_mi: 160_000_000, pods: 400_000 };

@@ -1,4 +1,6 @@
-//! Who waits for whom: one application with many edits beside another, one member that hangs beside the others.
+//! Measures which work delays other work.
+//!
+//! One application with many edits runs beside another application, and one hanging member beside the other members.
 
 use std::time::{Duration, Instant};
 
@@ -13,11 +15,11 @@ use crate::{load, spread};
 
 const BUSY: &str = "busy";
 const CALM: &str = "calm";
-/// Single edits of the calm application in each phase.
+/// Maximum number of single edits of the calm application in each phase.
 const EDITS: usize = 15;
-/// Between two of them.
+/// Minimum interval between two edits of the calm application.
 const PACE: Duration = Duration::from_millis(500);
-/// Between two edits of the busy application, where they are paced.
+/// Minimum interval between two edits of the busy application in the paced phase.
 const STORM: Duration = Duration::from_millis(50);
 
 pub(super) async fn run(bed: &mut Installation, scale: &Scale, figures: &mut Figures) -> anyhow::Result<()> {
@@ -42,7 +44,8 @@ pub(super) async fn run(bed: &mut Installation, scale: &Scale, figures: &mut Fig
     let alone = scales().await?;
 
     figures.add("fairness.alone_p50_ms", alone.as_secs_f64() * 1000.0);
-    // At a pace the cores can carry, so that only Meridian's own queues differ; then as fast as the hub takes it.
+    // The first pace fits the cores, so that only Meridian's own queues differ. The second is as fast as the hub
+    // accepts edits.
     for (name, pause) in [("busy", STORM), ("flat_out", Duration::ZERO)] {
         let busy_api = Api::<Application>::namespaced(bed.hub().await?, NAMESPACE);
         let total = scale.busy_edits;
@@ -64,7 +67,7 @@ pub(super) async fn run(bed: &mut Installation, scale: &Scale, figures: &mut Fig
         bed.idle().await?;
     }
 
-    // A lower number would wait for the member that hangs: nobody knows whether its replicas are there.
+    // Scaling down would wait for the hanging member, because the state of its replicas is unknown.
     let annotations = async |mark: &str| {
         let mut times = Vec::new();
         for number in 0..count {
@@ -86,7 +89,7 @@ pub(super) async fn run(bed: &mut Installation, scale: &Scale, figures: &mut Fig
     figures.add("fairness.others_p50_ms", undisturbed.as_secs_f64() * 1000.0);
     figures.add("fairness.others_beside_hung_p50_ms", disturbed.as_secs_f64() * 1000.0);
     figures.add("fairness.hung_ratio", disturbed.as_secs_f64() / undisturbed.as_secs_f64());
-    // Whatever the hung member missed arrives.
+    // All edits that the hanging member missed arrive.
     let last = format!("disturbed-{}", count - 1);
     latency::shown(&witness, CALM, |seen| seen.edit.as_deref() == Some(&last)).await?;
     bed.idle().await.map(drop)

@@ -1,4 +1,4 @@
-//! One member's API server stops answering, and goes on later.
+//! Measures a member's API server that stops answering and continues later.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::figures::Figures;
 use crate::installation::{Installation, MEMBERS};
 
 const LONGEST: Duration = Duration::from_mins(2);
-/// How long the member stays away after it was noticed.
+/// Time for which the member stays away after the hub has shown it as not ready.
 const AWAY: Duration = Duration::from_secs(20);
 
 pub(super) async fn run(bed: &mut Installation, figures: &mut Figures) -> anyhow::Result<()> {
@@ -21,7 +21,7 @@ pub(super) async fn run(bed: &mut Installation, figures: &mut Figures) -> anyhow
     let hub = bed.hub().await?;
     let clusters = Api::<Cluster>::all(hub.clone());
     let apps = Api::<Application>::namespaced(hub, NAMESPACE);
-    // In a crowd status comes a few seconds after what it tells.
+    // Under load, status follows the facts by a few seconds.
     let before = eventually("status shows what was placed", LONGEST, async || {
         let sums = Sums::of(&apps).await?;
         Ok((sums.stale == 0 && sums.ready == sums.desired).then_some(sums))
@@ -65,7 +65,7 @@ async fn away(
     let during = Sums::of(apps).await?;
     figures.add("hang.replicas_desired", f64::from(before.desired));
     figures.add("hang.moved", f64::from(during.moved_from(before)));
-    // Fresh and stale replicas are shown apart, so what is counted as ready can never exceed what runs.
+    // Status shows fresh and stale replicas apart, so their sum must never exceed the desired number.
     figures.add("hang.counted_ready_above_desired", f64::from((during.ready + during.stale - before.desired).max(0)));
     figures.add("hang.shown_stale", f64::from(during.stale));
     Ok(())
@@ -81,7 +81,7 @@ async fn ready(clusters: &Api<Cluster>, name: &str, wanted: bool) -> anyhow::Res
     .await
 }
 
-/// What all Applications say together.
+/// Sums over the status of all Applications.
 struct Sums {
     desired: i32,
     ready: i32,
@@ -103,7 +103,7 @@ impl Sums {
         Ok(sums)
     }
 
-    /// Replicas that are decided elsewhere now.
+    /// Returns the number of replicas that are now decided for other cells.
     fn moved_from(&self, before: &Self) -> i32 {
         let now = |key| self.by_cell.get(key).copied().unwrap_or_default();
         before.by_cell.iter().map(|(key, desired)| (desired - now(key)).max(0)).sum()

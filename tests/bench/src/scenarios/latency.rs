@@ -1,4 +1,4 @@
-//! Single edits, one a second: how long until every member shows them.
+//! Measures single edits, one a second: the time until every member shows the edit.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::witness::{EDIT, Seen, Witness};
 use crate::{load, processes, spread};
 
 const LONGEST: Duration = Duration::from_mins(1);
-/// Between two edits.
+/// Minimum interval between two edits.
 const PACE: Duration = Duration::from_secs(1);
 /// Application that is edited.
 const EDITED: &str = "edited";
@@ -52,8 +52,10 @@ pub(super) async fn run(bed: &mut Installation, scale: &Scale, figures: &mut Fig
     directly(bed, &witness, &api, scale, figures).await
 }
 
-/// The annotation again, with nobody in between: whoever has edited the Application on the hub applies the Deployment to all
-/// members himself, as soon as the hub has answered. Nobody who goes through a control plane can be faster here.
+/// Measures the annotation edit without Meridian.
+///
+/// The client edits the Application on the hub, and applies the Deployment to all members once the hub has answered. No
+/// control plane between client and members can be faster here.
 async fn directly(
     bed: &mut Installation,
     witness: &Witness,
@@ -129,12 +131,14 @@ pub(super) async fn bring(
     bed.idle().await.map(drop)
 }
 
-/// Waits until every member shows something of an Application's Deployment; when the last one did.
+/// Waits until an Application's Deployment satisfies `is` in every member.
+///
+/// Returns the time at which the last member did.
 pub(super) async fn shown(witness: &Witness, name: &str, is: impl Fn(&Seen) -> bool) -> anyhow::Result<Instant> {
     shown_in(witness, &MEMBERS, name, is).await
 }
 
-/// The same for some members.
+/// Like `shown`, for some members.
 pub(super) async fn shown_in(
     witness: &Witness,
     members: &[&str],

@@ -1,4 +1,6 @@
-//! What the machine can do at best: the same objects, written at once by those who make them, with nobody in between.
+//! Measures the limit of the machine.
+//!
+//! Clients write the same objects directly to the members, without Meridian.
 
 use std::time::{Duration, Instant};
 
@@ -17,11 +19,14 @@ use crate::{load, processes};
 
 const LONGEST: Duration = Duration::from_mins(10);
 
-/// Namespace of what is written directly.
+/// Namespace of the objects that are written directly.
 const DIRECT: &str = "direct";
 
-/// First directly, as the members are; then by Meridian on a hub that gives the finalizer itself; then both with everything
-/// held that works in the members, which is when nothing but the machine and Meridian decides how long it takes.
+/// Measures direct writes and Meridian on new test beds.
+///
+/// - Direct writes to members as they are.
+/// - Meridian on a hub whose admission policy adds the finalizer.
+/// - Both with paused controllers in the members, so that only the machine and Meridian determine the time.
 pub(super) async fn run(scale: &Scale, figures: &mut Figures) -> anyhow::Result<()> {
     {
         let mut bed = Installation::start(scale.nodes).await?;
@@ -52,8 +57,10 @@ pub(super) async fn run(scale: &Scale, figures: &mut Figures) -> anyhow::Result<
     Ok(())
 }
 
-/// Applications go to the hub and Meridian does the rest. Seconds until everything is there, CPU seconds of our plane until
-/// then, and seconds until everything was created.
+/// Creates Applications on the hub and waits until Meridian has delivered all their objects.
+///
+/// Returns seconds until all objects exist, CPU seconds of Meridian's plane until then, and seconds until all
+/// Applications were created.
 async fn by_meridian(bed: &Installation, scale: &Scale) -> anyhow::Result<(f64, f64, f64)> {
     bed.kubectl(&["create", "namespace", NAMESPACE])?;
     bed.idle().await?;
@@ -68,8 +75,9 @@ async fn by_meridian(bed: &Installation, scale: &Scale) -> anyhow::Result<(f64, 
     Ok(((there - begun).as_secs_f64(), used, (created - begun).as_secs_f64()))
 }
 
-/// Applications go to the hub and their Deployments to the members, side by side; the operator is not running. Seconds until
-/// everything is there.
+/// Writes Applications to the hub and their Deployments to the members at the same time.
+///
+/// The operator is stopped. Returns seconds until all objects exist.
 async fn directly(bed: &Installation, scale: &Scale) -> anyhow::Result<f64> {
     bed.kubectl(&["create", "namespace", DIRECT])?;
     let mut writers = Vec::new();
@@ -90,7 +98,7 @@ async fn directly(bed: &Installation, scale: &Scale) -> anyhow::Result<f64> {
     Ok((all_there(&witness, scale, DIRECT).await? - begun).as_secs_f64())
 }
 
-/// When the Deployments of all Applications were there in all members.
+/// Returns the time at which the Deployments of all Applications existed in all members.
 async fn all_there(witness: &Witness, scale: &Scale, namespace: &'static str) -> anyhow::Result<Instant> {
     let objects = scale.applications * MEMBERS.len();
     let all = move |witness: &Witness| {
@@ -119,7 +127,7 @@ async fn apply(clients: &[Client], count: usize) -> anyhow::Result<()> {
     try_join_all(workers).await.map(drop)
 }
 
-/// What the operator delivers of an Application to one of three members.
+/// Builds the Deployment that the operator delivers for an Application to one of three members.
 pub(super) fn deployment(name: &str) -> anyhow::Result<Value> {
     let application = load::application(DIRECT, name, MEMBERS.len() as i32)?;
     let mut template = application.spec.components.into_iter().next().context("one component")?.template;

@@ -1,4 +1,4 @@
-//! What is measured, in the order in which it runs on one bed.
+//! Scenarios of the benchmark.
 
 mod decisions;
 mod fairness;
@@ -18,7 +18,7 @@ use crate::figures::Figures;
 use crate::installation::Installation;
 use crate::processes;
 
-/// Namespace of everything that is measured.
+/// Namespace of all measured Applications.
 const NAMESPACE: &str = "bench";
 
 /// One part of the bench.
@@ -42,31 +42,31 @@ pub enum Scenario {
     Simulated,
 }
 
-/// How much of everything.
+/// Sizes of all scenarios.
 #[derive(Debug, Clone)]
 pub struct Scale {
-    /// Nodes of each member.
+    /// Number of nodes in each member.
     pub nodes: usize,
-    /// Applications created at once.
+    /// Number of Applications created at once.
     pub applications: usize,
-    /// Single edits of each sort.
+    /// Number of single edits of each kind.
     pub edits: usize,
-    /// Seconds an idle and a restart window last.
+    /// Seconds that the idle window and the restart window last.
     pub window: u64,
-    /// Applications decided without members.
+    /// Number of Applications decided without members.
     pub decisions: usize,
-    /// Edits of the one busy application.
+    /// Number of edits of the one busy application.
     pub busy_edits: usize,
-    /// Simulated members that get one change; each count by itself.
+    /// Numbers of simulated members that receive one change; each number is a measurement of its own.
     pub change_members: Vec<usize>,
-    /// Simulated members of the cold restart.
+    /// Numbers of simulated members in the cold restart; each number is a measurement of its own.
     pub restart_members: Vec<usize>,
-    /// Placements in each of them.
+    /// Number of placements in each member of the cold restart.
     pub restart_placements: usize,
 }
 
 impl Scale {
-    /// The peer's own sizes.
+    /// Returns the sizes that the peer uses.
     pub fn full() -> Self {
         Self {
             nodes: 40,
@@ -81,7 +81,7 @@ impl Scale {
         }
     }
 
-    /// Just enough to see that every part works.
+    /// Returns the smallest sizes that still run every scenario.
     pub fn short() -> Self {
         Self {
             nodes: 2,
@@ -97,10 +97,13 @@ impl Scale {
     }
 }
 
-/// Runs the wanted parts once, each on what the one before left.
+/// Runs the wanted scenarios once.
+///
+/// Scenarios on real members run first, in the given order on one test bed, and each continues with the state that the
+/// one before left. `Limit`, `Decisions` and `Simulated` follow on test beds of their own.
 ///
 /// # Errors
-/// When something does not work; figures are never a reason.
+/// When a step fails; a figure never causes an error.
 pub async fn run(wanted: &[Scenario], scale: &Scale) -> anyhow::Result<Figures> {
     let mut figures = Figures::default();
     let on_members =

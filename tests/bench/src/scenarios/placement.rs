@@ -1,4 +1,4 @@
-//! Many Applications created at once: the peer's own main figure.
+//! Measures many Applications that are created at once, the main figure of the peer.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::witness::Seen;
 use crate::{load, processes};
 
 const LONGEST: Duration = Duration::from_mins(15);
-/// Without a write of status for so long the hub is quiet.
+/// Time without a status write after which the hub counts as quiet.
 const QUIET: Duration = Duration::from_secs(3);
 
 pub(super) async fn run(bed: &Installation, scale: &Scale, figures: &mut Figures) -> anyhow::Result<()> {
@@ -72,7 +72,7 @@ pub(super) async fn run(bed: &Installation, scale: &Scale, figures: &mut Figures
         figures.add(&format!("placement.peak_mb.{name}"), *peak);
     }
 
-    // Status follows; what it costs is counted when it has come to rest.
+    // Status follows later; its cost is counted once no more status is written.
     quiet(&hub).await?;
     let per_application = scale.applications as f64;
     let after = used(&cpu, &processes::cpu(&plane));
@@ -98,7 +98,7 @@ pub(super) async fn run(bed: &Installation, scale: &Scale, figures: &mut Figures
     Ok(())
 }
 
-/// Transactions, tuples written, and bytes of the write-ahead log so far.
+/// Returns transactions, written tuples, and bytes of the write-ahead log so far.
 fn statements(bed: &Installation) -> (f64, f64, f64) {
     let ask =
         |statement: &str| bed.bed.postgres.query(statement).ok().and_then(|text| text.parse().ok()).unwrap_or(f64::NAN);
@@ -123,7 +123,7 @@ fn used(before: &Cpu, after: &Cpu) -> Vec<(String, f64)> {
     after.iter().map(|(name, now)| (name.clone(), now - before.get(name).copied().unwrap_or_default())).collect()
 }
 
-/// Waits until no Application's status was written for a while.
+/// Waits until no status of an Application has been written for `QUIET`.
 async fn quiet(hub: &Mark) -> anyhow::Result<()> {
     let status = |write: &crate::audit::Write| is_operator(&write.user) && write.what.contains("applications");
     testbed::eventually("status comes to rest", LONGEST, async || {

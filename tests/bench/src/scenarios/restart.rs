@@ -1,4 +1,4 @@
-//! The operator ends and begins again over everything placed before.
+//! Measures a restart of the operator with all earlier placements.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::figures::Figures;
 use crate::installation::{Installation, MEMBERS};
 use crate::{load, processes};
 
-/// Application that is edited at the moment of the second restart.
+/// Application that is edited during the second restart.
 const EDITED: &str = "restarted";
 
 pub(super) async fn run(bed: &mut Installation, scale: &Scale, figures: &mut Figures) -> anyhow::Result<()> {
@@ -21,7 +21,7 @@ pub(super) async fn run(bed: &mut Installation, scale: &Scale, figures: &mut Fig
     latency::bring(bed, &witness, &api, EDITED).await?;
     let window = Duration::from_secs(scale.window);
 
-    // Idle, then a restart, both as long: the difference is what the restart caused.
+    // The idle window and the restart window have the same length: the difference is the cost of the restart.
     let idle = counted(bed, window).await?;
     let ending = Instant::now();
     bed.operator.stop()?;
@@ -51,7 +51,7 @@ pub(super) async fn run(bed: &mut Installation, scale: &Scale, figures: &mut Fig
     let last = last.map_or(0.0, |last| last.duration_since(begun).as_secs_f64());
     figures.add("restart.last_write_s", last);
 
-    // A second one, with an edit made while nobody is there: when does it arrive?
+    // The second restart measures when an edit arrives that a user made while the operator was stopped.
     bed.operator.stop()?;
     load::annotate(&api, EDITED, "after").await?;
     let started = Instant::now();
@@ -73,12 +73,16 @@ fn of_operator(hub: &Mark) -> anyhow::Result<Vec<Write>> {
     Ok(hub.writes()?.into_iter().filter(|write| is_operator(&write.user)).collect())
 }
 
-/// The time of a member's last sign of life, written every ten seconds: what node leases are to the members.
+/// Returns true for heartbeats.
+///
+/// A heartbeat stores the time of a member's last answer every ten seconds, like a node lease.
 fn is_heartbeat(write: &Write) -> bool {
     write.what == "patch clusters/status"
 }
 
-/// Writes of Meridian to the hub, heartbeats there, and writes to members, in a window without any work.
+/// Counts writes in a window without work.
+///
+/// Returns Meridian's other writes to the hub, heartbeats there, and writes to members.
 async fn counted(bed: &Installation, window: Duration) -> anyhow::Result<(usize, usize, usize)> {
     let (hub, members) = marks(bed);
     tokio::time::sleep(window).await;
@@ -91,8 +95,10 @@ async fn counted(bed: &Installation, window: Duration) -> anyhow::Result<(usize,
     Ok((writes.len() - heartbeats, heartbeats, in_members))
 }
 
-/// Looks at the operator's CPU time ten times a second; the end of the last of the first intervals in which it used
-/// more than a tenth of a core, before it rested for a second.
+/// Returns the time until which the operator was busy after its start.
+///
+/// Samples the operator's CPU time five times a second. An interval is busy when the operator used more than a tenth of
+/// a core. Intervals count until the operator has been idle for a whole second.
 async fn busy_until(bed: &Installation, started: Instant, window: Duration) -> anyhow::Result<Duration> {
     let groups = bed.plane()?;
     let used = || processes::cpu(&groups).get("operator").copied().unwrap_or_default();
@@ -105,7 +111,7 @@ async fn busy_until(bed: &Installation, started: Instant, window: Duration) -> a
     while started.elapsed() < window {
         ticks.tick().await;
         let now = used();
-        // Less than two ticks of the kernel's clock is rest.
+        // At most two ticks of the kernel's clock count as idle.
         if now - before > 0.02 {
             if rests < 5 {
                 busy = started.elapsed();

@@ -1,4 +1,6 @@
-//! Simulated members: one change to many of them, and a cold restart over all of them. The hub and the database are real.
+//! Measures simulated members: one change to many of them, and a cold restart with all of them.
+//!
+//! Hub and database are real.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -19,9 +21,11 @@ use crate::installation::Installation;
 use crate::{load, processes, spread};
 
 const LONGEST: Duration = Duration::from_mins(15);
-/// Single changes to all members.
+/// Maximum number of single changes to all members.
 const CHANGES: usize = 10;
-/// One: the zones of a spread need not have equally many members, and then a change need not reach all of them.
+/// Number of zones.
+///
+/// With several zones of unequal size, a spread need not send every change to all members.
 const ZONES: usize = 1;
 const SYSTEM: &str = "meridian-system";
 
@@ -39,7 +43,7 @@ pub(super) async fn run(scale: &Scale, figures: &mut Figures) -> anyhow::Result<
     Ok(())
 }
 
-/// One Application with a replica in each member is scaled up by one in each, again and again.
+/// Measures repeated changes that add one replica in each member to an Application.
 async fn changes(bed: &Simulated, members: usize, scale: &Scale, figures: &mut Figures) -> anyhow::Result<()> {
     let hub = bed.installation.hub().await?;
     let api = Api::<Application>::namespaced(hub, NAMESPACE);
@@ -63,7 +67,7 @@ async fn changes(bed: &Simulated, members: usize, scale: &Scale, figures: &mut F
         let begun = micros(begun);
         times.extend(shown.into_values().map(|at| Duration::from_micros(at.saturating_sub(begun))));
         bed.installation.idle().await?;
-        // What the change caused afterwards belongs to it.
+        // Writes that follow from this change must not count for the next change.
         tokio::time::sleep(Duration::from_millis(500)).await;
         bed.writes()?;
     }
@@ -71,7 +75,7 @@ async fn changes(bed: &Simulated, members: usize, scale: &Scale, figures: &mut F
     Ok(())
 }
 
-/// Everything is placed; then the operator begins anew and reads all of it.
+/// Places all replicas, then restarts the operator, which reads everything again.
 async fn restart(mut bed: Simulated, members: usize, placements: usize, figures: &mut Figures) -> anyhow::Result<()> {
     let name = format!("simulated.restart_{members}");
     let begun = Instant::now();
@@ -102,7 +106,7 @@ async fn restart(mut bed: Simulated, members: usize, placements: usize, figures:
     Ok(())
 }
 
-/// A hub with an operator, and simulated members that joined.
+/// A hub with an operator, and simulated members that have joined.
 struct Simulated {
     installation: Installation,
     _members: Process,
@@ -125,14 +129,14 @@ impl Simulated {
         Ok(bed)
     }
 
-    /// What `cluster join` leaves on the hub.
+    /// Creates the objects that `cluster join` creates on the hub, and waits until all members are ready.
     async fn join(&self, members: usize, port: u16) -> anyhow::Result<()> {
         use base64::Engine;
         let hub = self.installation.hub().await?;
         for name in [SYSTEM, NAMESPACE] {
             let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": name}}))?;
             match Api::<Namespace>::all(hub.clone()).create(&PostParams::default(), &namespace).await {
-                // The operator may have made its own already.
+                // The operator may have created its namespace already.
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
                 made => drop(made?),
             }
@@ -169,9 +173,11 @@ impl Simulated {
         .await
     }
 
-    /// For each member that was written to since the last call, when it was first, in microseconds since 1970.
+    /// Returns each member that received writes since the last call.
+    ///
+    /// The number is the time of the member's first write, in microseconds since 1970.
     fn writes(&self) -> anyhow::Result<Vec<(String, u64)>> {
-        // The bench has no HTTP/2 client of its own for one question now and then.
+        // The benchmark has no HTTP/2 client of its own; curl suffices for a rare request.
         let output = Command::new("curl")
             .args(["-s", "--cacert"])
             .arg(&self.ca)
@@ -183,7 +189,7 @@ impl Simulated {
         Ok(answer.into_iter().filter_map(|(member, writes)| Some((member, first(&writes)?))).collect())
     }
 
-    /// Waits until so many objects are delivered and available.
+    /// Waits until `total` objects are delivered and available.
     async fn placed(&self, total: usize) -> anyhow::Result<()> {
         let count = "select count(*) from placement p join placement_status s on s.placement = p.id
                      where s.state = 'Applied' and s.observed_epoch = p.plan_epoch and s.available >= p.target";
@@ -195,7 +201,7 @@ impl Simulated {
         .await
     }
 
-    /// Waits until all status on the hub says so.
+    /// Waits until the status of all Applications shows `total` ready replicas.
     async fn settled(&self, total: usize) -> anyhow::Result<()> {
         let api = Api::<Application>::namespaced(self.installation.hub().await?, NAMESPACE);
         eventually("status shows it", LONGEST, async || {
@@ -207,7 +213,7 @@ impl Simulated {
         .await
     }
 
-    /// Waits until every member was listed completely and is watched.
+    /// Waits until every member is listed completely and is being watched.
     async fn followed(&self, members: usize) -> anyhow::Result<()> {
         eventually("every member is followed", LONGEST, async || {
             let there = self.installation.counter("meridian_delivery_followed")?;

@@ -1,24 +1,26 @@
-//! At no time has an application fewer available replicas than it may have.
+//! Rule: an application never has fewer available replicas than the promised number.
 //!
-//! Allowed is the smaller of what was asked for before and after: a number counts as promised from the moment it was
-//! reached until a smaller one is asked for.
+//! A requested number becomes promised when the application first reaches it. A smaller request lowers the promise at
+//! once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Rule, Violation};
 use crate::gathered::{DesiredState, Gathered};
 
-/// Watches of several members do not arrive in one order: a sum that is low for less than this says nothing. A
-/// simulated pod takes longer to start.
+/// Maximum duration in milliseconds of a low sum that is ignored.
+///
+/// Watches of several members have no common order, so a sum can be low for a short time. A simulated pod takes longer
+/// to start.
 const OUT_OF_ORDER: u64 = 300;
-/// A watch of a member that was cut off is in order again after this.
+/// Time in milliseconds after which the watch of a member that was cut off is in order again.
 const CAUGHT_UP: u64 = 3_000;
 
-/// What becomes true at a time.
+/// A fact that becomes true at a time of the timeline.
 #[derive(Debug, PartialEq, Eq)]
 enum News<'a> {
     Asked(&'a DesiredState),
-    /// A member has at least and at most so many available.
+    /// A member has at least and at most this many available replicas.
     Has(&'a str, i64, i64),
 }
 
@@ -27,7 +29,7 @@ pub(super) fn check(gathered: &Gathered) -> Vec<Violation> {
     apps.into_iter().filter_map(|app| lowest(app, &timeline(gathered, app), gathered.over)).collect()
 }
 
-/// The first time for which an application was too low.
+/// Returns the first violation of the promised number by an application.
 fn lowest(app: &str, timeline: &[(u64, News<'_>)], over: u64) -> Option<Violation> {
     let mut members: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
     let (mut asked, mut promised) = (0, 0);
@@ -65,8 +67,10 @@ fn lowest(app: &str, timeline: &[(u64, News<'_>)], over: u64) -> Option<Violatio
     judge(&low, over)
 }
 
-/// What was asked and what members had, in order. A member that cannot be watched for a while has for that time what it
-/// had before, meanwhile or right after, whichever is in Meridian's favour.
+/// Merges the requests of users and the availability in members into one timeline.
+///
+/// While a member cannot be watched, its availability is a range. The range covers the values before, during and right
+/// after that time, so Meridian has the benefit of the doubt.
 fn timeline<'a>(gathered: &'a Gathered, app: &str) -> Vec<(u64, News<'a>)> {
     let asked = gathered.asked.iter().filter(|asked| asked.app == app);
     let mut all: Vec<(u64, News<'_>)> = asked.map(|asked| (asked.at, News::Asked(&asked.what))).collect();
@@ -76,7 +80,7 @@ fn timeline<'a>(gathered: &'a Gathered, app: &str) -> Vec<(u64, News<'a>)> {
         let blind = blind(gathered, cluster);
         for version in versions() {
             if !blind.iter().any(|(from, until)| (*from..=*until).contains(&version.at)) {
-                // A controller that was away may yet carry out an order that was taken back meanwhile.
+                // A controller that was down may still carry out an order that was withdrawn meanwhile.
                 let least = if version.behind { 0 } else { version.available };
                 all.push((version.at, News::Has(cluster, least, version.available)));
             }
@@ -98,7 +102,7 @@ fn timeline<'a>(gathered: &'a Gathered, app: &str) -> Vec<(u64, News<'a>)> {
     all
 }
 
-/// Times for which a member could not be watched, joined where they touch.
+/// Returns the times for which a member could not be watched; times that touch are joined.
 fn blind(gathered: &Gathered, cluster: &str) -> Vec<(u64, u64)> {
     let blinding = gathered.faults.iter().filter(|broken| broken.fault.blinds() == Some(cluster));
     let mut joined: Vec<(u64, u64)> = Vec::new();

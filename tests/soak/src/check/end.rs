@@ -1,11 +1,11 @@
-//! Intent = rows = members = status, and nothing else is there.
+//! Rule: intent, rows, members and status agree, and nothing else exists.
 
 use std::collections::BTreeSet;
 
 use super::{Rule, Violation, at_end, last_wish};
 use crate::gathered::{Asked, DesiredState, End, Object, Placement, Shown};
 
-/// What is not as asked, for a fleet that is healed and quiet.
+/// Returns all deviations of a healed and settled fleet from the requested state.
 pub fn end(asked: &[Asked], end: &End) -> Vec<Violation> {
     let mut names: BTreeSet<&str> = asked.iter().map(|asked| asked.app.as_str()).collect();
     names.extend(end.hub.keys().chain(end.rows.keys()).map(String::as_str));
@@ -14,7 +14,7 @@ pub fn end(asked: &[Asked], end: &End) -> Vec<Violation> {
     names.into_iter().flat_map(|app| App::of(app, end).judge(last_wish(asked, app))).collect()
 }
 
-/// What is there of one application.
+/// All rows and objects of one application.
 struct App<'a> {
     name: &'a str,
     end: &'a End,
@@ -75,7 +75,7 @@ impl<'a> App<'a> {
         found
     }
 
-    /// Placement rows and objects are one to one, and an object is as its row says.
+    /// Checks that placement rows and objects correspond one to one, and that each object matches its row.
     fn rows_and_members(&self, image: Option<&str>) -> Vec<Violation> {
         let mut found = Vec::new();
         let revision = self.end.rows.get(self.name).map(|row| row.revision.as_str());
@@ -110,10 +110,10 @@ impl<'a> App<'a> {
         found
     }
 
-    /// Targets add up to what the row says, but for a shortfall that is named.
+    /// Checks that targets add up to the replicas in the row, less a reported shortfall.
     fn intent_and_targets(&self, shortfall: i64) -> Vec<Violation> {
         let Some(row) = self.end.rows.get(self.name) else {
-            // What vanished before it was taken in leaves nothing behind.
+            // An application that vanished before intake stored it leaves nothing behind.
             return if self.end.hub.contains_key(self.name) { vec![self.wrong("it has no row")] } else { Vec::new() };
         };
         let divided = || self.placements.iter().filter(|row| row.divided);

@@ -1,4 +1,4 @@
-//! Every object carries a fence, that of one object only rises, and it rises with every change of what is told.
+//! Rule: every object has a fence that never falls and that rises when the number of replicas changes.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ pub(super) fn check(gathered: &Gathered) -> Vec<Violation> {
     for version in gathered.versions.iter().filter(|version| !version.gone) {
         match &version.fence {
             None => wrong(version.at, format!("no fence: {version:?}")),
-            // Fixed width: the order of texts is the order of fences.
+            // Fences have a fixed width, so the order of their texts is the order of the fences.
             Some(fence) => match last.insert(&version.uid, (fence, version.replicas)) {
                 Some((before, _)) if before > fence.as_str() => {
                     wrong(version.at, format!("the fence fell from {before}: {version:?}"));

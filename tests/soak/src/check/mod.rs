@@ -1,4 +1,4 @@
-//! Judges what a run left behind. Pure.
+//! Judges the records of a run. Pure.
 
 mod available;
 mod end;
@@ -13,33 +13,33 @@ use crate::gathered::{Asked, DesiredState, Gathered};
 
 pub use end::end;
 
-/// Something that must not be.
+/// A violation of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// The rule that is broken.
+    /// The violated rule.
     pub rule: Rule,
-    /// When, in milliseconds from the start of the run; nothing when it is so at the end.
+    /// Time in milliseconds from the start of the run; nothing when the violation is in the end state.
     pub at: Option<u64>,
-    /// What was seen.
+    /// Observation that proves the violation.
     pub evidence: String,
 }
 
-/// What must hold.
+/// Rules that every run must satisfy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
-    /// Intent, rows, members and status say the same once everything is healed.
+    /// Intent, rows, members and status agree after all faults ended.
     Agreement,
-    /// Nothing of a deleted application is left, and nothing runs that nobody asked for.
+    /// A deleted application leaves nothing behind, and no object exists without a request.
     NothingLeft,
-    /// No object is made or deleted twice.
+    /// No object is created or deleted twice.
     Once,
-    /// An application is never below what is allowed.
+    /// The available replicas of an application never fall below the promised number.
     NeverBelow,
-    /// Stale replicas are told apart from ready ones, and not taken for none.
+    /// Stale replicas are reported as stale: neither as ready nor as zero.
     StaleIsStale,
-    /// Nothing disappears that nobody asked to delete.
+    /// No application disappears without a request to delete it.
     DisconnectIsNotDelete,
-    /// Every object carries a fence, and it only rises.
+    /// Every object has a fence, and the fence only rises.
     Fenced,
 }
 
@@ -50,7 +50,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Everything that must not be, in the order of the rules.
+/// Returns all violations, in the order of the checks.
 pub fn check(gathered: &Gathered) -> Vec<Violation> {
     let mut all = end(&gathered.asked, &gathered.end);
     all.extend(once::check(gathered));
@@ -61,12 +61,12 @@ pub fn check(gathered: &Gathered) -> Vec<Violation> {
     all
 }
 
-/// What was asked last of an application by then.
+/// Returns the last request for an application at time `at`.
 fn wish_at<'a>(asked: &'a [Asked], app: &str, at: u64) -> Option<&'a DesiredState> {
     asked.iter().rfind(|asked| asked.app == app && asked.at <= at).map(|asked| &asked.what)
 }
 
-/// What was asked last of an application.
+/// Returns the last request for an application.
 fn last_wish<'a>(asked: &'a [Asked], app: &str) -> Option<&'a DesiredState> {
     wish_at(asked, app, u64::MAX)
 }

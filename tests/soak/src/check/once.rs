@@ -1,4 +1,4 @@
-//! No object is made twice without a deletion in between, or deleted twice without being made in between.
+//! Rule: between two creations of an object lies a deletion, and between two deletions lies a creation.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,9 @@ use super::{Rule, Violation};
 use crate::gathered::{Gathered, Written};
 use crate::plan::Fault;
 
-/// How long before it is killed a server may have answered without writing that down.
+/// Maximum loss of audit entries at a kill, in milliseconds before the kill.
+///
+/// A server may have answered a request in that time without an audit entry.
 const UNWRITTEN: u64 = 1_000;
 
 pub(super) fn check(gathered: &Gathered) -> Vec<Violation> {
@@ -15,7 +17,7 @@ pub(super) fn check(gathered: &Gathered) -> Vec<Violation> {
     for write in &gathered.writes {
         let before = last.insert((&write.cluster, &write.resource, &write.name), write);
         let Some(before) = before.filter(|before| before.made == write.made) else { continue };
-        // What was done in between may be missing in the log of a server that was killed then.
+        // The audit log of a killed server may lack the write in between.
         let torn = gathered.faults.iter().any(|broken| {
             matches!(broken.fault, Fault::MemberKilled(member) if member == write.cluster)
                 && broken.from + UNWRITTEN > before.at

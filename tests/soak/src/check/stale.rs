@@ -1,12 +1,13 @@
-//! Stale replicas are never counted as ready, and never taken for none.
+//! Rule: stale replicas are never counted as ready and never reported as zero.
 
 use super::{Rule, Violation, wish_at};
 use crate::gathered::{Broken, DesiredState, Gathered, Status};
 
-/// A silence that lasts so long is noticed: the silence limit, two looks, and a take-over of leases on a machine that
-/// is busy.
+/// Time in milliseconds after which operators must have noticed a silence.
+///
+/// The number covers the silence limit, two rescans, and a takeover of leases on a busy machine.
 const NOTICED: u64 = 9_000;
-/// What runs for so long was observed and shown.
+/// Time in milliseconds after which running replicas have been observed and shown in status.
 const SHOWN: u64 = 2_000;
 
 pub(super) fn check(gathered: &Gathered) -> Vec<Violation> {
@@ -18,7 +19,7 @@ pub(super) fn check(gathered: &Gathered) -> Vec<Violation> {
     found
 }
 
-/// What is ready is what fresh cells have ready.
+/// Checks that ready replicas do not exceed those of fresh cells, nor stale ones those of stale cells.
 fn sums(status: &Status) -> Option<Violation> {
     let fresh: i64 = status.cells.values().filter(|(_, stale)| !stale).map(|(ready, _)| ready).sum();
     let stale: i64 = status.cells.values().filter(|(_, stale)| *stale).map(|(ready, _)| ready).sum();
@@ -30,8 +31,10 @@ fn sums(status: &Status) -> Option<Violation> {
     })
 }
 
-/// By when a silence must have been noticed and shown: nothing between operators, database and hub was broken for so
-/// long before, and nothing is until the silence ends. Nothing when there is no such time.
+/// Returns the time by which operators must have noticed and shown a silence.
+///
+/// Returns nothing if there is no such time. Before that time, operators, database and hub must have been free of
+/// faults for long enough. They must stay free of faults until the silence ends.
 fn noticed(gathered: &Gathered, silence: &Broken) -> Option<u64> {
     let hinders = |other: &&Broken| ["operators", "database", "hub"].contains(&other.fault.place());
     let others = gathered.faults.iter().filter(hinders).filter(|other| other.from <= silence.healing);
@@ -40,8 +43,7 @@ fn noticed(gathered: &Gathered, silence: &Broken) -> Option<u64> {
     (noticed <= silence.healing).then_some(noticed)
 }
 
-/// During a long silence, status of every application says of the silent member what was known last, and that it is
-/// stale.
+/// Checks that status reports a silent member's last known replicas as stale during a long silence.
 fn silent(gathered: &Gathered, silence: &Broken, member: &str) -> Vec<Violation> {
     let Some(noticed) = noticed(gathered, silence) else { return Vec::new() };
     let mut found = Vec::new();
@@ -50,7 +52,7 @@ fn silent(gathered: &Gathered, silence: &Broken, member: &str) -> Vec<Violation>
     apps.dedup();
     for app in apps {
         let of_app = || gathered.statuses.iter().filter(|status| status.app == app && status.at <= silence.healing);
-        // What stood when it had to be noticed, and all that came after.
+        // The status at the time when the silence must have been noticed, and all later ones.
         let standing = of_app().rfind(|status| status.at <= noticed);
         for status in standing.into_iter().chain(of_app().filter(|status| status.at > noticed)) {
             if !matches!(wish_at(&gathered.asked, app, status.at.max(noticed)), Some(DesiredState::Run { .. })) {
@@ -75,7 +77,7 @@ fn silent(gathered: &Gathered, silence: &Broken, member: &str) -> Vec<Violation>
     found
 }
 
-/// Replicas a member had available all the time of a silence, and a while before it.
+/// Returns the replicas that a member had available during the whole silence and for a while before it.
 fn runs_throughout(gathered: &Gathered, silence: &Broken, member: &str, app: &str) -> i64 {
     let settled = silence.from.saturating_sub(SHOWN);
     let of_app = || gathered.versions.iter().filter(|version| version.cluster == member && version.app == app);

@@ -1,4 +1,6 @@
-//! Disconnect is not delete, and absence is not either: an application of which nobody asked that it go stays somewhere.
+//! Rule: an application without a request to delete it keeps at least one workload in a member.
+//!
+//! Neither a lost connection nor an absent object on the hub is a deletion.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +33,9 @@ pub(super) fn check(gathered: &Gathered) -> Vec<Violation> {
     found
 }
 
-/// The application was made anew after it had been asked to go: what goes is of the one before.
+/// Returns true if the application was created again after a deletion.
+///
+/// The deleted object is then one from before the deletion.
 fn made_anew(gathered: &Gathered, app: &str, at: u64) -> bool {
     let gone =
         gathered.asked.iter().rfind(|asked| asked.app == app && asked.at <= at && asked.what == DesiredState::Gone);
