@@ -11,7 +11,7 @@ use domain::render;
 use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
 use domain::topology::{CellState, Topology};
 use serde_json::{Value, json};
-use vocabulary::{AppKey, CellName, ClusterName};
+use vocabulary::{AppKey, CellName, ClusterName, Verdict};
 
 use super::others::Others;
 use crate::documents::Documents;
@@ -312,9 +312,9 @@ fn stored<'a>(
     without_status: &mut Vec<&'a str>,
 ) -> StoredCluster {
     let health = |ready: &str| match ready {
-        "True" => "Pass",
-        "False" => "Fail",
-        _ => "Unknown",
+        "True" => Verdict::Pass,
+        "False" => Verdict::Fail,
+        _ => Verdict::Unknown,
     };
     let (health, kinds, capacity) = match &cluster.status {
         Some(status) if !status.conditions.is_empty() => {

@@ -122,7 +122,7 @@ mod tests {
             labels: json!({}),
             spec: json!({ "region": "r", "zones": zones, "uid": name, "connection": { "server": "https://m:6443" } }),
             leaving: false,
-            health: Some(Verdict::Pass),
+            health: Some(vocabulary::Verdict::Pass),
             kinds: json!([]),
             capacity: json!([]),
         };
