@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::Api;
 use members::install::INSTALLATION_VERSION;
 use store::ClusterStatusRow;
-use vocabulary::AppKey;
+use vocabulary::{AppKey, Verdict};
 
 use super::{StatusError, StatusStage, events, unreadable};
 use crate::hub::write_status;

@@ -11,7 +11,7 @@ use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
 use domain::topology::Topology;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use vocabulary::{AppKey, CellName};
+use vocabulary::{AppKey, CellName, Verdict};
 
 pub(crate) const POD: Amounts = Amounts { cpu_milli: 100, memory_mi: 64, pods: 1 };
 
@@ -31,7 +31,7 @@ pub(crate) struct Site {
     pub(crate) taint: Option<u8>,
     pub(crate) drain: bool,
     pub(crate) cordoned: bool,
-    pub(crate) health: &'static str,
+    pub(crate) health: Verdict,
     /// Whether the cluster is being removed.
     pub(crate) leaving: bool,
 }
@@ -45,7 +45,7 @@ pub(crate) fn site(region: u8, zone: u8, room: i64) -> Site {
         taint: None,
         drain: false,
         cordoned: false,
-        health: "Pass",
+        health: Verdict::Pass,
         leaving: false,
     }
 }
@@ -106,7 +106,7 @@ impl World {
                 "drain": site.drain, "cordoned": site.cordoned,
             }),
             leaving: site.leaving,
-            health: Some(site.health.to_owned()),
+            health: Some(site.health),
             kinds: json!([]),
             capacity: Value::Array(zones),
         }
@@ -213,9 +213,9 @@ pub(crate) fn any_site() -> impl Strategy<Value = Site> {
         drain: odd == "drain",
         cordoned: odd == "cordon",
         health: match odd {
-            "Fail" => "Fail",
-            "Unknown" => "Unknown",
-            _ => "Pass",
+            "Fail" => Verdict::Fail,
+            "Unknown" => Verdict::Unknown,
+            _ => Verdict::Pass,
         },
         ..site(region, 0, 0)
     })

@@ -9,7 +9,7 @@ use crds::placement_policy::v1alpha1::WeightMode;
 use domain::placement::{Directive, Outcome};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
-use vocabulary::CellName;
+use vocabulary::{CellName, Verdict};
 
 use super::fleet::{Placement, Site, World, any_site, directive, name, of, standing, sum, worlds};
 use super::{always, promise};
@@ -24,7 +24,7 @@ enum Event {
     Drain(usize),
     Cordon(usize),
     Uncordon(usize),
-    Health(usize, &'static str),
+    Health(usize, Verdict),
     Room(usize, i64),
     Order(Directive),
     Lift,
@@ -40,7 +40,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (0..32usize).prop_map(Event::Drain),
         1 => (0..32usize).prop_map(Event::Cordon),
         2 => (0..32usize).prop_map(Event::Uncordon),
-        2 => (0..32usize, prop::sample::select(vec!["Pass", "Fail", "Unknown"])).prop_map(|(i, health)| Event::Health(i, health)),
+        2 => (0..32usize, prop::sample::select(vec![Verdict::Pass, Verdict::Fail, Verdict::Unknown])).prop_map(|(i, health)| Event::Health(i, health)),
         1 => (0..32usize, 0..40i64).prop_map(|(i, room)| Event::Room(i, room)),
         1 => directive(9).prop_map(Event::Order),
         1 => Just(Event::Lift),

@@ -6,7 +6,7 @@ use crds::cluster::v1alpha1::Amounts;
 use domain::placement::{Eligibility, Request, eligible_cells};
 use domain::stored_topology::{StoredCluster, topology_from_rows};
 use serde_json::{Value, json};
-use vocabulary::AppKey;
+use vocabulary::{AppKey, Verdict};
 
 fn cluster(name: &str, more: &Value) -> StoredCluster {
     let mut spec = json!({ "region": "r", "zones": ["z"], "uid": name, "connection": { "server": "https://m:6443" } });
@@ -18,7 +18,7 @@ fn cluster(name: &str, more: &Value) -> StoredCluster {
         labels: json!({}),
         spec,
         leaving: false,
-        health: Some("Pass".to_owned()),
+        health: Some(Verdict::Pass),
         kinds: json!([]),
         capacity: json!([{ "name": "z", "allocatable": Amounts::default(), "requested": Amounts::default(),
             "foreign": Amounts::default(), "reserved": Amounts::default() }]),
