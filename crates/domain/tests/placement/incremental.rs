@@ -64,7 +64,7 @@ impl Event {
                 let site = &mut world.sites[i % count];
                 (site.drain, site.cordoned) = (false, false);
             }
-            Self::Health(i, health) => world.sites[i % count].health = health,
+            Self::Health(i, health) => world.sites[i % count].health = *health,
             Self::Room(i, room) => {
                 for zone in &mut world.sites[i % count].zones {
                     zone.1 = *room;
@@ -160,7 +160,7 @@ fn growing_never_lowers_and_shrinking_never_raises() {
 #[test]
 fn a_joining_or_returning_cluster_receives_only_new_replicas() {
     histories("a_joining_or_returning", 1.5, |step| {
-        let returns = matches!(step.event, Event::Join(_) | Event::Uncordon(_) | Event::Health(_, "Pass"));
+        let returns = matches!(step.event, Event::Join(_) | Event::Uncordon(_) | Event::Health(_, Verdict::Pass));
         if returns && settled(step.last) && step.last.rebalance_needed == 0 {
             prop_assert_eq!(&standing(step.outcome), step.before);
         }
@@ -191,7 +191,8 @@ fn a_leaving_cluster_moves_only_its_own_and_loses_nothing() {
 #[test]
 fn a_silent_cluster_keeps_what_it_has() {
     histories("a_silent_cluster", 1.0, |step| {
-        if matches!(step.event, Event::Health(_, "Fail" | "Unknown") | Event::Cordon(_) | Event::Room(..)) {
+        if matches!(step.event, Event::Health(_, Verdict::Fail | Verdict::Unknown) | Event::Cordon(_) | Event::Room(..))
+        {
             let wrong = lowered(step).find(|cell| !leaving(step.outcome).contains(cell));
             prop_assert!(wrong.is_none(), "{wrong:?} was lowered");
         }
