@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use store::{CellRow, ClusterRow, ClusterStatusRow, ClusterTaken, Removal};
+use vocabulary::Verdict;
 
 /// Name of a cluster, by its number.
 pub(super) fn name(cluster: usize) -> String {
