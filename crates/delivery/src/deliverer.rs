@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use vocabulary::{ClusterName, Verdict};
 
 use crate::Delivery;
-use crate::handshake::{Trouble, handshake};
+use crate::handshake::{Unavailable, handshake};
 use crate::session::Session;
 use crate::status::health_tracker::{signals_unmet, silent_since};
 
@@ -60,7 +60,7 @@ pub async fn run(
         let expected = row.ok_or_else(|| DeliveryError::Gone(name.clone()))?.taken.member_uid;
         let met = match delivery.registry.get(&cluster) {
             Some(member) => handshake(&member, &expected).await.map(|member_info| (member, member_info)),
-            None => Err(Trouble::without_member(&name, delivery.registry.unusable(&cluster))),
+            None => Err(Unavailable::without_member(&name, delivery.registry.unusable(&cluster))),
         };
         match met {
             Ok(met) => break met,
@@ -93,7 +93,7 @@ pub(crate) async fn registered(delivery: &Delivery, name: &str) -> Result<Option
 }
 
 /// Writes that a member cannot be used.
-async fn say(delivery: &Delivery, claim: &Claim, name: &str, trouble: &Trouble) -> Result<(), StoreError> {
+async fn say(delivery: &Delivery, claim: &Claim, name: &str, trouble: &Unavailable) -> Result<(), StoreError> {
     let Some(row) = registered(delivery, name).await? else { return Ok(()) };
     let silence = jiff::SignedDuration::try_from(delivery.times.silence).unwrap_or(jiff::SignedDuration::MAX);
     let heartbeat = jiff::SignedDuration::try_from(delivery.times.heartbeat).unwrap_or(jiff::SignedDuration::MAX);
@@ -122,7 +122,7 @@ async fn say(delivery: &Delivery, claim: &Claim, name: &str, trouble: &Trouble) 
 /// Status of a member that cannot be used.
 ///
 /// The last known facts and their age are kept; the signals are replaced.
-fn unmet(known: ClusterStatusRow, trouble: &Trouble, now: Timestamp) -> ClusterStatusRow {
+fn unmet(known: ClusterStatusRow, trouble: &Unavailable, now: Timestamp) -> ClusterStatusRow {
     ClusterStatusRow {
         health: trouble.verdict,
         reason: trouble.reason.to_owned(),
@@ -152,7 +152,7 @@ mod tests {
         for (verdict, reason, reachable) in
             [(Verdict::Unknown, "Unreachable", "Unknown"), (Verdict::Fail, "ConnectionInvalid", "Fail")]
         {
-            let trouble = Trouble { verdict, reason, message: "why".to_owned() };
+            let trouble = Unavailable { verdict, reason, message: "why".to_owned() };
             let status = unmet(known.clone(), &trouble, Timestamp::now());
             assert_eq!((status.health, status.reason.as_str()), (verdict, reason));
             assert_eq!((status.as_of, &status.version), (known.as_of, &known.version), "what was known keeps its age");

@@ -12,7 +12,7 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::Instant;
 
 use crate::deliverer::registered;
-use crate::handshake::Trouble;
+use crate::handshake::Unavailable;
 use crate::observe::capacity::add;
 use crate::observe::probes::{Probes, Sign};
 use crate::observe::rediscovery::Rediscovery;
@@ -67,7 +67,7 @@ impl Session {
             heard = Instant::now();
             tokio::select! {
                 Some((source, event)) = watches.next() => {
-                    health_tracker.told(if let WatchEvent::Down(error) = &event { Err(Trouble::of(error)) } else { Ok(()) });
+                    health_tracker.told(if let WatchEvent::Down(error) = &event { Err(Unavailable::of(error)) } else { Ok(()) });
                     let listed = watches.take(self, &source, event);
                     if listed && matches!(watches.judge(self, times.silence), FollowState::Known { .. }) {
                         self.write_health(&mut health_tracker, &mut watches).await?;

@@ -27,13 +27,13 @@ pub(crate) const CREDENTIAL_UNUSABLE: &str = "CredentialUnusable";
 
 /// Reason why a member cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Trouble {
+pub(crate) struct Unavailable {
     pub(crate) verdict: Verdict,
     pub(crate) reason: &'static str,
     pub(crate) message: String,
 }
 
-impl Trouble {
+impl Unavailable {
     /// Whether the member is reported as unusable at once, without waiting for the silence limit.
     ///
     /// A missing permission is not certain: an API server that has just started lacks its own RBAC rules for a moment.
@@ -52,7 +52,7 @@ impl Trouble {
         Self { verdict, reason, message: error.to_string() }
     }
 
-    /// Trouble of a cluster that has no usable member in this process.
+    /// Unavailable of a cluster that has no usable member in this process.
     pub(crate) fn without_member(name: &str, why: Option<Unusable>) -> Self {
         let (verdict, reason, message) = match why {
             Some(Unusable::Connection(message)) => (Verdict::Fail, "ConnectionInvalid", message),
@@ -92,12 +92,12 @@ impl MemberInfo {
 }
 
 /// Checks that the responding server is the expected member.
-pub(crate) fn is_expected(member: &Member, uid: &str, expected_uid: &str) -> Result<(), Trouble> {
+pub(crate) fn is_expected(member: &Member, uid: &str, expected_uid: &str) -> Result<(), Unavailable> {
     if uid == expected_uid {
         return Ok(());
     }
     let name = member.name();
-    Err(Trouble {
+    Err(Unavailable {
         verdict: Verdict::Fail,
         reason: "AnotherCluster",
         message: format!(
@@ -107,13 +107,13 @@ pub(crate) fn is_expected(member: &Member, uid: &str, expected_uid: &str) -> Res
 }
 
 /// Verifies the identity of a member and reads its version, kinds and our permissions.
-pub(crate) async fn handshake(member: &Member, expected_uid: &str) -> Result<MemberInfo, Trouble> {
-    let trouble = |error: MemberError| Trouble::of(&error);
+pub(crate) async fn handshake(member: &Member, expected_uid: &str) -> Result<MemberInfo, Unavailable> {
+    let trouble = |error: MemberError| Unavailable::of(&error);
     let version = member.version().await.map_err(trouble)?;
     let uid = member.kube_system_uid().await.map_err(trouble)?;
     is_expected(member, &uid, expected_uid)?;
     if !version.supported() {
-        return Err(Trouble {
+        return Err(Unavailable {
             verdict: Verdict::Fail,
             reason: "MemberOutdated",
             message: format!("{} is too old: Meridian needs Kubernetes 1.30 or later", version.git_version),
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn missing_member_reports_its_cause() {
-        let of = |why| Trouble::without_member("north", why);
+        let of = |why| Unavailable::without_member("north", why);
         let connection = of(Some(Unusable::Connection("spec.connection.proxyUrl: no URL".to_owned())));
         assert_eq!((connection.verdict, connection.reason), (Verdict::Fail, "ConnectionInvalid"));
         assert_eq!(connection.message, "spec.connection.proxyUrl: no URL");

@@ -5,15 +5,15 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use members::Member;
 
-use crate::handshake::{Trouble, is_expected};
+use crate::handshake::{Unavailable, is_expected};
 
 /// Outcome of a probe.
 #[derive(Debug)]
 pub(crate) enum Sign {
     /// Outcome of a request, with the revision of the member's store.
-    Answered(Result<Option<u64>, Trouble>),
+    Answered(Result<Option<u64>, Unavailable>),
     /// Outcome of opening a watch.
-    Told(Result<(), Trouble>),
+    Told(Result<(), Unavailable>),
 }
 
 /// Probes in flight. The member's own timeouts bound each.
@@ -31,7 +31,7 @@ impl Probes {
             self.request = true;
             let (member, expected_uid) = (member.clone(), expected_uid.to_owned());
             self.asked.push(Box::pin(async move {
-                let outcome = member.probe().await.map_err(|error| Trouble::of(&error));
+                let outcome = member.probe().await.map_err(|error| Unavailable::of(&error));
                 Sign::Answered(outcome.and_then(|identity| {
                     is_expected(&member, &identity.uid, &expected_uid).map(|()| identity.revision)
                 }))
@@ -41,7 +41,7 @@ impl Probes {
             self.watch = true;
             let member = member.clone();
             self.asked.push(Box::pin(async move {
-                Sign::Told(member.probe_watch().await.map_err(|error| Trouble::of(&error)))
+                Sign::Told(member.probe_watch().await.map_err(|error| Unavailable::of(&error)))
             }));
         }
     }

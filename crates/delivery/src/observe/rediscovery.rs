@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use members::Member;
 use tokio::time::Instant;
 
-use crate::handshake::{MemberInfo, Trouble, handshake};
+use crate::handshake::{MemberInfo, Unavailable, handshake};
 
 /// Interval between two handshakes while the member does not serve or grant a kind of some row.
 const MISSING_KIND_INTERVAL: Duration = Duration::from_secs(10);
@@ -21,7 +21,7 @@ pub(crate) struct Rediscovery {
     due: Instant,
     /// Pauses before the next handshakes, in reverse order. `interval` applies afterwards.
     pauses: Vec<Duration>,
-    asked: Option<BoxFuture<'static, Result<MemberInfo, Trouble>>>,
+    asked: Option<BoxFuture<'static, Result<MemberInfo, Unavailable>>>,
 }
 
 impl Rediscovery {
@@ -47,7 +47,7 @@ impl Rediscovery {
     ///
     /// # Cancel safety
     /// Safe: the next call continues a handshake in flight.
-    pub(crate) async fn next(&mut self, member: &Member, expected_uid: &str) -> Result<MemberInfo, Trouble> {
+    pub(crate) async fn next(&mut self, member: &Member, expected_uid: &str) -> Result<MemberInfo, Unavailable> {
         if self.asked.is_none() {
             tokio::time::sleep_until(self.due).await;
             let (member, expected_uid) = (member.clone(), expected_uid.to_owned());

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use vocabulary::Verdict;
 
 use crate::DeliveryTimes;
-use crate::handshake::{CREDENTIAL_UNUSABLE, NO_CREDENTIAL, Trouble};
+use crate::handshake::{CREDENTIAL_UNUSABLE, NO_CREDENTIAL, Unavailable};
 use crate::observe::watch_state::FollowState;
 
 /// Kind of write that a change of a member's health needs.
@@ -27,7 +27,7 @@ pub(crate) enum HealthWrite {
 #[derive(Debug)]
 struct Signal {
     last: (Instant, Timestamp),
-    trouble: Option<Trouble>,
+    trouble: Option<Unavailable>,
 }
 
 impl Signal {
@@ -76,7 +76,7 @@ impl Judgement {
 }
 
 /// Signals of a member whose handshake failed: its nodes and watches are not followed.
-pub(crate) fn signals_unmet(trouble: &Trouble) -> Value {
+pub(crate) fn signals_unmet(trouble: &Unavailable) -> Value {
     let reachable = Judgement::new(trouble.verdict, trouble.reason, trouble.message.clone());
     let unmet = Judgement::new(Verdict::Unknown, "NotFollowed", "it is not followed before it can be used".to_owned());
     Value::Array(vec![
@@ -130,7 +130,7 @@ impl HealthTracker {
     }
 
     /// Records the result of a request to the member.
-    pub(crate) fn answered(&mut self, outcome: Result<(), Trouble>) {
+    pub(crate) fn answered(&mut self, outcome: Result<(), Unavailable>) {
         match outcome {
             Ok(()) => self.api.alive(),
             Err(trouble) => self.api.trouble = Some(trouble),
@@ -138,7 +138,7 @@ impl HealthTracker {
     }
 
     /// Records an event or a failure of a watch.
-    pub(crate) fn told(&mut self, outcome: Result<(), Trouble>) {
+    pub(crate) fn told(&mut self, outcome: Result<(), Unavailable>) {
         match outcome {
             Ok(()) => self.watch.alive(),
             Err(trouble) => self.watch.trouble = Some(trouble),

@@ -16,8 +16,8 @@ fn whole() -> FollowState {
     FollowState::Known { stale: Vec::new() }
 }
 
-fn unreachable() -> Trouble {
-    Trouble { verdict: Verdict::Unknown, reason: "Unreachable", message: String::new() }
+fn unreachable() -> Unavailable {
+    Unavailable { verdict: Verdict::Unknown, reason: "Unreachable", message: String::new() }
 }
 
 /// Renews both signals once a second for `seconds` seconds.
@@ -71,7 +71,7 @@ async fn refused_credential_counts_at_once_and_silence_after_limit() {
     let mut health_tracker = HealthTracker::new(times, Some(stored(Verdict::Pass)));
     health_tracker.answered(Err(unreachable()));
     assert_eq!(health_tracker.status(&whole(), |row| row).health, Verdict::Pass, "one failed call is no silence");
-    health_tracker.answered(Err(Trouble {
+    health_tracker.answered(Err(Unavailable {
         verdict: Verdict::Fail,
         reason: "CredentialRejected",
         message: String::new(),
@@ -168,7 +168,7 @@ async fn a_member_that_refused_us_after_it_was_silent_recovers_too() {
     health_tracker.nodes(Some((1, 1)));
     tokio::time::advance(times.silence).await;
     health_tracker.told(Ok(()));
-    health_tracker.answered(Err(Trouble {
+    health_tracker.answered(Err(Unavailable {
         verdict: Verdict::Fail,
         reason: "PermissionMissing",
         message: String::new(),
