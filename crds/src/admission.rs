@@ -1,14 +1,16 @@
-//! What the hub does to objects on their way in, from Kubernetes 1.36 on.
+//! Admission policy of the hub for new objects, for Kubernetes 1.36 and later.
 
 use serde_json::{Value, json};
 use vocabulary::labels::FINALIZER;
 
 const NAME: &str = "finalizers.fleet.meridian.io";
 
-/// Puts our finalizer on objects when they are created. Without this the operator does it, with a write of its own for
-/// each. It has a price, see docs/decisions/0004: nobody gets it unasked.
+/// Returns the policy and binding that add Meridian's finalizer to objects when they are created.
 ///
-/// See `MutatingAdmissionPolicy`, stable in Kubernetes 1.36 (KEP-3962).
+/// Without the policy, the operator adds the finalizer with one more write per object. The policy is not installed by
+/// default, because it has a price; see docs/decisions/0004.
+///
+/// The policy is a `MutatingAdmissionPolicy`, which is stable in Kubernetes 1.36 (KEP-3962).
 pub fn finalizers() -> Value {
     let place = |path: &str, value: String| {
         format!("[JSONPatch{{op: 'add', path: '/metadata/finalizers{path}', value: {value}}}]")

@@ -1,54 +1,56 @@
-//! Conditions: types and reasons as constants, and the rule for the transition time.
+//! Types of conditions as constants, and the rule for the transition time.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-/// Standing health of an object: what it asks for is so.
+/// The object is as its spec requests.
 pub const READY: &str = "Ready";
-/// The controller is still working towards the spec.
+/// The operator is still working towards the spec.
 pub const RECONCILING: &str = "Reconciling";
-/// No progress without a change by a person.
+/// A user must act before the object can make progress.
 pub const STALLED: &str = "Stalled";
-/// The last placement decision stands for the current spec.
+/// The last placement decision is for the current spec and leaves no replica without a place.
 pub const SCHEDULED: &str = "Scheduled";
-/// Zone spread constraints hold.
+/// The spread constraints of the policy hold, for all topologies.
 pub const SPREAD_SATISFIED: &str = "ZoneSpreadSatisfied";
-/// As many zones may be lost as the policy says, and enough available replicas are left.
+/// Enough available replicas remain after the loss of as many zones as the policy names.
 pub const LOSS_SURVIVABLE: &str = "LossSurvivable";
-/// A better placement exists, but reaching it would move running replicas.
+/// A better placement exists, but running replicas would have to move.
 pub const REBALANCE_NEEDED: &str = "RebalanceNeeded";
-/// A member's object differs from what was delivered.
+/// An object in a member differs from the delivered object.
 pub const DRIFTED: &str = "Drifted";
-/// Deletes wait: for a person, or for a cluster that does not answer.
+/// Deletes wait for a user, or past their deadline for a silent cluster or for remaining objects.
 pub const DELETION_BLOCKED: &str = "DeletionBlocked";
-/// Replicas would be run elsewhere, but too much is unhealthy at once to believe it.
+/// Failover is due, but too many clusters are or were unhealthy at once to trust their silence.
 pub const FAILOVER_FROZEN: &str = "FailoverFrozen";
-/// What changes in the member is told to us.
+/// The watches on the member deliver its changes.
 pub const WATCH_FRESH: &str = "WatchFresh";
-/// The member's nodes are ready.
+/// The nodes of the member are ready.
 pub const NODES_READY: &str = "NodesReady";
-/// The member answers.
+/// The API server of the member answers.
 pub const REACHABLE: &str = "Reachable";
-/// The member grants everything its profiles need.
+/// The member permits delivery of at least one kind, and its installation is up to date.
 pub const PERMISSIONS_SUFFICIENT: &str = "PermissionsSufficient";
-/// A person keeps new replicas away.
+/// A user keeps new replicas away from the cluster.
 pub const CORDONED: &str = "Cordoned";
 
-/// Longest message kept. A member's message can be long, and one over 32 KiB would block every status update.
+/// Maximum length of a message in bytes.
+///
+/// A member's message can be long. A message over 32 KiB would block every status update.
 pub const MESSAGE_MAX: usize = 1024;
 
-/// Three values, as the API writes them.
+/// Status of a condition, with the three values of the Kubernetes API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// Holds.
+    /// The condition holds.
     True,
-    /// Does not hold.
+    /// The condition does not hold.
     False,
-    /// Not known.
+    /// The operator cannot determine whether the condition holds.
     Unknown,
 }
 
 impl Status {
-    /// The text form of the API.
+    /// Returns the text form that the Kubernetes API uses.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::True => "True",
@@ -64,7 +66,9 @@ impl From<bool> for Status {
     }
 }
 
-/// A condition that has no transition time yet; [`merge`] gives it one.
+/// Returns a condition whose transition time is `now`, with its message shortened to [`MESSAGE_MAX`].
+///
+/// [`merge`] restores the earlier transition time where the status did not change.
 pub fn condition(
     type_: &str,
     status: Status,
@@ -84,7 +88,9 @@ pub fn condition(
     }
 }
 
-/// The conditions to write: `wanted`, each keeping the transition time of `before` where its status did not change.
+/// Returns the conditions to write: `wanted`, with transition times from `before`.
+///
+/// A condition keeps the transition time of `before` when its status did not change.
 pub fn merge(before: &[Condition], wanted: Vec<Condition>) -> Vec<Condition> {
     wanted
         .into_iter()

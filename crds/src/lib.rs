@@ -1,7 +1,7 @@
-//! Every Kubernetes kind of Meridian, and what a hub may do to them on their way in.
+//! All Kubernetes kinds of Meridian, and the optional admission policy of the hub for them.
 //!
-//! A kind is a folder, a version of it a file. Lists, maps and strings are bounded: the API server
-//! refuses a CRD whose validation rules could cost too much, and a bound is what tells it so.
+//! A kind is a folder, and a version of the kind is a file. Lists, maps and strings are bounded. The API server rejects
+//! a CRD whose validation rules could cost too much, and estimates the cost from these bounds.
 
 #![allow(missing_docs, unreachable_pub, reason = "kube-derive generates such items next to each kind")]
 
@@ -19,5 +19,5 @@ pub use cell::v1alpha1::{Cell, CellSpec, CellStatus};
 pub use cluster::v1alpha1::{Cluster, ClusterSpec, ClusterStatus};
 pub use placement_policy::v1alpha1::{PlacementPolicy, PlacementSpec};
 
-/// API group of the kinds that live as CRDs on the hub.
+/// API group of the kinds that exist as CRDs on the hub.
 pub const GROUP: &str = "fleet.meridian.io";

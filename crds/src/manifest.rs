@@ -1,20 +1,22 @@
-//! The manifests of the hub as they are installed, generated from the types.
+//! Manifests of the hub as installed, generated from the types.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube_core::CustomResourceExt;
 
 use crate::{Application, Cell, Cluster, PlacementPolicy};
 
-/// Every CRD of the hub, in the order of their names.
+/// Returns every CRD of the hub, sorted by name.
 pub fn hub_crds() -> Vec<CustomResourceDefinition> {
     vec![Application::crd(), Cell::crd(), Cluster::crd(), PlacementPolicy::crd()]
 }
 
-/// Path below this crate and content of every manifest: indented JSON with a line end. Those in `manifests` are needed,
-/// those in `admission` spare work where the hub's API server knows their kinds.
+/// Returns the path below this crate and the content of every manifest.
+///
+/// The content is indented JSON with a final line end. The hub needs the manifests in `manifests`. Those in `admission`
+/// are optional: they save writes where the API server of the hub supports their kinds.
 ///
 /// # Errors
-/// When a manifest cannot be written as JSON, which would be a defect of its types.
+/// Returns an error when a manifest cannot be serialized as JSON, which would be a defect of its types.
 pub fn files() -> Result<Vec<(String, String)>, serde_json::Error> {
     let crds = hub_crds().into_iter().map(|crd| {
         Ok((format!("manifests/{}.json", crd.spec.names.plural), serde_json::to_string_pretty(&crd)? + "\n"))

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Selects cells by their labels: the derived ones (`fleet.meridian.io/{region,zone,cluster,cell,unit,unit-kind,pair}`)
-/// and those of the Cell or, for a cluster's implicit cell, of the Cluster. Everything named must hold;
-/// an empty selector selects all.
+/// Selects cells by their labels. A cell must meet every requirement; an empty selector selects all cells.
+///
+/// The labels are the derived ones (`fleet.meridian.io/{region,zone,cluster,cell,unit,unit-kind,pair}`) and those of
+/// the Cell object. For the implicit cell of a cluster, the labels of the Cluster object apply.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CellSelector {
@@ -15,28 +16,28 @@ pub struct CellSelector {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     pub match_labels: BTreeMap<String, String>,
-    /// Further requirements.
+    /// Further requirements on labels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub match_expressions: Vec<Requirement>,
 }
 
-/// One requirement on a label.
+/// A requirement on one label.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Requirement {
-    /// Label key.
+    /// Key of the label.
     #[schemars(length(min = 1, max = 317))]
     pub key: String,
-    /// How the label is compared.
+    /// Comparison that the label must satisfy.
     pub operator: Operator,
-    /// Values for `In` and `NotIn`; empty for the others.
+    /// Values for `In` and `NotIn`. Empty for the other operators.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 63)))]
     pub values: Vec<String>,
 }
 
-/// How a requirement compares a label.
+/// Comparison of a label with the values of a requirement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Operator {
     /// The label is present with one of the values.
@@ -50,7 +51,7 @@ pub enum Operator {
 }
 
 impl CellSelector {
-    /// Whether a set of labels satisfies everything the selector names.
+    /// Returns whether a set of labels meets every requirement of the selector.
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
             && self.match_expressions.iter().all(|requirement| requirement.holds(labels))

@@ -1,4 +1,4 @@
-//! The manifests on disk are those of the types.
+//! Checks that the manifests on disk equal those generated from the types.
 
 #[test]
 fn manifests_on_disk_are_current() {

@@ -1,4 +1,4 @@
-//! `Application`: one object for everything an application runs, in all places it runs in.
+//! `Application`: one object for all components of an application in all its clusters.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::placement_policy::v1alpha1::PlacementSpec;
 use crate::selector::CellSelector;
 
-/// One application: its components, where their replicas go and what differs between places.
+/// An application: its components, the placement of its replicas, and the differences between cells.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[kube(
     group = "fleet.meridian.io",
@@ -39,56 +39,57 @@ use crate::selector::CellSelector;
 #[x_kube(validation = ("has(self.placement) != has(self.placementPolicyRef)", "set exactly one of placement and placementPolicyRef"))]
 #[x_kube(validation = ("!has(self.overrides) || self.overrides.all(o, o.patches.all(p, self.components.exists(c, c.name == p.component)))", "every override patch must name a component of this Application"))]
 pub struct ApplicationSpec {
-    /// Replicas of the Divided component over all cells. Required where there is one.
+    /// Number of replicas of the Divided component over all cells. Required when a component is Divided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100_000))]
     pub replicas: Option<i32>,
-    /// Run nothing: zero replicas everywhere, objects stay.
+    /// Scales the Application to zero replicas in every cell. Its objects stay in the members.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspended: bool,
-    /// The objects the application is made of.
+    /// Objects of the application.
     #[schemars(length(min = 1, max = 32))]
     #[x_kube(validation = ("self.all(a, self.exists_one(b, b.name == a.name))", "component names must be unique"))]
     pub components: Vec<Component>,
-    /// Where replicas go.
+    /// Placement of the replicas. Exclusive with `placementPolicyRef`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<PlacementSpec>,
-    /// Where replicas go, by a `PlacementPolicy` of this namespace.
+    /// Reference to a `PlacementPolicy` of this namespace that places the replicas. Exclusive with `placement`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement_policy_ref: Option<PolicyRef>,
-    /// What differs between places, applied in order.
+    /// Changes to components in selected cells. Meridian applies the rules in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub overrides: Vec<OverrideRule>,
-    /// What happens when a delivered field is changed in a member.
+    /// Reaction to a change of a delivered field in a member.
     #[serde(default)]
     pub drift: DriftPolicy,
-    /// What happens when an object is already there.
+    /// Reaction to an object that already exists in a member.
     #[serde(default)]
     pub adopt: AdoptPolicy,
-    /// What happens to delivered objects when the Application is deleted.
+    /// Treatment of delivered objects when the Application is deleted.
     #[serde(default)]
     pub deletion: Deletion,
-    /// What happens to replicas in a cluster that went silent.
+    /// Treatment of replicas in a silent cluster.
     #[serde(default)]
     pub failover: Failover,
 }
 
-/// One object of the application.
+/// An object of the application.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Component {
-    /// Name within the Application.
+    /// Name of the component, unique within the Application.
     #[schemars(length(min = 1, max = 63), pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// How the object is multiplied. By the kind's default when left out; kinds without one must say.
+    /// How often the object exists. Defaults to the scope of its kind. A kind without a default scope requires a value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
-    /// What happens when the object is already there; as `spec.adopt` says when left out. A service account that Meridian did
-    /// not make is taken over only by `Always` here.
+    /// Reaction to an object that already exists in a member. Defaults to `spec.adopt`.
+    ///
+    /// A service account that Meridian did not create is adopted only when this field is `Always`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopt: Option<AdoptPolicy>,
-    /// The object. Its namespace is the Application's.
+    /// Template of the object. Its namespace is the namespace of the Application.
     #[schemars(schema_with = "embedded_resource")]
     pub template: serde_json::Value,
 }
@@ -105,50 +106,54 @@ fn any_value(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "x-kubernetes-preserve-unknown-fields": true })
 }
 
-/// How a component is multiplied over places.
+/// How often the object of a component exists.
+///
+/// `Divided`: one workload in each cell with a share of `spec.replicas`. `PerCell`: one object in each cell that holds
+/// replicas. `PerCluster`: one object in each cluster that holds replicas. `Once`: one object in one cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Scope {
-    /// `spec.replicas` of the Application is divided over cells; one workload in each cell that holds a share.
+    /// Divides `spec.replicas` of the Application over cells. Each cell with a share has one workload.
     Divided,
-    /// One object in every cell that holds replicas, with its own replicas as the template says.
+    /// One object in each cell that holds replicas. The template sets the number of its own replicas.
     PerCell,
-    /// One object in every cluster that holds replicas.
+    /// One object in each cluster that holds replicas.
     PerCluster,
     /// One object in one cluster.
     Once,
 }
 
-/// Names a `PlacementPolicy` of the same namespace.
+/// Reference to a `PlacementPolicy` of the same namespace.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PolicyRef {
-    /// Name of the policy.
+    /// Name of the `PlacementPolicy`.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }
 
-/// What differs in the selected cells.
+/// Changes to components in the selected cells.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OverrideRule {
-    /// Cells the rule holds for.
+    /// Cells in which the rule applies.
     pub cells: CellSelector,
-    /// Changes, applied in order.
+    /// Changes of the rule. Meridian applies them in order.
     #[schemars(length(min = 1, max = 16))]
     pub patches: Vec<OverridePatch>,
 }
 
-/// One change of one component.
+/// A change of one component. Sets exactly one of `image`, `env`, `args`, `command`, `labels`, `annotations` and
+/// `jsonPatch`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(crates(kube_core = "::kube_core"))]
 #[x_kube(validation = ("[has(self.image), has(self.env), has(self.args), has(self.command), has(self.labels), has(self.annotations), has(self.jsonPatch)].filter(set, set).size() == 1", "set exactly one of image, env, args, command, labels, annotations and jsonPatch"))]
 #[x_kube(validation = ("!has(self.container) || has(self.image) || has(self.env) || has(self.args) || has(self.command)", "container goes with image, env, args or command"))]
 pub struct OverridePatch {
-    /// Component that changes.
+    /// Name of the component to change.
     #[schemars(length(min = 1, max = 63))]
     pub component: String,
-    /// Container that changes; the only one when left out.
+    /// Name of the container to change. Defaults to the only container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub container: Option<String>,
@@ -156,23 +161,23 @@ pub struct OverridePatch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub image: Option<String>,
-    /// Environment variables set or replaced, by name.
+    /// Environment variables of the container, by name. Adds a variable or replaces its value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 64))]
     pub env: Option<BTreeMap<String, String>>,
-    /// Arguments of the container, replacing all.
+    /// Arguments of the container. Replaces all arguments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), inner(length(max = 4096)))]
     pub args: Option<Vec<String>>,
-    /// Command of the container, replacing all.
+    /// Command of the container. Replaces the whole command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), inner(length(max = 4096)))]
     pub command: Option<Vec<String>>,
-    /// Labels of the object, set or replaced.
+    /// Labels of the object. Adds a label or replaces its value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 32))]
     pub labels: Option<BTreeMap<String, String>>,
-    /// Annotations of the object, set or replaced.
+    /// Annotations of the object. Adds an annotation or replaces its value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 32))]
     pub annotations: Option<BTreeMap<String, String>>,
@@ -182,73 +187,79 @@ pub struct OverridePatch {
     pub json_patch: Option<Vec<PatchOperation>>,
 }
 
-/// One operation of a JSON patch.
+/// An operation of a JSON patch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PatchOperation {
-    /// What is done.
+    /// Type of the operation.
     pub op: PatchOp,
-    /// JSON pointer (RFC 6901) of the place.
+    /// JSON pointer (RFC 6901) to the changed or tested value.
     #[schemars(length(max = 1024), pattern(r"^(/.*)?$"))]
     pub path: String,
-    /// JSON pointer of the source, for `move` and `copy`.
+    /// JSON pointer (RFC 6901) to the source value, for `move` and `copy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024), pattern(r"^(/.*)?$"))]
     pub from: Option<String>,
-    /// The value, for `add`, `replace` and `test`.
+    /// Value for `add`, `replace` and `test`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_value")]
     pub value: Option<serde_json::Value>,
 }
 
-/// Operations of a JSON patch.
+/// Types of JSON patch operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PatchOp {
-    /// Set a value, or insert into a list.
+    /// Sets a value, or inserts a value into a list.
     Add,
-    /// Remove a value.
+    /// Removes a value.
     Remove,
-    /// Set a value that is there.
+    /// Replaces an existing value.
     Replace,
-    /// Move a value.
+    /// Moves a value.
     Move,
-    /// Copy a value.
+    /// Copies a value.
     Copy,
-    /// Refuse the whole patch unless the value is there.
+    /// Rejects the whole patch unless the target has the given value.
     Test,
 }
 
-/// What happens when a delivered field is changed in a member.
+/// Reaction to a change of a delivered field in a member.
+///
+/// `Report` reports the change. `Enforce` reverts the change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DriftPolicy {
-    /// Say so.
+    /// Reports the change in status.
     #[default]
     Report,
-    /// Put it back.
+    /// Reverts the change.
     Enforce,
 }
 
-/// What happens when an object is already there.
+/// Reaction to an object that already exists in a member.
+///
+/// `Never` leaves the object and reports its owner. `IfIdentical` adopts the object when every field that Meridian
+/// would write has the same value. `Always` adopts the object. A service account that Meridian did not create is
+/// adopted only when its own component sets `Always`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum AdoptPolicy {
-    /// Refuse, naming its owner.
+    /// Leaves the object alone and reports its owner.
     #[default]
     Never,
-    /// Take it when everything we would write is already so.
+    /// Adopts the object when every field that Meridian would write already has the same value.
     IfIdentical,
-    /// Take it.
+    /// Adopts the object, whatever its content.
     Always,
 }
 
-/// What happens to delivered objects when the Application is deleted.
+/// Treatment of delivered objects when the Application is deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Deletion {
-    /// Delete the objects, or leave them running.
+    /// Whether the delivered objects are deleted (`Delete`) or stay and keep running (`Orphan`).
     #[serde(default)]
     pub policy: DeletionPolicy,
-    /// After this time a deletion that is not over says which cluster keeps it, such as `10m` or `1h30m`.
+    /// Time until an unfinished deletion reports the clusters that delay it, such as `10m` or `1h30m`.
     #[serde(default = "Deletion::default_deadline")]
     #[schemars(length(min = 2, max = 16), pattern(r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"))]
     pub deadline: String,
@@ -266,20 +277,20 @@ impl Default for Deletion {
     }
 }
 
-/// What happens to replicas in a cluster that went silent.
+/// Treatment of replicas in a silent cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(crates(kube_core = "::kube_core"))]
 #[x_kube(validation = ("self.mode != 'Reschedule' || self.duplicates == 'Tolerate'", "mode Reschedule needs duplicates: Tolerate, because copies in the silent cluster may still run"))]
 pub struct Failover {
-    /// Wait for the cluster, or run the replicas elsewhere meanwhile.
+    /// Whether Meridian waits for the cluster (`Hold`) or also runs the replicas elsewhere (`Reschedule`).
     #[serde(default)]
     pub mode: FailoverMode,
-    /// How long the cluster must have been silent, such as `30s` or `5m`.
+    /// Time that a cluster must be silent before failover, such as `30s` or `5m`.
     #[serde(default = "Failover::default_after")]
     #[schemars(length(min = 2, max = 16), pattern(r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"))]
     pub after: String,
-    /// Whether more copies than asked for may run while nobody knows what the silent cluster does.
+    /// Whether more replicas than requested may run while the state of the silent cluster is unknown.
     #[serde(default)]
     pub duplicates: Duplicates,
 }
@@ -296,236 +307,250 @@ impl Default for Failover {
     }
 }
 
-/// What is done about replicas in a silent cluster.
+/// Treatment of replicas in a silent cluster.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum FailoverMode {
-    /// Nothing moves.
+    /// Moves no replicas.
     #[default]
     Hold,
-    /// They run elsewhere too, within capacity; nothing is deleted in the silent cluster.
+    /// Also runs the replicas elsewhere, within capacity. Meridian deletes nothing in the silent cluster.
     Reschedule,
 }
 
 /// Whether a replica may run twice.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Duplicates {
-    /// Never knowingly.
+    /// Meridian never knowingly runs a replica twice.
     #[default]
     Refuse,
-    /// While a cluster is silent and until its copies are removed after its return.
+    /// A replica may run twice while a cluster is silent.
+    ///
+    /// This ends when the copies in the cluster are removed after its return.
     Tolerate,
 }
 
-/// Whether delivered objects go with the Application.
+/// Treatment of delivered objects when the Application is deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DeletionPolicy {
-    /// They are deleted.
+    /// Deletes the objects.
+    ///
+    /// When no user deleted the Application, but its namespace or its CRD is being deleted, the objects stay as under
+    /// `Orphan`. A confirmation or an earlier start of the deletion takes precedence.
     #[default]
     Delete,
-    /// They stay; Meridian's labels and annotations are dropped.
+    /// Keeps the objects and removes Meridian's labels and annotations from them.
     Orphan,
 }
 
-/// One truthful status for all places.
+/// Observed state of an Application in all clusters.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApplicationStatus {
-    /// Generation the rest of the status speaks of.
+    /// Generation of the spec that the rest of the status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Current revision, shortened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// Replicas asked for, of all components that have replicas: `spec.replicas` for the Divided one; for any other, the
-    /// number of its template in each cell or cluster that was decided for it. Where a template states none, the number is
-    /// the one last seen in the member, as its autoscaler sets it. Pods of a `Job` or `DaemonSet` do not count.
+    /// Number of requested replicas of all components that have replicas.
+    ///
+    /// The Divided component counts with `spec.replicas`. Any other component counts with the number of its template,
+    /// once for each cell or cluster decided for the component. A template without a number counts with the number last
+    /// seen in the member, as set by its autoscaler. Pods of a `Job` or `DaemonSet` do not count.
     #[serde(default)]
     pub desired: i32,
-    /// Replicas the members are told to run: more than desired by overprovisioning or during a move.
+    /// Number of replicas that the members are to run. Higher than `desired` by overprovisioning or during a move.
     #[serde(default)]
     pub placed: i32,
-    /// Ready replicas by fresh facts.
+    /// Number of ready replicas. Stale facts do not count.
     #[serde(default)]
     pub ready: i32,
-    /// Available replicas by fresh facts.
+    /// Number of available replicas. Stale facts do not count.
     #[serde(default)]
     pub available: i32,
-    /// Replicas of the current revision by fresh facts.
+    /// Number of replicas of the current revision. Stale facts do not count.
     #[serde(default)]
     pub updated: i32,
-    /// Of `desired` and `placed`, the part of the Divided component; absent when no component is Divided.
+    /// Part of `desired` and `placed` that belongs to the Divided component. Absent when no component is Divided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub divided: Option<DividedReplicas>,
-    /// Ready replicas last seen in places that are silent now; not part of `ready`.
+    /// Number of ready replicas last seen in cells that are stale now. Not part of `ready`.
     #[serde(default)]
     pub stale_ready: i32,
-    /// Replicas per zone, for the table: `n1=4,n2=4,s1=4`.
+    /// Replicas per zone for the printed table, such as `n1=4,n2=4,s1=4`.
+    ///
+    /// A cell with `readyByZone` counts with its ready replicas. Any other cell counts with its placed replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zones: Option<String>,
-    /// Per cell.
+    /// Replicas of each cell.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cells: Vec<CellReplicas>,
-    /// Objects that are not as they should be, the worst first, at most 50.
+    /// Objects that are not in their desired state, the worst first. At most 50.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub objects: Vec<ObjectStatus>,
-    /// The last decision.
+    /// Last placement decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
-    /// Revisions, the newest first, at most 20.
+    /// Revisions, the newest first. At most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<RevisionRecord>,
-    /// Deletes that wait for a person: hash of the plan, to be given to `meridian app confirm-delete`.
+    /// Deletes that wait for a user. `meridian app confirm-delete` takes the hash of their plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending_deletes: Option<PendingDeletes>,
-    /// While `Ready` says `IntentSourceLost`: what was taken in and stays in force. `meridian intake accept` names it beside
-    /// the spec that takes its place.
+    /// Name of the stored intent that stays in force while `Ready` has the reason `IntentSourceLost`.
+    ///
+    /// `meridian intake accept` names both this intent and the spec that replaces the intent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intent_taken: Option<String>,
-    /// Conditions: `Ready`, `Scheduled`, `ZoneSpreadSatisfied`, `RebalanceNeeded`, `Drifted`, `DeletionBlocked`,
-    /// `FailoverFrozen`, `Reconciling`, `Stalled`.
+    /// Conditions: `Ready`, `Scheduled`, `ZoneSpreadSatisfied`, `LossSurvivable`, `RebalanceNeeded`, `Drifted`,
+    /// `DeletionBlocked`, `FailoverFrozen`, `Reconciling`, `Stalled`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }
 
-/// The part of the Divided component.
+/// Replicas of the Divided component.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DividedReplicas {
-    /// Replicas decided; for the whole Application `spec.replicas`, or 0 while it is suspended.
+    /// Number of replicas decided. For the whole Application `spec.replicas`, or 0 while the Application is suspended.
     pub desired: i32,
-    /// Replicas members are told to run.
+    /// Number of replicas that the members are to run.
     pub placed: i32,
 }
 
-/// One cell's part.
+/// Replicas of an Application in one cell.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CellReplicas {
-    /// Cell.
+    /// Name of the cell.
     pub cell: String,
-    /// Its cluster.
+    /// Cluster of the cell.
     pub cluster: String,
-    /// Its region.
+    /// Region of the cell.
     pub region: String,
-    /// Its zone; several, joined by `+`, for an undeclared cell of a cluster that spans them.
+    /// Zone of the cell. Several zones, joined by `+`, for the implicit cell of a cluster over zones.
     pub zone: String,
-    /// Replicas decided, of all components that have replicas there. What is there once per cluster counts in the cell
-    /// that has the name of the cluster.
+    /// Number of replicas decided, of all components that have replicas in the cell.
+    ///
+    /// An object that exists once per cluster counts in the cell with the name of the cluster.
     pub desired: i32,
-    /// Replicas the member is told to run now.
+    /// Number of replicas that the member is to run now.
     pub placed: i32,
-    /// Of `desired` and `placed`, the part of the Divided component; absent when nothing of it is there.
+    /// Part of `desired` and `placed` that belongs to the Divided component. Absent when the cell has none of that
+    /// component.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub divided: Option<DividedReplicas>,
-    /// Ready replicas.
+    /// Number of ready replicas.
     pub ready: i32,
-    /// Available replicas.
+    /// Number of available replicas.
     pub available: i32,
-    /// Ready replicas by zone, where the cell spans several; empty before they were counted.
+    /// Number of ready replicas by zone, for a cell over several zones. Empty until the replicas are counted.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ready_by_zone: BTreeMap<String, i32>,
-    /// Replicas of the revision below.
+    /// Number of replicas of the revision in `revision`.
     pub updated: i32,
-    /// Revision the cell is told to run, shortened.
+    /// Revision that the cell is to run, shortened.
     pub revision: String,
-    /// When the numbers were last known to be true.
+    /// Time at which the numbers were last confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_of: Option<Time>,
-    /// The numbers are too old to count.
+    /// Whether the numbers do not count.
+    ///
+    /// They do not count when they are too old, the cluster is not healthy, or a kind cannot be watched there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stale: bool,
-    /// What is wrong, if anything.
+    /// Problem of the cell, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
-/// An object that is not as it should be.
+/// State of an object that is not in its desired state.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectStatus {
-    /// Cluster.
+    /// Cluster of the object.
     pub cluster: String,
-    /// Component; empty for an object that no component declares any more.
+    /// Name of the component. Empty for an object that no component declares any more.
     pub component: String,
-    /// Kind.
+    /// Kind of the object.
     pub kind: String,
-    /// Name in the member.
+    /// Name of the object in the member.
     pub name: String,
-    /// One word: `Pending`, `Refused`, `Failed`, `Drifted`, `Deleting`, `Released`.
+    /// State in one word: `Pending`, `Refused`, `Failed`, `Drifted`, `Deleting` or `Released`.
     pub state: String,
-    /// The member's own message, or ours with the remedy.
+    /// Message of the member, or of Meridian with the remedy.
     pub message: String,
 }
 
-/// A placement decision as kept for people.
+/// A placement decision, recorded for users.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Decision {
-    /// When it was made.
+    /// Time of the decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Time>,
-    /// Hash of everything it was made from.
+    /// Hash of all inputs of the decision.
     pub input_hash: String,
-    /// Sentence: what was decided and why.
+    /// Sentence with the result of the decision and its reason.
     pub summary: String,
-    /// Inputs that changed since the decision before, at most 16.
+    /// Inputs that changed since the previous decision. At most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<String>,
-    /// Replicas that found no place.
+    /// Number of replicas without a place.
     #[serde(default)]
     pub shortfall: i32,
-    /// Replicas a rebalance would move.
+    /// Number of replicas that a rebalance would move.
     #[serde(default)]
     pub rebalance: i32,
-    /// Hash that `meridian rebalance` would confirm, when there is something to move.
+    /// Hash that `meridian rebalance` would confirm. Absent when a rebalance would move nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebalance_plan: Option<String>,
-    /// Per cell: numbers before and after, and the rule or limit that bound.
+    /// Decision for each cell: replicas before and after, and the rule or limit that applied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cells: Vec<CellDecision>,
 }
 
-/// What was decided for one cell.
+/// Part of a placement decision for one cell.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CellDecision {
-    /// Cell.
+    /// Name of the cell.
     pub cell: String,
-    /// Replicas before.
+    /// Number of replicas before the decision.
     pub before: i32,
-    /// Replicas decided.
+    /// Number of replicas decided.
     pub target: i32,
     /// `Eligible`, or the rule that rejected the cell.
     pub verdict: String,
-    /// Which limit bound, and other remarks.
+    /// Limit that bound the number of replicas, and other remarks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
-/// A revision as kept for people.
+/// A revision, recorded for users.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RevisionRecord {
-    /// Revision, shortened.
+    /// Hash of the revision, shortened.
     pub revision: String,
-    /// When it was taken in.
+    /// Time at which intake stored the revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Time>,
-    /// It was fully ready once, so it may be rolled back to.
+    /// Whether the revision was fully ready once, so that a user may roll back to the revision.
     #[serde(default)]
     pub was_ready: bool,
 }
 
-/// Deletes that wait for a person.
+/// Deletes that wait for a user. `meridian app confirm-delete` takes the hash of their plan.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PendingDeletes {
     /// Hash of the plan.
     pub plan: String,
-    /// Objects that would go, as `cluster: Kind name`, at most 50.
+    /// Objects to delete, as `cluster: Kind name`. At most 50.
     pub objects: Vec<String>,
-    /// How many in all.
+    /// Total number of objects to delete.
     pub count: i32,
-    /// Why they wait.
+    /// Reason why the deletes wait.
     pub reason: String,
 }

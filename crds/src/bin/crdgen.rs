@@ -1,4 +1,4 @@
-//! Writes the manifests of the hub below a folder, one JSON file each: `crdgen FOLDER`. `make crds` calls it.
+//! Writes the manifests of the hub below a folder, one JSON file each: `crdgen FOLDER`. `make crds` runs this program.
 
 use std::path::PathBuf;
 

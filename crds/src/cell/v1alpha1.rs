@@ -7,7 +7,7 @@ use kube_derive::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The smallest placement and traffic unit. Lives in exactly one cluster and zone.
+/// A declared cell: the smallest unit of placement and traffic, in exactly one cluster and zone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[kube(
     group = "fleet.meridian.io",
@@ -37,61 +37,62 @@ pub struct CellSpec {
     /// Cluster that hosts the cell.
     #[schemars(length(min = 1, max = 63), pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub cluster: String,
-    /// Zone of the cell. Optional where the cluster lies in one zone.
+    /// Zone of the cell. Optional when the cluster lies in one zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub zone: Option<String>,
-    /// Logical zone the cell belongs to, for example `rz01`.
+    /// Logical zone of the cell, for example `rz01`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub unit: Option<String>,
-    /// Kind of that logical zone.
+    /// Kind of the logical zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit_kind: Option<UnitKind>,
-    /// Which half of a pair the cell is.
+    /// Half of the pair that the cell forms with another cell of its unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pair: Option<Pair>,
-    /// Name for people, for example `RZ01A`; shown in tables.
+    /// Display name of the cell for users, for example `RZ01A`. Shown in tables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub display_name: Option<String>,
-    /// Node labels that pods of the cell are bound to. The zone label is added where the cluster spans several zones.
+    /// Node labels to which pods of the cell are bound. Meridian adds the zone label when the cluster spans several
+    /// zones.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     pub node_selector: BTreeMap<String, String>,
 }
 
-/// What a logical zone does.
+/// Purpose of a logical zone. `R`: sharded by user id. `G`: global singleton. `C`: one per city.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum UnitKind {
-    /// Sharded by user id.
+    /// The zone serves a shard of the users, by user id.
     R,
-    /// Global singleton.
+    /// The zone is a global singleton.
     G,
-    /// One per city.
+    /// Each city has one such zone.
     C,
 }
 
-/// Half of a pair of cells: the two never change together.
+/// Half of a pair of cells. The two halves never change together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum Pair {
-    /// First half.
+    /// First half of the pair.
     A,
-    /// Second half.
+    /// Second half of the pair.
     B,
 }
 
-/// What is known of a cell.
+/// Observed state of a cell.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CellStatus {
-    /// Generation the rest of the status speaks of.
+    /// Generation of the spec that the rest of the status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Zone, filled in from the cluster where the spec leaves it out.
+    /// Zone of the cell. Taken from the cluster when the spec has no zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// Conditions: `Ready`.
+    /// Conditions: `Ready`, and `Stalled` when the operator cannot read the Cell.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }

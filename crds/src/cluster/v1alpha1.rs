@@ -5,8 +5,10 @@ use kube_derive::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A member cluster: where it lies, how it is reached and what a person wants of it.
-/// The credential is not here: it is handed over as a Secret and then sealed in the database.
+/// A member cluster: its location, its connection and the settings that a user chose.
+///
+/// The object does not contain the credential. A Secret hands over the credential, which is then sealed in the
+/// database.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[kube(
     group = "fleet.meridian.io",
@@ -32,43 +34,47 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(crates(kube_core = "::kube_core"))]
 pub struct ClusterSpec {
-    /// Region the cluster lies in.
+    /// Region of the cluster.
     #[schemars(length(min = 1, max = 63), pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub region: String,
-    /// Zones the cluster lies in.
+    /// Zones of the cluster.
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 63)))]
     pub zones: Vec<String>,
-    /// One Cell per zone, named `<cluster>-<zone>`: the operator makes those that are missing. It changes and deletes none: a
-    /// Cell whose zone is gone from `zones` keeps what runs in it until a person deletes it. What ran in the cluster before
-    /// stays as it is; new replicas go to the Cells.
+    /// Declares one Cell per zone, named `<cluster>-<zone>`.
+    ///
+    /// The operator creates missing Cells, and never changes or deletes one. A Cell whose zone is no longer in `zones`
+    /// keeps its workloads until a user deletes the Cell. Workloads that ran in the cluster before stay unchanged. New
+    /// replicas go to the Cells.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cell_per_zone: bool,
-    /// Keeps replicas away unless an Application tolerates the key.
+    /// Taints that keep new replicas away, unless the placement policy tolerates each of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub taints: Vec<Taint>,
-    /// No new replicas; what runs stays.
+    /// Stops new replicas. Existing replicas stay.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cordoned: bool,
-    /// Move replicas away, each only after its successor is available elsewhere. Implies cordoned.
+    /// Moves replicas away, each only after its successor is available elsewhere. Implies `cordoned`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drain: bool,
-    /// What Meridian may do in the member.
+    /// Rights of Meridian in the member.
     #[serde(default = "default_profiles")]
     #[schemars(length(min = 1, max = 8))]
     pub profiles: Vec<Profile>,
-    /// How the member's API server is reached.
+    /// Connection to the API server of the member.
     pub connection: Connection,
-    /// Hub namespaces whose Applications the cluster takes. Those of Kubernetes and Meridian (`kube-*`, `meridian-*`) are
-    /// always denied.
+    /// Hub namespaces whose Applications the cluster accepts.
+    ///
+    /// Namespaces of Kubernetes and Meridian (`kube-*`, `meridian-*`) are always denied.
     #[serde(default, skip_serializing_if = "NamespaceRules::is_empty")]
     pub namespaces: NamespaceRules,
-    /// Service accounts that pods may run as beside those that are components of their own Application; `default` when
-    /// left out.
+    /// Service accounts that pods may use besides those that are components of their own Application.
+    ///
+    /// Defaults to the account `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 253)))]
     pub service_accounts: Option<Vec<String>>,
-    /// UID of the member's kube-system namespace: tells the member from another one under the same name.
+    /// UID of the member's kube-system namespace. Distinguishes the member from another one under the same name.
     #[schemars(length(min = 1, max = 64))]
     pub uid: String,
 }
@@ -77,105 +83,107 @@ fn default_profiles() -> Vec<Profile> {
     vec![Profile::Observe, Profile::Deploy]
 }
 
-/// A named set of rights in a member, printed by `meridian cluster permissions`.
+/// A named set of rights in a member. `meridian cluster permissions` prints the rights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
-    /// Read nodes, namespaces and pods.
+    /// Reads nodes, namespaces and pods.
     Observe,
-    /// Write the workload kinds Meridian delivers.
+    /// Writes the workload kinds that Meridian delivers.
     Deploy,
 }
 
-/// Namespaces, by name or by a beginning followed by `*`.
+/// Rules for namespaces. An entry is a name, or a prefix followed by `*`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NamespaceRules {
-    /// Only these; all when empty.
+    /// Namespaces that the cluster accepts. An empty list accepts all namespaces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 64), pattern(r"^([a-z0-9][-a-z0-9]*)?\*?$")))]
     pub allow: Vec<String>,
-    /// Not these, also where `allow` names them.
+    /// Namespaces that the cluster denies. Takes precedence over `allow`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 64), pattern(r"^([a-z0-9][-a-z0-9]*)?\*?$")))]
     pub deny: Vec<String>,
 }
 
 impl NamespaceRules {
-    /// Whether nothing is said.
+    /// Returns whether neither list has an entry.
     pub fn is_empty(&self) -> bool {
         self.allow.is_empty() && self.deny.is_empty()
     }
 }
 
-/// How the member's API server is reached.
+/// Connection to the API server of the member.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Connection {
     /// URL of the API server.
     #[schemars(length(min = 8, max = 1024), pattern(r"^https://"))]
     pub server: String,
-    /// Certificates of the authority that signed the server's certificate, base64 of PEM.
+    /// Certificates of the authority that signed the server's certificate, as base64 of PEM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65536))]
     pub certificate_authority_data: Option<String>,
-    /// Name expected in the server's certificate, where it differs from the host of the URL.
+    /// Name expected in the server's certificate, if different from the host of the URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub tls_server_name: Option<String>,
-    /// Proxy that leads to the server.
+    /// URL of the proxy that leads to the API server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024), pattern(r"^(http|socks5)://"))]
     pub proxy_url: Option<String>,
 }
 
-/// Keeps replicas away from a cluster.
+/// A taint that keeps new replicas away from a cluster.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Taint {
-    /// Taint key.
+    /// Key of the taint.
     #[schemars(length(min = 1, max = 317))]
     pub key: String,
-    /// Taint value.
+    /// Value of the taint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub value: Option<String>,
 }
 
-/// What is known of a member.
+/// Observed state of a member.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterStatus {
-    /// Generation the rest of the status speaks of.
+    /// Generation of the spec that the rest of the status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// When the member last gave a sign of life.
+    /// Time of the last sign of life of the member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_of: Option<Time>,
     /// Kubernetes version of the member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Version of what `meridian cluster join` installed in the member. Where it is older than what this Meridian brings,
-    /// `PermissionsSufficient` is False with reason `MemberOutdated`; the cluster goes on taking replicas.
+    /// Version of the objects that `meridian cluster join` installed in the member.
+    ///
+    /// When this version is older than that of the running Meridian, `PermissionsSufficient` is False with reason
+    /// `MemberOutdated`. The cluster continues to accept replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub installation: Option<i32>,
-    /// Zones as one word, for the table.
+    /// Names of the zones, joined by commas, for the printed table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone_names: Option<String>,
-    /// Applications with an object in the cluster.
+    /// Number of Applications with an object in the cluster.
     #[serde(default)]
     pub apps: i64,
-    /// When the credential ends.
+    /// Expiry time of the credential.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential_expires_at: Option<Time>,
-    /// Capacity per zone, exactly what decisions used last.
+    /// Capacity per zone, as stored for placement decisions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub zones: Vec<ZoneCapacity>,
-    /// Kinds that may be delivered there, as `group/version/Kind` (`version/Kind` for the core group).
+    /// Deliverable kinds, as `group/version/Kind` (`version/Kind` for the core group).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kinds: Vec<String>,
-    /// Conditions: `Ready`, and the signals it is made of: `Reachable`, `WatchFresh`, `NodesReady`; `PermissionsSufficient`,
-    /// `Cordoned`.
+    /// Conditions: `Ready` and its signals `Reachable`, `WatchFresh` and `NodesReady`; `PermissionsSufficient`,
+    /// `Cordoned`. `Stalled` when the operator refuses or cannot read the Cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }
@@ -188,20 +196,20 @@ pub struct Amounts {
     pub cpu_milli: i64,
     /// Memory in MiB.
     pub memory_mi: i64,
-    /// Pods.
+    /// Number of pods.
     pub pods: i64,
 }
 
 impl Amounts {
-    /// Largest CPU, in thousandths of a core, that one pod or node counts for: a million cores.
+    /// Maximum CPU, in thousandths of a core, that one pod or node counts for: a million cores.
     ///
     /// # Guarantees
     /// `i32::MAX` pods of this size, and of [`Amounts::MEMORY_MI_MAX`], fit into an `i64`.
     pub const CPU_MILLI_MAX: i64 = 1_000_000_000;
-    /// Largest memory, in MiB, that one pod or node counts for: one PiB.
+    /// Maximum memory, in MiB, that one pod or node counts for: one PiB.
     pub const MEMORY_MI_MAX: i64 = 1 << 30;
 
-    /// Adds an amount a number of times; a negative number subtracts. The result stays at the limits of `i64`.
+    /// Adds an amount `times` times. A negative number subtracts. The sums saturate at the limits of `i64`.
     #[must_use]
     pub fn plus_times(self, more: Self, times: i64) -> Self {
         let sum = |sum: i64, more: i64| sum.saturating_add(more.saturating_mul(times));
@@ -217,17 +225,17 @@ impl Amounts {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ZoneCapacity {
-    /// Zone.
+    /// Name of the zone.
     pub name: String,
-    /// What schedulable, ready nodes offer.
+    /// Allocatable amounts of all schedulable, ready nodes.
     pub allocatable: Amounts,
-    /// What all pods bound to those nodes ask for.
+    /// Amounts that all pods bound to those nodes request.
     pub requested: Amounts,
-    /// Of `requested`, what pods ask for that Meridian did not place.
+    /// Part of `requested` that belongs to pods not placed by Meridian.
     pub foreign: Amounts,
-    /// What Applications hold by decision, running or not.
+    /// Amounts that Applications hold by decision, running or not.
     pub reserved: Amounts,
-    /// Free amounts per node, in at most 32 groups of alike nodes, each rounded down.
+    /// Free amounts per node, in at most 32 groups of similar nodes. Each amount is rounded down.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shapes: Vec<Shape>,
 }
@@ -236,8 +244,8 @@ pub struct ZoneCapacity {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Shape {
-    /// Free on each node of the group.
+    /// Free amounts of each node of the group.
     pub free: Amounts,
-    /// Nodes in the group.
+    /// Number of nodes in the group.
     pub nodes: i32,
 }

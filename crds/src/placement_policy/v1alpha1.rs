@@ -1,4 +1,4 @@
-//! `PlacementPolicy`: where replicas go, shared by Applications of one namespace.
+//! `PlacementPolicy`: placement of replicas, shared by Applications of one namespace.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::selector::CellSelector;
 
-/// Where replicas go and how many. In an Application's `spec.placement` or, shared, as a `PlacementPolicy`.
+/// Placement of replicas over cells: an Application's `spec.placement`, or a shared `PlacementPolicy`.
 ///
-/// Order of precedence: eligibility, hard limits, no running replica moves, minimum, spread and
-/// surviveLoss, shares, weights; tiers decide the order in which cells are filled.
+/// Order of precedence: eligibility, hard limits, no running replica moves, minimum, spread and `surviveLoss`, shares,
+/// weights. Tiers set the order in which cells are filled.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[kube(
     group = "fleet.meridian.io",
@@ -31,168 +31,172 @@ use crate::selector::CellSelector;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(crates(kube_core = "::kube_core"))]
 pub struct PlacementSpec {
-    /// Cells that may hold replicas; all when left out.
+    /// Cells that may hold replicas. Defaults to all cells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cells: Option<CellSelector>,
     /// Taints of clusters that do not keep replicas away.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub tolerations: Vec<Toleration>,
-    /// Evenness between topology domains.
+    /// Even distribution of replicas over topology domains.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
     #[x_kube(validation = ("self.all(a, self.exists_one(b, b.topology == a.topology))", "one spread constraint per topology"))]
     pub spread: Vec<SpreadConstraint>,
-    /// Fewest and most replicas in any one topology domain.
+    /// Minimum and maximum number of replicas in any one topology domain.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
     #[x_kube(validation = ("self.all(a, self.exists_one(b, b.topology == a.topology))", "one limit per topology"))]
     pub limits: Vec<Limit>,
-    /// Exact replicas, or a percentage (rounded down), of named cells. The others share the rest.
+    /// Replicas of named cells: an exact number, or a percentage (rounded down). The other cells share the remaining
+    /// replicas.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     // The form of a percentage is checked at intake: a pattern over 64 strings exceeds the API server's cost limit.
     #[x_kube(validation = ("self.all(cell, type(self[cell]) != int || int(self[cell]) >= 0)", "a share is a number of replicas of at least 0, or a percentage from \"0%\" to \"100%\""))]
     pub shares: BTreeMap<String, IntOrString>,
-    /// How what is left is divided.
+    /// Weights by which the remaining replicas are divided over cells.
     #[serde(default)]
     pub weights: Weights,
-    /// Order of filling: the next tier receives replicas only when the previous is full.
+    /// Order in which cells are filled. The next tier receives replicas only when the previous tier is full.
+    ///
     /// A cell that no tier names comes last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub tiers: Vec<Tier>,
-    /// Keep the two cells of a pair in different zones: a unit's A and B never count on one zone alone.
+    /// Keeps the two cells of a pair in different zones.
+    ///
+    /// The halves A and B of a unit never depend on one zone alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub separate_pairs: bool,
 }
 
-/// Keeps one taint from counting.
+/// A toleration, which ignores one taint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Toleration {
-    /// Taint key.
+    /// Key of the taint.
     #[schemars(length(min = 1, max = 317))]
     pub key: String,
-    /// Taint value; any when left out.
+    /// Value of the taint. Any value when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub value: Option<String>,
 }
 
-/// What a domain is.
+/// Type of a topology domain: region, zone, member cluster or cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Topology {
-    /// A region.
+    /// Each region is a domain.
     Region,
-    /// A zone, told apart by (region, zone).
+    /// Each zone is a domain, identified by (region, zone).
     Zone,
-    /// A member cluster.
+    /// Each member cluster is a domain.
     Cluster,
-    /// A cell.
+    /// Each cell is a domain.
     Cell,
 }
 
-/// Evenness between domains.
+/// Even distribution of replicas over the domains of one topology.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(crates(kube_core = "::kube_core"))]
 #[x_kube(validation = ("!has(self.surviveLoss) || !has(self.minDomains) || self.surviveLoss.domains < self.minDomains", "surviveLoss.domains must be lower than minDomains"))]
 pub struct SpreadConstraint {
-    /// Which domains are compared.
+    /// Domains that the constraint compares.
     pub topology: Topology,
-    /// Largest difference in replicas between two domains; not bounded when left out.
+    /// Maximum difference in replicas between two domains. Unlimited when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub max_skew: Option<i32>,
-    /// Fewest domains that hold replicas.
+    /// Minimum number of domains that hold replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 64))]
     pub min_domains: Option<i32>,
-    /// What happens when the constraint cannot hold.
+    /// Reaction to a constraint that cannot hold.
     #[serde(default)]
     pub when_unsatisfiable: WhenUnsatisfiable,
-    /// Keep the wanted replicas even when domains vanish.
+    /// Loss of domains after which the requested replicas still remain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub survive_loss: Option<SurviveLoss>,
 }
 
-/// What happens when a spread constraint cannot hold.
+/// Reaction to a spread constraint that cannot hold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum WhenUnsatisfiable {
-    /// Keep what is placed and say why.
+    /// Keeps the existing placement and reports the reason.
     #[default]
     Hold,
-    /// Place as evenly as possible and report the constraint as not satisfied.
+    /// Places replicas as evenly as possible and reports the constraint as not satisfied.
     BestEffort,
 }
 
-/// How many domains may vanish.
+/// Loss of domains after which the requested replicas still remain.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SurviveLoss {
-    /// Any so many domains may vanish at once.
+    /// Number of domains, whichever they are, that may be lost at once.
     #[schemars(range(min = 1, max = 8))]
     pub domains: i32,
-    /// How the loss is made good.
+    /// Method that compensates for the loss.
     pub by: SurviveBy,
 }
 
-/// How the loss of domains is made good.
+/// Method that compensates for the loss of domains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum SurviveBy {
-    /// By running more replicas than asked for: the fewest such that the rest is enough after any loss.
+    /// Runs more replicas than requested: the fewest such that enough remain after any loss.
     Overprovision,
 }
 
-/// Fewest and most replicas in any one domain.
+/// Minimum and maximum number of replicas in any one domain.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(crates(kube_core = "::kube_core"))]
 #[x_kube(validation = ("has(self.min) || has(self.max)", "a limit needs min or max"))]
 #[x_kube(validation = ("!has(self.min) || !has(self.max) || self.min <= self.max", "min must not exceed max"))]
 pub struct Limit {
-    /// Which domains the limit speaks of.
+    /// Domains to which the limit applies.
     pub topology: Topology,
-    /// Fewest replicas in every eligible domain.
+    /// Minimum number of replicas in every eligible domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100000))]
     pub min: Option<i32>,
-    /// Most replicas in any domain.
+    /// Maximum number of replicas in any domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100000))]
     pub max: Option<i32>,
 }
 
-/// How replicas that nothing else decides are divided.
+/// Weights by which replicas are divided when no other rule decides.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(crates(kube_core = "::kube_core"))]
 #[x_kube(validation = ("self.mode == 'Static' || !has(self.static)", "static weights need mode: Static"))]
 pub struct Weights {
-    /// Where weights come from.
+    /// Origin of the weights.
     #[serde(default)]
     pub mode: WeightMode,
-    /// Weight per cell, for mode Static; a cell that is not named has weight 0.
+    /// Weight of each cell, for mode `Static`. A cell without an entry has weight 0.
     #[serde(default, rename = "static", skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     #[x_kube(validation = ("self.all(cell, self[cell] >= 0 && self[cell] <= 1000000)", "a weight is a number from 0 to 1000000"))]
     pub static_weights: BTreeMap<String, i32>,
 }
 
-/// Where weights come from.
+/// Origin of the weights.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum WeightMode {
-    /// Every cell the same.
+    /// Every cell has the same weight.
     #[default]
     Even,
-    /// By free capacity for this application's pods.
+    /// The weight of a cell is its free capacity for pods of this Application.
     Capacity,
-    /// As given.
+    /// The weights are those of the field `static`.
     Static,
 }
 
-/// One step of the order of filling.
+/// A step in the order in which cells are filled.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Tier {
