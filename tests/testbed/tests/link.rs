@@ -44,7 +44,7 @@ async fn answer(stream: &mut TcpStream) -> std::io::Result<[u8; 4]> {
 }
 
 #[tokio::test]
-async fn what_was_forgotten_stays_silent_and_what_is_new_passes() {
+async fn forgotten_connections_stay_silent_and_new_ones_pass() {
     let link = Link::to(echo().await).await.unwrap();
     let mut before = connect(&link).await;
     assert_eq!(asked(&mut before, b"ping").await.unwrap(), *b"ping");
