@@ -1,6 +1,10 @@
 //! Takes applications from the queues in batches and decides them.
 
-use crate::*;
+use crate::{
+    AppId, BATCH, BTreeSet, BatchLimiter, CancellationToken, Decided, DeleteWindow, DistinctKeys, Duration,
+    FILTER_DELAY_MAX, GATHER, GATHER_MOST, Instant, PLACES, Panicked, REMEMBERED, SIFTED, Schedule, StoreError, apply,
+    chain, contain, gather, guard, plan,
+};
 
 impl Schedule {
     /// Moves observed applications that need a decision to the queue; most observations change no decision.

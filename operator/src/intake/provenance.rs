@@ -67,7 +67,7 @@ pub(super) fn source_lost(key: &AppKey, generation: i64, why: &str, taken: Strin
     Refusal { reason: "IntentSourceLost", message, generation, taken: Some(taken) }
 }
 
-/// IntentSource of an intent.
+/// `IntentSource` of an intent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct IntentSource<'a> {
     pub(crate) hub_uid: &'a str,

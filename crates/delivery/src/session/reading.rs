@@ -1,6 +1,6 @@
 //! Reads the topology and the rows of a session.
 
-use super::*;
+use super::{Arc, BTreeMap, BTreeSet, Hint, Instant, PlacementId, Rows, Session, StoreError, Timestamp};
 
 impl Session {
     /// Reads where cells lie and the authority of each, no older than `after`.

@@ -1,6 +1,9 @@
 //! Checks override rules against the components they change.
 
-use super::*;
+use super::{
+    BTreeMap, Component, ComponentPlan, Draft, Growth, OverridePatch, OverrideRule, ServiceAccounts, Value, autoscaled,
+    bounds, overrides, result_problems, scales,
+};
 
 impl Draft {
     pub(super) fn check_overrides(&mut self, components: &[Component], rules: &[OverrideRule]) {
