@@ -3,7 +3,6 @@
 use crds::cluster::v1alpha1::ClusterSpec;
 use members::install::{Installation, Profile};
 
-use super::join::profile_of;
 use crate::failure::Failure;
 
 /// Values that the user gave by flags.
@@ -153,5 +152,13 @@ mod tests {
             let said = declare(missing, None, HERE).unwrap_err().to_string();
             assert!(said.starts_with(flag), "{said}");
         }
+    }
+}
+
+/// Converts a profile of the hub's API into one of `members`. The two crates do not use each other.
+pub(super) fn profile_of(profile: crds::cluster::v1alpha1::Profile) -> Profile {
+    match profile {
+        crds::cluster::v1alpha1::Profile::Observe => Profile::Observe,
+        crds::cluster::v1alpha1::Profile::Deploy => Profile::Deploy,
     }
 }

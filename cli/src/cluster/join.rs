@@ -17,8 +17,9 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use vocabulary::{ClusterName, SYSTEM_NAMESPACE, chain, labels};
 
-use super::declared::{self, Asked, declare};
+use super::declared::{self, Asked, declare, profile_of};
 use super::look::outcome_of;
+use super::meeting::{Met, is_the_cluster, meet};
 use crate::args::{JoinArgs, MemberFlags, ReplaceArgs};
 use crate::failure::Failure;
 use crate::hub::{Hub, MANAGER, call, watch_until};
@@ -31,46 +32,6 @@ const TOKEN_LIFE: Duration = Duration::from_hours(7 * 24);
 const ROLE_FILLED: Duration = Duration::from_mins(1);
 /// Interval between two reads of the member's rights. RBAC aggregation sends no event to this program.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
-
-/// Converts a profile of the hub's API into one of `members`. The two crates do not use each other.
-pub(super) fn profile_of(profile: crds::cluster::v1alpha1::Profile) -> Profile {
-    match profile {
-        crds::cluster::v1alpha1::Profile::Observe => Profile::Observe,
-        crds::cluster::v1alpha1::Profile::Deploy => Profile::Deploy,
-    }
-}
-
-/// A member that was reached with the user's credentials.
-pub(crate) struct Met {
-    pub(crate) access: AdminAccess,
-    version: String,
-    pub(crate) uid: String,
-}
-
-/// Refuses a kubeconfig that leads to another cluster than the one that joined under the name.
-pub(crate) fn is_the_cluster(cluster: &Cluster, met: &Met) -> Result<(), Failure> {
-    if cluster.spec.uid == met.uid {
-        return Ok(());
-    }
-    Err(Failure::Refused(format!(
-        "this is not the cluster that joined as {} (kube-system UID {} instead of {}); give the kubeconfig of that cluster",
-        cluster.metadata.name.as_deref().unwrap_or_default(),
-        met.uid,
-        cluster.spec.uid
-    )))
-}
-
-/// Connects to a member with the user's credentials, and reads its version and UID.
-pub(crate) async fn meet(flags: &MemberFlags, progress: Progress) -> Result<Met, Failure> {
-    let access = admin::load(&flags.kubeconfig, flags.context.as_deref())
-        .await
-        .map_err(|error| Failure::Usage(chain(&error)))?;
-    let refused = |error: install::InstallError| Failure::member(&access.server, &error);
-    let version = install::server_version(&access.client).await.map_err(refused)?;
-    let uid = install::kube_system_uid(&access.client).await.map_err(refused)?;
-    progress.done(format!("reached {} (Kubernetes {})", access.server, version.git_version));
-    Ok(Met { version: version.git_version, uid, access })
-}
 
 /// Runs `meridian cluster join`.
 pub(super) async fn join(args: JoinArgs, hub: &Hub, progress: Progress) -> Result<(), Failure> {

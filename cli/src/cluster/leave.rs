@@ -5,8 +5,8 @@ use kube::api::DeleteParams;
 use serde_json::json;
 use vocabulary::{ClusterName, labels};
 
-use super::join::{is_the_cluster, meet};
 use super::look::state;
+use super::meeting::{is_the_cluster, meet};
 use super::residents::{Report, apps, residents};
 use super::uninstall;
 use crate::args::RemoveArgs;

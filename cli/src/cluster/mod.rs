@@ -4,6 +4,7 @@ mod declared;
 pub(crate) mod join;
 mod leave;
 mod look;
+mod meeting;
 mod permissions;
 mod residents;
 mod standing;

@@ -3,7 +3,7 @@
 use members::admin::AdminAccess;
 use members::install::{self, Change};
 
-use super::join::meet;
+use super::meeting::meet;
 use crate::args::UninstallArgs;
 use crate::failure::Failure;
 use crate::hub::Hub;

@@ -39,7 +39,7 @@ pub use hinted_rows::HintedRows;
 pub use metrics::DeliveryMetrics;
 pub use revisions::Revisions;
 pub use status::status_writer::StatusWriter;
-pub use write::execute::MEMBER_WRITES;
+pub use write::measured::MEMBER_WRITES;
 
 /// Shared services and configuration of the deliverers of all clusters. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -9,7 +9,6 @@ use arc_swap::ArcSwap;
 use domain::render::Blueprint;
 use jiff::Timestamp;
 use members::{ApiKind, Member, MemberError};
-use runtime::contain::contain;
 use runtime::queue::Queue;
 use serde_json::Value;
 use store::{AppId, Claim, Hint, PlacementId, StatusRow, StoreError};
@@ -27,11 +26,7 @@ use crate::observe::entry::Entry;
 use crate::observe::observed_object::ObservedObject;
 use crate::revisions::Revisions;
 use crate::status::status_writer::StatusSource;
-use crate::write::execute;
 use crate::{Delivery, DeliveryTimes};
-
-/// Maximum number of objects worked on at once.
-const WORKERS: usize = 24;
 
 /// Selects which of the rows read are queued for work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -315,44 +310,6 @@ impl Session {
         inner.delivery.status_writer.leave(&inner.source);
         self.delivery().metrics.followed.get_or_create(&self.label()).set(0);
         outcome
-    }
-
-    async fn work(&self) {
-        let mut running = tokio::task::JoinSet::new();
-        loop {
-            tokio::select! {
-                ids = self.0.queue.take(1), if running.len() < WORKERS => {
-                    for id in ids {
-                        running.spawn(self.clone().work_on(id));
-                    }
-                }
-                Some(ended) = running.join_next() => {
-                    if let Err(error) = ended
-                        && error.is_panic()
-                    {
-                        std::panic::resume_unwind(error.into_panic());
-                    }
-                }
-            }
-        }
-    }
-
-    async fn work_on(self, id: PlacementId) {
-        let queue = &self.0.queue;
-        // A panic about one object must not stop delivery of the others.
-        let is_to_be_repeated = match contain(execute::work(&self, id)).await {
-            Ok(repeat) => repeat,
-            Err(panicked) => {
-                tracing::error!(cluster = self.name(), placement = id, error = %panicked, "object was not delivered; it is tried again");
-                true
-            }
-        };
-        if is_to_be_repeated {
-            queue.fail(&id);
-        } else {
-            queue.finish(&id);
-        }
-        self.delivery().metrics.depth.get_or_create(&self.label()).set(queue.depth() as i64);
     }
 }
 

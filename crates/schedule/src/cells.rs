@@ -14,7 +14,7 @@ use crate::cell_inputs::InputsPlan;
 use crate::fleet_snapshot::FleetSnapshot;
 use crate::gather::AppSnapshot;
 use crate::identity::is_of_component;
-use crate::rows::row_settled;
+use crate::placement_rows::row_settled;
 
 /// Components of an application that a cell holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use vocabulary::{AppKey, CellName, ContentHash};
 
 use crate::Schedule;
 use crate::fleet_snapshot::FleetSnapshot;
-use crate::plan::{HeldCell, held_cells};
+use crate::held_cells::{HeldCell, held_cells};
 use crate::snapshot_cache::CachedSnapshot;
 
 /// One application with its decisions, rows and observed status.

@@ -1,216 +1,10 @@
 //! Mass-delete guard: withholds deletes above a limit until a person confirms exactly those. Pure.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use crds::application::v1alpha1::PendingDeletes;
-use domain::confirmation;
-use domain::decision_record::Edit;
-use domain::motion::{app_limit, cluster_limit};
-use domain::render;
-use domain::stored_revision::StoredRevision;
-use store::{DeleteWindow, DesiredState, PlacementChange, PlacementId, PlacementRow, Removal};
-use vocabulary::{ContentHash, hash_json};
+use store::{DeleteWindow, DesiredState, PlacementChange, PlacementId};
 
-use crate::fleet_snapshot::FleetSnapshot;
-use crate::gather::AppSnapshot;
-use crate::identity::declares;
-use crate::plan::AppPlan;
-
-/// Maximum number of objects that pending deletes list by name.
-const NAMED: usize = 50;
-
-/// The deletes among an application's planned changes.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Deletes {
-    /// Rows that are deleted and that the limits count.
-    going: Vec<PlacementRow>,
-    /// Number of rows with desired state `Present` before the decision.
-    present: i64,
-    /// The application itself is being removed.
-    removing: bool,
-    confirmed: Option<Vec<u8>>,
-    /// Cells that a confirmed rebalance emptied.
-    previewed: Vec<String>,
-    beforehand: Beforehand,
-}
-
-/// Deletes that a person confirmed before the scheduler decided them.
-#[derive(Debug, Clone, Default)]
-enum Beforehand {
-    #[default]
-    Nothing,
-    /// The deletion of the Application with every object it delivered.
-    Whole,
-    /// The removal of components that this revision lacks and the revision before it had.
-    Edit(Arc<StoredRevision>),
-}
-
-impl Beforehand {
-    fn of(facts: &AppSnapshot) -> Self {
-        let Some(confirmed) = facts.row.delete_confirmed.as_deref().and_then(ContentHash::from_bytes) else {
-            return Self::Nothing;
-        };
-        let wanted = facts.revisions.get(&facts.wanted);
-        let edit = facts.last_decision.1.edit.to(facts.wanted);
-        Self::judge(&facts.row.object_uid, confirmed, facts.row.removal, edit, wanted)
-    }
-
-    fn judge(
-        uid: &str,
-        confirmed: ContentHash,
-        removal: Option<Removal>,
-        edit: Edit,
-        wanted: Option<&Arc<StoredRevision>>,
-    ) -> Self {
-        if removal.is_some() {
-            let is_whole = confirmed == confirmation::whole_application(uid);
-            return if is_whole { Self::Whole } else { Self::Nothing };
-        }
-        match (edit.before, edit.after, wanted) {
-            (Some(before), Some(after), Some(wanted)) if confirmed == confirmation::edit(uid, before, after) => {
-                Self::Edit(Arc::clone(wanted))
-            }
-            _ => Self::Nothing,
-        }
-    }
-
-    fn covers(&self, snapshot: &FleetSnapshot, row: &PlacementRow) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::Whole => true,
-            Self::Edit(wanted) => !declares(&snapshot.topology, Some(wanted), row),
-        }
-    }
-}
-
-impl Deletes {
-    pub(crate) fn of(facts: &AppSnapshot) -> Self {
-        Self {
-            going: Vec::new(),
-            present: facts.rows.iter().filter(|row| row.desired_state == DesiredState::Present).count() as i64,
-            removing: facts.row.removal.is_some(),
-            confirmed: facts.row.delete_confirmed.clone(),
-            previewed: Vec::new(),
-            beforehand: Beforehand::of(facts),
-        }
-    }
-
-    /// Adds cells that a person agreed to empty after a preview.
-    pub(crate) fn preview(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.previewed.extend(cells);
-    }
-
-    /// Counts a row that `desired_state` deletes.
-    ///
-    /// Objects that are never deleted do not count. Nor do objects that leave because a person moved them, or whose
-    /// delete a person confirmed beforehand.
-    pub(crate) fn consider(&mut self, snapshot: &FleetSnapshot, row: &PlacementRow, desired_state: DesiredState) {
-        let by_a_person = snapshot.is_drained(&row.cluster)
-            || self.previewed.contains(&row.cell)
-            || self.beforehand.covers(snapshot, row);
-        if desired_state == DesiredState::Delete
-            && row.desired_state == DesiredState::Present
-            && !by_a_person
-            && !render::is_never_deleted(&row.object)
-        {
-            self.going.push(row.clone());
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.going.is_empty()
-    }
-
-    fn per_cluster(&self) -> BTreeMap<String, i64> {
-        let mut counts = BTreeMap::new();
-        for row in &self.going {
-            *counts.entry(row.cluster.clone()).or_default() += 1;
-        }
-        counts
-    }
-
-    /// Returns a description of the limit that the deletes would exceed, if any.
-    fn excess(&self, app: store::AppId, window: &DeleteWindow) -> Option<String> {
-        let count = |map: &BTreeMap<String, i64>, cluster: &str| map.get(cluster).copied().unwrap_or(0);
-        for (cluster, going) in self.per_cluster() {
-            let lately = count(&window.of_cluster, &cluster);
-            let limit = cluster_limit(count(&window.present, &cluster) + lately);
-            if lately + going > limit {
-                return Some(format!(
-                    "{} deletes in cluster {cluster} within a short time, more than the {limit} that go without a word",
-                    lately + going
-                ));
-            }
-        }
-        let lately = window.of_app.get(&app).copied().unwrap_or(0);
-        let (all, going) = (self.present + lately, self.going.len() as i64 + lately);
-        let limit = app_limit(all).filter(|limit| !self.removing && going > *limit)?;
-        Some(format!(
-            "{going} of the application's {all} objects would go, more than the {limit} that go without a word"
-        ))
-    }
-
-    /// Returns the hash of exactly these rows as they are now, which a person confirms.
-    ///
-    /// A confirmation ends with the rows it names. The same objects, placed and pruned again, are other rows, or rows
-    /// with a later plan epoch.
-    fn plan(&self) -> ContentHash {
-        let mut objects: Vec<(PlacementId, u32, &str, &str, &str, &str, &str)> = self
-            .going
-            .iter()
-            .map(|row| {
-                let object = &row.object;
-                (
-                    row.id,
-                    row.plan_epoch,
-                    row.cluster.as_str(),
-                    object.api_version.as_str(),
-                    object.kind.as_str(),
-                    object.namespace.as_str(),
-                    object.name.as_str(),
-                )
-            })
-            .collect();
-        objects.sort_unstable();
-        hash_json(&objects).expect("numbers and texts are JSON")
-    }
-
-    /// Returns the deletes with the plan epochs that the rows have after this plan.
-    ///
-    /// The hash that a person sees and confirms is then the hash that the next decision computes.
-    fn after(mut self, plan: &AppPlan) -> Self {
-        for row in &mut self.going {
-            let changes = plan.changes.iter().any(|change| change.id == row.id);
-            row.plan_epoch = row.plan_epoch.saturating_add(u32::from(changes));
-        }
-        self
-    }
-
-    fn pending(&self, reason: String) -> PendingDeletes {
-        let mut objects: Vec<String> = self.going.iter().map(shown).collect();
-        objects.sort_unstable();
-        objects.truncate(NAMED);
-        PendingDeletes { plan: self.plan().to_string(), objects, count: self.going.len() as i32, reason }
-    }
-
-    /// Returns why the deletes wait for a person, or `None` when they may proceed.
-    ///
-    /// Deletes that wait already keep waiting. Passing time does not release them.
-    fn reason_to_wait(
-        &self,
-        app: store::AppId,
-        pending: Option<&PendingDeletes>,
-        window: &DeleteWindow,
-    ) -> Option<String> {
-        let waits = pending.filter(|pending| self.going.iter().any(|row| pending.objects.contains(&shown(row))));
-        waits.map(|pending| pending.reason.clone()).or_else(|| self.excess(app, window))
-    }
-
-    fn is_confirmed(&self) -> bool {
-        self.confirmed.as_deref() == Some(self.plan().as_bytes())
-    }
-}
+use crate::app_plan::AppPlan;
+use crate::deletes::Deletes;
 
 /// A plan that passed the guard. Only such plans are written.
 #[derive(Debug)]
@@ -236,11 +30,6 @@ impl GuardedPlan {
     }
 }
 
-/// Returns the text by which a person sees a waiting object.
-fn shown(row: &PlacementRow) -> String {
-    format!("{}: {} {}", row.cluster, row.object.kind, row.object.name)
-}
-
 /// Withholds the deletes of plans that exceed a limit of the guard.
 ///
 /// Plans are checked in order, and each check counts the deletes of the plans before it.
@@ -255,7 +44,7 @@ pub(crate) fn withhold_mass_deletes(plans: Vec<AppPlan>, mut window: DeleteWindo
         let (_, last_decision) = plan.record.as_ref().unwrap_or(&plan.last_decision);
         if let Some(reason) = deletes.reason_to_wait(plan.app, last_decision.pending.as_ref(), &window) {
             keep(plan, &deletes);
-            let pending = deletes.after(plan).pending(reason);
+            let pending = deletes.after(&plan.changes).pending(reason);
             record(plan, Some(pending));
             return Vec::new();
         }
@@ -292,6 +81,3 @@ fn record(plan: &mut AppPlan, pending: Option<PendingDeletes>) {
         record.pending = pending;
     }
 }
-
-#[cfg(test)]
-mod tests;

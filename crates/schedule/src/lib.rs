@@ -5,23 +5,27 @@
 //!
 //! Phases, in order: [`gather`] reads, [`plan`] decides, [`guard`] withholds deletes above a limit, [`apply`] writes.
 
+mod app_plan;
 mod apply;
 mod cell_inputs;
 mod cells;
 mod decide;
 mod decide_batches;
+mod deletes;
 mod directives;
 mod families;
 mod fleet_snapshot;
 mod floors;
 mod gather;
 mod guard;
+mod held_cells;
 mod identity;
 mod matching;
 mod metrics;
 mod names;
 mod numbers;
 mod objects;
+mod placement_rows;
 mod plan;
 mod reservations;
 mod rows;

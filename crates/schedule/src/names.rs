@@ -6,8 +6,8 @@ use crds::application::v1alpha1::ObjectStatus;
 use store::{OwnerRow, PlacementId};
 use vocabulary::ObjectKey;
 
+use crate::app_plan::{AppPlan, Insert};
 use crate::guard::GuardedPlan;
-use crate::plan::{AppPlan, Insert};
 
 /// Maximum number of problems that the record of one application names.
 const PROBLEMS_MAX: usize = 64;

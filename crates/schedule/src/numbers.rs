@@ -10,10 +10,11 @@ use domain::stored_revision::StoredRevision;
 use store::PlacementRow;
 use vocabulary::{CellName, ContentHash};
 
+use crate::app_plan::AppPlan;
 use crate::families::{DIVIDED, Families};
 use crate::fleet_snapshot::FleetSnapshot;
 use crate::gather::AppSnapshot;
-use crate::plan::{AppPlan, is_present};
+use crate::placement_rows::is_present;
 
 /// Returns the cells that hold the application, with the target of each.
 ///

@@ -2,94 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use domain::decision_record::DecisionRecord;
 use domain::failover::FailoverDecision;
 use domain::render::{self, Blueprint, ReplicaOwner};
-use store::{
-    AppId, CellDecisionRow, DecisionBase, DesiredState, PlacementChange, PlacementId, PlacementInsert, PlacementRow,
-    Removal, ReservationRow, Slot,
-};
-use vocabulary::{AppKey, ContentHash, PlaceInputs};
+use store::{DesiredState, Removal};
 
+use crate::app_plan::AppPlan;
 use crate::cells::{decided_total, decision_rows, is_ready, plan_cells};
 use crate::fleet_snapshot::FleetSnapshot;
 use crate::gather::{AppSnapshot, Gathered};
-use crate::guard::Deletes;
 use crate::numbers::numbers;
 use crate::objects::ObjectInputs;
 use crate::reservations::reservations;
 use crate::rows::{Decided, reconcile};
 use crate::snapshot_cache::CachedSnapshot;
-
-/// Planned writes for one application.
-#[derive(Debug)]
-pub(crate) struct AppPlan {
-    pub(crate) app: AppId,
-    pub(crate) key: AppKey,
-    /// Generation, removal and decision version that the plan was made from.
-    pub(crate) base: DecisionBase,
-    /// New record and the hash of its inputs, when either changed.
-    pub(crate) record: Option<(ContentHash, DecisionRecord)>,
-    /// Decisions about all cells that hold the application, when any of them changed.
-    pub(crate) cells: Option<Vec<CellDecisionRow>>,
-    /// Generation that the placement now reflects, when it changed.
-    pub(crate) generation: Option<i64>,
-    pub(crate) rebalance_done: Option<Vec<u8>>,
-    pub(crate) inserts: Vec<Insert>,
-    pub(crate) changes: Vec<PlacementChange>,
-    pub(crate) forget: Vec<PlacementId>,
-    pub(crate) reservations: Option<Vec<ReservationRow>>,
-    /// Deletes among the changes, for the mass-delete guard.
-    pub(crate) deletes: Deletes,
-    /// The wanted revision, when it is ready in all cells.
-    pub(crate) ready: Option<Vec<u8>>,
-    /// The application is being removed and no row of it is left.
-    pub(crate) over: bool,
-    /// Input hash and record of the last decision; later phases copy them to record problems.
-    pub(crate) last_decision: (ContentHash, DecisionRecord),
-}
-
-/// An object to add, with the names it may take in order of preference.
-#[derive(Debug, Clone)]
-pub(crate) struct Insert {
-    pub(crate) row: PlacementInsert,
-    pub(crate) names: Vec<String>,
-}
-
-impl AppPlan {
-    fn empty(facts: &AppSnapshot) -> Self {
-        let row = &facts.row;
-        Self {
-            app: row.id,
-            key: row.key.clone(),
-            base: DecisionBase { generation: row.generation, removal: row.removal, version: row.decision_version },
-            record: None,
-            cells: None,
-            generation: None,
-            rebalance_done: None,
-            inserts: Vec::new(),
-            changes: Vec::new(),
-            forget: Vec::new(),
-            reservations: None,
-            deletes: Deletes::of(facts),
-            ready: None,
-            over: false,
-            last_decision: facts.last_decision.clone(),
-        }
-    }
-
-    /// Returns whether the plan writes nothing.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.record.is_none()
-            && self.cells.is_none()
-            && self.generation.is_none()
-            && self.rebalance_done.is_none()
-            && self.inserts.is_empty()
-            && self.changes.is_empty()
-            && self.forget.is_empty()
-            && self.reservations.is_none()
-    }
-}
 
 /// Plans the applications of a batch in order.
 ///
@@ -213,30 +138,4 @@ fn record_revision(facts: &AppSnapshot, blueprint: &Blueprint, plan: &mut AppPla
         record.replica_owners = owners;
         record.edit = edit;
     }
-}
-
-/// Stored decision about one cell.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct HeldCell {
-    pub(crate) target: i32,
-    pub(crate) revision: ContentHash,
-    /// Values that objects take from the cell; `None` where an older version of the program decided.
-    pub(crate) inputs: Option<PlaceInputs>,
-}
-
-/// Returns the stored decisions about the serving version (slot `Main`), by cell.
-///
-/// Unreadable rows are left out.
-pub(crate) fn held_cells(rows: &[CellDecisionRow]) -> BTreeMap<vocabulary::CellName, HeldCell> {
-    let main = rows.iter().filter(|row| row.slot == Slot::Main);
-    main.filter_map(|row| {
-        let revision = ContentHash::from_bytes(&row.revision)?;
-        Some((row.cell.parse().ok()?, HeldCell { target: row.target, revision, inputs: row.inputs.clone() }))
-    })
-    .collect()
-}
-
-/// Returns whether a row counts as placed.
-pub(crate) fn is_present(row: &PlacementRow) -> bool {
-    row.desired_state == DesiredState::Present
 }

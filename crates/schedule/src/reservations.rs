@@ -7,10 +7,10 @@ use domain::placement;
 use store::{DesiredState, PlacementId, PlacementRow, ReservationRow};
 use vocabulary::{CellName, ContentHash, rendered_replicas};
 
+use crate::app_plan::AppPlan;
 use crate::fleet_snapshot::FleetSnapshot;
 use crate::gather::AppSnapshot;
 use crate::identity::is_of_component;
-use crate::plan::AppPlan;
 
 /// Returns the capacity that the application holds once the plan is written.
 ///

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use crds::application::v1alpha1::Scope;
 use domain::failover::FailoverDecision;
 use domain::stored_revision::StoredRevision;
-use store::{DesiredState, ObjectState, PlacementChange, PlacementId, PlacementRow, Slot, StatusRow};
+use store::{DesiredState, PlacementChange, PlacementId, PlacementRow, Slot};
 use vocabulary::{CellName, ContentHash, Verdict};
 
+use crate::app_plan::{AppPlan, Insert};
 use crate::cells::{CellPlan, has_identity, keeps_identities};
 use crate::families::{DIVIDED, Families, Family};
 use crate::fleet_snapshot::FleetSnapshot;
@@ -19,20 +20,7 @@ use crate::gather::AppSnapshot;
 use crate::identity::{declares, is_of_component};
 use crate::matching::Matching;
 use crate::objects::Desired;
-use crate::plan::{AppPlan, Insert};
-
-/// Returns `Pass` when the member runs the row as planned, and `Fail` otherwise.
-///
-/// The row must be applied and observed at its plan epoch, applied with its revision, and settled. A divided row must
-/// also have as many available replicas as it renders.
-pub(crate) fn row_settled(row: &PlacementRow, status: &StatusRow) -> Verdict {
-    let told = status.state == ObjectState::Applied
-        && status.applied_epoch == row.plan_epoch
-        && status.observed_epoch == row.plan_epoch
-        && status.applied_revision.as_deref() == Some(row.revision.as_slice());
-    let there = status.settled && (!row.divided || status.available >= row.rendered());
-    if told && there { Verdict::Pass } else { Verdict::Fail }
-}
+use crate::placement_rows::row_settled;
 
 /// Decision about one row.
 enum Fate<'o, 'a> {

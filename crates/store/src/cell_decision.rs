@@ -3,7 +3,7 @@
 use serde_json::Value;
 use vocabulary::PlaceInputs;
 
-use crate::decision::{DecisionRow, Txn};
+use crate::decision_row::{DecisionRow, Txn};
 use crate::placement::{inputs, stored_inputs};
 use crate::{AppId, Slot, Store, StoreError};
 

@@ -51,9 +51,9 @@ impl Default for Deadlines {
     fn default() -> Self {
         Self {
             connection: Duration::from_secs(3),
-            answer: crate::pool::STATEMENT_TIMEOUT + Duration::from_secs(2),
+            answer: STATEMENT_TIMEOUT + Duration::from_secs(2),
             commit: Duration::from_secs(3),
-            cut_off: crate::pool::STATEMENT_TIMEOUT + Duration::from_secs(5),
+            cut_off: STATEMENT_TIMEOUT + Duration::from_secs(5),
         }
     }
 }
@@ -288,3 +288,6 @@ fn in_a_stream<'e, T: Send + 'e>(
 ) -> BoxStream<'e, Result<T, Error>> {
     answer.map_ok(|rows| futures::stream::iter(rows.into_iter().map(Ok))).try_flatten_stream().boxed()
 }
+
+/// Timeout for a statement, enforced by the server.
+pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
-use crate::decision::Txn;
+use crate::decision_row::Txn;
 use crate::{AppId, DecisionRow, Store, StoreError};
 
 /// Retention time of rows of the window, in seconds, whatever window a caller asks for.

@@ -16,7 +16,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::hints::{Hint, read_hints, texts};
+use crate::hint::{Hint, read_hints, texts};
 use crate::peers::{HELLO, Peers};
 use crate::{Store, StoreError};
 

@@ -28,53 +28,6 @@ const BACKLOG: usize = 16 * 1024;
 ///
 /// When more are waiting, the other processes receive [`Hint::Everything`].
 const OUTBOX: usize = 16 * 1024;
-/// Maximum length of the text of one notification, in bytes; `PostgreSQL` accepts less than 8,000.
-const NOTIFY_MAX: usize = 7_000;
-
-/// A change in the database or in this process that a stage may act on.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Hint {
-    /// The intent of an application changed, or another input of its decision.
-    Decide(AppId),
-    /// Placement rows of clusters changed.
-    ///
-    /// Rows that were decided together are in one hint, however many clusters they concern.
-    Deliver(BTreeMap<String, Vec<PlacementId>>),
-    /// The observed status of an application's objects in the members changed.
-    Observed(AppId),
-    /// Another input of an application's status on the hub changed.
-    Show(AppId),
-    /// A cluster, a cell or a directive changed.
-    Topology,
-    /// The health of a cluster changed, or the kinds that it serves.
-    Health(String),
-    /// The capacity of a cluster changed.
-    Capacity(String),
-    /// The time of the last sign of life of a cluster changed.
-    Seen(String),
-    /// The credential or the connection of a cluster changed.
-    Connection(String),
-    /// The connection of this process to a member changed, or the reason why it cannot connect.
-    Member(String),
-    /// Intake's refusal of an Application changed: its status on the hub reports the reason.
-    Refused {
-        /// Namespace of the Application.
-        namespace: String,
-        /// Name of the object.
-        name: String,
-    },
-    /// An application or a cluster was deleted from the database: intake may release its object on the hub.
-    Forgotten {
-        /// Namespace of the Application; empty for a cluster.
-        namespace: String,
-        /// Name of the object.
-        name: String,
-    },
-    /// Placement rows were deleted: a cluster that is being removed may be empty now.
-    Vacated,
-    /// Anything may have changed: the listener was not connected for a while.
-    Everything,
-}
 
 /// Sends hints to all processes, and subscribes to them. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -129,59 +82,6 @@ impl Hints {
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Hint>> {
         self.local.subscribe()
     }
-}
-
-/// Parses the hints that another process sent.
-///
-/// A later version may send hints that this version does not have. They become [`Hint::Everything`], because they may
-/// mean any change.
-pub(crate) fn read_hints(text: &str) -> Vec<Hint> {
-    let Ok(items) = serde_json::from_str::<Vec<serde_json::Value>>(text) else { return vec![Hint::Everything] };
-    let mut hints: Vec<Hint> =
-        items.into_iter().map(|item| serde_json::from_value(item).unwrap_or(Hint::Everything)).collect();
-    if hints.contains(&Hint::Everything) {
-        hints = vec![Hint::Everything];
-    }
-    hints
-}
-
-/// Returns a hint as JSON, split into parts where it is too long for one notification.
-///
-/// A hint that cannot be split becomes [`Hint::Everything`].
-fn items(hint: &Hint) -> Vec<String> {
-    let json = |hint: &Hint| serde_json::to_string(hint).expect("hints are plain data");
-    let item = json(hint);
-    if item.len() <= NOTIFY_MAX {
-        return vec![item];
-    }
-    match hint {
-        Hint::Deliver(clusters) if clusters.len() > 1 => {
-            let mut first = clusters.clone();
-            let middle = clusters.keys().nth(clusters.len() / 2).expect("it is within the map").clone();
-            let second = first.split_off(&middle);
-            [first, second].into_iter().flat_map(|half| items(&Hint::Deliver(half))).collect()
-        }
-        _ => vec![json(&Hint::Everything)],
-    }
-}
-
-/// Returns JSON lists of hints, each short enough for one notification.
-pub(crate) fn texts(hints: &BTreeSet<Arc<Hint>>) -> Vec<String> {
-    let mut texts = Vec::new();
-    let mut current = String::new();
-    for item in hints.iter().flat_map(|hint| items(hint)) {
-        if !current.is_empty() && current.len() + item.len() > NOTIFY_MAX {
-            texts.push(format!("[{}]", std::mem::take(&mut current)));
-        }
-        if !current.is_empty() {
-            current.push(',');
-        }
-        current.push_str(&item);
-    }
-    if !current.is_empty() {
-        texts.push(format!("[{current}]"));
-    }
-    texts
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use vocabulary::{CellInputs, ObjectKey};
 
-use crate::decision::{DecisionRow, Txn};
+use crate::decision_row::{DecisionRow, Txn};
 use crate::placement::stored_inputs;
 use crate::{AppId, DesiredState, PlacementId, PlacementRow, Slot, StoreError};
 

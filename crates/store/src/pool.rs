@@ -6,12 +6,10 @@ use std::time::Duration;
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-use crate::database::{Database, Deadlines, ping};
+use crate::database::{Database, Deadlines, STATEMENT_TIMEOUT, ping};
 use crate::reach::Reach;
 use crate::{StoreError, database};
 
-/// Timeout for a statement, enforced by the server.
-pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Idle time after which a connection is pinged before its next use.
 const PING_AFTER_IDLE: Duration = Duration::from_secs(5);
 

@@ -9,8 +9,8 @@ use sqlx::{Connection, PgConnection};
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::StoreError;
+use crate::claim::{Claim, LeaseTimes, Term, Wanted};
 use crate::database::Database;
-use crate::lease::{Claim, LeaseTimes, Term, Wanted};
 
 /// The loop of the keeper's thread.
 pub(crate) struct Renewal {

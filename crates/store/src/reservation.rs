@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::decision::{DecisionRow, Txn};
+use crate::decision_row::{DecisionRow, Txn};
 use crate::{AppId, Store, StoreError};
 
 /// Capacity that an application reserves in one zone of a cluster.

@@ -12,7 +12,8 @@ use kube::Api;
 use store::{AppId, ApplicationRow, PlacementId, PlacementRow, RevisionRow, Slot, StatusRow, StoreError};
 use vocabulary::AppKey;
 
-use super::application_status::{Facts, is_progress, says_the_same};
+use super::application_status::{is_progress, says_the_same};
+use super::facts::Facts;
 use super::{StatusError, StatusStage, events, unreadable};
 use crate::hub::write_status;
 use crate::intake::APPLICATION;

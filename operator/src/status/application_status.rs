@@ -16,35 +16,13 @@ use vocabulary::{ContentHash, Verdict};
 use super::cells::zones_text;
 use super::counted::count_replicas;
 use super::culprit::culprit;
+use super::facts::{Facts, short};
 use crate::intake::Refusal;
 
 /// Maximum number of objects in the status.
 const OBJECTS: usize = 50;
 /// Maximum number of revisions in the status.
 const HISTORY: usize = 20;
-
-/// Facts from which an Application's status is built.
-pub(super) struct Facts<'a> {
-    pub(super) row: &'a ApplicationRow,
-    pub(super) intent: &'a Intent,
-    /// Revision decided for each cell, by cell.
-    pub(super) told: &'a HashMap<String, Vec<u8>>,
-    pub(super) rows: &'a [PlacementRow],
-    pub(super) status: &'a HashMap<PlacementId, StatusRow>,
-    pub(super) revisions: &'a [RevisionRow],
-    pub(super) topology: &'a Topology,
-    /// Time of the last sign of life of each cluster.
-    pub(super) seen: &'a BTreeMap<String, Timestamp>,
-    pub(super) refusal: Option<Refusal>,
-    pub(super) before: &'a [Condition],
-    pub(super) generation: i64,
-    pub(super) now: Timestamp,
-    pub(super) stale_after: SignedDuration,
-}
-
-pub(super) fn short(revision: &[u8]) -> String {
-    ContentHash::from_bytes(revision).map(|hash| hash.short()).unwrap_or_default()
-}
 
 impl Facts<'_> {
     pub(super) fn record(&self) -> DecisionRecord {

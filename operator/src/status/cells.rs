@@ -9,8 +9,8 @@ use domain::topology::CellFacts;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use store::{DesiredState, PlacementRow, StatusRow};
 
-use super::application_status::{Facts, short};
 use super::counted::{Counted, count_replicas, count_without_row};
+use super::facts::{Facts, short};
 
 impl Facts<'_> {
     /// Returns all cells with a component that has replicas.

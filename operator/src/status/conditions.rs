@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use vocabulary::{Trouble, group_causes};
 
-use super::application_status::Facts;
+use super::facts::Facts;
 use super::survival;
 
 /// Groups the messages of the objects in one state: each cause once, with its clusters.

@@ -11,6 +11,7 @@ mod conditions;
 mod counted;
 mod culprit;
 mod events;
+mod facts;
 mod fleet;
 mod pacing;
 mod ready;

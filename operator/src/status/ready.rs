@@ -12,8 +12,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use store::{DesiredState, ObjectState};
 use vocabulary::{Trouble, group_causes};
 
-use super::application_status::Facts;
 use super::conditions::group_objects;
+use super::facts::Facts;
 
 /// Maximum number of bytes of the causes behind the numbers, because one message holds both.
 const CAUSES_BYTES_MAX: usize = condition::MESSAGE_MAX - 256;
@@ -306,7 +306,7 @@ mod tests {
         let status = show(&rows, rows.iter().map(well).collect(), 0, &record);
         let cell = &status.cells[0];
         assert_eq!((cell.desired, cell.placed, cell.available, cell.updated), (2, 4, 4, 2));
-        assert_eq!(cell.revision, super::super::application_status::short(&rows[0].revision));
+        assert_eq!(cell.revision, super::super::facts::short(&rows[0].revision));
     }
 
     #[test]

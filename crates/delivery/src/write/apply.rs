@@ -14,7 +14,7 @@ use crate::decide::list_merge::lists_to_replace;
 use crate::observe::entry::Entry;
 use crate::revisions::DeliveredApp;
 use crate::session::Session;
-use crate::write::execute::measured;
+use crate::write::measured::measured;
 
 /// One object to apply, with its context.
 pub(crate) struct Write<'a> {

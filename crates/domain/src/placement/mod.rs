@@ -19,6 +19,7 @@ mod decide;
 mod eligibility;
 mod gains;
 mod groups;
+mod growth;
 mod hash;
 mod inputs;
 mod outcome;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use crds::placement_policy::v1alpha1::WeightMode;
 
-use super::decide::{blocked, grow};
 use super::groups::{Respect, Seat};
+use super::growth::{blocked, grow};
 use super::request::Request;
 use super::seats::Seating;
 use super::setting::Setting;

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crds::application::v1alpha1::Scope;
 use serde_json::Value;
 
-use super::checks::holds_data;
-use super::fields::member;
+use super::fields::{holds_data, member};
 use super::kinds::{at, group, pod_template_path};
 use super::{Blueprint, ComponentPlan};
 use crate::tenancy::DEFAULT_ACCOUNT;

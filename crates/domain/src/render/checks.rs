@@ -84,11 +84,6 @@ pub(super) fn result_problems(
     problems
 }
 
-/// Whether the maps of the kind are user data and contain no references.
-pub(super) fn holds_data(plan: &ComponentPlan) -> bool {
-    group(&plan.api_version).is_empty() && matches!(plan.kind.as_str(), "ConfigMap" | "Secret")
-}
-
 /// Finds Meridian's own labels and annotations, in the object and in the templates within it.
 fn reserved(value: &Value, path: &str, only_metadata: bool, problems: &mut Vec<(String, String)>) {
     match value {

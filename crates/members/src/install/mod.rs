@@ -5,6 +5,7 @@
 //! account, namespace and record.
 
 mod apply;
+mod calls;
 mod confine;
 mod owner;
 mod policy;
@@ -18,8 +19,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use vocabulary::SYSTEM_NAMESPACE;
 
-pub(crate) use apply::send;
-pub use apply::{Change, InstallError, Report, apply, recorded_owner, refuse_other_owner, uninstall};
+pub use apply::{Change, Report, apply, recorded_owner, refuse_other_owner, uninstall};
+pub use calls::InstallError;
+pub(crate) use calls::send;
 pub use confine::CONFINE_POLICY_NAME;
 pub use owner::Owner;
 pub use policy::POLICY_NAME;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use vocabulary::{MEMBER_SERVICE_ACCOUNT, SYSTEM_NAMESPACE, labels};
 
-use super::apply::{InstallError, fetch, send, title};
+use super::calls::{InstallError, fetch, send, title};
 use super::{Installation, POLICY_NAME};
 use crate::access::IssuedToken;
 use crate::member::ServerVersion;

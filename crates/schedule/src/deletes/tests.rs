@@ -1,4 +1,4 @@
-//! Tests of the guard.
+//! Tests of the deletes that wait for a person.
 
 use jiff::{SignedDuration, Timestamp};
 use vocabulary::ObjectKey;

@@ -1,0 +1,27 @@
+//! Stored decisions about the cells of an application. Pure.
+
+use std::collections::BTreeMap;
+
+use store::{CellDecisionRow, Slot};
+use vocabulary::{ContentHash, PlaceInputs};
+
+/// Stored decision about one cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HeldCell {
+    pub(crate) target: i32,
+    pub(crate) revision: ContentHash,
+    /// Values that objects take from the cell; `None` where an older version of the program decided.
+    pub(crate) inputs: Option<PlaceInputs>,
+}
+
+/// Returns the stored decisions about the serving version (slot `Main`), by cell.
+///
+/// Unreadable rows are left out.
+pub(crate) fn held_cells(rows: &[CellDecisionRow]) -> BTreeMap<vocabulary::CellName, HeldCell> {
+    let main = rows.iter().filter(|row| row.slot == Slot::Main);
+    main.filter_map(|row| {
+        let revision = ContentHash::from_bytes(&row.revision)?;
+        Some((row.cell.parse().ok()?, HeldCell { target: row.target, revision, inputs: row.inputs.clone() }))
+    })
+    .collect()
+}

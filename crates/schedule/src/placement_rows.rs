@@ -1,0 +1,22 @@
+//! Predicates of placement rows. Pure.
+
+use store::{DesiredState, ObjectState, PlacementRow, StatusRow};
+use vocabulary::Verdict;
+
+/// Returns `Pass` when the member runs the row as planned, and `Fail` otherwise.
+///
+/// The row must be applied and observed at its plan epoch, applied with its revision, and settled. A divided row must
+/// also have as many available replicas as it renders.
+pub(crate) fn row_settled(row: &PlacementRow, status: &StatusRow) -> Verdict {
+    let told = status.state == ObjectState::Applied
+        && status.applied_epoch == row.plan_epoch
+        && status.observed_epoch == row.plan_epoch
+        && status.applied_revision.as_deref() == Some(row.revision.as_slice());
+    let there = status.settled && (!row.divided || status.available >= row.rendered());
+    if told && there { Verdict::Pass } else { Verdict::Fail }
+}
+
+/// Returns whether a row counts as placed.
+pub(crate) fn is_present(row: &PlacementRow) -> bool {
+    row.desired_state == DesiredState::Present
+}

@@ -1,0 +1,35 @@
+//! Facts from which the status of an Application is built.
+
+use std::collections::{BTreeMap, HashMap};
+
+use domain::intent::Intent;
+use domain::topology::Topology;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use store::{ApplicationRow, PlacementId, PlacementRow, RevisionRow, StatusRow};
+use vocabulary::ContentHash;
+
+use crate::intake::Refusal;
+
+/// Facts from which an Application's status is built.
+pub(super) struct Facts<'a> {
+    pub(super) row: &'a ApplicationRow,
+    pub(super) intent: &'a Intent,
+    /// Revision decided for each cell, by cell.
+    pub(super) told: &'a HashMap<String, Vec<u8>>,
+    pub(super) rows: &'a [PlacementRow],
+    pub(super) status: &'a HashMap<PlacementId, StatusRow>,
+    pub(super) revisions: &'a [RevisionRow],
+    pub(super) topology: &'a Topology,
+    /// Time of the last sign of life of each cluster.
+    pub(super) seen: &'a BTreeMap<String, Timestamp>,
+    pub(super) refusal: Option<Refusal>,
+    pub(super) before: &'a [Condition],
+    pub(super) generation: i64,
+    pub(super) now: Timestamp,
+    pub(super) stale_after: SignedDuration,
+}
+
+pub(super) fn short(revision: &[u8]) -> String {
+    ContentHash::from_bytes(revision).map(|hash| hash.short()).unwrap_or_default()
+}
