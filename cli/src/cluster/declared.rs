@@ -81,6 +81,14 @@ pub(super) fn names(installation: &Installation) -> String {
     names.join(", ")
 }
 
+/// Converts a profile of the hub's API into one of `members`. The two crates do not use each other.
+pub(super) fn profile_of(profile: crds::cluster::v1alpha1::Profile) -> Profile {
+    match profile {
+        crds::cluster::v1alpha1::Profile::Observe => Profile::Observe,
+        crds::cluster::v1alpha1::Profile::Deploy => Profile::Deploy,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,13 +160,5 @@ mod tests {
             let said = declare(missing, None, HERE).unwrap_err().to_string();
             assert!(said.starts_with(flag), "{said}");
         }
-    }
-}
-
-/// Converts a profile of the hub's API into one of `members`. The two crates do not use each other.
-pub(super) fn profile_of(profile: crds::cluster::v1alpha1::Profile) -> Profile {
-    match profile {
-        crds::cluster::v1alpha1::Profile::Observe => Profile::Observe,
-        crds::cluster::v1alpha1::Profile::Deploy => Profile::Deploy,
     }
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
-use members::admin::{self, AdminAccess};
+use members::admin::AdminAccess;
 use members::install::{self, Change, Installation, Profile};
 use members::{Limits, Member, MemberConfig};
 use secrecy::ExposeSecret;

@@ -1,12 +1,18 @@
 //! Connects to a member as the administrator of a kubeconfig.
 
+use crds::Cluster;
+use members::admin::{self, AdminAccess};
+use members::install;
+use vocabulary::chain;
+
 use crate::args::MemberFlags;
 use crate::failure::Failure;
+use crate::progress::Progress;
 
 /// A member that was reached with the user's credentials.
 pub(crate) struct Met {
     pub(crate) access: AdminAccess,
-    version: String,
+    pub(super) version: String,
     pub(crate) uid: String,
 }
 

@@ -1,10 +1,10 @@
 //! `meridian cluster …`
 
 mod declared;
-pub(crate) mod join;
+mod join;
 mod leave;
 mod look;
-mod meeting;
+pub(crate) mod meeting;
 mod permissions;
 mod residents;
 mod standing;

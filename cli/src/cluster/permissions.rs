@@ -10,7 +10,8 @@ use serde::Serialize;
 use serde_json::Value;
 use vocabulary::AppKey;
 
-use super::join::{self, Met};
+use super::declared::profile_of;
+use super::meeting::{self, Met};
 use crate::args::PermissionsArgs;
 use crate::failure::Failure;
 use crate::hub::Hub;
@@ -74,8 +75,8 @@ async fn against_member(args: &PermissionsArgs, hub: &Hub, progress: Progress) -
     let member = args.member().ok_or_else(|| Failure::Usage("--kubeconfig is missing".to_owned()))?;
     let name = args.name.as_ref().map(|name| name.as_str().to_owned()).unwrap_or_default();
     let cluster = hub.cluster(&name).await?;
-    let met = join::meet(&member, progress).await?;
-    join::is_the_cluster(&cluster, &met)?;
+    let met = meeting::meet(&member, progress).await?;
+    meeting::is_the_cluster(&cluster, &met)?;
     let mut lines = profile_lines(&cluster);
     lines.extend(kind_lines(args, hub, &met).await?);
     let asked: Vec<Right> = lines
@@ -103,7 +104,7 @@ async fn against_member(args: &PermissionsArgs, hub: &Hub, progress: Progress) -
 }
 
 fn profile_lines(cluster: &Cluster) -> Vec<Line> {
-    let profiles = cluster.spec.profiles.iter().map(|profile| join::profile_of(*profile));
+    let profiles = cluster.spec.profiles.iter().map(|profile| profile_of(*profile));
     let profiles: BTreeSet<Profile> = profiles.chain([Profile::Observe]).collect();
     profiles
         .into_iter()

@@ -43,7 +43,7 @@ pub(crate) struct Insert {
 }
 
 impl AppPlan {
-    fn empty(facts: &AppSnapshot) -> Self {
+    pub(crate) fn empty(facts: &AppSnapshot) -> Self {
         let row = &facts.row;
         Self {
             app: row.id,

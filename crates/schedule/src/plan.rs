@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::failover::FailoverDecision;
 use domain::render::{self, Blueprint, ReplicaOwner};
-use store::{DesiredState, Removal};
+use store::{DesiredState, PlacementChange, Removal};
 
 use crate::app_plan::AppPlan;
 use crate::cells::{decided_total, decision_rows, is_ready, plan_cells};

@@ -1,9 +1,10 @@
 //! A lease as its holder uses it: the claim, which each write checks.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::StoreError;
 use crate::write::OpenTransaction;

@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::{
-    AppId, CellDecisionRow, Claim, PlacementChange, PlacementId, PlacementInsert, Removal, ReservationRow, Store,
-    StoreError, cell_decision, placement_write, reservation,
-};
+use crate::decision_row::{Committed, Decided, DecisionBase, DecisionRow, Txn};
+use crate::{AppId, Claim, Removal, Store, StoreError, cell_decision, placement_write, reservation};
 
 /// Maximum number of decisions kept in the log of each application.
 const KEPT: i64 = 100;

@@ -1,6 +1,7 @@
 //! One hint, and the texts that carry hints in notifications.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -105,4 +106,42 @@ pub(crate) fn texts(hints: &BTreeSet<Arc<Hint>>) -> Vec<String> {
         texts.push(format!("[{current}]"));
     }
     texts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unreadable_hint_means_everything() {
+        for (case, text, read) in [
+            ("nothing", "[]", vec![]),
+            ("known", r#"["Topology",{"Decide":7}]"#, vec![Hint::Topology, Hint::Decide(7)]),
+            ("unknown variant", r#"["Topology",{"Operation":7}]"#, vec![Hint::Everything]),
+            ("known variant of another shape", r#"[{"Decide":"seven"}]"#, vec![Hint::Everything]),
+            ("no list", "Topology", vec![Hint::Everything]),
+        ] {
+            assert_eq!(read_hints(text), read, "{case}");
+        }
+    }
+
+    #[test]
+    fn hint_too_long_for_a_notification_is_split_or_everything() {
+        let deliver = |clusters: usize, rows: i64| {
+            Hint::Deliver((0..clusters).map(|number| (format!("cluster-{number:04}"), (0..rows).collect())).collect())
+        };
+        let told = |hint: Hint| -> Vec<Hint> {
+            let texts = texts(&BTreeSet::from([Arc::new(hint)]));
+            assert!(texts.iter().all(|text| text.len() <= NOTIFY_MAX + "[]".len()), "Postgres takes it");
+            texts.iter().flat_map(|text| serde_json::from_str::<Vec<Hint>>(text).unwrap()).collect()
+        };
+        assert_eq!(told(deliver(3, 2)), [deliver(3, 2)]);
+        let mut parts = BTreeMap::new();
+        for part in told(deliver(1_000, 4)) {
+            let Hint::Deliver(clusters) = part else { panic!("{part:?}") };
+            parts.extend(clusters);
+        }
+        assert_eq!(Hint::Deliver(parts), deliver(1_000, 4));
+        assert_eq!(told(deliver(1, 10_000)), [Hint::Everything]);
+    }
 }

@@ -8,17 +8,16 @@
 //! A process that receives the first notification of a peer sends [`Hint::Everything`], because the peer missed earlier
 //! hints.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::exchange::{Exchange, ExchangeTimes};
+use crate::hint::Hint;
 use crate::peers::Peers;
-use crate::{AppId, PlacementId, Store, StoreError};
+use crate::{Store, StoreError};
 
 /// Maximum number of hints kept for a slow subscriber.
 ///
@@ -81,43 +80,5 @@ impl Hints {
     /// Returns a receiver of all hints from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Hint>> {
         self.local.subscribe()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn unreadable_hint_means_everything() {
-        for (case, text, read) in [
-            ("nothing", "[]", vec![]),
-            ("known", r#"["Topology",{"Decide":7}]"#, vec![Hint::Topology, Hint::Decide(7)]),
-            ("unknown variant", r#"["Topology",{"Operation":7}]"#, vec![Hint::Everything]),
-            ("known variant of another shape", r#"[{"Decide":"seven"}]"#, vec![Hint::Everything]),
-            ("no list", "Topology", vec![Hint::Everything]),
-        ] {
-            assert_eq!(read_hints(text), read, "{case}");
-        }
-    }
-
-    #[test]
-    fn hint_too_long_for_a_notification_is_split_or_everything() {
-        let deliver = |clusters: usize, rows: i64| {
-            Hint::Deliver((0..clusters).map(|number| (format!("cluster-{number:04}"), (0..rows).collect())).collect())
-        };
-        let told = |hint: Hint| -> Vec<Hint> {
-            let texts = texts(&BTreeSet::from([Arc::new(hint)]));
-            assert!(texts.iter().all(|text| text.len() <= NOTIFY_MAX + "[]".len()), "Postgres takes it");
-            texts.iter().flat_map(|text| serde_json::from_str::<Vec<Hint>>(text).unwrap()).collect()
-        };
-        assert_eq!(told(deliver(3, 2)), [deliver(3, 2)]);
-        let mut parts = BTreeMap::new();
-        for part in told(deliver(1_000, 4)) {
-            let Hint::Deliver(clusters) = part else { panic!("{part:?}") };
-            parts.extend(clusters);
-        }
-        assert_eq!(Hint::Deliver(parts), deliver(1_000, 4));
-        assert_eq!(told(deliver(1, 10_000)), [Hint::Everything]);
     }
 }

@@ -9,17 +9,16 @@
 //! - Renewing a lease takes `FOR NO KEY UPDATE`, which is compatible with `FOR KEY SHARE`.
 //! - Taking a lease over takes `FOR UPDATE`, which is not (`PostgreSQL`, "Explicit Locking", row-level locks).
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::claim::{LeaseTimes, Term, Wanted};
 use crate::database::Database;
 use crate::renewal::Renewal;
-use crate::write::OpenTransaction;
 use crate::{Store, StoreError, pool};
 
 /// Separator between the name of a holder and its nonce.

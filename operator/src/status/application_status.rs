@@ -1,23 +1,20 @@
 //! Builds the status of an Application from rows. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use crds::application::v1alpha1::{ApplicationStatus, CellReplicas, Decision, ObjectStatus, RevisionRecord};
 use crds::condition;
 use domain::decision_record::DecisionRecord;
-use domain::intent::Intent;
 use domain::render::ReplicaOwner;
-use domain::topology::Topology;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use store::{ApplicationRow, DesiredState, ObjectState, PlacementId, PlacementRow, RevisionRow, StatusRow};
-use vocabulary::{ContentHash, Verdict};
+use store::{DesiredState, ObjectState, PlacementRow, StatusRow};
+use vocabulary::Verdict;
 
 use super::cells::zones_text;
 use super::counted::count_replicas;
 use super::culprit::culprit;
 use super::facts::{Facts, short};
-use crate::intake::Refusal;
 
 /// Maximum number of objects in the status.
 const OBJECTS: usize = 50;

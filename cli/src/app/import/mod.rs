@@ -13,7 +13,7 @@ use vocabulary::AppKey;
 
 use self::compose::{Source, compose};
 use crate::args::{ImportArgs, ManifestForm};
-use crate::cluster::join;
+use crate::cluster::meeting;
 use crate::failure::Failure;
 use crate::hub::{Hub, MANAGER, call};
 use crate::mask::mask_secrets;
@@ -26,8 +26,8 @@ use crate::shell::emit;
 pub(super) async fn run(args: &ImportArgs, hub: Hub, progress: Progress) -> Result<(), Failure> {
     let namespace = hub.namespace(args.namespace.as_deref());
     let cluster = hub.cluster(args.cluster.as_str()).await?;
-    let met = join::meet(&args.member, progress).await?;
-    join::is_the_cluster(&cluster, &met)?;
+    let met = meeting::meet(&args.member, progress).await?;
+    meeting::is_the_cluster(&cluster, &met)?;
     let asked = gather::Asked { objects: &args.objects, selector: args.selector.as_deref() };
     let found = gather::read(&met.access, &namespace, &asked, &permitted(&cluster)).await?;
     for skipped in &found.skipped {

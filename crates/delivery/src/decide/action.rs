@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn step_follows_wish_and_live_object() {
+    fn action_follows_desired_state_and_live_object() {
         let delete = || Action::Delete { uid: "u".to_owned() };
         let release = || Action::Release { uid: "u".to_owned(), resource_version: "9".to_owned() };
         let (here, let_go, going) = (live(true, false), live(false, false), live(true, true));

@@ -5,8 +5,6 @@ use domain::render;
 use domain::topology::CellFacts;
 use jiff::Timestamp;
 use members::{MemberError, Preconditions};
-use runtime::crash::{Side, point};
-use std::time::Instant;
 use store::{DesiredState, ObjectState, PlacementId, PlacementRow, StatusRow};
 use vocabulary::{Fence, labels};
 
@@ -19,6 +17,7 @@ use crate::observe::observed_object::ObservedObject;
 use crate::revisions::DeliveredApp;
 use crate::session::Session;
 use crate::write::apply::Write;
+use crate::write::measured::measured;
 use domain::stored_revision::StoredRevision;
 
 /// Works on one placement. Returns whether to retry.

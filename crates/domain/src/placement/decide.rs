@@ -6,6 +6,7 @@ use vocabulary::CellName;
 
 use super::eligibility::Eligibility;
 use super::groups::Respect;
+use super::growth::{blocked, give_back, grow};
 use super::outcome::{CellExplanation, Outcome, Spread};
 use super::rebalance::{moves_of_rebalance, rebalanced};
 use super::request::{Directive, Held, Ledger, Request};
@@ -95,13 +96,6 @@ fn fresh<'a>(setting: &'a Setting<'_>, wanted: i64, hold: &mut Option<String>) -
         return empty(setting);
     }
     seating
-}
-
-/// Takes back seats that are not needed, down to `base`.
-fn give_back(seating: &mut Seating<'_>, wanted: i64, base: &[i64]) {
-    while let Some(cell) = seating.previous(wanted, base) {
-        seating.shift(cell, -1);
-    }
 }
 
 fn difference<'a>(before: &Seating<'a>, wanted: i64, lowered: bool, hold: &mut Option<String>) -> Seating<'a> {

@@ -2,7 +2,6 @@
 
 use super::groups::Respect;
 use super::seats::Seating;
-use super::setting::Setting;
 
 /// Explains how evenness alone keeps replicas from being placed. `None` where that is not the cause.
 pub(super) fn blocked(seating: &Seating<'_>, wanted: i64) -> Option<String> {
@@ -25,4 +24,11 @@ pub(super) fn grow(seating: &mut Seating<'_>, wanted: i64, base: &[i64]) {
         seating.shift(cell, 1);
     }
     give_back(seating, wanted, base);
+}
+
+/// Takes back seats that are not needed, down to `base`.
+pub(super) fn give_back(seating: &mut Seating<'_>, wanted: i64, base: &[i64]) {
+    while let Some(cell) = seating.previous(wanted, base) {
+        seating.shift(cell, -1);
+    }
 }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crds::application::v1alpha1::Scope;
 use serde_json::Value;
 
-use super::fields::{holds_data, member};
-use super::kinds::{at, group, pod_template_path};
+use super::fields::member;
+use super::kinds::{at, group, holds_data, pod_template_path};
 use super::{Blueprint, ComponentPlan};
 use crate::tenancy::DEFAULT_ACCOUNT;
 

@@ -7,7 +7,7 @@ use vocabulary::labels;
 use super::ComponentPlan;
 use super::accounts::{ServiceAccounts, named_accounts};
 use super::fields::member;
-use super::kinds::{at, group, name_limit, pod_template_path};
+use super::kinds::{at, holds_data, name_limit, pod_template_path};
 
 /// Metadata that only API servers and controllers write.
 const FORBIDDEN_METADATA: [&str; 11] = [

@@ -225,8 +225,3 @@ mod tests {
         assert!(lost_fields(&applied, Some(&applied)).is_empty());
     }
 }
-
-/// Whether the maps of the kind are user data and contain no references.
-pub(super) fn holds_data(plan: &ComponentPlan) -> bool {
-    group(&plan.api_version).is_empty() && matches!(plan.kind.as_str(), "ConfigMap" | "Secret")
-}

@@ -235,3 +235,8 @@ pub fn is_never_deleted(key: &ObjectKey) -> bool {
             | ("apiextensions.k8s.io", "CustomResourceDefinition")
     )
 }
+
+/// Whether the maps of the kind are user data and contain no references.
+pub(super) fn holds_data(plan: &ComponentPlan) -> bool {
+    group(&plan.api_version).is_empty() && matches!(plan.kind.as_str(), "ConfigMap" | "Secret")
+}

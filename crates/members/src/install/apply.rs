@@ -3,32 +3,11 @@
 use std::time::Duration;
 
 use http::{Method, Request};
-use k8s_openapi::Resource;
-use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::Client;
 use serde_json::Value;
 
+use super::calls::{InstallError, address, fetch, send, title};
 use super::{Installation, JOIN_MANAGER, Owner, verify};
-use crate::api_kind::ApiKind;
-
-/// Kinds that join installs, with their names in paths.
-const KINDS: [(&str, &str); 9] = [
-    path_of::<Namespace>(),
-    path_of::<ServiceAccount>(),
-    path_of::<ConfigMap>(),
-    path_of::<Role>(),
-    path_of::<RoleBinding>(),
-    path_of::<ClusterRole>(),
-    path_of::<ClusterRoleBinding>(),
-    path_of::<ValidatingAdmissionPolicy>(),
-    path_of::<ValidatingAdmissionPolicyBinding>(),
-];
-
-const fn path_of<K: Resource>() -> (&'static str, &'static str) {
-    (K::KIND, K::URL_PATH_SEGMENT)
-}
 
 /// Timeout for the member's API server to enforce a new policy.
 const POLICY_WITHIN: Duration = Duration::from_secs(30);
@@ -170,21 +149,6 @@ fn declared(object: &Value) -> Value {
         metadata.remove("managedFields");
     }
     object
-}
-
-fn address(manifest: &Value) -> (ApiKind, String, String) {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let (api_version, kind) = (text(&manifest["apiVersion"]), text(&manifest["kind"]));
-    let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
-    let known = KINDS.iter().find(|(known, _)| *known == kind);
-    let (_, plural) = known.expect("every kind that join installs is listed");
-    let namespace = text(&manifest["metadata"]["namespace"]);
-    let kind = if namespace.is_empty() {
-        ApiKind::cluster_scoped(group, version, &kind, plural)
-    } else {
-        ApiKind::namespaced(group, version, &kind, plural)
-    };
-    (kind, namespace, text(&manifest["metadata"]["name"]))
 }
 
 #[cfg(test)]

@@ -1,9 +1,34 @@
 //! Calls of the installer, and how they fail.
 
-use http::Method;
+use std::time::Duration;
+
+use http::Request;
+use k8s_openapi::Resource;
+use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use kube::Client;
 use serde_json::Value;
 
-use crate::{Member, MemberError};
+use super::Owner;
+use crate::api_kind::ApiKind;
+
+/// Kinds that join installs, with their names in paths.
+const KINDS: [(&str, &str); 9] = [
+    path_of::<Namespace>(),
+    path_of::<ServiceAccount>(),
+    path_of::<ConfigMap>(),
+    path_of::<Role>(),
+    path_of::<RoleBinding>(),
+    path_of::<ClusterRole>(),
+    path_of::<ClusterRoleBinding>(),
+    path_of::<ValidatingAdmissionPolicy>(),
+    path_of::<ValidatingAdmissionPolicyBinding>(),
+];
+
+const fn path_of<K: Resource>() -> (&'static str, &'static str) {
+    (K::KIND, K::URL_PATH_SEGMENT)
+}
 
 /// Reason why an installation failed.
 #[derive(Debug, thiserror::Error)]
@@ -87,4 +112,19 @@ pub(crate) async fn send(
 pub(super) fn title(manifest: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     format!("{} {}", text(&manifest["kind"]), text(&manifest["metadata"]["name"]))
+}
+
+pub(super) fn address(manifest: &Value) -> (ApiKind, String, String) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (api_version, kind) = (text(&manifest["apiVersion"]), text(&manifest["kind"]));
+    let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+    let known = KINDS.iter().find(|(known, _)| *known == kind);
+    let (_, plural) = known.expect("every kind that join installs is listed");
+    let namespace = text(&manifest["metadata"]["namespace"]);
+    let kind = if namespace.is_empty() {
+        ApiKind::cluster_scoped(group, version, &kind, plural)
+    } else {
+        ApiKind::namespaced(group, version, &kind, plural)
+    };
+    (kind, namespace, text(&manifest["metadata"]["name"]))
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use vocabulary::{MEMBER_SERVICE_ACCOUNT, SYSTEM_NAMESPACE, labels};
 
-use super::apply::{InstallError, send};
+use super::calls::{InstallError, send};
 use super::roles::{self, DELIVER};
 use super::{OWN_LABELS, Profile};
 use crate::api_kind::ApiKind;
