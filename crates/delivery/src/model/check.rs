@@ -57,7 +57,13 @@ fn wanted(written: &Written, tables: &Tables) -> i32 {
     // A placement that the member refuses runs no replicas that could be lost.
     let is_refused =
         |row: &&PlacementRow| tables.status.get(&row.id).is_some_and(|status| status.state == ObjectState::Refused);
-    main.filter(|row| row.desired_state == DesiredState::Present)
+    // A row of an earlier revision than its cell's makes room for a row that is counted.
+    let cells = tables.cell_decisions.get(&row.id).map(Vec::as_slice).unwrap_or_default();
+    let is_current = |row: &&PlacementRow| {
+        cells.iter().find(|cell| cell.cell == row.cell).is_none_or(|cell| cell.revision == row.revision)
+    };
+    main.filter(is_current)
+        .filter(|row| row.desired_state == DesiredState::Present)
         .filter(|row| !is_refused(row))
         .map(|row| row.target)
         .sum()
