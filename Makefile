@@ -49,7 +49,7 @@ planted: prepare ## Plant bugs into a copy of the sources and see that the soak 
 .PHONY: sim
 sim: prepare ## Prove what placement and random edits promise over far more fleets and histories than the tests do
 	PROPTEST_CASES=6400 cargo test --release --locked -p domain --test placement
-	MODEL_SEQUENCES=100000 MIRROR_SEQUENCES=200 cargo test --release --locked -p delivery --lib -- model
+	MODEL_SEED=$${MODEL_SEED:-$$(date +%s)} MODEL_SEQUENCES=100000 MIRROR_SEQUENCES=200 cargo test --release --locked -p delivery --lib -- model
 
 .PHONY: bench
 bench: prepare ## Measure, and write docs/figures.md; BENCH="placement latency" for some parts, BENCH_SHORT=1 for a look

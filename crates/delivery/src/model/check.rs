@@ -242,7 +242,13 @@ pub(super) fn at_rest(world: &World<'_>) -> Result<(), String> {
     }
     let waits = |cell: &&store::CellDecisionRow| cell.inputs != cell.inputs_wanted;
     // Without an object, new inputs of a cell cannot be applied anywhere.
-    let placed = world.tables.cell_decisions.iter().filter(|(app, _)| record(world, **app).problems.is_empty());
+    let is_refused = |row: &PlacementRow| {
+        world.tables.status.get(&row.id).is_some_and(|status| status.state == ObjectState::Refused)
+    };
+    // A refused object holds up the cells after its own.
+    let is_held_up =
+        |app: AppId| !record(world, app).problems.is_empty() || world.tables.placements_of(app).any(is_refused);
+    let placed = world.tables.cell_decisions.iter().filter(|(app, _)| !is_held_up(**app));
     if let Some(cell) = placed.flat_map(|(_, cells)| cells).find(waits) {
         return broken(format!("cell {} waits to take what it is now", cell.cell));
     }

@@ -88,7 +88,13 @@ impl Written {
     pub(super) fn continues(&self, before: &Self) -> bool {
         let is_daemon = |written: &Self| KINDS[written.kind].1 == "DaemonSet";
         let named = self.component == before.component || self.object == before.object;
-        self.uid == before.uid && (named || !is_daemon(self) && !is_daemon(before))
+        let is_replaced = match (is_daemon(self), is_daemon(before)) {
+            // A renamed `DaemonSet` is deleted first: two of them may want the same ports of a node.
+            (true, true) => self.object == before.object,
+            (false, false) => true,
+            _ => named,
+        };
+        self.uid == before.uid && is_replaced
     }
 
     /// Whether a `StatefulSet` of the name is declared.

@@ -104,7 +104,10 @@ impl<'m> World<'m> {
         // An edit that intake refuses changes nothing.
         if let Ok((taken, revision)) = written.taken() {
             self.tables.take_application(&taken, revision);
-            if !self.rested.get(&app).is_some_and(|rested| written.continues(rested)) {
+            let previous = self.hub.apps.get(&app);
+            let continues = self.rested.get(&app).is_some_and(|rested| written.continues(rested))
+                && previous.is_none_or(|previous| written.continues(previous));
+            if !continues {
                 // A workload that continues neither name is another workload, without a promise.
                 self.promises.drop(&written.key.name);
             }
