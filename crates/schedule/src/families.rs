@@ -1,7 +1,6 @@
 //! Groups components that take over from each other when an application is edited. Pure.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
 use crds::application::v1alpha1::Scope;
 use domain::render::{ComponentPlan, is_replicated};
@@ -67,20 +66,19 @@ impl<'a> Families<'a> {
             let replicated = revision.blueprint.components.iter().filter(|component| is_replicated(component));
             replicated.filter_map(|component| self.of_component(component)).collect()
         };
-        let (wanted, earlier): (Vec<_>, Vec<_>) = facts.revisions.iter().partition(|(hash, _)| **hash == facts.wanted);
-        let all = |revisions: Vec<(&ContentHash, &Arc<StoredRevision>)>| -> BTreeSet<Family> {
-            revisions.into_iter().flat_map(|(_, revision)| of_revision(revision)).collect()
-        };
-        let (wanted, earlier) = (all(wanted), all(earlier));
-        let only = |mut families: std::collections::btree_set::Difference<'_, Family>| {
-            families.next().copied().filter(|_| families.next().is_none())
-        };
-        let (Some(left), Some(new)) = (only(earlier.difference(&wanted)), only(wanted.difference(&earlier))) else {
-            return;
-        };
+        let wanted = facts.revisions.get(&facts.wanted).map(|revision| of_revision(revision)).unwrap_or_default();
+        let earlier = facts.revisions.iter().filter(|(hash, _)| **hash != facts.wanted);
+        let earlier: Vec<BTreeSet<Family>> = earlier.map(|(_, revision)| of_revision(revision)).collect();
+        let removed: BTreeSet<Family> =
+            earlier.iter().flatten().filter(|family| !wanted.contains(family)).copied().collect();
+        // Several edits may be under way: a family is new when one of the earlier revisions does not have it.
+        let is_new = |family: &&Family| earlier.iter().any(|families| !families.contains(*family));
+        let added: BTreeSet<Family> = wanted.iter().filter(is_new).copied().collect();
+        let only = |families: BTreeSet<Family>| families.first().copied().filter(|_| families.len() == 1);
+        let (Some(removed), Some(added)) = (only(removed), only(added)) else { return };
         for family in self.by_component.values_mut().chain(self.by_object.values_mut()) {
-            if *family == left.max(new) {
-                *family = left.min(new);
+            if *family == removed.max(added) {
+                *family = removed.min(added);
             }
         }
     }
