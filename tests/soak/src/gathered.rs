@@ -210,7 +210,7 @@ pub struct Placement {
     pub target: i64,
     /// Replicas that Meridian writes to the member: the higher of target and floor, plus surge.
     pub told: i64,
-    /// Column `desired_state`: `Present`, `Delete` or `Orphan`.
+    /// Desired state: `Present`, `Delete` or `Orphan`.
     pub desired_state: String,
     /// State of the delivery.
     pub state: Option<String>,
