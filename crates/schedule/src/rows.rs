@@ -136,17 +136,20 @@ pub(crate) fn reconcile(
 
 /// Returns whether another object of the row's family runs in the same cell, as after a rename.
 ///
-/// The row was lowered to zero only because that object is available, so its delete needs no confirmation.
+/// The row was lowered to zero only because that object is available, so its delete needs no confirmation. A
+/// `StatefulSet` is more than its replicas: its successor does not have its volumes, so its delete still counts.
 fn is_replaced(
     counted: &BTreeMap<Family, Vec<&PlacementRow>>,
     matching: &Matching<'_, '_>,
     row: &PlacementRow,
 ) -> bool {
     let family = counted.values().find(|rows| rows.iter().any(|other| other.id == row.id));
-    family.is_some_and(|rows| {
-        rows.iter()
-            .any(|other| other.cell == row.cell && matching.object_of(other.id).is_some_and(|object| object.target > 0))
-    })
+    !has_identity(&row.object.kind)
+        && family.is_some_and(|rows| {
+            rows.iter().any(|other| {
+                other.cell == row.cell && matching.object_of(other.id).is_some_and(|object| object.target > 0)
+            })
+        })
 }
 
 /// Returns how many replicas stay available while rows of the Divided component move.

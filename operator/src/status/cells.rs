@@ -19,9 +19,10 @@ impl Facts<'_> {
         for row in self.rows {
             let status = self.status_of(row);
             let Some(mut counted) = count_replicas(row, &status, owners) else { continue };
-            if self.told.get(&row.cell).is_some_and(|told| *told != row.revision) {
+            let is_of_cell = self.told.get(&row.cell).is_none_or(|told| *told == row.revision);
+            if !is_of_cell && row.revision != self.row.revision {
                 // The object is of an earlier revision. The deletion follows when its successors run, or when a user
-                // confirms.
+                // confirms. An object that the cluster has once may be ahead of the cell of the same name.
                 counted.desired = 0;
             }
             if row.desired_state != DesiredState::Present && status.state.is_over() {
