@@ -37,6 +37,15 @@ impl Edit {
     }
 }
 
+/// Why deletions wait until a person confirms them, and not only until others' deletions lie further back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WaitCause {
+    /// An edit deletes more of the Application than its limit permits.
+    Edit,
+    /// The Application itself is being removed, with more objects than a limit permits.
+    Removal,
+}
+
 /// A decision as stored with its Application.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -64,6 +73,9 @@ pub struct DecisionRecord {
     /// Deletions that wait for a person's confirmation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<PendingDeletes>,
+    /// Why `pending` needs a person. `None` where it ends with time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_by: Option<WaitCause>,
     /// Why replicas of a silent cluster do not run elsewhere although failover is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frozen: Option<String>,
@@ -81,6 +93,9 @@ pub struct DecisionRecord {
     /// The last change of the wanted revision.
     #[serde(default)]
     pub edit: Edit,
+    /// Components that edits under way removed, each with a component that took its place.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub replacements: BTreeSet<(String, String)>,
     /// Digest of the inputs of the decision.
     #[serde(default)]
     pub inputs: InputDigest,
@@ -107,11 +122,13 @@ impl DecisionRecord {
             wanted: outcome.wanted,
             promised: 0,
             pending: None,
+            waits_by: None,
             frozen: None,
             previewed: BTreeSet::new(),
             problems: Vec::new(),
             replica_owners: BTreeMap::new(),
             edit: Edit::default(),
+            replacements: BTreeSet::new(),
             inputs: InputDigest::default(),
             decision: Decision {
                 at: None,
@@ -145,9 +162,11 @@ impl DecisionRecord {
     pub fn carry_over(&mut self, before: &Self) {
         self.problems.clone_from(&before.problems);
         self.pending.clone_from(&before.pending);
+        self.waits_by = before.waits_by;
         self.promised = before.promised;
         self.replica_owners.clone_from(&before.replica_owners);
         self.edit = before.edit;
+        self.replacements.clone_from(&before.replacements);
     }
 
     /// Stores the digest of the inputs and lists their changes since the record before.

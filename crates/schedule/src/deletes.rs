@@ -129,25 +129,31 @@ impl Deletes {
         counts
     }
 
-    /// Returns a description of the limit that the deletes would exceed, if any.
-    pub(crate) fn excess(&self, app: store::AppId, window: &DeleteWindow) -> Option<String> {
+    /// Returns the limit that the deletes would exceed, if any.
+    fn excess(&self, app: store::AppId, window: &DeleteWindow) -> Option<Excess> {
         let count = |map: &BTreeMap<String, i64>, cluster: &str| map.get(cluster).copied().unwrap_or(0);
+        let lately = window.of_app.get(&app).copied().unwrap_or(0);
+        let (all, going) = (self.present + lately, self.going.len() as i64 + lately);
+        if let Some(limit) = app_limit(all).filter(|limit| !self.removing && going > *limit) {
+            let reason = format!(
+                "{going} of the application's {all} objects would go, more than the {limit} that go without a word"
+            );
+            return Some(Excess { reason, is_own: true });
+        }
         for (cluster, going) in self.per_cluster() {
             let lately = count(&window.of_cluster, &cluster);
             let limit = cluster_limit(count(&window.present, &cluster) + lately);
             if lately + going > limit {
-                return Some(format!(
-                    "{} deletes in cluster {cluster} within a short time, more than the {limit} that go without a word",
+                let is_own = going > limit;
+                let others = if is_own { "" } else { ", and they go when those of others lie further back" };
+                let reason = format!(
+                    "{} deletes in cluster {cluster} within a short time, more than the {limit} that go without a word{others}",
                     lately + going
-                ));
+                );
+                return Some(Excess { reason, is_own });
             }
         }
-        let lately = window.of_app.get(&app).copied().unwrap_or(0);
-        let (all, going) = (self.present + lately, self.going.len() as i64 + lately);
-        let limit = app_limit(all).filter(|limit| !self.removing && going > *limit)?;
-        Some(format!(
-            "{going} of the application's {all} objects would go, more than the {limit} that go without a word"
-        ))
+        None
     }
 
     /// Returns the hash of exactly these rows as they are now, which a person confirms.
@@ -193,22 +199,33 @@ impl Deletes {
         PendingDeletes { plan: self.plan().to_string(), objects, count: self.going.len() as i32, reason }
     }
 
-    /// Returns why the deletes wait for a person, or `None` when they may proceed.
+    /// Returns why the deletes wait, or `None` when they may proceed.
     ///
-    /// Deletes that wait already keep waiting. Passing time does not release them.
+    /// Deletes that wait because of their own number keep waiting: passing time does not confirm them. Deletes that wait
+    /// because of others proceed with time, so no application makes another one's deletes need a person.
     pub(crate) fn reason_to_wait(
         &self,
         app: store::AppId,
-        pending: Option<&PendingDeletes>,
+        waiting: Option<&PendingDeletes>,
         window: &DeleteWindow,
-    ) -> Option<String> {
-        let waits = pending.filter(|pending| self.going.iter().any(|row| pending.objects.contains(&shown(row))));
-        waits.map(|pending| pending.reason.clone()).or_else(|| self.excess(app, window))
+    ) -> Option<Excess> {
+        let waits = waiting.filter(|pending| self.going.iter().any(|row| pending.objects.contains(&shown(row))));
+        let waits = waits.map(|pending| Excess { reason: pending.reason.clone(), is_own: true });
+        self.excess(app, window).or(waits)
     }
 
     pub(crate) fn is_confirmed(&self) -> bool {
         self.confirmed.as_deref() == Some(self.plan().as_bytes())
     }
+}
+
+/// A limit that deletes exceed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Excess {
+    /// The limit and the number, for people.
+    pub(crate) reason: String,
+    /// The application's own deletes exceed the limit, without those of others.
+    pub(crate) is_own: bool,
 }
 
 /// Returns the text by which a person sees a waiting object.

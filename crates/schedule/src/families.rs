@@ -1,10 +1,9 @@
 //! Groups components that take over from each other when an application is edited. Pure.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use crds::application::v1alpha1::Scope;
 use domain::render::{ComponentPlan, is_replicated};
-use domain::stored_revision::StoredRevision;
 use store::PlacementRow;
 use vocabulary::ContentHash;
 
@@ -12,6 +11,7 @@ use crate::fleet_snapshot::FleetSnapshot;
 use crate::gather::AppSnapshot;
 use crate::identity::is_of_component;
 use crate::objects::Desired;
+use crate::replacements::{Replacements, replacements};
 
 /// Number of a family of components.
 pub(crate) type Family = usize;
@@ -22,18 +22,19 @@ pub(crate) const DIVIDED: Family = 0;
 /// Families of the replicated components of the revisions that run or are wanted.
 ///
 /// An edit may rename a component or its object, or change kind and scope. Components that share a component name or an
-/// object name serve the same requests. So do the only component that an edit removes and the only component that it
-/// adds.
+/// object name are counted as one family, and so is a removed component with the components that took its place.
 ///
 /// Replicas of a family are counted together: none of its components is lowered before the others are available.
 #[derive(Debug)]
 pub(crate) struct Families<'a> {
     by_component: HashMap<&'a str, Family>,
     by_object: HashMap<&'a str, Family>,
+    replacements: Replacements,
 }
 
 impl<'a> Families<'a> {
     pub(crate) fn of(facts: &'a AppSnapshot) -> Self {
+        let replacements = replacements(facts);
         let all = facts.revisions.values().flat_map(|revision| &revision.blueprint.components);
         let components: Vec<&ComponentPlan> = all.filter(|component| is_replicated(component)).collect();
         let mut families: Vec<Family> = (1..=components.len()).collect();
@@ -44,43 +45,47 @@ impl<'a> Families<'a> {
         }
         // Each round joins families that share a component name or an object name. The lower number stays.
         loop {
-            let mut grouped = Self { by_component: HashMap::new(), by_object: HashMap::new() };
+            let mut grouped =
+                Self { by_component: HashMap::new(), by_object: HashMap::new(), replacements: replacements.clone() };
             for (component, family) in components.iter().zip(&families) {
                 let least = |known: &mut Family| *known = (*known).min(*family);
                 grouped.by_component.entry(&component.name).and_modify(least).or_insert(*family);
                 grouped.by_object.entry(&component.object_name).and_modify(least).or_insert(*family);
             }
+            grouped.join_replaced();
             let joined: Vec<Family> =
                 components.iter().filter_map(|component| grouped.of_component(component)).collect();
             if joined == families {
-                grouped.join_the_only_replaced(facts);
                 return grouped;
             }
             families = joined;
         }
     }
 
-    /// Joins the only family that an edit removes with the only family that it adds.
-    fn join_the_only_replaced(&mut self, facts: &AppSnapshot) {
-        let of_revision = |revision: &StoredRevision| -> BTreeSet<Family> {
-            let replicated = revision.blueprint.components.iter().filter(|component| is_replicated(component));
-            replicated.filter_map(|component| self.of_component(component)).collect()
-        };
-        let wanted = facts.revisions.get(&facts.wanted).map(|revision| of_revision(revision)).unwrap_or_default();
-        let earlier = facts.revisions.iter().filter(|(hash, _)| **hash != facts.wanted);
-        let earlier: Vec<BTreeSet<Family>> = earlier.map(|(_, revision)| of_revision(revision)).collect();
-        let removed: BTreeSet<Family> =
-            earlier.iter().flatten().filter(|family| !wanted.contains(family)).copied().collect();
-        // Several edits may be under way: a family is new when one of the earlier revisions does not have it.
-        let is_new = |family: &&Family| earlier.iter().any(|families| !families.contains(*family));
-        let added: BTreeSet<Family> = wanted.iter().filter(is_new).copied().collect();
-        let only = |families: BTreeSet<Family>| families.first().copied().filter(|_| families.len() == 1);
-        let (Some(removed), Some(added)) = (only(removed), only(added)) else { return };
-        for family in self.by_component.values_mut().chain(self.by_object.values_mut()) {
-            if *family == removed.max(added) {
-                *family = removed.min(added);
+    /// Joins the families of components that take the place of others.
+    fn join_replaced(&mut self) {
+        for (removed, added) in &self.replacements {
+            let known = |name: &String| self.by_component.get(name.as_str()).copied();
+            let (Some(removed), Some(added)) = (known(removed), known(added)) else { continue };
+            for family in self.by_component.values_mut().chain(self.by_object.values_mut()) {
+                if *family == removed.max(added) {
+                    *family = removed.min(added);
+                }
             }
         }
+    }
+
+    /// Whether a component took the place of another one, directly or over several edits.
+    pub(crate) fn is_successor(&self, component: &str, of: &str) -> bool {
+        let mut reached: Vec<&str> = vec![of];
+        let mut place = 0;
+        while let Some(name) = reached.get(place).copied() {
+            let next = self.replacements.iter().filter(|(removed, _)| removed == name).map(|(_, added)| added.as_str());
+            let new: Vec<&str> = next.filter(|added| !reached.contains(added)).collect();
+            reached.extend(new);
+            place += 1;
+        }
+        place > 1 && reached[1..].contains(&component)
     }
 
     fn of_component(&self, component: &ComponentPlan) -> Option<Family> {

@@ -1,6 +1,7 @@
 //! Mass-delete guard: withholds deletes above a limit until a person confirms exactly those. Pure.
 
 use crds::application::v1alpha1::PendingDeletes;
+use domain::decision_record::WaitCause;
 use store::{DeleteWindow, DesiredState, PlacementChange, PlacementId};
 
 use crate::app_plan::AppPlan;
@@ -38,17 +39,20 @@ pub(crate) fn withhold_mass_deletes(plans: Vec<AppPlan>, mut window: DeleteWindo
         let deletes = std::mem::take(&mut plan.deletes);
         if deletes.is_confirmed() {
             // A person confirmed these deletes, so other plans need not wait because of them.
-            record(plan, None);
+            record(plan, None, None);
             return Vec::new();
         }
         let (_, last_decision) = plan.record.as_ref().unwrap_or(&plan.last_decision);
-        if let Some(reason) = deletes.reason_to_wait(plan.app, last_decision.pending.as_ref(), &window) {
+        let cause = if deletes.removing { WaitCause::Removal } else { WaitCause::Edit };
+        // What waited because of an edit is judged anew when the application is removed.
+        let waiting = last_decision.pending.as_ref().filter(|_| last_decision.waits_by == Some(cause));
+        if let Some(excess) = deletes.reason_to_wait(plan.app, waiting, &window) {
             keep(plan, &deletes);
-            let pending = deletes.after(&plan.changes).pending(reason);
-            record(plan, Some(pending));
+            let pending = deletes.after(&plan.changes).pending(excess.reason);
+            record(plan, Some(pending), excess.is_own.then_some(cause));
             return Vec::new();
         }
-        record(plan, None);
+        record(plan, None, None);
         let counts = deletes.per_cluster();
         for (cluster, count) in &counts {
             *window.of_cluster.entry(cluster.clone()).or_default() += count;
@@ -74,10 +78,11 @@ fn keep(plan: &mut AppPlan, deletes: &Deletes) {
     });
 }
 
-fn record(plan: &mut AppPlan, pending: Option<PendingDeletes>) {
+fn record(plan: &mut AppPlan, pending: Option<PendingDeletes>, waits_by: Option<WaitCause>) {
     let (_, last_decision) = plan.record.as_ref().unwrap_or(&plan.last_decision);
-    if last_decision.pending != pending {
+    if last_decision.pending != pending || last_decision.waits_by != waits_by {
         let (_, record) = plan.record.get_or_insert_with(|| plan.last_decision.clone());
         record.pending = pending;
+        record.waits_by = waits_by;
     }
 }

@@ -27,6 +27,7 @@ mod numbers;
 mod objects;
 mod placement_rows;
 mod plan;
+mod replacements;
 mod reservations;
 mod rows;
 mod silent_clusters;

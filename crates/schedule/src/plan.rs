@@ -12,6 +12,7 @@ use crate::fleet_snapshot::FleetSnapshot;
 use crate::gather::{AppSnapshot, Gathered};
 use crate::numbers::numbers;
 use crate::objects::ObjectInputs;
+use crate::replacements::replacements;
 use crate::reservations::reservations;
 use crate::rows::{Decided, reconcile};
 use crate::snapshot_cache::CachedSnapshot;
@@ -133,9 +134,11 @@ fn record_revision(facts: &AppSnapshot, blueprint: &Blueprint, plan: &mut AppPla
     let owners: BTreeMap<String, ReplicaOwner> = owned.collect();
     let (_, record) = plan.record.as_ref().unwrap_or(&plan.last_decision);
     let edit = record.edit.to(facts.wanted);
-    if record.replica_owners != owners || record.edit != edit {
+    let replacements = replacements(facts);
+    if record.replica_owners != owners || record.edit != edit || record.replacements != replacements {
         let (_, record) = plan.record.get_or_insert_with(|| plan.last_decision.clone());
         record.replica_owners = owners;
         record.edit = edit;
+        record.replacements = replacements;
     }
 }

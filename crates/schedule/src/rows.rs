@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crds::application::v1alpha1::Scope;
 use domain::failover::FailoverDecision;
+use domain::render::ComponentPlan;
 use domain::stored_revision::StoredRevision;
 use store::{DesiredState, PlacementChange, PlacementId, PlacementRow, Slot};
 use vocabulary::{CellName, ContentHash, Verdict};
@@ -247,13 +248,22 @@ impl<'o, 'a> Fates<'_, 'o, 'a> {
 
     /// Returns whether a successor in this cluster is not settled, and one of the two is a `DaemonSet`.
     ///
-    /// A successor is a workload component with the row's component name or object name. Nodes decide how many pods a
-    /// `DaemonSet` runs, so its replicas are not counted against the row's.
+    /// A successor of a workload is another workload with its component name or object name, or one that an edit under
+    /// way put in its place. Nodes decide how many pods a `DaemonSet` runs, so its replicas are not counted against the
+    /// row's.
     fn has_unsettled_successor(&self, row: &PlacementRow) -> bool {
+        if !self.component(row).is_some_and(|component| component.workload) {
+            return false;
+        }
         let is_daemon = |kind: &str| kind == "DaemonSet";
+        let takes_place = |object: &Desired<'_>| {
+            object.component.name == row.component
+                || object.component.object_name == row.object.name
+                || self.families.is_successor(&object.component.name, &row.component)
+        };
         let succeeds = |object: &Desired<'_>| {
             object.cluster.as_str() == row.cluster
-                && (object.component.name == row.component || object.component.object_name == row.object.name)
+                && takes_place(object)
                 && object.component.workload
                 && is_daemon(&object.component.kind) != is_daemon(&row.object.kind)
         };
@@ -310,11 +320,15 @@ impl<'o, 'a> Fates<'_, 'o, 'a> {
         declares(&row.revision) || !settled && applied.is_none_or(declares)
     }
 
+    /// Returns the row's component in the row's revision.
+    fn component(&self, row: &PlacementRow) -> Option<&ComponentPlan> {
+        let components = &self.revision(&row.revision)?.blueprint.components;
+        components.iter().find(|component| is_of_component(&self.snapshot.topology, row, component))
+    }
+
     /// Returns the scope of the row's component in the row's revision.
     fn scope(&self, row: &PlacementRow) -> Option<Scope> {
-        let components = &self.revision(&row.revision)?.blueprint.components;
-        let component = components.iter().find(|component| is_of_component(&self.snapshot.topology, row, component));
-        component.map(|component| component.scope)
+        self.component(row).map(|component| component.scope)
     }
 
     fn wanted(&self) -> Option<&StoredRevision> {

@@ -214,10 +214,10 @@ impl Store {
 
     /// Returns when a cluster joined; `None` for an unknown cluster.
     pub async fn cluster_joined_at(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
-        let joined = sqlx::query_scalar!(r#"SELECT joined_at AS "joined_at: Ts" FROM cluster WHERE name = $1"#, name)
+        let joined = sqlx::query_scalar!(r#"SELECT joined_at AS "joined_at?: Ts" FROM cluster WHERE name = $1"#, name)
             .fetch_optional(&self.pool)
             .await?;
-        Ok(joined.map(Ts::to_jiff))
+        Ok(joined.flatten().map(Ts::to_jiff))
     }
 
     /// Returns all clusters as intake stored them, ordered by name.

@@ -84,15 +84,13 @@ impl Written {
 
     /// Whether the main workload continues that of `before`, so that its promise stays valid.
     ///
-    /// If the kind is or was a `DaemonSet`, its component or object must keep its name.
+    /// A `DaemonSet` must keep the name of its object.
     pub(super) fn continues(&self, before: &Self) -> bool {
         let is_daemon = |written: &Self| KINDS[written.kind].1 == "DaemonSet";
-        let named = self.component == before.component || self.object == before.object;
         let is_replaced = match (is_daemon(self), is_daemon(before)) {
             // A renamed `DaemonSet` is deleted first: two of them may want the same ports of a node.
             (true, true) => self.object == before.object,
-            (false, false) => true,
-            _ => named,
+            _ => true,
         };
         self.uid == before.uid && is_replaced
     }

@@ -116,7 +116,7 @@ impl Sql<'_> {
                 let rows: Vec<DecisionRow> = rows.iter().map(|row| followed.names.decision(row)).collect();
                 match self.store.decision_commit(self.claim, &rows, &bookings).await {
                     Ok(Committed { outdated, .. }) if Some(rows.len() - outdated.len()) == written => {}
-                    Err(StoreError::Stale { .. }) if written.is_none() => {}
+                    Err(StoreError::Stale { .. } | StoreError::Refused(_)) if written.is_none() => {}
                     other => return Err(format!("the model wrote {written:?} decisions, the database: {other:?}")),
                 }
             }

@@ -203,7 +203,7 @@ impl Tables {
             .filter(|decision| self.apps.get(&decision.app).is_some_and(|row| base(row) == decision.base))
             .collect();
         let count = valid.len();
-        if !self.may_book(&valid, &decisions.bookings) {
+        if self.takes_owned_name(&valid) || !self.may_book(&valid, &decisions.bookings) {
             self.note_decided(decisions, None);
             return Ok(false);
         }
@@ -227,6 +227,17 @@ impl Tables {
             self.note(|| Wrote::Breaker(breaker));
         }
         Ok(!valid.is_empty())
+    }
+
+    /// Whether an insert needs a name that a row has, as when the decision that frees the name is outdated. The database
+    /// refuses the whole transaction, and the scheduler decides again in smaller batches.
+    fn takes_owned_name(&self, valid: &[&DecisionRow]) -> bool {
+        let is_forgotten = |row: &PlacementRow| valid.iter().any(|decision| decision.forget.contains(&row.id));
+        let is_taken = |insert: &store::PlacementInsert| {
+            let owns = |row: &PlacementRow| row.cluster == insert.cluster && same_object(&row.object, &insert.object);
+            self.placements.values().any(|row| owns(row) && !is_forgotten(row))
+        };
+        valid.iter().flat_map(|decision| &decision.inserts).any(is_taken)
     }
 
     fn may_book(&mut self, valid: &[&DecisionRow], expected: &BTreeMap<String, i64>) -> bool {

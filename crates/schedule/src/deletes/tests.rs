@@ -92,19 +92,27 @@ fn a_delete_confirmed_beforehand_neither_waits_nor_counts() {
 }
 
 #[test]
-fn deletes_that_wait_for_a_person_do_not_go_with_time() {
-    let quiet = DeleteWindow { present: [("east".to_owned(), 100)].into(), ..DeleteWindow::default() };
+fn only_own_deletes_wait_for_a_person_however_long() {
+    let window = |lately| DeleteWindow {
+        present: [("east".to_owned(), 50)].into(),
+        of_cluster: [("east".to_owned(), lately)].into(),
+        ..DeleteWindow::default()
+    };
     let going = |ids: std::ops::Range<PlacementId>| Deletes {
         going: ids.map(|id| row(id, 1)).collect(),
         present: 100,
         ..Deletes::default()
     };
     let asked = going(1..30).pending("many".to_owned());
-    for (case, pending, now, expected) in [
-        ("few that nobody was asked about", None, going(1..3), None),
-        ("some that a person was asked about", Some(&asked), going(1..3), Some("many".to_owned())),
-        ("nothing any more", Some(&asked), going(1..1), None),
+    for (case, waiting, now, lately, expected) in [
+        ("few", None, going(1..3), 0, None),
+        ("few, after many of others", None, going(1..3), 20, Some(false)),
+        ("few, when those of others lie further back", None, going(1..3), 0, None),
+        ("many at once", None, going(1..13), 0, Some(true)),
+        ("some that a person was asked about", Some(&asked), going(1..3), 0, Some(true)),
+        ("nothing any more", Some(&asked), going(1..1), 0, None),
     ] {
-        assert_eq!(now.reason_to_wait(1, pending, &quiet), expected, "{case}");
+        let excess = now.reason_to_wait(1, waiting, &window(lately));
+        assert_eq!(excess.as_ref().map(|excess| excess.is_own), expected, "{case}: {excess:?}");
     }
 }
