@@ -5,6 +5,7 @@ pub mod decision_record;
 pub mod failover;
 pub mod intent;
 pub mod motion;
+pub mod operation;
 pub mod placement;
 pub mod placement_gap;
 pub mod render;

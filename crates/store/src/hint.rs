@@ -49,6 +49,8 @@ pub enum Hint {
         /// Name of the object.
         name: String,
     },
+    /// An operation was created or changed.
+    Operation(vocabulary::OperationId),
     /// Placement rows were deleted: a cluster that is being removed may be empty now.
     Vacated,
     /// Anything may have changed: the listener was not connected for a while.
@@ -117,7 +119,7 @@ mod tests {
         for (case, text, read) in [
             ("nothing", "[]", vec![]),
             ("known", r#"["Topology",{"Decide":7}]"#, vec![Hint::Topology, Hint::Decide(7)]),
-            ("unknown variant", r#"["Topology",{"Operation":7}]"#, vec![Hint::Everything]),
+            ("unknown variant", r#"["Topology",{"Later":7}]"#, vec![Hint::Everything]),
             ("known variant of another shape", r#"[{"Decide":"seven"}]"#, vec![Hint::Everything]),
             ("no list", "Topology", vec![Hint::Everything]),
         ] {

@@ -8,7 +8,7 @@ use crate::database::Lent;
 use crate::{Claim, Store, StoreError};
 
 /// Names of all writes under a claim, as `runtime::crash` uses them.
-pub const WRITES: [&str; 17] = [
+pub const WRITES: [&str; 18] = [
     "application_take",
     "revisions_collect",
     "application_remove",
@@ -24,6 +24,7 @@ pub const WRITES: [&str; 17] = [
     "cluster_seen",
     "credential_set",
     "decision_commit",
+    "operation_commit",
     "failover_breaker_set",
     "status_set",
 ];
@@ -44,10 +45,18 @@ impl Store {
     /// # Errors
     /// [`StoreError::Fenced`] when the claim no longer holds.
     pub(crate) async fn write(&self, claim: &Claim, name: &'static str) -> Result<Write, StoreError> {
-        let mut transaction = OpenTransaction(self.pool.lend().await?);
-        transaction.begin().await?;
+        let mut transaction = self.transaction().await?;
         claim.check_in_txn(&mut transaction).await?;
         Ok(Write { name, transaction })
+    }
+}
+
+impl Store {
+    /// Begins a transaction without a claim, for what persons ask for.
+    pub(crate) async fn transaction(&self) -> Result<OpenTransaction, StoreError> {
+        let mut transaction = OpenTransaction(self.pool.lend().await?);
+        transaction.begin().await?;
+        Ok(transaction)
     }
 }
 

@@ -1,0 +1,43 @@
+//! Effect classes: what may be done when it is not known whether a write took effect.
+
+use serde::{Deserialize, Serialize};
+
+/// What a step does to its target, as far as a repetition is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum EffectClass {
+    /// Reads only.
+    Pure,
+    /// Sets a value; a repetition under the same fence changes nothing.
+    Absolute,
+    /// Writes on condition of an observed version, so at most one write wins.
+    Cas,
+    /// The target recognizes the idempotency key and does nothing twice.
+    Tokened,
+    /// A repetition would do harm, but the effect can be observed.
+    Probe,
+    /// A repetition would do harm, and the effect cannot be observed.
+    Opaque,
+}
+
+/// How an attempt continues whose intent is stored and whose outcome is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovery {
+    /// Act again with the same idempotency key.
+    Repeat,
+    /// Observe first, and act only where the effect is certainly missing.
+    ObserveFirst,
+    /// A person decides.
+    AskPerson,
+}
+
+impl EffectClass {
+    /// Returns how an attempt of this class is recovered.
+    pub const fn recovery(self) -> Recovery {
+        match self {
+            Self::Pure | Self::Absolute | Self::Tokened => Recovery::Repeat,
+            Self::Cas | Self::Probe => Recovery::ObserveFirst,
+            Self::Opaque => Recovery::AskPerson,
+        }
+    }
+}
