@@ -71,7 +71,7 @@ pub use lease::Keeper;
 pub use lock::{LockHolder, LockRow};
 pub use operation::{ActiveOperation, OperationFilter, OperationRow};
 pub use operation_commit::{LockChange, OperationChange, OperationCommitted, OperationHeader};
-pub use operation_insert::{IdempotencyKey, NewOperation, OperationInserted};
+pub use operation_insert::{IdempotencyKey, KeyedOperation, NewOperation, OperationInserted};
 pub use operation_target::TargetRow;
 pub use parsed::ParsedRevisions;
 pub use placement::{DesiredState, OwnerRow, PlacementRow, Slot};

@@ -57,6 +57,15 @@ pub struct IdempotencyKey {
     pub body_hash: Vec<u8>,
 }
 
+/// An operation with the hash of the request that created it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeyedOperation {
+    /// The operation.
+    pub operation: OperationRow,
+    /// SHA-256 of the request's body.
+    pub body_hash: Vec<u8>,
+}
+
 /// What became of a request to create an operation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum OperationInserted {
@@ -111,10 +120,10 @@ impl Store {
         Ok(OperationInserted::Created)
     }
 
-    /// Returns the operation that a request with this key created.
-    pub async fn operation_by_key(&self, key: &IdempotencyKey) -> Result<Option<OperationRow>, StoreError> {
-        let id = sqlx::query_scalar!(
-            "SELECT operation FROM idempotency_key WHERE actor = $1 AND method = $2 AND path = $3 AND key = $4",
+    /// Returns the operation that a request with this key created, with the hash of that request.
+    pub async fn operation_by_key(&self, key: &IdempotencyKey) -> Result<Option<KeyedOperation>, StoreError> {
+        let row = sqlx::query!(
+            "SELECT body_hash, operation FROM idempotency_key WHERE actor = $1 AND method = $2 AND path = $3 AND key = $4",
             key.actor,
             key.method,
             key.path,
@@ -122,10 +131,9 @@ impl Store {
         )
         .fetch_optional(&self.pool)
         .await?;
-        match id {
-            Some(id) => self.operation_get(id.into()).await,
-            None => Ok(None),
-        }
+        let Some(row) = row else { return Ok(None) };
+        let operation = self.operation_get(row.operation.into()).await?;
+        Ok(operation.map(|operation| KeyedOperation { operation, body_hash: row.body_hash }))
     }
 }
 

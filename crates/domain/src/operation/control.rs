@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::advance::{enter, pause};
-use super::entry::{Entry, EntryKind};
+use super::entry::{ENGINE, Entry, EntryKind};
 use super::run::{Key, Pause, PauseReason, Phase, Run, State, TargetState};
 
 /// A verb; the same words are rights, REST paths and commands.
@@ -219,16 +219,41 @@ fn resume(run: &mut Run, actor: &str, now: Timestamp, entries: &mut Vec<Entry>) 
     }
 }
 
-/// Continues after a pause. Locks may have been taken by others meanwhile.
-///
-/// The time of the pause does not count towards timeouts.
-fn go_on(run: &mut Run, actor: &str, now: Timestamp, entries: &mut Vec<Entry>) {
-    if let Some(since) = run.pause.as_ref().map(|pause| pause.since) {
-        let paused = now.duration_since(since);
-        for target in run.targets.values_mut().filter(|target| target.state == TargetState::Intended) {
-            target.deadline = target.deadline.and_then(|deadline| deadline.checked_add(paused).ok());
-        }
+/// Begins or continues an operation that has its locks.
+pub fn begin(run: &mut Run, now: Timestamp) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    shift_deadlines(run, now);
+    enter(run, State::Running, ENGINE, now, &mut entries);
+    entries
+}
+
+/// Asks an operation to give its locks to one of higher priority. It goes on by itself when they are free.
+pub fn preempt(run: &mut Run, by: &str, now: Timestamp) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    if run.state == State::Running {
+        let message = format!("{by} has a higher priority and takes the locks; this goes on when they are free");
+        let reason = Pause { reason: PauseReason::Preempted, step: None, message, by: by.to_owned(), since: now };
+        pause(run, reason, now, &mut entries);
+    } else if run.state == State::Paused {
+        let body = json!({"ceded": by});
+        entries.push(Entry { kind: EntryKind::Note, key: None, attempt: None, body, actor: by.to_owned(), at: now });
     }
+    entries
+}
+
+/// Moves deadlines by the time of a pause: it does not count towards timeouts.
+fn shift_deadlines(run: &mut Run, now: Timestamp) {
+    let Some(since) = run.pause.as_ref().map(|pause| pause.since) else { return };
+    let paused = now.duration_since(since);
+    for target in run.targets.values_mut().filter(|target| target.state == TargetState::Intended) {
+        target.deadline = target.deadline.and_then(|deadline| deadline.checked_add(paused).ok());
+    }
+    run.pause = None;
+}
+
+/// Continues after a pause. Locks may have been taken by others meanwhile.
+fn go_on(run: &mut Run, actor: &str, now: Timestamp, entries: &mut Vec<Entry>) {
+    shift_deadlines(run, now);
     run.pause = None;
     enter(run, State::AwaitingLocks, actor, now, entries);
 }

@@ -30,7 +30,7 @@ mod tests;
 
 pub use advance::{advance, next_wake};
 pub use conclude::{Outcome, conclude};
-pub use control::{Control, ControlRefusal, Verb, control};
+pub use control::{Control, ControlRefusal, Verb, begin, control, preempt};
 pub use effect::{EffectClass, Recovery};
 pub use entry::{Entry, EntryKind};
 pub use lock::{LockKey, LockMode, LockRequest, Priority};

@@ -1,0 +1,188 @@
+//! Claims operations: one lease and one task for each that is active and of a known kind.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use store::{Hint, Hints, Keeper, Store, Term};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use vocabulary::{OperationId, chain};
+
+use crate::kind::{Kind, Kinds};
+use crate::metrics::FlowMetrics;
+use crate::owner::Owner;
+
+/// Maximum number of operations that one process owns at once. Others wait for a free process, the oldest first.
+const OWNED_MAX: usize = 256;
+
+/// Intervals and timeouts of the engine.
+#[derive(Debug, Clone, Copy)]
+pub struct FlowTimes {
+    /// Interval between two reads of active operations and between two observations without a hint.
+    pub look_again: Duration,
+    /// Minimum interval between two observations of one target.
+    pub observe_interval_min: Duration,
+    /// Minimum interval between two commits that only report progress.
+    pub progress_interval: Duration,
+    /// Timeout for one act.
+    pub act_timeout: Duration,
+}
+
+impl Default for FlowTimes {
+    fn default() -> Self {
+        Self {
+            look_again: Duration::from_secs(1),
+            observe_interval_min: Duration::from_millis(50),
+            progress_interval: Duration::from_secs(1),
+            act_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The engine with its dependencies.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    /// The database.
+    pub store: Store,
+    /// Hints of this and other processes.
+    pub hints: Hints,
+    /// Keeper of this process's leases.
+    pub keeper: Arc<Keeper>,
+    /// Kinds that this process supports.
+    pub kinds: Kinds,
+    /// Metrics.
+    pub metrics: FlowMetrics,
+    /// Intervals and timeouts.
+    pub times: FlowTimes,
+}
+
+impl Engine {
+    /// Runs operations until shutdown.
+    ///
+    /// # Errors
+    /// Never; failures are retried.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), std::convert::Infallible> {
+        let mut hints = self.hints.subscribe();
+        let mut again = tokio::time::interval(self.times.look_again);
+        let mut running: BTreeMap<OperationId, CancellationToken> = BTreeMap::new();
+        let mut tasks = JoinSet::new();
+        loop {
+            let look = tokio::select! {
+                () = shutdown.cancelled() => break,
+                _ = again.tick() => true,
+                hint = hints.recv() => match hint.as_deref() {
+                    Ok(Hint::Operation(id)) => !running.contains_key(id),
+                    Ok(Hint::Everything) | Err(RecvError::Lagged(_)) => true,
+                    Ok(_) => false,
+                    Err(RecvError::Closed) => break,
+                },
+                Some(ended) = tasks.join_next() => {
+                    // An owner that panicked begins again with the next look, and not at once: it may panic again.
+                    ended.inspect_err(|error| tracing::error!(%error, "an owner panicked; it begins again")).is_ok()
+                }
+            };
+            if look {
+                self.cover(&mut running, &mut tasks, &shutdown).await;
+            }
+        }
+        running.values().for_each(CancellationToken::cancel);
+        while tasks.join_next().await.is_some() {}
+        Ok(())
+    }
+
+    /// Wants the lease of every active operation of a known kind, and leaves those that ended.
+    async fn cover(
+        &self,
+        running: &mut BTreeMap<OperationId, CancellationToken>,
+        tasks: &mut JoinSet<()>,
+        shutdown: &CancellationToken,
+    ) {
+        let active = match self.store.operation_active().await {
+            Ok(active) => active,
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "active operations were not read; the next round reads them");
+                return;
+            }
+        };
+        running.retain(|id, token| {
+            let ended = token.is_cancelled() && !shutdown.is_cancelled();
+            if ended {
+                self.keeper.leave(&lease(*id));
+            }
+            !ended
+        });
+        for operation in active {
+            if running.len() >= OWNED_MAX {
+                break;
+            }
+            let kind = self.kinds.get(&operation.kind).filter(|kind| kind.supports(operation.logic_version));
+            let (Some(kind), false) = (kind, running.contains_key(&operation.id)) else { continue };
+            let token = shutdown.child_token();
+            running.insert(operation.id, token.clone());
+            let terms = self.keeper.want(&lease(operation.id));
+            tasks.spawn(self.clone().own(operation.id, Arc::clone(kind), terms, token));
+        }
+        self.metrics.owned.set(i64::try_from(running.len()).unwrap_or(i64::MAX));
+    }
+
+    /// Drives one operation whenever this process holds its lease, until it needs no owner.
+    async fn own(
+        self,
+        id: OperationId,
+        kind: Arc<dyn Kind>,
+        mut terms: watch::Receiver<Option<Term>>,
+        token: CancellationToken,
+    ) {
+        // However the task ends, its token is cancelled, so that `cover` leaves the lease.
+        let _ended = token.clone().drop_guard();
+        loop {
+            let term = tokio::select! {
+                () = token.cancelled() => return,
+                term = next_term(&mut terms) => term,
+            };
+            let Some(term) = term else { return };
+            let owner = Owner {
+                store: self.store.clone(),
+                hints: self.hints.clone(),
+                kind: Arc::clone(&kind),
+                claim: term.claim.clone(),
+                metrics: self.metrics.clone(),
+                times: self.times,
+            };
+            let work = owner.drive(id);
+            tokio::pin!(work);
+            let outcome = tokio::select! {
+                () = token.cancelled() => return,
+                outcome = &mut work => outcome,
+                // Dropping the work ends its attempts: their writes would be refused.
+                () = lost(&mut terms, &term) => continue,
+            };
+            match outcome {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!(operation = %id, error = chain(&error), "the operation's owner begins again");
+                    tokio::select! { () = token.cancelled() => return, () = tokio::time::sleep(self.times.look_again) => {} }
+                }
+            }
+        }
+    }
+}
+
+fn lease(id: OperationId) -> String {
+    format!("operation/{id}")
+}
+
+/// Returns the next term; `None` when leases are no longer kept.
+async fn next_term(terms: &mut watch::Receiver<Option<Term>>) -> Option<Term> {
+    terms.wait_for(Option::is_some).await.ok()?.clone()
+}
+
+/// Completes when the term is over.
+async fn lost(terms: &mut watch::Receiver<Option<Term>>, term: &Term) {
+    let is_over = |now: &Option<Term>| now.as_ref().map(|now| &now.claim) != Some(&term.claim);
+    // An error means that leases are no longer kept.
+    let _ = terms.wait_for(is_over).await;
+}

@@ -1,0 +1,367 @@
+//! Drives one operation under its claim: advances the machine, stores its changes, runs its attempts.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::operation::{
+    Entry, EntryKind, Key, Outcome, Pause, PauseReason, Run, State, TargetRun, TargetState, advance, begin, conclude,
+    next_wake, preempt,
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use store::{Claim, Hint, Hints, LockChange, LockHolder, OperationCommitted, Store, StoreError};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+use vocabulary::OperationId;
+
+use crate::attempt::{AttemptTask, Report, Stage};
+use crate::control::locks_of;
+use crate::engine::FlowTimes;
+use crate::kind::{Attempt, Kind};
+use crate::metrics::FlowMetrics;
+use crate::stored::{LoadError, change, load};
+
+/// Maximum number of reports that wait for the owner.
+const REPORTS: usize = 1_024;
+/// Maximum length of a progress message, in bytes.
+const MESSAGE_MAX: usize = 2_048;
+
+/// The owner of one operation.
+#[derive(Debug)]
+pub(crate) struct Owner {
+    pub(crate) store: Store,
+    pub(crate) hints: Hints,
+    pub(crate) kind: Arc<dyn Kind>,
+    pub(crate) claim: Claim,
+    pub(crate) metrics: FlowMetrics,
+    pub(crate) times: FlowTimes,
+}
+
+/// A running attempt. Dropping it ends it.
+struct Running {
+    /// Round and number of the attempt.
+    number: (i32, i32),
+    stage: Stage,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// Channels between the owner and its attempts.
+#[derive(Clone, Copy)]
+struct Channels<'a> {
+    reports: &'a mpsc::Sender<Report>,
+    wakes: &'a watch::Receiver<u64>,
+}
+
+/// What the owner knows and has not stored yet.
+#[derive(Default)]
+struct News {
+    outcomes: Vec<(Key, Outcome)>,
+    checks: Vec<Entry>,
+    progress: HashMap<Key, String>,
+}
+
+impl News {
+    fn take(&mut self, report: Report) -> Result<(), StoreError> {
+        match report {
+            Report::Progress(key, message) => {
+                drop(self.progress.insert(key, vocabulary::shorten(&message, MESSAGE_MAX)))
+            }
+            Report::Ended(key, outcome) => self.outcomes.push((key, outcome)),
+            Report::Checked { key, check, verdict, message } => self.checks.push(Entry {
+                kind: EntryKind::Check,
+                key: Some(key),
+                attempt: None,
+                body: json!({"check": check, "verdict": verdict.as_str(), "message": message}),
+                actor: "engine".to_owned(),
+                at: Timestamp::now(),
+            }),
+            // The owner looks again: it may have waited for the end of this act.
+            Report::Acted => {}
+            Report::Fenced => return Err(StoreError::Fenced { lease: "operation".to_owned(), epoch: 0 }),
+        }
+        Ok(())
+    }
+
+    fn is_urgent(&self) -> bool {
+        !self.outcomes.is_empty() || !self.checks.is_empty()
+    }
+}
+
+impl Owner {
+    /// Drives the operation until it needs no owner.
+    ///
+    /// # Errors
+    /// [`LoadError`]; whoever owns the operation next continues from what is stored.
+    pub(crate) async fn drive(self, id: OperationId) -> Result<(), LoadError> {
+        let mut hints = self.hints.subscribe();
+        let (row, mut run) = load(&self.store, id).await?;
+        let spec = row.spec;
+        let (sender, mut reports) = mpsc::channel(REPORTS);
+        let (wake, wakes) = watch::channel(0_u64);
+        let mut running: HashMap<Key, Running> = HashMap::new();
+        // Intents that this owner stored, for which it has not acted yet.
+        let mut intents: HashSet<(Key, (i32, i32))> = HashSet::new();
+        let mut news = News::default();
+        let mut progress_due = Instant::now();
+        loop {
+            let now = Timestamp::now();
+            let acting = stop_what_must_not_go_on(&run, &mut running, now);
+            let mut next = run.clone();
+            let mut entries = std::mem::take(&mut news.checks);
+            for (key, outcome) in &news.outcomes {
+                entries.extend(conclude(&mut next, key, outcome.clone(), now));
+            }
+            if progress_due <= Instant::now() || !entries.is_empty() {
+                note_progress(&mut next, &news.progress, now);
+            }
+            entries.extend(advance(&mut next, &acting, now));
+            if next != run || !entries.is_empty() {
+                match self.commit(&run, &next, entries.clone(), locks_of(&next)).await? {
+                    OperationCommitted::Written(version) => {
+                        for (key, _) in news.outcomes.drain(..) {
+                            running.remove(&key);
+                        }
+                        news.progress.clear();
+                        progress_due = Instant::now() + self.times.progress_interval;
+                        next.version = version;
+                        intents.extend(new_intents(&run, &next));
+                        run = next;
+                    }
+                    // A person's verb came between: it counts, and what was observed is applied to it.
+                    OperationCommitted::Outdated | OperationCommitted::Locked(_) => {
+                        news.checks = entries.into_iter().filter(|entry| entry.kind == EntryKind::Check).collect();
+                        (_, run) = load(&self.store, id).await?;
+                        continue;
+                    }
+                }
+            }
+            if !run.state.is_active() {
+                return Ok(());
+            }
+            if run.state == State::AwaitingLocks && self.take_locks(&mut run).await? {
+                continue;
+            }
+            let channels = Channels { reports: &sender, wakes: &wakes };
+            self.begin_attempts(&run, &spec, &mut running, &mut intents, channels);
+            let due = next_wake(&run).map_or(self.times.look_again, |at| {
+                Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO)
+            });
+            let due = if news.progress.is_empty() {
+                due
+            } else {
+                due.min(progress_due.saturating_duration_since(Instant::now()))
+            };
+            tokio::select! {
+                report = reports.recv() => {
+                    // The owner holds a sender, so the channel does not close.
+                    if let Some(report) = report { news.take(report)?; }
+                    while let Ok(report) = reports.try_recv() { news.take(report)?; }
+                }
+                () = tokio::time::sleep(due.min(self.times.look_again)), if !news.is_urgent() => {
+                    run = self.reread(run).await?;
+                }
+                hint = hints.recv() => match hint.as_deref() {
+                    Ok(Hint::Operation(other)) if *other == id => run = self.reread(run).await?,
+                    // Another operation may have given locks back.
+                    Ok(Hint::Operation(_)) => {}
+                    Ok(hint) if self.kind.is_woken_by(hint) => wake.send_modify(|count| *count += 1),
+                    Ok(_) => {}
+                    Err(RecvError::Lagged(_)) => {
+                        wake.send_modify(|count| *count += 1);
+                        run = self.reread(run).await?;
+                    }
+                    Err(RecvError::Closed) => return Ok(()),
+                },
+            }
+        }
+    }
+
+    /// Reads the operation again if it changed.
+    async fn reread(&self, run: Run) -> Result<Run, LoadError> {
+        let row = self.store.operation_get(run.id).await?.ok_or(LoadError::NotFound(run.id))?;
+        if row.version == run.version { Ok(run) } else { Ok(load(&self.store, run.id).await?.1) }
+    }
+
+    async fn commit(
+        &self,
+        before: &Run,
+        after: &Run,
+        entries: Vec<Entry>,
+        locks: LockChange,
+    ) -> Result<OperationCommitted, StoreError> {
+        let change = change(before, after, entries, locks);
+        let committed = self.store.operation_commit(Some(&self.claim), before.id, before.version, &change).await?;
+        if matches!(committed, OperationCommitted::Written(_)) {
+            self.metrics.commits.inc();
+            if before.state != after.state {
+                tracing::info!(operation = %before.id, from = before.state.as_str(), to = after.state.as_str(), "operation changed its state");
+            }
+            self.hints.send(Hint::Operation(before.id));
+        }
+        Ok(committed)
+    }
+
+    /// Takes the locks and begins, or says which operation holds them. Returns whether anything changed.
+    ///
+    /// Operations of lower priority are asked to give theirs back.
+    async fn take_locks(&self, run: &mut Run) -> Result<bool, LoadError> {
+        let now = Timestamp::now();
+        let mut next = run.clone();
+        let entries = begin(&mut next, now);
+        let held = match self.commit(run, &next, entries, LockChange::Take).await? {
+            OperationCommitted::Written(version) => {
+                next.version = version;
+                *run = next;
+                return Ok(true);
+            }
+            OperationCommitted::Outdated => {
+                *run = load(&self.store, run.id).await?.1;
+                return Ok(true);
+            }
+            OperationCommitted::Locked(held) => held,
+        };
+        let row = self.store.operation_get(run.id).await?.ok_or(LoadError::NotFound(run.id))?;
+        for holder in held.iter().filter(|holder| holder.priority < row.priority) {
+            self.ask_to_cede(holder, &row.kind, run.id).await?;
+        }
+        let waits = waits_for(&held, run.pause.as_ref().map_or(now, |pause| pause.since));
+        if run.pause.as_ref().map(|pause| &pause.message) == Some(&waits.message) {
+            return Ok(false);
+        }
+        let mut next = run.clone();
+        next.pause = Some(waits);
+        if let OperationCommitted::Written(version) = self.commit(run, &next, Vec::new(), LockChange::Release).await? {
+            next.version = version;
+            *run = next;
+            return Ok(false);
+        }
+        *run = load(&self.store, run.id).await?.1;
+        Ok(true)
+    }
+
+    /// Asks an operation of lower priority to settle what is under way and to give its locks back.
+    async fn ask_to_cede(&self, holder: &LockHolder, kind: &str, by: OperationId) -> Result<(), LoadError> {
+        let (_, before) = match load(&self.store, holder.operation).await {
+            Err(LoadError::NotFound(_)) => return Ok(()),
+            other => other?,
+        };
+        let mut after = before.clone();
+        let entries = preempt(&mut after, &format!("{kind} {by}"), Timestamp::now());
+        // A paused operation does nothing, so it gives its locks back at once.
+        let locks = if after.state == State::Paused { LockChange::Release } else { locks_of(&after) };
+        if after == before && locks != LockChange::Release {
+            return Ok(());
+        }
+        let change = change(&before, &after, entries, locks);
+        // Outdated: the next attempt to take the locks asks again.
+        self.store.operation_commit(None, holder.operation, before.version, &change).await?;
+        self.hints.send(Hint::Operation(holder.operation));
+        Ok(())
+    }
+
+    /// Starts a task for each target whose intent is stored and that has none.
+    fn begin_attempts(
+        &self,
+        run: &Run,
+        spec: &Value,
+        running: &mut HashMap<Key, Running>,
+        intents: &mut HashSet<(Key, (i32, i32))>,
+        channels: Channels<'_>,
+    ) {
+        if run.state != State::Running {
+            return;
+        }
+        for (key, target) in run.intended() {
+            let number = (target.round, target.attempt);
+            if running.get(key).is_some_and(|running| running.number == number) {
+                continue;
+            }
+            let Some(step) = run.plan.step(&key.step) else { continue };
+            let stage = Stage::default();
+            let task = AttemptTask {
+                kind: Arc::clone(&self.kind),
+                attempt: Attempt {
+                    operation: run.id,
+                    actor: run.actor.clone(),
+                    spec: spec.clone(),
+                    step: step.clone(),
+                    target: key.target.clone(),
+                    key: run.id.effect_key(&key.step, &key.target, target.round),
+                    claim: self.claim.clone(),
+                },
+                is_recovered: !intents.remove(&(key.clone(), number)),
+                is_forced: run.marks.forced.contains(&key.step),
+                stage: stage.clone(),
+                reports: channels.reports.clone(),
+                wakes: channels.wakes.clone(),
+                times: self.times,
+            };
+            self.metrics.attempts.inc();
+            let task = AbortOnDropHandle::new(tokio::spawn(task.run()));
+            running.insert(key.clone(), Running { number, stage, _task: task });
+        }
+    }
+}
+
+/// Ends attempts that must not go on, and returns those that act at this moment and cannot be ended.
+fn stop_what_must_not_go_on(run: &Run, running: &mut HashMap<Key, Running>, now: Timestamp) -> BTreeSet<Key> {
+    let mut acting = BTreeSet::new();
+    running.retain(|key, attempt| {
+        let goes_on = run.state == State::Running
+            && run.targets.get(key).is_some_and(|target| is_under_way(target, attempt.number, now));
+        let acts = if goes_on { attempt.stage.is_acting() } else { attempt.stage.stop() };
+        if acts {
+            acting.insert(key.clone());
+        }
+        goes_on || acts
+    });
+    acting
+}
+
+fn is_under_way(target: &TargetRun, number: (i32, i32), now: Timestamp) -> bool {
+    target.state == TargetState::Intended
+        && (target.round, target.attempt) == number
+        && target.deadline.is_none_or(|deadline| deadline > now)
+}
+
+fn new_intents<'a>(before: &'a Run, after: &'a Run) -> impl Iterator<Item = (Key, (i32, i32))> + 'a {
+    let number = |target: &TargetRun| (target.round, target.attempt);
+    let is_new = move |key: &Key, target: &TargetRun| {
+        let known = before.targets.get(key);
+        known.is_none_or(|known| known.state != TargetState::Intended || number(known) != number(target))
+    };
+    after
+        .intended()
+        .filter(move |(key, target)| is_new(key, target))
+        .map(move |(key, target)| (key.clone(), number(target)))
+}
+
+/// Stores progress messages of targets that are still under way.
+fn note_progress(run: &mut Run, progress: &HashMap<Key, String>, now: Timestamp) {
+    for (key, message) in progress {
+        let Some(target) = run.targets.get_mut(key).filter(|target| target.state == TargetState::Intended) else {
+            continue;
+        };
+        if target.message != *message {
+            message.clone_into(&mut target.message);
+            target.changed_at = now;
+        }
+    }
+}
+
+/// Returns why an operation waits: for the first operation that holds its locks.
+fn waits_for(held: &[LockHolder], since: Timestamp) -> Pause {
+    let first = held.first();
+    let message = first.map_or_else(
+        || "waits for its locks".to_owned(),
+        |first| {
+            let (key, kind, subject) = (&first.key, &first.kind, &first.subject);
+            format!("waits for {key}, which {kind} of {subject} (operation {}) holds", first.operation)
+        },
+    );
+    let by = first.map_or_else(|| "engine".to_owned(), |first| first.operation.to_string());
+    Pause { reason: PauseReason::Locks, step: None, message, by, since }
+}
