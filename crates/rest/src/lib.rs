@@ -1,0 +1,22 @@
+//! Types of the REST API, shared by the server and its clients.
+//!
+//! All fields are camelCase. A field that a client does not know is ignored; a word that it does not know (a state, a
+//! kind) means something in progress.
+
+mod operation;
+mod problem;
+
+pub use operation::{
+    ControlBody, JournalEvent, Lock, NewOperation, Operation, OperationLinks, Page, Pause, Progress, StepView,
+    TargetView, Verification,
+};
+pub use problem::{FieldProblem, Holder, Problem};
+
+/// Prefix of all paths.
+pub const PREFIX: &str = "/api/v1";
+/// Header by which a repeated request is recognized.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Header of an answer that was given to the same request before.
+pub const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";
+/// Media type of errors, RFC 9457.
+pub const PROBLEM_JSON: &str = "application/problem+json";
