@@ -94,7 +94,8 @@ mod tests {
 
     fn row(app: Option<AppId>, scope: Value, effect: Value) -> DirectiveRow {
         let (owner, reason) = ("operation".to_owned(), "test".to_owned());
-        DirectiveRow { id: 1, scope, effect, app, owner, reason, since: Timestamp::UNIX_EPOCH }
+        let since = Timestamp::UNIX_EPOCH;
+        DirectiveRow { id: 1, scope, effect, app, owner, key: None, reason, since, until: None }
     }
 
     #[test]
