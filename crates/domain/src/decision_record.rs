@@ -79,6 +79,9 @@ pub struct DecisionRecord {
     /// Why replicas of a silent cluster do not run elsewhere although failover is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frozen: Option<String>,
+    /// The directive that keeps replicas in cells which they are to leave. `None` where no floor is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor_hold: Option<String>,
     /// Cells emptied by a rebalance that a person confirmed.
     ///
     /// The mass-delete guard does not count deletions in these cells.
@@ -124,6 +127,7 @@ impl DecisionRecord {
             pending: None,
             waits_by: None,
             frozen: None,
+            floor_hold: None,
             previewed: BTreeSet::new(),
             problems: Vec::new(),
             replica_owners: BTreeMap::new(),
@@ -164,6 +168,7 @@ impl DecisionRecord {
         self.pending.clone_from(&before.pending);
         self.waits_by = before.waits_by;
         self.promised = before.promised;
+        self.floor_hold.clone_from(&before.floor_hold);
         self.replica_owners.clone_from(&before.replica_owners);
         self.edit = before.edit;
         self.replacements.clone_from(&before.replacements);

@@ -9,11 +9,13 @@ use domain::decision_record::Edit;
 use domain::motion::{app_limit, cluster_limit};
 use domain::render;
 use domain::stored_revision::StoredRevision;
+use domain::topology::CellFacts;
 use store::{DeleteWindow, DesiredState, PlacementChange, PlacementId, PlacementRow, Removal};
 use vocabulary::{ContentHash, hash_json};
 
 use crate::fleet_snapshot::FleetSnapshot;
 use crate::gather::AppSnapshot;
+use crate::held_cells::HeldCells;
 use crate::identity::declares;
 
 /// Maximum number of objects that pending deletes list by name.
@@ -102,10 +104,19 @@ impl Deletes {
 
     /// Counts a row that `desired_state` deletes.
     ///
-    /// Objects that are never deleted do not count. Nor do objects that leave because a person moved them, or whose
-    /// delete a person confirmed beforehand.
-    pub(crate) fn consider(&mut self, snapshot: &FleetSnapshot, row: &PlacementRow, desired_state: DesiredState) {
-        let by_a_person = snapshot.is_drained(&row.cluster)
+    /// `cells` are those that held the application before the decision.
+    ///
+    /// Objects that are never deleted do not count. Nor do objects that leave because a person or an operation moved them,
+    /// or whose delete a person confirmed beforehand.
+    pub(crate) fn consider(
+        &mut self,
+        snapshot: &FleetSnapshot,
+        cells: &HeldCells,
+        row: &PlacementRow,
+        desired_state: DesiredState,
+    ) {
+        let by_a_person = snapshot.is_drained(row)
+            || leaves_with_drained_cells(snapshot, cells, row)
             || self.previewed.contains(&row.cell)
             || self.beforehand.covers(snapshot, row);
         if desired_state == DesiredState::Delete
@@ -217,6 +228,20 @@ impl Deletes {
     pub(crate) fn is_confirmed(&self) -> bool {
         self.confirmed.as_deref() == Some(self.plan().as_bytes())
     }
+}
+
+/// Returns whether an object that exists once per cluster goes because directives drain the application's cells there.
+///
+/// `cells` are those that held the application before the decision.
+fn leaves_with_drained_cells(snapshot: &FleetSnapshot, cells: &HeldCells, row: &PlacementRow) -> bool {
+    if row.cell != row.cluster || !snapshot.has_drains_of(row.app) {
+        return false;
+    }
+    let is_drained = |cell: &CellFacts| snapshot.is_drained_by_directive(row.app, cell.name.as_str());
+    let is_beside = |cell: &&CellFacts| cell.cluster.as_str() == row.cluster;
+    let known = &snapshot.topology.cells;
+    known.values().filter(is_beside).any(is_drained)
+        && cells.keys().filter_map(|cell| known.get(cell)).filter(is_beside).all(is_drained)
 }
 
 /// A limit that deletes exceed.

@@ -6,20 +6,20 @@
 //! Ignoring a directive would be worse than leaving its targets unchanged. Leaving everything unchanged would let one
 //! row stop the fleet.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use domain::placement::{Directive, DirectiveTarget};
-use domain::topology::{CellState, Topology};
+use domain::placement::{Directive, DirectiveTarget, Effect};
+use domain::topology::{CellFacts, CellState, Topology};
 use serde_json::Value;
 use store::{AppId, DirectiveRow};
 
 /// The directives in force, as far as this version can read them.
 #[derive(Debug, Default)]
 pub(crate) struct Directives {
-    /// Readable directives, each with the application that it targets.
-    pub(crate) known: Vec<(Option<AppId>, Directive)>,
+    /// Readable directives, by the application that they target; `None` for all applications.
+    known: BTreeMap<Option<AppId>, Vec<Directive>>,
     /// Applications that unreadable directives target. Their placement stays as it is.
-    pub(crate) held_apps: BTreeSet<AppId>,
+    held_apps: BTreeSet<AppId>,
     /// Places that unreadable directives cover for all applications.
     ///
     /// Their cells take no more replicas and keep those that run there.
@@ -34,7 +34,8 @@ impl Directives {
             let (target, effect) = (serde_json::from_value(row.scope.clone()), serde_json::from_value(row.effect));
             if let (Ok(target), Ok(effect)) = (target, effect) {
                 let DirectiveRow { id, owner, reason, .. } = row;
-                all.known.push((row.app, Directive { id, target, app: None, effect, owner, reason }));
+                let directive = Directive { id, target, app: None, effect, owner, reason };
+                all.known.entry(row.app).or_default().push(directive);
                 continue;
             }
             let place = covered_place(&row.scope);
@@ -51,6 +52,22 @@ impl Directives {
             }
         }
         all
+    }
+
+    /// Returns the readable directives that apply to the application, those for all applications included.
+    pub(crate) fn of(&self, app: AppId) -> impl Iterator<Item = &Directive> {
+        [None, Some(app)].into_iter().filter_map(|target| self.known.get(&target)).flatten()
+    }
+
+    /// Returns the directive with an effect on the cell for the application, the one with the lowest id of several.
+    pub(crate) fn with_effect(&self, app: AppId, cell: &CellFacts, effect: Effect) -> Option<&Directive> {
+        let applies = |directive: &&Directive| directive.effect == effect && directive.target.covers(cell);
+        self.of(app).filter(applies).min_by_key(|directive| directive.id)
+    }
+
+    /// Returns whether an unreadable directive targets the application: its placement stays as it is.
+    pub(crate) fn is_held(&self, app: AppId) -> bool {
+        self.held_apps.contains(&app)
     }
 
     /// Sets the cells that unreadable directives cover to [`CellState::Held`].
@@ -94,7 +111,8 @@ mod tests {
 
     fn row(app: Option<AppId>, scope: Value, effect: Value) -> DirectiveRow {
         let (owner, reason) = ("operation".to_owned(), "test".to_owned());
-        DirectiveRow { id: 1, scope, effect, app, owner, reason, since: Timestamp::UNIX_EPOCH }
+        let since = Timestamp::UNIX_EPOCH;
+        DirectiveRow { id: 1, scope, effect, app, owner, key: None, reason, since, until: None }
     }
 
     #[test]
@@ -124,7 +142,7 @@ mod tests {
             ("scope without a place", row(None, json!({"Shard": {"shard": 7}}), surge), 0, vec![], vec![]),
         ] {
             let read = Directives::read(vec![row]);
-            assert_eq!(read.known.len(), known, "{case}");
+            assert_eq!(read.known.values().flatten().count(), known, "{case}");
             assert_eq!(read.held_apps.into_iter().collect::<Vec<_>>(), apps, "{case}");
             assert_eq!(read.held_places, places, "{case}");
         }

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crds::cluster::v1alpha1::Amounts;
 use domain::failover::{FailoverBreaker, FailoverDecision, SilentCluster};
-use domain::placement::{Directive, Ledger};
+use domain::placement::{Directive, Effect, Ledger};
 use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
 use domain::topology::Topology;
 use jiff::{SignedDuration, Timestamp};
 use store::{
-    AppId, Bookings, CellRow, Claim, ClusterRow, ClusterStatusRow, DirectiveRow, FailoverBreakerRow, RECOVERING,
-    Removal, ReservationRow, Store, StoreError,
+    AppId, Bookings, CellRow, Claim, ClusterRow, ClusterStatusRow, DirectiveRow, FailoverBreakerRow, PlacementRow,
+    RECOVERING, Removal, ReservationRow, Store, StoreError,
 };
 use vocabulary::{ClusterName, Verdict};
 
@@ -36,9 +36,7 @@ pub struct FleetRows {
 #[derive(Debug)]
 pub(crate) struct FleetSnapshot {
     pub(crate) topology: Topology,
-    pub(crate) directives: Vec<(Option<AppId>, Directive)>,
-    /// Applications that unreadable directives target. Their placement stays as it is.
-    held_apps: BTreeSet<AppId>,
+    pub(crate) directives: Directives,
     /// Clusters being removed whose objects stay in the member.
     abandoned: Vec<String>,
     /// Clusters being removed that a person declared gone for good and that do not answer.
@@ -79,7 +77,7 @@ impl FleetSnapshot {
         now: Timestamp,
         stale_after: SignedDuration,
     ) -> (Self, Option<FailoverBreakerRow>) {
-        let FleetRows { clusters, cells, directives: orders, bookings, breaker: seen } = rows;
+        let FleetRows { clusters, cells, directives, bookings, breaker: seen } = rows;
         let removed = |removal| -> Vec<String> {
             let leaving = clusters.iter().filter(|row| row.taken.removal == Some(removal));
             leaving.map(|row| row.taken.name.clone()).collect()
@@ -126,11 +124,8 @@ impl FleetSnapshot {
                 "takes no part in placement"
             );
         }
-        let Directives { known: directives, held_apps, .. } = {
-            let read = Directives::read(orders);
-            read.hold_cells(&mut topology);
-            read
-        };
+        let directives = Directives::read(directives);
+        directives.hold_cells(&mut topology);
         let held = bookings.sums.iter().map(|row| ((row.cluster.clone(), row.zone.clone()), amounts(row))).collect();
         let breaker =
             FailoverBreaker::judge(topology.clusters.values().filter(|facts| members.contains(facts.name.as_str())));
@@ -140,7 +135,6 @@ impl FleetSnapshot {
         let snapshot = Self {
             topology,
             directives,
-            held_apps,
             abandoned,
             gone,
             emptied,
@@ -154,7 +148,7 @@ impl FleetSnapshot {
 
     /// Returns whether an unreadable directive targets the application: its placement stays as it is.
     pub(crate) fn is_held(&self, app: AppId) -> bool {
-        self.held_apps.contains(&app)
+        self.directives.is_held(app)
     }
 
     /// Returns whether the cluster is being removed and its objects stay in the member.
@@ -172,9 +166,31 @@ impl FleetSnapshot {
         self.emptied.iter().any(|name| name == cluster)
     }
 
-    /// Returns whether a person drains the cluster.
-    pub(crate) fn is_drained(&self, cluster: &str) -> bool {
-        self.topology.clusters.get(cluster).is_some_and(|facts| facts.drain)
+    /// Returns whether a person or an operation drains the row's place for its application.
+    ///
+    /// A person drains the cluster of the row. A directive drains the cell of the row.
+    pub(crate) fn is_drained(&self, row: &PlacementRow) -> bool {
+        self.topology.clusters.get(row.cluster.as_str()).is_some_and(|facts| facts.drain)
+            || self.is_drained_by_directive(row.app, &row.cell)
+    }
+
+    /// Returns whether a directive drains the cell for the application.
+    pub(crate) fn is_drained_by_directive(&self, app: AppId, cell: &str) -> bool {
+        self.directive_on(app, cell, Effect::Drain).is_some()
+    }
+
+    /// Returns whether a directive drains any place for the application.
+    pub(crate) fn has_drains_of(&self, app: AppId) -> bool {
+        self.directives.of(app).any(|directive| directive.effect == Effect::Drain)
+    }
+
+    /// Returns the directive that keeps floors of the application in the cell from being lowered.
+    pub(crate) fn hold_of(&self, app: AppId, cell: &str) -> Option<&Directive> {
+        self.directive_on(app, cell, Effect::Hold)
+    }
+
+    fn directive_on(&self, app: AppId, cell: &str, effect: Effect) -> Option<&Directive> {
+        self.directives.with_effect(app, self.topology.cells.get(cell)?, effect)
     }
 
     /// Returns whether the topology lacks the cell, because this version cannot read it.

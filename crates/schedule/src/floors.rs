@@ -37,6 +37,7 @@ pub(crate) fn plan_floors(
             surge: row.surge,
             available: available(row),
             seen: seen(row),
+            is_held: snapshot.hold_of(row.app, &row.cell).is_some(),
         })
         .collect();
     let mut floors: BTreeMap<PlacementId, i32> = known.iter().map(|row| (row.id, row.floor)).collect();

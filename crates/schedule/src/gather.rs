@@ -7,11 +7,11 @@ use domain::decision_record::DecisionRecord;
 use domain::intent::Intent;
 use domain::stored_revision::StoredRevision;
 use store::{AppId, ApplicationRow, CellDecisionRow, PlacementId, PlacementRow, ReservationRow, StatusRow, StoreError};
-use vocabulary::{AppKey, CellName, ContentHash};
+use vocabulary::{AppKey, ContentHash};
 
 use crate::Schedule;
 use crate::fleet_snapshot::FleetSnapshot;
-use crate::held_cells::{HeldCell, held_cells};
+use crate::held_cells::{HeldCells, held_cells};
 use crate::snapshot_cache::CachedSnapshot;
 
 /// One application with its decisions, rows and observed status.
@@ -25,7 +25,7 @@ pub(crate) struct AppSnapshot {
     /// Decisions about cells, as stored.
     pub(crate) cell_rows: Vec<CellDecisionRow>,
     /// The parsed `cell_rows`, by cell.
-    pub(crate) cells: BTreeMap<CellName, HeldCell>,
+    pub(crate) cells: HeldCells,
     pub(crate) rows: Vec<PlacementRow>,
     /// Indexes of each cell's rows in `rows`.
     by_cell: HashMap<String, Vec<usize>>,

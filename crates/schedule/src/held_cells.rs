@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use store::{CellDecisionRow, Slot};
-use vocabulary::{ContentHash, PlaceInputs};
+use vocabulary::{CellName, ContentHash, PlaceInputs};
+
+/// Stored decisions of an application, by cell.
+pub(crate) type HeldCells = BTreeMap<CellName, HeldCell>;
 
 /// Stored decision about one cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +20,7 @@ pub(crate) struct HeldCell {
 /// Returns the stored decisions about the serving version (slot `Main`), by cell.
 ///
 /// Unreadable rows are left out.
-pub(crate) fn held_cells(rows: &[CellDecisionRow]) -> BTreeMap<vocabulary::CellName, HeldCell> {
+pub(crate) fn held_cells(rows: &[CellDecisionRow]) -> HeldCells {
     let main = rows.iter().filter(|row| row.slot == Slot::Main);
     main.filter_map(|row| {
         let revision = ContentHash::from_bytes(&row.revision)?;

@@ -172,24 +172,29 @@ impl Schedule {
         let mut again = tokio::time::interval(self.times.look_again);
         // Time at which a silent cluster reaches a failover time. Computed from rows, so a restart does not lose it.
         let mut failover: Option<Instant> = None;
+        // Time at which the next directive ends by itself.
+        let mut directive_end: Option<Instant> = None;
+        let (mut ends, mut directives_changed) = (BatchLimiter::new(EVERYTHING, EVERYTHING_MOST), false);
         let (mut everything, mut wanted) = (BatchLimiter::new(EVERYTHING, EVERYTHING_MOST), false);
         // Members report changes of their pods all the time.
         let (mut capacity, mut freed) = (BatchLimiter::new(EVERYTHING, EVERYTHING_MOST), false);
         let (mut names, mut vacated) = (BatchLimiter::new(EVERYTHING, EVERYTHING_MOST), false);
         let mut observed: HashMap<AppId, Instant> = HashMap::new();
         loop {
-            let due = async {
-                match failover {
-                    Some(due) => tokio::time::sleep_until(due).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let failover_due = sleep_until(failover);
+            let directive_ended = sleep_until(directive_end);
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 () = everything.ready(), if wanted => {
                     wanted = false;
                     everything.begin(true);
                     failover = self.everything().await;
+                    directives_changed = true;
+                }
+                () = ends.ready(), if directives_changed => {
+                    directives_changed = false;
+                    ends.begin(true);
+                    directive_end = self.next_directive_end().await;
                 }
                 () = capacity.ready(), if freed => {
                     freed = false;
@@ -202,7 +207,8 @@ impl Schedule {
                     self.waiting_for_names().await;
                 }
                 _ = again.tick() => wanted = true,
-                () = due => (failover, wanted) = (None, true),
+                () = failover_due => (failover, wanted) = (None, true),
+                () = directive_ended => (directive_end, wanted) = (None, true),
                 hint = hints.recv() => match hint.as_deref() {
                     Ok(Hint::Decide(app)) => self.queue.push(*app),
                     Ok(Hint::Observed(app)) => {
@@ -214,7 +220,13 @@ impl Schedule {
                             self.observed.push(*app);
                         }
                     }
-                    Ok(Hint::Topology | Hint::Health(_) | Hint::Everything) | Err(RecvError::Lagged(_)) => {
+                    Ok(Hint::Directives(Some(app))) => {
+                        self.snapshot.forget();
+                        self.queue.push(*app);
+                        directives_changed = true;
+                    }
+                    Ok(Hint::Topology | Hint::Health(_) | Hint::Directives(None) | Hint::Everything)
+                    | Err(RecvError::Lagged(_)) => {
                         self.snapshot.forget();
                         wanted = true;
                     }
@@ -263,6 +275,17 @@ impl Schedule {
         Ok(left.and_then(|seconds| u64::try_from(seconds).ok()))
     }
 
+    /// Returns when the next directive ends by itself.
+    async fn next_directive_end(&self) -> Option<Instant> {
+        match self.store.directive_next_end().await {
+            Ok(left) => Instant::now().checked_add(left?),
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "ends of directives were not read; the next round reads them");
+                None
+            }
+        }
+    }
+
     /// Queues the applications that found no place for some replicas: only they need new capacity.
     async fn waiting_for_capacity(&self) {
         match self.store.application_short().await {
@@ -304,5 +327,13 @@ impl Schedule {
         if tokio::time::timeout(self.times.settle, seen).await.is_err() {
             tracing::warn!("members that were well have not been seen again; they count as Unknown");
         }
+    }
+}
+
+/// Completes at a time, or never without one.
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }

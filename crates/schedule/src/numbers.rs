@@ -105,9 +105,8 @@ fn is_as_recorded(record: &DecisionRecord, previous: &BTreeMap<CellName, Held>) 
 fn directives(snapshot: &FleetSnapshot, facts: &AppSnapshot, failover: &FailoverDecision) -> Vec<Directive> {
     snapshot
         .directives
-        .iter()
-        .filter(|(app, _)| app.is_none_or(|app| app == facts.row.id))
-        .map(|(_, directive)| directive.clone())
+        .of(facts.row.id)
+        .cloned()
         .chain(failover.lost.iter().map(|(cluster, since)| Directive::failover(cluster, since)))
         .collect()
 }

@@ -62,7 +62,7 @@ fn plan_removal(snapshot: &FleetSnapshot, facts: &AppSnapshot, removal: Removal)
         if over && row.desired_state != DesiredState::Present || snapshot.is_gone(&row.cluster) {
             plan.forget.push(row.id);
         } else if row.desired_state != desired_state {
-            plan.deletes.consider(snapshot, row, desired_state);
+            plan.deletes.consider(snapshot, &facts.cells, row, desired_state);
             plan.changes.push(PlacementChange {
                 target: 0,
                 floor: 0,

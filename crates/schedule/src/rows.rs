@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crds::application::v1alpha1::Scope;
 use domain::failover::FailoverDecision;
+use domain::placement::Directive;
 use domain::render::ComponentPlan;
 use domain::stored_revision::StoredRevision;
 use store::{DesiredState, PlacementChange, PlacementId, PlacementRow, Slot};
@@ -114,6 +115,11 @@ pub(crate) fn reconcile(
         }
         floors.extend(plan_floors(snapshot, facts, rows, coming, target_after));
     }
+    let held = |(row, _): &(&PlacementRow, Fate<'_, '_>)| {
+        let stays = floors.get(&row.id).is_some_and(|floor| *floor > target_after(row.id));
+        stays.then(|| snapshot.hold_of(row.app, &row.cell)).flatten()
+    };
+    record_hold(fates.iter().find_map(held), plan);
     for (row, fate) in &fates {
         let floor = floors.get(&row.id).copied();
         // The fence found in the member is not below the row's own. Writing the row again raises its plan epoch above
@@ -125,7 +131,7 @@ pub(crate) fn reconcile(
                     && row.desired_state == DesiredState::Present
                     && !is_replaced(&counted, &matching, row)
                 {
-                    plan.deletes.consider(snapshot, row, next.desired_state);
+                    plan.deletes.consider(snapshot, &facts.cells, row, next.desired_state);
                 }
                 plan.changes.push(next);
             }
@@ -168,6 +174,16 @@ fn promise(rows: &[&PlacementRow], target_after: impl Fn(PlacementId) -> i32, wa
         record.promised = promised;
     }
     i64::from(promised)
+}
+
+/// Records the directive that keeps a floor from being lowered, for status.
+fn record_hold(directive: Option<&Directive>, plan: &mut AppPlan) {
+    let hold = directive.map(|directive| format!("{} holds them: {}", directive.title(), directive.reason));
+    let (_, record) = plan.record.as_ref().unwrap_or(&plan.last_decision);
+    if record.floor_hold != hold {
+        let (_, record) = plan.record.get_or_insert_with(|| plan.last_decision.clone());
+        record.floor_hold = hold;
+    }
 }
 
 /// Returns the new values of a row, or `None` when the row is removed.

@@ -53,6 +53,16 @@ pub enum StoreError {
         /// Name of the input that changed.
         what: &'static str,
     },
+    /// An owner would have more rows than the maximum. Nothing was written.
+    #[error("{owner} would have more than {max} {what}; nothing was written")]
+    TooMany {
+        /// Name of the rows, in the plural.
+        what: &'static str,
+        /// Owner of the rows.
+        owner: String,
+        /// Maximum number of rows of one owner.
+        max: i64,
+    },
     /// The database refused a statement.
     #[error("a statement was refused")]
     Refused(#[source] sqlx::Error),
@@ -71,6 +81,7 @@ impl StoreError {
             Self::Corrupt { .. } => "corrupt",
             Self::Seal(_) => "seal",
             Self::Stale { .. } => "stale",
+            Self::TooMany { .. } => "too_many",
             Self::Refused(_) => "refused",
         }
     }

@@ -23,8 +23,10 @@ pub enum Hint {
     Observed(AppId),
     /// Another input of an application's status on the hub changed.
     Show(AppId),
-    /// A cluster, a cell or a directive changed.
+    /// A cluster or a cell changed.
     Topology,
+    /// Directives of one application, or with `None` of all applications, were put or ended.
+    Directives(Option<AppId>),
     /// The health of a cluster changed, or the kinds that it serves.
     Health(String),
     /// The capacity of a cluster changed.

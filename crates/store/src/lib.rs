@@ -61,7 +61,7 @@ pub use credential::{ConnectionText, Credential, CredentialLife};
 pub use database::Deadlines;
 pub use decision_row::{Committed, Decided, DecisionBase, DecisionRow};
 pub use delete_window::DeleteWindow;
-pub use directive::DirectiveRow;
+pub use directive::{DirectiveRow, NewDirective};
 pub use error::StoreError;
 pub use failover_breaker::FailoverBreakerRow;
 pub use hint::Hint;

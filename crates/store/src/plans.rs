@@ -10,8 +10,8 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, Row};
 use testbed::Bed;
 
-/// Tables with a row or more for each application.
-const LARGE: [&str; 10] = [
+/// Tables with a row or more for each application, and directives.
+const LARGE: [&str; 11] = [
     "app_revision",
     "application",
     "cell_decision",
@@ -20,6 +20,7 @@ const LARGE: [&str; 10] = [
     "forgotten_application",
     "payload",
     "placement",
+    "placement_directive",
     "placement_status",
     "reservation",
 ];
@@ -28,12 +29,14 @@ const LARGE: [&str; 10] = [
 const PARTIAL: [&str; 2] = ["application_blocked", "application_short"];
 
 /// Beginnings of statements that read more of a large table than their answer, on purpose.
-const ON_PURPOSE: [&str; 7] = [
+const ON_PURPOSE: [&str; 8] = [
     // This statement reads rows by id, and then compares their epoch with the epoch that was read.
     "UPDATE placement p SET component",
     // Each round over all applications reads all ids and names, and all times until failover.
     "SELECT id, namespace, name FROM application ORDER BY id",
     "SELECT DISTINCT (intent ->> 'failoverAfter')",
+    // Each snapshot of the fleet reads all directives in force.
+    "SELECT id, scope, effect, app, owner, key, reason, since AS \"since: Ts\", until AS \"until: Ts\" FROM placement_directive WHERE until",
     // Deleting a Cell reads all placements of its cluster.
     "UPDATE cell c SET spec = NULL",
     // These statements compute sums over the fleet.

@@ -8,7 +8,7 @@ use crate::database::Lent;
 use crate::{Claim, Store, StoreError};
 
 /// Names of all writes under a claim, as `runtime::crash` uses them.
-pub const WRITES: [&str; 18] = [
+pub const WRITES: [&str; 20] = [
     "application_take",
     "revisions_collect",
     "application_remove",
@@ -24,6 +24,8 @@ pub const WRITES: [&str; 18] = [
     "cluster_seen",
     "credential_set",
     "decision_commit",
+    "directive_put",
+    "directive_end",
     "operation_commit",
     "failover_breaker_set",
     "status_set",

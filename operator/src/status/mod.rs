@@ -144,7 +144,7 @@ impl StatusStage {
                         Err(error) => tracing::warn!(error = vocabulary::chain(&error), "the age of facts was not looked at"),
                     },
                     hint = hints.recv() => match hint.as_deref() {
-                        Ok(Hint::Show(app) | Hint::Observed(app)) => {
+                        Ok(Hint::Show(app) | Hint::Observed(app) | Hint::Directives(Some(app))) => {
                             if let Some(key) = self.name_of(*app).await {
                                 let rest = pacing.rest(&key);
                                 queue.push_after(StatusTarget::Application(key), rest);
@@ -161,7 +161,7 @@ impl StatusStage {
                             self.fleet.changed();
                             queue.extend(self.view.clusters.keys().into_iter().map(|key| StatusTarget::Cluster(key.name)));
                         }
-                        Ok(Hint::Topology | Hint::Health(_) | Hint::Everything) | Err(RecvError::Lagged(_)) => {
+                        Ok(Hint::Topology | Hint::Health(_) | Hint::Directives(None) | Hint::Everything) | Err(RecvError::Lagged(_)) => {
                             self.fleet.changed();
                             wanted = true;
                         }

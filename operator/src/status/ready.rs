@@ -138,7 +138,11 @@ impl Facts<'_> {
         }
         let held: i32 = staying.iter().map(|cell| (cell.placed - cell.desired).max(0)).sum();
         if held > 0 {
-            numbers.push_str(&format!("; {held} stay until enough others are available"));
+            let until = "until enough others are available";
+            match &record.floor_hold {
+                Some(directive) => numbers.push_str(&format!("; {held} stay {until} and while {directive}")),
+                None => numbers.push_str(&format!("; {held} stay {until}")),
+            }
         }
         numbers
     }

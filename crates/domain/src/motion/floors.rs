@@ -23,6 +23,8 @@ pub struct RowFacts {
     ///
     /// `None` while the member does not answer, because its replicas are then unknown.
     pub seen: Option<i32>,
+    /// Whether an operation holds the row's floor: it may rise and is not lowered.
+    pub is_held: bool,
 }
 
 impl RowFacts {
@@ -63,6 +65,8 @@ fn available(rows: &[RowFacts]) -> i64 {
 ///
 /// `coming` is the number of replicas decided for places that have no row yet. Those replicas were moved, not given
 /// up.
+///
+/// A held floor stays. A lower total still removes the replicas that no floor keeps.
 pub fn floors_after_decision(rows: &[RowFacts], coming: i64, new_target: impl Fn(i64) -> i32) -> Vec<FloorChange> {
     let before: i64 = rows.iter().map(|row| i64::from(row.target)).sum();
     let after: i64 = coming + rows.iter().map(|row| i64::from(new_target(row.id))).sum::<i64>();
@@ -77,7 +81,8 @@ pub fn floors_after_decision(rows: &[RowFacts], coming: i64, new_target: impl Fn
             let missed_by_nobody = given_up.min(row.broken());
             let spared = (given_up - missed_by_nobody).min(spare);
             spare -= spared;
-            let kept = row.rendered() - (missed_by_nobody + spared) as i32;
+            let lowered = row.rendered() - (missed_by_nobody + spared) as i32;
+            let kept = if row.is_held && row.floor > row.target { lowered.max(row.floor) } else { lowered };
             FloorChange { id: row.id, floor: if kept > target { kept } else { 0 } }
         })
         .collect()
@@ -88,7 +93,8 @@ pub fn floors_after_decision(rows: &[RowFacts], coming: i64, new_target: impl Fn
 /// A row's replicas count at most up to its rendered number, so a replica whose removal was already ordered is never
 /// spent twice. Rows are lowered in the order given.
 ///
-/// `coming` is the number of replicas decided for places that have no row yet. They are part of the total.
+/// `coming` is the number of replicas decided for places that have no row yet. They are part of the total. A held floor
+/// stays, and its replicas count as available.
 pub fn lower_floors(rows: &[RowFacts], coming: i64) -> Vec<FloorChange> {
     let wanted: i64 = coming + rows.iter().map(|row| i64::from(row.target)).sum::<i64>();
     let available = available(rows);
@@ -97,7 +103,7 @@ pub fn lower_floors(rows: &[RowFacts], coming: i64) -> Vec<FloorChange> {
     for row in rows {
         // The floor of a row without a fresh observation stays: its object may hold the last healthy replica.
         let held = i64::from(row.floor - row.target);
-        if held <= 0 || row.available.is_none() {
+        if held <= 0 || row.available.is_none() || row.is_held {
             continue;
         }
         // Replicas that are not available go first, and removing them costs nothing.
@@ -120,7 +126,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn row(id: i64, target: i32, floor: i32, available: Option<i32>) -> RowFacts {
-        RowFacts { id, target, floor, surge: 0, available, seen: available }
+        RowFacts { id, target, floor, surge: 0, available, seen: available, is_held: false }
     }
 
     fn floors(changes: &[FloorChange]) -> Vec<(i64, i32)> {
@@ -143,6 +149,28 @@ mod tests {
                 .map(|id| row(id, targets(id), if id == 1 { 4 } else { 0 }, available[id as usize - 1]))
                 .collect();
             assert_eq!(floors(&lower_floors(&rows, 0)), expected, "{available:?}");
+        }
+    }
+
+    #[test]
+    fn held_floors_stay_and_their_replicas_count_as_available() {
+        let held = |id, target, floor| RowFacts { is_held: true, ..row(id, target, floor, Some(4)) };
+        for (case, rows, expected) in [
+            ("successors are available", vec![held(1, 0, 4), row(2, 4, 0, Some(4))], vec![]),
+            // Four of the eight available replicas are spare: the row that is not held gives its own up.
+            ("another row is not held", vec![held(1, 0, 4), row(2, 0, 4, Some(4)), row(3, 4, 0, None)], vec![(2, 0)]),
+        ] {
+            assert_eq!(floors(&lower_floors(&rows, 0)), expected, "{case}");
+        }
+        for (case, first, target, expected) in [
+            ("a move begins", held(1, 4, 0), 0, 4),
+            ("a lower total takes replicas that no floor keeps", held(1, 4, 0), 2, 0),
+            ("a lower total takes none that a floor keeps", held(1, 2, 4), 0, 4),
+        ] {
+            let rows = [first, row(2, 4, 0, Some(4))];
+            let second = if first.target == 4 && target == 0 { 8 } else { 4 };
+            let found = floors_after_decision(&rows, 0, |id| if id == 1 { target } else { second });
+            assert_eq!(floors(&found)[0], (1, expected), "{case}");
         }
     }
 

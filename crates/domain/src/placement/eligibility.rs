@@ -50,11 +50,11 @@ pub enum Rule {
     NotSelected,
     /// A directive excludes the cell.
     Excluded,
-    /// The cluster is drained or being removed, or the Cell is being deleted.
+    /// The cluster is drained or being removed, a directive drains the cell, or the Cell is being deleted.
     Draining,
     /// The cell is the implicit cell of a cluster that declares cells.
     Superseded,
-    /// The spec of the Cell does not fit its cluster. The rule is skipped for a drained cluster.
+    /// The spec of the Cell does not fit its cluster. The rule is skipped for a drained cluster or cell.
     Misdeclared,
     /// A directive that this version cannot read covers the cell.
     Held,
@@ -62,7 +62,7 @@ pub enum Rule {
     Unknown,
     /// The cluster is not ready, is silent, or is not joined.
     Unhealthy,
-    /// The cluster is cordoned.
+    /// The cluster is cordoned, or a directive cordons the cell.
     Cordoned,
     /// The cluster has a taint that the policy does not tolerate.
     Tainted,
@@ -143,8 +143,10 @@ fn reject(rule: Rule, message: String) -> Eligibility {
 
 fn verdict(request: &Request<'_>, cell: &CellFacts, cluster: &ClusterFacts, directives: &[Directive]) -> Eligibility {
     let name = &cluster.name;
+    let directive_with = |effect: Effect| first_directive(request, cell, directives, effect);
+    let drain = directive_with(Effect::Drain);
     // This check comes before the selector, because the labels of a misdeclared cell may be wrong too.
-    if cell.state == CellState::Misdeclared && !cluster.drain {
+    if cell.state == CellState::Misdeclared && !cluster.drain && drain.is_none() {
         return reject(
             Rule::Misdeclared,
             format!("its Cell does not fit cluster {name}; see `kubectl describe mcell {}`", cell.name),
@@ -159,12 +161,7 @@ fn verdict(request: &Request<'_>, cell: &CellFacts, cluster: &ClusterFacts, dire
     if request.spec.cells.as_ref().is_some_and(|selector| !selector.matches(&cell.labels)) {
         return reject(Rule::NotSelected, "spec.placement.cells does not select it".to_owned());
     }
-    let excluding = directives.iter().filter(|directive| {
-        directive.effect == Effect::Exclude
-            && directive.target.covers(cell)
-            && directive.app.as_ref().is_none_or(|app| app == request.app)
-    });
-    if let Some(directive) = excluding.min_by_key(|directive| (directive.id, &directive.owner, &directive.reason)) {
+    if let Some(directive) = directive_with(Effect::Exclude) {
         return reject(Rule::Excluded, format!("{} excludes it: {}", directive.title(), directive.reason));
     }
     if cluster.drain {
@@ -172,6 +169,9 @@ fn verdict(request: &Request<'_>, cell: &CellFacts, cluster: &ClusterFacts, dire
             Rule::Draining,
             format!("cluster {name} is drained; `meridian cluster uncordon {name}` ends that"),
         );
+    }
+    if let Some(directive) = drain {
+        return reject(Rule::Draining, format!("{} drains it: {}", directive.title(), directive.reason));
     }
     if cell.state == CellState::Leaving {
         return reject(Rule::Draining, format!("its Cell {} is being deleted", cell.name));
@@ -196,6 +196,9 @@ fn verdict(request: &Request<'_>, cell: &CellFacts, cluster: &ClusterFacts, dire
             Rule::Cordoned,
             format!("cluster {name} is cordoned; `meridian cluster uncordon {name}` ends that"),
         );
+    }
+    if let Some(directive) = directive_with(Effect::Cordon) {
+        return reject(Rule::Cordoned, format!("{} cordons it: {}", directive.title(), directive.reason));
     }
     let tolerated = |taint: &crds::cluster::v1alpha1::Taint| {
         request.spec.tolerations.iter().any(|toleration| {
@@ -231,6 +234,21 @@ fn verdict(request: &Request<'_>, cell: &CellFacts, cluster: &ClusterFacts, dire
         return reject(Rule::CapacityUnknown, format!("capacity of cluster {name} was not observed yet"));
     }
     Eligibility::Eligible
+}
+
+/// Returns the directive that has an effect on the cell for the Application, the one with the lowest id of several.
+fn first_directive<'d>(
+    request: &Request<'_>,
+    cell: &CellFacts,
+    directives: &'d [Directive],
+    effect: Effect,
+) -> Option<&'d Directive> {
+    let applies = |directive: &&Directive| {
+        directive.effect == effect
+            && directive.target.covers(cell)
+            && directive.app.as_ref().is_none_or(|app| app == request.app)
+    };
+    directives.iter().filter(applies).min_by_key(|directive| (directive.id, &directive.owner, &directive.reason))
 }
 
 /// Returns why the cluster refuses the Application's namespace or a service account of its pods.

@@ -95,6 +95,15 @@ pub enum Effect {
         /// Weight of each covered cell.
         weight: i32,
     },
+    /// No new replicas: running replicas stay.
+    Cordon,
+    /// No replicas, as in a drained cluster: running replicas move away, and a Cell that does not fit its cluster is
+    /// emptied too.
+    Drain,
+    /// The number of replicas does not change, but floors of the covered cells are not lowered.
+    ///
+    /// Replicas that moved away are kept until the directive ends. `schedule` applies this effect.
+    Hold,
 }
 
 /// A directive in force.
@@ -133,7 +142,7 @@ impl Directive {
     }
 
     /// Returns the directive's name for people.
-    pub(crate) fn title(&self) -> String {
+    pub fn title(&self) -> String {
         if self.owner == FAILOVER { self.owner.clone() } else { format!("directive {} of {}", self.id, self.owner) }
     }
 }

@@ -221,7 +221,8 @@ impl<'a> Setting<'a> {
                 .collect();
             let name = directive.title();
             match directive.effect {
-                Effect::Exclude => {}
+                // Eligibility applies the first three, and floors the last one.
+                Effect::Exclude | Effect::Drain | Effect::Cordon | Effect::Hold => {}
                 Effect::Pin { replicas } => {
                     self.add_group(name, &covered, i64::from(replicas), i64::from(replicas), None);
                 }

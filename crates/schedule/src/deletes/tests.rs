@@ -84,7 +84,7 @@ fn a_delete_confirmed_beforehand_neither_waits_nor_counts() {
         let mut deletes = Deletes { beforehand, ..Deletes::default() };
         for component in ["web", "stays"] {
             let row = PlacementRow { component: component.to_owned(), ..row(7, 1) };
-            deletes.consider(&snapshot(), &row, DesiredState::Delete);
+            deletes.consider(&snapshot(), &HeldCells::new(), &row, DesiredState::Delete);
         }
         let found: Vec<&str> = deletes.going.iter().map(|row| row.component.as_str()).collect();
         assert_eq!(found, counted, "{case}");

@@ -6,6 +6,7 @@ mod amounts;
 mod application;
 mod credential;
 mod dead_link;
+mod directive;
 mod fences;
 mod lease;
 mod refused;
