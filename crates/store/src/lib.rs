@@ -47,6 +47,7 @@ mod pool;
 mod reach;
 mod renewal;
 mod reservation;
+mod resident;
 mod revision;
 mod schema;
 pub mod seal;
@@ -79,6 +80,7 @@ pub use placement_status::{ObjectState, StatusRow};
 pub use placement_write::{PlacementChange, PlacementInsert};
 pub use pool::Store;
 pub use reservation::{Bookings, ReservationRow};
+pub use resident::ResidentRow;
 pub use revision::RevisionRow;
 pub use write::WRITES;
 
