@@ -202,8 +202,8 @@ mod tests {
 
     fn job(cluster: &str, desired_state: DesiredState) -> PlacementRow {
         PlacementRow {
-            id: 1,
-            app: 1,
+            id: 1.into(),
+            app: 1.into(),
             component: "job".to_owned(),
             cell: cluster.to_owned(),
             slot: Slot::Main,

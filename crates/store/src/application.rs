@@ -122,7 +122,7 @@ macro_rules! application_row {
     ($row:expr) => {{
         let row = $row;
         Ok::<_, StoreError>(ApplicationRow {
-            id: row.id,
+            id: AppId(row.id),
             key: AppKey { namespace: row.namespace, name: row.name },
             hub_uid: row.hub_uid,
             object_uid: row.object_uid,
@@ -208,10 +208,10 @@ impl Store {
         // `kept` does not count the revision that this statement added.
         if row.kept >= revision::KEPT {
             let mut write = self.write(claim, "revisions_collect").await?;
-            revision::collect(&mut write, row.app).await?;
+            revision::collect(&mut write, AppId(row.app)).await?;
             write.commit().await?;
         }
-        Ok(row.app)
+        Ok(AppId(row.app))
     }
 
     /// Marks an application as being deleted, or changes its removal or its confirmed delete plan.
@@ -229,7 +229,7 @@ impl Store {
             r#"
             UPDATE application SET removal = $2, delete_confirmed = $3, removal_since = coalesce(removal_since, now())
             WHERE id = $1"#,
-            id,
+            id.0,
             removal.as_str(),
             delete_confirmed
         )
@@ -261,7 +261,7 @@ impl Store {
                 AND object_uid NOT IN (SELECT object_uid FROM gone)
             )
             SELECT r.payload AS "payload?" FROM gone LEFT JOIN app_revision r ON r.app = gone.id"#,
-            id
+            id.0
         )
         .fetch_all(&mut **write)
         .await?;
@@ -279,7 +279,7 @@ impl Store {
             SELECT id, namespace, name, hub_uid, object_uid, generation, spec_hash, intent, revision, removal,
                    removal_since AS "removal_since: Ts", delete_confirmed, rebalance_asked, rebalance_done, input_hash, decision, decided_at AS "decided_at: Ts", decided_generation, decision_version, acceptances
             FROM application WHERE id = ANY($1) ORDER BY id"#,
-            ids
+            ids as _
         )
         .fetch_all(&self.pool)
         .await?;
@@ -323,19 +323,23 @@ impl Store {
     pub async fn application_keys(&self) -> Result<Vec<(AppId, AppKey)>, StoreError> {
         let rows =
             sqlx::query!("SELECT id, namespace, name FROM application ORDER BY id").fetch_all(&self.pool).await?;
-        Ok(rows.into_iter().map(|row| (row.id, AppKey { namespace: row.namespace, name: row.name })).collect())
+        Ok(rows.into_iter().map(|row| (AppId(row.id), AppKey { namespace: row.namespace, name: row.name })).collect())
     }
 
     /// Returns applications whose last decision left replicas without a place, or held the placement.
     pub async fn application_short(&self) -> Result<Vec<AppId>, StoreError> {
-        Ok(sqlx::query_scalar!("SELECT id FROM application WHERE short ORDER BY id").fetch_all(&self.pool).await?)
+        let ids =
+            sqlx::query_scalar!("SELECT id FROM application WHERE short ORDER BY id").fetch_all(&self.pool).await?;
+        Ok(ids.into_iter().map(AppId).collect())
     }
 
     /// Returns applications with a decided object that has no placement row.
     ///
     /// Such an object waits until another owner, a right or a kind changes, which can happen at any time.
     pub async fn application_blocked(&self) -> Result<Vec<AppId>, StoreError> {
-        Ok(sqlx::query_scalar!("SELECT id FROM application WHERE blocked ORDER BY id").fetch_all(&self.pool).await?)
+        let ids =
+            sqlx::query_scalar!("SELECT id FROM application WHERE blocked ORDER BY id").fetch_all(&self.pool).await?;
+        Ok(ids.into_iter().map(AppId).collect())
     }
 
     /// Returns those of the given applications for which an observation in a member may matter.
@@ -360,13 +364,13 @@ impl Store {
               AND coalesce((
                 SELECT bool_and(coalesce(s.settled, false)) FROM placement p
                 LEFT JOIN placement_status s ON s.placement = p.id WHERE p.app = a.id), true))"#,
-            ids
+            ids as _
         )
         .fetch_all(&self.pool)
         .await?;
         let mut found = InMotion::default();
         for row in rows {
-            if row.moving { found.moving.push(row.id) } else { found.arrived.push(row.id) }
+            if row.moving { found.moving.push(AppId(row.id)) } else { found.arrived.push(AppId(row.id)) }
         }
         Ok(found)
     }

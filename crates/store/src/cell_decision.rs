@@ -31,7 +31,7 @@ impl Store {
             r#"
             SELECT app, cell, slot, target, revision, inputs, inputs_wanted
             FROM cell_decision WHERE app = ANY($1) ORDER BY app, cell, slot"#,
-            apps
+            apps as _
         )
         .fetch_all(&self.pool)
         .await?;
@@ -45,7 +45,7 @@ impl Store {
                     inputs: inputs(row.inputs, "cell_decision.inputs")?,
                     inputs_wanted: inputs(row.inputs_wanted, "cell_decision.inputs_wanted")?,
                 };
-                Ok((row.app, decision))
+                Ok((AppId(row.app), decision))
             })
             .collect()
     }
@@ -83,8 +83,8 @@ pub(crate) async fn replace(transaction: &mut Txn, decisions: &[&DecisionRow]) -
           inputs = excluded.inputs, inputs_wanted = excluded.inputs_wanted
         WHERE (d.target, d.revision, d.inputs, d.inputs_wanted)
           IS DISTINCT FROM (excluded.target, excluded.revision, excluded.inputs, excluded.inputs_wanted)"#,
-        &apps,
-        &owners,
+        &apps as _,
+        &owners as _,
         &cells as _,
         &slots as _,
         &targets,

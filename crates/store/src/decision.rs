@@ -49,14 +49,14 @@ async fn lock(transaction: &mut Txn, decisions: &[DecisionRow]) -> Result<BTreeM
         r#"
         SELECT id, generation, removal, decision_version FROM application
         WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE"#,
-        &apps
+        &apps as _
     )
     .fetch_all(&mut **transaction)
     .await?;
     rows.into_iter()
         .map(|row| {
             let removal = Removal::parse(row.removal)?;
-            Ok((row.id, DecisionBase { generation: row.generation, removal, version: row.decision_version }))
+            Ok((AppId(row.id), DecisionBase { generation: row.generation, removal, version: row.decision_version }))
         })
         .collect()
 }
@@ -78,7 +78,7 @@ async fn raise_versions(transaction: &mut Txn, decisions: &[&DecisionRow]) -> Re
           decided_generation = coalesce(n.generation, a.decided_generation),
           rebalance_done = coalesce(n.rebalanced, a.rebalance_done)
         FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS n (app, generation, rebalanced) WHERE a.id = n.app"#,
-        &apps,
+        &apps as _,
         &generations as _,
         &rebalanced as _,
     )
@@ -117,7 +117,7 @@ async fn keep(transaction: &mut Txn, decisions: &[&DecisionRow]) -> Result<(), S
         )
         DELETE FROM decision_log d USING added a
         WHERE d.app = a.app AND d.seq <= (SELECT k.seq FROM decision_log k WHERE k.app = a.app ORDER BY k.seq DESC OFFSET $8 LIMIT 1)"#,
-        &apps,
+        &apps as _,
         &hashes as _,
         &records,
         &generations as _,

@@ -41,7 +41,7 @@ impl Store {
                 id: row.id,
                 scope: row.scope,
                 effect: row.effect,
-                app: row.app,
+                app: row.app.map(AppId),
                 owner: row.owner,
                 reason: row.reason,
                 since: row.since.to_jiff(),

@@ -42,6 +42,7 @@ mod reach;
 mod renewal;
 mod reservation;
 mod revision;
+mod row_id;
 mod schema;
 pub mod seal;
 mod write;
@@ -68,9 +69,5 @@ pub use placement_write::{PlacementChange, PlacementInsert};
 pub use pool::Store;
 pub use reservation::{Bookings, ReservationRow};
 pub use revision::RevisionRow;
+pub use row_id::{AppId, PlacementId};
 pub use write::WRITES;
-
-/// Row id of an application.
-pub type AppId = i64;
-/// Row id of a placement.
-pub type PlacementId = i64;

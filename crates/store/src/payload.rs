@@ -4,7 +4,7 @@
 
 use crate::seal::EnvelopeKey;
 use crate::write::OpenTransaction;
-use crate::{Store, StoreError};
+use crate::{AppId, Store, StoreError};
 
 /// Level of compression. A fast level is enough, because templates are repetitive.
 const LEVEL: i32 = 3;
@@ -55,16 +55,16 @@ impl Store {
     /// Revisions that are no longer stored are left out.
     pub async fn payloads_of_revisions(
         &self,
-        wanted: &[(crate::AppId, &[u8])],
+        wanted: &[(AppId, &[u8])],
         key: &EnvelopeKey,
-    ) -> Result<Vec<(crate::AppId, Vec<u8>, Vec<u8>)>, StoreError> {
-        let (apps, revisions): (Vec<crate::AppId>, Vec<&[u8]>) = wanted.iter().copied().unzip();
+    ) -> Result<Vec<(AppId, Vec<u8>, Vec<u8>)>, StoreError> {
+        let (apps, revisions): (Vec<AppId>, Vec<&[u8]>) = wanted.iter().copied().unzip();
         let rows = sqlx::query!(
             r#"
             SELECT r.app, r.revision, p.hash, p.sealed, p.body
             FROM unnest($1::bigint[], $2::bytea[]) AS w (app, revision)
             JOIN app_revision r ON r.app = w.app AND r.revision = w.revision JOIN payload p ON p.hash = r.payload"#,
-            &apps,
+            &apps as _,
             &revisions as _,
         )
         .fetch_all(&self.pool)
@@ -72,7 +72,7 @@ impl Store {
         rows.into_iter()
             .map(|row| {
                 let payload = Payload { hash: row.hash, sealed: row.sealed, body: row.body };
-                Ok((row.app, row.revision, payload.unpack(key)?))
+                Ok((AppId(row.app), row.revision, payload.unpack(key)?))
             })
             .collect()
     }
@@ -80,13 +80,13 @@ impl Store {
     /// Returns the body of one revision of an application; `None` when the revision is not stored.
     pub async fn payload_of_revision(
         &self,
-        app: crate::AppId,
+        app: AppId,
         revision: &[u8],
         key: &EnvelopeKey,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let row = sqlx::query!(
             "SELECT p.hash, p.sealed, p.body FROM app_revision r JOIN payload p ON p.hash = r.payload WHERE r.app = $1 AND r.revision = $2",
-            app,
+            app.0,
             revision
         )
         .fetch_optional(&self.pool)

@@ -142,8 +142,8 @@ macro_rules! placement_row {
     ($row:expr) => {{
         let row = $row;
         Ok::<_, StoreError>(PlacementRow {
-            id: row.id,
-            app: row.app,
+            id: PlacementId(row.id),
+            app: AppId(row.app),
             component: row.component,
             cell: row.cell,
             slot: Slot::parse(&row.slot)?,
@@ -176,7 +176,7 @@ impl Store {
             SELECT id, app, component, cell, slot, cluster, api_version, kind, namespace, object_name, rank, divided,
                    target, floor, surge, plan_epoch, revision, inputs, wish
             FROM placement WHERE app = ANY($1) ORDER BY app, id"#,
-            apps
+            apps as _
         )
         .fetch_all(&self.pool)
         .await?;
@@ -192,11 +192,11 @@ impl Store {
             SELECT id, app, component, cell, slot, cluster, api_version, kind, namespace, object_name, rank, divided,
                    target, floor, surge, plan_epoch, revision, inputs, wish
             FROM placement WHERE id = ANY($1) ORDER BY rank, id"#,
-            ids
+            ids as _
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(readable("placement", rows, |row| row.id, |row| placement_row!(row)))
+        Ok(readable("placement", rows, |row| PlacementId(row.id), |row| placement_row!(row)))
     }
 
     /// Returns all placements of a cluster, except rows that this version cannot read.
@@ -212,7 +212,7 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(readable("placement", rows, |row| row.id, |row| placement_row!(row)))
+        Ok(readable("placement", rows, |row| PlacementId(row.id), |row| placement_row!(row)))
     }
 
     /// Returns owners of those given objects that have one.
@@ -240,7 +240,7 @@ impl Store {
         Ok(rows
             .into_iter()
             .map(|row| OwnerRow {
-                placement: row.id,
+                placement: PlacementId(row.id),
                 cluster: row.cluster,
                 object: ObjectKey {
                     api_version: row.api_version,
@@ -248,7 +248,7 @@ impl Store {
                     namespace: row.namespace,
                     name: row.object_name,
                 },
-                app: row.app,
+                app: AppId(row.app),
                 app_name: row.app_name,
             })
             .collect())

@@ -139,7 +139,7 @@ macro_rules! status_row {
         let row = $row;
         let epoch = |value: i64, what| u32::try_from(value).map_err(|error| StoreError::corrupt(what, error));
         Ok::<_, StoreError>(StatusRow {
-            placement: row.placement,
+            placement: PlacementId(row.placement),
             state: ObjectState::parse(&row.state)?,
             message: row.message,
             applied_epoch: epoch(row.applied_epoch, "placement_status.applied_epoch")?,
@@ -181,11 +181,11 @@ impl Store {
                    s.observed_epoch, s.replicas, s.ready, s.available, s.updated, s.settled, s.zones, s.drift,
                    s.stale, s.found_epoch, s.changed_at AS "changed_at: Ts"
             FROM placement_status s JOIN placement p ON p.id = s.placement WHERE p.app = ANY($1)"#,
-            apps
+            apps as _
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(readable("placement_status", rows, |row| row.placement, |row| status_row!(row)))
+        Ok(readable("placement_status", rows, |row| PlacementId(row.placement), |row| status_row!(row)))
     }
 
     /// Returns status of all placements of a cluster.
@@ -202,7 +202,7 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(readable("placement_status", rows, |row| row.placement, |row| status_row!(row)))
+        Ok(readable("placement_status", rows, |row| PlacementId(row.placement), |row| status_row!(row)))
     }
 
     /// Writes many status rows at once, each under the claim of the deliverer of its object.
@@ -220,7 +220,7 @@ impl Store {
         let number = |claim: &Claim| claims.binary_search(&claim).map_or(0, |place| place as i64 + 1);
         let numbers: Vec<i64> = claimed.iter().map(|(claim, _)| number(claim)).collect();
         let rows: Vec<&StatusRow> = claimed.iter().map(|(_, row)| *row).collect();
-        let placements: Vec<i64> = rows.iter().map(|row| row.placement).collect();
+        let placements: Vec<PlacementId> = rows.iter().map(|row| row.placement).collect();
         let states: Vec<&str> = rows.iter().map(|row| row.state.as_str()).collect();
         // Messages of a member may contain any text.
         let messages: Vec<Option<String>> = rows.iter().map(|row| row.message.as_deref().map(clean::text)).collect();
@@ -276,7 +276,7 @@ impl Store {
               drift = excluded.drift, changed_at = excluded.changed_at, stale = excluded.stale,
               found_epoch = excluded.found_epoch, zones = excluded.zones
             ) SELECT number AS "number!" FROM claim"#,
-            &placements,
+            &placements as _,
             &states as _,
             &messages as _,
             &applied_epochs,

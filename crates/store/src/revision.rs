@@ -29,7 +29,7 @@ impl Store {
             FROM unnest($1::bigint[]) AS w (app)
             CROSS JOIN LATERAL (SELECT * FROM app_revision k WHERE k.app = w.app ORDER BY k.taken_at DESC LIMIT $2) AS r
             ORDER BY r.app, r.taken_at DESC"#,
-            apps,
+            apps as _,
             KEPT
         )
         .fetch_all(&self.pool)
@@ -39,7 +39,7 @@ impl Store {
             .map(|row| {
                 let revision =
                     RevisionRow { revision: row.revision, taken_at: row.taken_at.to_jiff(), was_ready: row.was_ready };
-                (row.app, revision)
+                (AppId(row.app), revision)
             })
             .collect())
     }
@@ -53,7 +53,7 @@ impl Store {
             r#"
             UPDATE app_revision r SET was_ready = true FROM unnest($1::bigint[], $2::bytea[]) AS n (app, revision)
             WHERE r.app = n.app AND r.revision = n.revision AND NOT r.was_ready"#,
-            &apps,
+            &apps as _,
             &revisions as _,
         )
         .execute(&mut **write)
@@ -74,7 +74,7 @@ pub(crate) async fn collect(transaction: &mut OpenTransaction, app: AppId) -> Re
           AND NOT EXISTS (SELECT 1 FROM placement p WHERE p.app = $1 AND p.revision = r.revision)
           AND NOT EXISTS (SELECT 1 FROM cell_decision d WHERE d.app = $1 AND d.revision = r.revision)
         RETURNING r.payload"#,
-        app,
+        app.0,
         KEPT
     )
     .fetch_all(&mut **transaction)

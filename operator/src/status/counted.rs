@@ -67,8 +67,8 @@ mod tests {
     fn row(kind: &str, divided: bool, target: i32, floor: i32) -> PlacementRow {
         let api_version = if kind == "Widget" { "example.io/v1" } else { "apps/v1" }.to_owned();
         PlacementRow {
-            id: 1,
-            app: 1,
+            id: 1.into(),
+            app: 1.into(),
             component: "web".to_owned(),
             cell: "east".to_owned(),
             slot: store::Slot::Main,
@@ -98,7 +98,7 @@ mod tests {
             ready: available,
             available,
             updated,
-            ..StatusRow::unknown(1, Timestamp::UNIX_EPOCH)
+            ..StatusRow::unknown(1.into(), Timestamp::UNIX_EPOCH)
         }
     }
 

@@ -69,10 +69,10 @@ mod tests {
 
     use super::*;
 
-    fn row(id: PlacementId, kind: &str, rank: i16) -> PlacementRow {
+    fn row(id: i64, kind: &str, rank: i16) -> PlacementRow {
         PlacementRow {
-            id,
-            app: 1,
+            id: id.into(),
+            app: 1.into(),
             component: kind.to_lowercase(),
             cell: "east".to_owned(),
             slot: store::Slot::Main,
@@ -102,7 +102,7 @@ mod tests {
             applied_revision: Some(vec![2]),
             settled,
             message: (!message.is_empty()).then(|| message.to_owned()),
-            ..StatusRow::unknown(1, Timestamp::UNIX_EPOCH)
+            ..StatusRow::unknown(1.into(), Timestamp::UNIX_EPOCH)
         }
     }
 
@@ -133,7 +133,7 @@ mod tests {
             ("pods that only start", applied(true, ""), applied(false, ""), None),
         ] {
             let rows = [row(1, "ConfigMap", 2), row(2, "Deployment", 50)];
-            let status = HashMap::from([(1, before), (2, workload)]);
+            let status = HashMap::from([(1.into(), before), (2.into(), workload)]);
             assert_eq!(culprit(&rows[1], &rows, &status).as_deref(), expected, "{case}");
         }
     }

@@ -91,8 +91,8 @@ mod tests {
             name: "data".to_owned(),
         };
         let row = PlacementRow {
-            id: 7,
-            app: 1,
+            id: 7.into(),
+            app: 1.into(),
             component: "data".to_owned(),
             cell: "east".to_owned(),
             slot: Slot::Main,
@@ -108,7 +108,7 @@ mod tests {
             revision: vec![1],
             desired_state,
         };
-        let status = StatusRow { state, applied_epoch, ..StatusRow::unknown(7, Timestamp::UNIX_EPOCH) };
+        let status = StatusRow { state, applied_epoch, ..StatusRow::unknown(7.into(), Timestamp::UNIX_EPOCH) };
         Entry { row, status, applied_fields: None, pod: None, app_name: None }
     }
 

@@ -136,8 +136,8 @@ mod tests {
             name: "web".to_owned(),
         };
         let row = PlacementRow {
-            id: 7,
-            app: 1,
+            id: 7.into(),
+            app: 1.into(),
             component: "web".to_owned(),
             cell: "east".to_owned(),
             slot: store::Slot::Main,
@@ -153,7 +153,8 @@ mod tests {
             inputs: None,
             desired_state: DesiredState::Present,
         };
-        let status = StatusRow { object_uid: uid.map(str::to_owned), ..StatusRow::unknown(7, Timestamp::UNIX_EPOCH) };
+        let status =
+            StatusRow { object_uid: uid.map(str::to_owned), ..StatusRow::unknown(7.into(), Timestamp::UNIX_EPOCH) };
         Entry { row, status, applied_fields: None, pod: None, app_name: None }
     }
 

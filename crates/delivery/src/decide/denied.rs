@@ -37,8 +37,8 @@ mod tests {
 
     fn entry(namespace: &str) -> Entry {
         let row = PlacementRow {
-            id: 7,
-            app: 1,
+            id: 7.into(),
+            app: 1.into(),
             component: "account".to_owned(),
             cell: "east".to_owned(),
             slot: store::Slot::Main,
@@ -61,7 +61,7 @@ mod tests {
         };
         Entry {
             row,
-            status: StatusRow::unknown(7, Timestamp::UNIX_EPOCH),
+            status: StatusRow::unknown(7.into(), Timestamp::UNIX_EPOCH),
             applied_fields: None,
             pod: None,
             app_name: None,

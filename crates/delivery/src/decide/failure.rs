@@ -129,8 +129,8 @@ mod tests {
 
     fn entry(plan_epoch: u32, applied_epoch: u32) -> Entry {
         let row = PlacementRow {
-            id: 7,
-            app: 1,
+            id: 7.into(),
+            app: 1.into(),
             component: "web".to_owned(),
             cell: "east".to_owned(),
             slot: store::Slot::Main,
@@ -151,7 +151,7 @@ mod tests {
             inputs: None,
             desired_state: DesiredState::Present,
         };
-        let status = StatusRow { applied_epoch, ..StatusRow::unknown(7, Timestamp::UNIX_EPOCH) };
+        let status = StatusRow { applied_epoch, ..StatusRow::unknown(7.into(), Timestamp::UNIX_EPOCH) };
         Entry { row, status, applied_fields: None, pod: None, app_name: None }
     }
 

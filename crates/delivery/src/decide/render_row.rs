@@ -78,8 +78,8 @@ mod tests {
 
     fn row(cell: &str) -> PlacementRow {
         PlacementRow {
-            id: 1,
-            app: 1,
+            id: 1.into(),
+            app: 1.into(),
             component: "web".to_owned(),
             cell: cell.to_owned(),
             slot: Slot::Main,

@@ -26,8 +26,8 @@ pub(super) struct Tables {
     pub(super) clusters: BTreeMap<String, ClusterRow>,
     pub(super) cells: BTreeMap<String, CellRow>,
     pub(super) breaker: Option<FailoverBreakerRow>,
-    next_app: AppId,
-    next_placement: PlacementId,
+    next_app: i64,
+    next_placement: i64,
     /// Writes that the mirror must repeat; `None` without a mirror.
     pub(super) journal: Option<Vec<Wrote>>,
 }
@@ -55,7 +55,7 @@ impl Tables {
         let known = self.apps.values().find(|row| row.key == taken.key).map(|row| row.id);
         let id = known.unwrap_or_else(|| {
             self.next_app += 1;
-            self.next_app
+            self.next_app.into()
         });
         self.revisions.insert((id, hash), revision);
         let before = self.apps.get(&id);
@@ -279,7 +279,7 @@ impl Tables {
             }
             self.next_placement += 1;
             let row = PlacementRow {
-                id: self.next_placement,
+                id: self.next_placement.into(),
                 app: decision.app,
                 component: insert.component.clone(),
                 cell: insert.cell.clone(),

@@ -58,8 +58,8 @@ fn application(told: [(CellInputs, bool); 2]) -> (AppSnapshot, Arc<StoredRevisio
     let bytes = revision.as_bytes().to_vec();
     let places = || CLUSTERS.iter().zip(told.clone()).zip(1..);
     let row = |((cluster, (inputs, _)), id): ((&&str, (CellInputs, bool)), i64)| PlacementRow {
-        id,
-        app: 1,
+        id: id.into(),
+        app: 1.into(),
         component: "web".to_owned(),
         cell: (*cluster).to_owned(),
         slot: Slot::Main,
@@ -87,7 +87,7 @@ fn application(told: [(CellInputs, bool); 2]) -> (AppSnapshot, Arc<StoredRevisio
         applied_revision: Some(bytes.clone()),
         available: 2,
         settled,
-        ..StatusRow::unknown(id, Timestamp::UNIX_EPOCH)
+        ..StatusRow::unknown(id.into(), Timestamp::UNIX_EPOCH)
     };
     // Objects that exist once per cluster have the same inputs.
     let place = |cell: CellInputs| PlaceInputs { cluster: CellInputs { zone_spread: None, ..cell.clone() }, cell };
@@ -100,7 +100,7 @@ fn application(told: [(CellInputs, bool); 2]) -> (AppSnapshot, Arc<StoredRevisio
         inputs_wanted: None,
     };
     let application = ApplicationRow {
-        id: 1,
+        id: 1.into(),
         acceptances: 0,
         key,
         hub_uid: String::new(),

@@ -16,7 +16,7 @@ const REVISION: [u8; 16] = [7; 16];
 
 fn application(record: &DecisionRecord) -> ApplicationRow {
     ApplicationRow {
-        id: 1,
+        id: 1.into(),
         key: AppKey { namespace: "shop".to_owned(), name: "web".to_owned() },
         hub_uid: "h".to_owned(),
         object_uid: "u".to_owned(),
@@ -42,8 +42,8 @@ fn row(id: i64, cluster: &str, kind: &str, target: i32) -> PlacementRow {
     let rank = if kind == "ConfigMap" { 2 } else { 50 };
     let api_version = if kind == "ConfigMap" { "v1" } else { "apps/v1" }.to_owned();
     PlacementRow {
-        id,
-        app: 1,
+        id: id.into(),
+        app: 1.into(),
         component: kind.to_lowercase(),
         cell: cluster.to_owned(),
         slot: store::Slot::Main,
