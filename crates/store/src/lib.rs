@@ -45,6 +45,7 @@ mod revision;
 mod row_id;
 mod schema;
 pub mod seal;
+mod stored_hash;
 mod write;
 
 pub use application::{ApplicationRow, ApplicationTaken, InMotion, Removal};

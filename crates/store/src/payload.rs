@@ -2,7 +2,10 @@
 //!
 //! A body that contains a Secret is sealed and addressed by a keyed hash.
 
+use vocabulary::ContentHash;
+
 use crate::seal::EnvelopeKey;
+use crate::stored_hash::parse_hash;
 use crate::write::OpenTransaction;
 use crate::{AppId, Store, StoreError};
 
@@ -34,7 +37,7 @@ impl Payload {
             let body = key.seal(&purpose(&hash), &packed)?;
             return Ok(Self { hash, sealed: true, body });
         }
-        Ok(Self { hash: vocabulary::ContentHash::of(plain).as_bytes().to_vec(), sealed: false, body: packed })
+        Ok(Self { hash: ContentHash::of(plain).as_bytes().to_vec(), sealed: false, body: packed })
     }
 
     pub(crate) fn unpack(&self, key: &EnvelopeKey) -> Result<Vec<u8>, StoreError> {
@@ -55,10 +58,11 @@ impl Store {
     /// Revisions that are no longer stored are left out.
     pub async fn payloads_of_revisions(
         &self,
-        wanted: &[(AppId, &[u8])],
+        wanted: &[(AppId, ContentHash)],
         key: &EnvelopeKey,
-    ) -> Result<Vec<(AppId, Vec<u8>, Vec<u8>)>, StoreError> {
-        let (apps, revisions): (Vec<AppId>, Vec<&[u8]>) = wanted.iter().copied().unzip();
+    ) -> Result<Vec<(AppId, ContentHash, Vec<u8>)>, StoreError> {
+        let (apps, revisions): (Vec<AppId>, Vec<&[u8]>) =
+            wanted.iter().map(|(app, revision)| (*app, revision.as_bytes())).unzip();
         let rows = sqlx::query!(
             r#"
             SELECT r.app, r.revision, p.hash, p.sealed, p.body
@@ -72,7 +76,7 @@ impl Store {
         rows.into_iter()
             .map(|row| {
                 let payload = Payload { hash: row.hash, sealed: row.sealed, body: row.body };
-                Ok((AppId(row.app), row.revision, payload.unpack(key)?))
+                Ok((AppId(row.app), parse_hash(&row.revision, "app_revision.revision")?, payload.unpack(key)?))
             })
             .collect()
     }
@@ -81,13 +85,13 @@ impl Store {
     pub async fn payload_of_revision(
         &self,
         app: AppId,
-        revision: &[u8],
+        revision: ContentHash,
         key: &EnvelopeKey,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let row = sqlx::query!(
             "SELECT p.hash, p.sealed, p.body FROM app_revision r JOIN payload p ON p.hash = r.payload WHERE r.app = $1 AND r.revision = $2",
             app.0,
-            revision
+            revision.as_bytes()
         )
         .fetch_optional(&self.pool)
         .await?;

@@ -3,9 +3,10 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use vocabulary::{CellInputs, ObjectKey, rendered_replicas};
+use vocabulary::{CellInputs, ContentHash, ObjectKey, rendered_replicas};
 
 use crate::parsed_rows::readable;
+use crate::stored_hash::parse_hash;
 use crate::{AppId, PlacementId, Store, StoreError};
 
 /// Desired state of an object in a member.
@@ -94,7 +95,7 @@ pub struct PlacementRow {
     /// Epoch that rises with every change of the row.
     pub plan_epoch: u32,
     /// Revision that the object is to run.
-    pub revision: Vec<u8>,
+    pub revision: ContentHash,
     /// Inputs that the object takes from its cell; `None` where an older program wrote the row.
     ///
     /// Without stored inputs, the present state of the cell counts.
@@ -161,7 +162,7 @@ macro_rules! placement_row {
             surge: row.surge,
             plan_epoch: u32::try_from(row.plan_epoch)
                 .map_err(|error| StoreError::corrupt("placement.plan_epoch", error))?,
-            revision: row.revision,
+            revision: parse_hash(&row.revision, "placement.revision")?,
             inputs: inputs(row.inputs, "placement.inputs")?,
             desired_state: DesiredState::parse(&row.wish)?,
         })

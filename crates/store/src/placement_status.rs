@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as Ts, ToSqlx};
 use runtime::crash::{Side, point};
+use vocabulary::ContentHash;
 
 use crate::parsed_rows::readable;
+use crate::stored_hash::{optional_bytes, parse_optional_hash};
 use crate::{AppId, Claim, PlacementId, Store, StoreError, clean};
 
 /// State of the delivery of an object.
@@ -69,11 +71,11 @@ pub struct StatusRow {
     /// Plan epoch of the last apply that the member accepted; 0 before the first.
     pub applied_epoch: u32,
     /// Hash of the applied object, without the fence.
-    pub applied_hash: Option<Vec<u8>>,
+    pub applied_hash: Option<ContentHash>,
     /// Revision of the applied object.
-    pub applied_revision: Option<Vec<u8>>,
+    pub applied_revision: Option<ContentHash>,
     /// Hash of the set of fields that Meridian owned in the member after the last apply.
-    pub fields_hash: Option<Vec<u8>>,
+    pub fields_hash: Option<ContentHash>,
     /// UID of the live object.
     pub object_uid: Option<String>,
     /// Plan epoch that the live object carries; 0 when the object does not exist.
@@ -143,9 +145,9 @@ macro_rules! status_row {
             state: ObjectState::parse(&row.state)?,
             message: row.message,
             applied_epoch: epoch(row.applied_epoch, "placement_status.applied_epoch")?,
-            applied_hash: row.applied_hash,
-            applied_revision: row.applied_revision,
-            fields_hash: row.fields_hash,
+            applied_hash: parse_optional_hash(row.applied_hash, "placement_status.applied_hash")?,
+            applied_revision: parse_optional_hash(row.applied_revision, "placement_status.applied_revision")?,
+            fields_hash: parse_optional_hash(row.fields_hash, "placement_status.fields_hash")?,
             object_uid: row.object_uid,
             observed_epoch: epoch(row.observed_epoch, "placement_status.observed_epoch")?,
             replicas: row.replicas,
@@ -225,9 +227,11 @@ impl Store {
         // Messages of a member may contain any text.
         let messages: Vec<Option<String>> = rows.iter().map(|row| row.message.as_deref().map(clean::text)).collect();
         let applied_epochs: Vec<i64> = rows.iter().map(|row| i64::from(row.applied_epoch)).collect();
-        let applied_hashes: Vec<Option<&[u8]>> = rows.iter().map(|row| row.applied_hash.as_deref()).collect();
-        let revisions: Vec<Option<&[u8]>> = rows.iter().map(|row| row.applied_revision.as_deref()).collect();
-        let fields: Vec<Option<&[u8]>> = rows.iter().map(|row| row.fields_hash.as_deref()).collect();
+        let applied_hashes: Vec<Option<&[u8]>> =
+            rows.iter().map(|row| optional_bytes(row.applied_hash.as_ref())).collect();
+        let revisions: Vec<Option<&[u8]>> =
+            rows.iter().map(|row| optional_bytes(row.applied_revision.as_ref())).collect();
+        let fields: Vec<Option<&[u8]>> = rows.iter().map(|row| optional_bytes(row.fields_hash.as_ref())).collect();
         let uids: Vec<Option<String>> = rows.iter().map(|row| row.object_uid.as_deref().map(clean::text)).collect();
         let observed: Vec<i64> = rows.iter().map(|row| i64::from(row.observed_epoch)).collect();
         let replicas: Vec<i32> = rows.iter().map(|row| row.replicas).collect();

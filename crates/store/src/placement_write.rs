@@ -1,7 +1,7 @@
 //! Writes of placement rows, as parts of the transaction of a decision.
 
 use serde_json::Value;
-use vocabulary::{CellInputs, ObjectKey};
+use vocabulary::{CellInputs, ContentHash, ObjectKey};
 
 use crate::decision_row::{DecisionRow, Txn};
 use crate::placement::stored_inputs;
@@ -27,7 +27,7 @@ pub struct PlacementInsert {
     /// Decided number of replicas.
     pub target: i32,
     /// Revision that the object is to run.
-    pub revision: Vec<u8>,
+    pub revision: ContentHash,
     /// Inputs that the object takes from its cell.
     pub inputs: Option<CellInputs>,
 }
@@ -54,7 +54,7 @@ pub struct PlacementChange {
     /// Additional replicas.
     pub surge: i32,
     /// Revision that the object is to run.
-    pub revision: Vec<u8>,
+    pub revision: ContentHash,
     /// Inputs that the object takes from its cell.
     pub inputs: Option<CellInputs>,
     /// Desired state of the object.
@@ -74,7 +74,7 @@ impl PlacementChange {
             target: row.target,
             floor: row.floor,
             surge: row.surge,
-            revision: row.revision.clone(),
+            revision: row.revision,
             inputs: row.inputs.clone(),
             desired_state: row.desired_state,
         }
@@ -99,7 +99,7 @@ pub(crate) async fn insert(
     let ranks: Vec<i16> = rows.iter().map(|(_, row)| row.rank).collect();
     let divided: Vec<bool> = rows.iter().map(|(_, row)| row.divided).collect();
     let targets: Vec<i32> = rows.iter().map(|(_, row)| row.target).collect();
-    let revisions: Vec<&[u8]> = rows.iter().map(|(_, row)| row.revision.as_slice()).collect();
+    let revisions: Vec<&[u8]> = rows.iter().map(|(_, row)| row.revision.as_bytes()).collect();
     let inputs: Vec<Option<Value>> = rows.iter().map(|(_, row)| row.inputs.as_ref().map(stored_inputs)).collect();
     let added = sqlx::query!(
         r#"
@@ -153,7 +153,7 @@ pub(crate) async fn change(
     let targets: Vec<i32> = rows.iter().map(|row| row.target).collect();
     let floors: Vec<i32> = rows.iter().map(|row| row.floor).collect();
     let surges: Vec<i32> = rows.iter().map(|row| row.surge).collect();
-    let revisions: Vec<&[u8]> = rows.iter().map(|row| row.revision.as_slice()).collect();
+    let revisions: Vec<&[u8]> = rows.iter().map(|row| row.revision.as_bytes()).collect();
     let inputs: Vec<Option<Value>> = rows.iter().map(|row| row.inputs.as_ref().map(stored_inputs)).collect();
     let wishes: Vec<&str> = rows.iter().map(|row| row.desired_state.as_str()).collect();
     let changed = sqlx::query!(

@@ -60,7 +60,7 @@ pub(super) fn count_without_row(problems: &[ObjectStatus], owners: &BTreeMap<Str
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use vocabulary::ObjectKey;
+    use vocabulary::{ContentHash, ObjectKey};
 
     use super::*;
 
@@ -86,7 +86,7 @@ mod tests {
             surge: 0,
             inputs: None,
             plan_epoch: 1,
-            revision: vec![1],
+            revision: ContentHash::of(b"web"),
             desired_state: DesiredState::Present,
         }
     }

@@ -59,13 +59,13 @@ fn is_delivered(row: &PlacementRow, status: &StatusRow) -> bool {
 
 /// Later objects are delivered as soon as the member has accepted this object's revision once.
 fn is_delivered_once(row: &PlacementRow, status: &StatusRow) -> bool {
-    status.applied_epoch > 0 && status.applied_revision.as_deref() == Some(row.revision.as_slice())
+    status.applied_epoch > 0 && status.applied_revision == Some(row.revision)
 }
 
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use vocabulary::ObjectKey;
+    use vocabulary::{ContentHash, ObjectKey};
 
     use super::*;
 
@@ -90,7 +90,7 @@ mod tests {
             surge: 0,
             inputs: None,
             plan_epoch: 3,
-            revision: vec![2],
+            revision: ContentHash::of(b"web"),
             desired_state: DesiredState::Present,
         }
     }
@@ -99,7 +99,7 @@ mod tests {
         StatusRow {
             state: ObjectState::Applied,
             applied_epoch: 3,
-            applied_revision: Some(vec![2]),
+            applied_revision: Some(ContentHash::of(b"web")),
             settled,
             message: (!message.is_empty()).then(|| message.to_owned()),
             ..StatusRow::unknown(1.into(), Timestamp::UNIX_EPOCH)

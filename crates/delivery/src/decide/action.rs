@@ -51,7 +51,7 @@ pub(crate) fn next_action(
             let told = live.managed
                 && status.applied_epoch == entry.row.plan_epoch
                 && live.fence == Some(fence)
-                && hash.is_none_or(|hash| status.applied_hash.as_deref() == Some(hash.as_bytes()));
+                && hash.is_none_or(|hash| status.applied_hash == Some(hash));
             let refused = status.state == ObjectState::Refused && status.applied_epoch == entry.row.plan_epoch;
             let put_back = enforce && !status.drift.is_empty();
             if live.deleting || (told || refused) && !put_back {
@@ -105,7 +105,7 @@ mod tests {
             surge: 0,
             inputs: None,
             plan_epoch: FENCE.plan,
-            revision: vec![1],
+            revision: ContentHash::of(b"web"),
             desired_state,
         };
         let status = StatusRow { state, applied_epoch, ..StatusRow::unknown(7.into(), Timestamp::UNIX_EPOCH) };

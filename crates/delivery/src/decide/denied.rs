@@ -31,7 +31,7 @@ mod tests {
     use jiff::Timestamp;
     use serde_json::json;
     use store::{DesiredState, PlacementRow, StatusRow};
-    use vocabulary::ObjectKey;
+    use vocabulary::{ContentHash, ObjectKey};
 
     use super::*;
 
@@ -55,7 +55,7 @@ mod tests {
             floor: 0,
             surge: 0,
             plan_epoch: 1,
-            revision: vec![1],
+            revision: ContentHash::of(b"web"),
             inputs: None,
             desired_state: DesiredState::Present,
         };

@@ -122,7 +122,7 @@ pub(crate) fn outrun(found: Option<Fence>, ours: Fence, was_applied: bool) -> Op
 #[cfg(test)]
 mod tests {
     use store::{DesiredState, PlacementRow};
-    use vocabulary::ObjectKey;
+    use vocabulary::{ContentHash, ObjectKey};
 
     use super::*;
     use crate::decide::action::{Action, next_action};
@@ -147,7 +147,7 @@ mod tests {
             floor: 0,
             surge: 0,
             plan_epoch,
-            revision: vec![1],
+            revision: ContentHash::of(b"web"),
             inputs: None,
             desired_state: DesiredState::Present,
         };

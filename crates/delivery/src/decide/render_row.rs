@@ -72,7 +72,7 @@ pub(crate) fn render_row(
 mod tests {
     use serde_json::json;
     use store::{DesiredState, Slot};
-    use vocabulary::ObjectKey;
+    use vocabulary::{ContentHash, ObjectKey};
 
     use super::*;
 
@@ -97,7 +97,7 @@ mod tests {
             surge: 0,
             inputs: None,
             plan_epoch: 1,
-            revision: vec![1],
+            revision: ContentHash::of(b"web"),
             desired_state: DesiredState::Present,
         }
     }

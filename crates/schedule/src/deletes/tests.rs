@@ -26,7 +26,7 @@ fn row(id: i64, plan_epoch: u32) -> PlacementRow {
         floor: 0,
         surge: 0,
         plan_epoch,
-        revision: Vec::new(),
+        revision: ContentHash::of(b""),
         inputs: None,
         desired_state: DesiredState::Present,
     }
@@ -35,13 +35,13 @@ fn row(id: i64, plan_epoch: u32) -> PlacementRow {
 #[test]
 fn a_confirmation_holds_for_the_rows_that_were_shown() {
     let of = |id, plan_epoch| Deletes { going: vec![row(id, plan_epoch)], ..Deletes::default() };
-    let confirmed = Some(of(7, 3).plan().as_bytes().to_vec());
+    let confirmed = Some(of(7, 3).plan());
     for (case, id, plan_epoch, holds) in [
         ("what was shown", 7, 3, true),
         ("placed anew after it was gone", 8, 1, false),
         ("wanted again before it was gone", 7, 5, false),
     ] {
-        let now = Deletes { confirmed: confirmed.clone(), ..of(id, plan_epoch) };
+        let now = Deletes { confirmed, ..of(id, plan_epoch) };
         assert_eq!(now.is_confirmed(), holds, "{case}");
     }
 }

@@ -1,6 +1,7 @@
 //! Tests of the cluster state.
 
 use store::ObjectState;
+use vocabulary::ContentHash;
 
 use super::*;
 use crate::observe::row_status::drift_message;
@@ -25,7 +26,7 @@ fn row(plan_epoch: u32, target: i32) -> PlacementRow {
         floor: 0,
         surge: 0,
         plan_epoch,
-        revision: vec![1],
+        revision: ContentHash::of(b"web"),
         inputs: None,
         desired_state: DesiredState::Present,
     }
