@@ -83,9 +83,10 @@ impl<T> ParsedRevisions<T> {
         if missing.is_empty() {
             return Ok(found);
         }
-        for (app, revision, bytes) in self.store.payloads_of_revisions(&missing, &self.key).await? {
-            let parsed = Arc::new(parse(app, &bytes).map_err(|reason| StoreError::corrupt("revision", reason))?);
-            let slot = (app, revision);
+        for payload in self.store.payloads_of_revisions(&missing, &self.key).await? {
+            let parsed =
+                Arc::new(parse(payload.app, &payload.body).map_err(|reason| StoreError::corrupt("revision", reason))?);
+            let slot = (payload.app, payload.revision);
             // Another task may have read the same revision meanwhile. Equal content has an equal hash, so either
             // result is right.
             let _ = cell(&mut self.kept(), slot).set(Arc::clone(&parsed));

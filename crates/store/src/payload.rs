@@ -52,15 +52,23 @@ impl Payload {
     }
 }
 
+/// Body of one revision of an application, opened and decompressed.
+pub(crate) struct RevisionPayload {
+    pub(crate) app: AppId,
+    pub(crate) revision: ContentHash,
+    /// Components and overrides as JSON.
+    pub(crate) body: Vec<u8>,
+}
+
 impl Store {
-    /// Returns application, revision and body of several revisions.
+    /// Returns bodies of several revisions.
     ///
     /// Revisions that are no longer stored are left out.
-    pub async fn payloads_of_revisions(
+    pub(crate) async fn payloads_of_revisions(
         &self,
         wanted: &[(AppId, ContentHash)],
         key: &EnvelopeKey,
-    ) -> Result<Vec<(AppId, ContentHash, Vec<u8>)>, StoreError> {
+    ) -> Result<Vec<RevisionPayload>, StoreError> {
         let (apps, revisions): (Vec<AppId>, Vec<&[u8]>) =
             wanted.iter().map(|(app, revision)| (*app, revision.as_bytes())).unzip();
         let rows = sqlx::query!(
@@ -76,7 +84,8 @@ impl Store {
         rows.into_iter()
             .map(|row| {
                 let payload = Payload { hash: row.hash, sealed: row.sealed, body: row.body };
-                Ok((AppId(row.app), parse_hash(&row.revision, "app_revision.revision")?, payload.unpack(key)?))
+                let revision = parse_hash(&row.revision, "app_revision.revision")?;
+                Ok(RevisionPayload { app: AppId(row.app), revision, body: payload.unpack(key)? })
             })
             .collect()
     }
