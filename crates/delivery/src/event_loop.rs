@@ -347,21 +347,21 @@ impl Session {
         };
         let mut unknown = Vec::new();
         for entry in self.cluster_state().entries.values().filter(|entry| entry.status.replicas > 0) {
-            let revision = entry.status.applied_revision.as_ref().unwrap_or(&entry.row.revision);
+            let revision = entry.status.applied_revision.unwrap_or(entry.row.revision);
             match &entry.pod {
-                Some((known, pod)) if known == revision => {
+                Some((known, pod)) if *known == revision => {
                     count(&entry.row.cell, &entry.row.cluster, *pod, entry.status.replicas);
                 }
-                _ => unknown.push((entry.row.clone(), revision.clone())),
+                _ => unknown.push((entry.row.clone(), revision)),
             }
         }
-        for (row, bytes) in unknown {
+        for (row, hash) in unknown {
             let facts = self.revisions().app(row.app).await.ok()?;
-            let revision = self.revisions().revision(row.app, &facts.key, &bytes).await.ok()?;
+            let revision = self.revisions().revision(row.app, &facts.key, hash).await.ok()?;
             let found = revision.blueprint.components.iter().find(|known| known.name == row.component);
             if let (Some(found), Some(entry)) = (found, self.cluster_state().entries.get_mut(&row.id)) {
                 count(&row.cell, &row.cluster, found.pod, entry.status.replicas);
-                entry.pod = Some((bytes, found.pod));
+                entry.pod = Some((hash, found.pod));
             }
         }
         Some(ours)

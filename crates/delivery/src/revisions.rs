@@ -7,7 +7,7 @@ use domain::intent::Intent;
 use domain::stored_revision::StoredRevision;
 use store::{AppId, ApplicationRow, Hint, ParsedRevisions, Store, StoreError};
 use tokio::sync::OnceCell;
-use vocabulary::AppKey;
+use vocabulary::{AppKey, ContentHash};
 
 /// Key and intent of an application.
 #[derive(Debug, Clone)]
@@ -134,7 +134,7 @@ impl Revisions {
         &self,
         app: AppId,
         key: &AppKey,
-        revision: &[u8],
+        revision: ContentHash,
     ) -> Result<Arc<StoredRevision>, RevisionError> {
         let parsed = self.parsed.get(app, revision, |bytes| StoredRevision::parse(key, bytes)).await?;
         parsed.ok_or(RevisionError::Missing)

@@ -22,7 +22,7 @@ impl StoredRows {
         let write = |statement: &str| bed.postgres.query(statement).unwrap();
         write(
             "insert into application (namespace, name, hub_uid, object_uid, generation, spec_hash, intent, revision)
-             values ('shop', 'web', 'hub', 'object', 1, '', '{}', '')",
+             values ('shop', 'web', 'hub', 'object', 1, decode(repeat('07', 16), 'hex'), '{}', decode(repeat('07', 16), 'hex'))",
         );
         for cluster in clusters {
             write(&format!(
@@ -30,8 +30,8 @@ impl StoredRows {
                  values ('{cluster}', '{cluster}', '{cluster}', 1, '{{}}', '{{}}');
                  insert into placement (app, component, cell, cluster, api_version, kind, namespace, object_name, rank,
                    divided, target, floor, plan_epoch, revision, wish)
-                 select id, 'web', '{cluster}', '{cluster}', 'apps/v1', 'Deployment', 'shop', 'web', 0, true, 1, 0, 1, '',
-                   'Present' from application"
+                 select id, 'web', '{cluster}', '{cluster}', 'apps/v1', 'Deployment', 'shop', 'web', 0, true, 1, 0, 1,
+                   decode(repeat('07', 16), 'hex'), 'Present' from application"
             ));
         }
         let mut placements = BTreeMap::new();

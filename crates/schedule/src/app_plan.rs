@@ -20,7 +20,7 @@ pub(crate) struct AppPlan {
     pub(crate) cells: Option<Vec<CellDecisionRow>>,
     /// Generation that the placement now reflects, when it changed.
     pub(crate) generation: Option<i64>,
-    pub(crate) rebalance_done: Option<Vec<u8>>,
+    pub(crate) rebalance_done: Option<ContentHash>,
     pub(crate) inserts: Vec<Insert>,
     pub(crate) changes: Vec<PlacementChange>,
     pub(crate) forget: Vec<PlacementId>,
@@ -28,7 +28,7 @@ pub(crate) struct AppPlan {
     /// Deletes among the changes, for the mass-delete guard.
     pub(crate) deletes: Deletes,
     /// The wanted revision, when it is ready in all cells.
-    pub(crate) ready: Option<Vec<u8>>,
+    pub(crate) ready: Option<ContentHash>,
     /// The application is being removed and no row of it is left.
     pub(crate) over: bool,
     /// Input hash and record of the last decision; later phases copy them to record problems.

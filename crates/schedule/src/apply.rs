@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use store::{AppId, Decided, DecisionRow, Hint, StoreError};
+use vocabulary::ContentHash;
 
 use crate::Schedule;
 use crate::guard::GuardedPlan;
@@ -75,14 +76,14 @@ fn notify(schedule: &Schedule, rows: &[DecisionRow], touched: Vec<(String, store
 
 /// Stores which revisions were fully ready once. Revisions that this process stored before are skipped.
 async fn remember_ready(schedule: &Schedule, plans: &[GuardedPlan]) -> Result<(), StoreError> {
-    let ready: Vec<(AppId, Vec<u8>)> = {
+    let ready: Vec<(AppId, ContentHash)> = {
         let known = schedule.known_ready();
-        let news = |app: AppId, revision: &Vec<u8>| known.get(&app) != Some(revision);
+        let news = |app: AppId, revision: ContentHash| known.get(&app) != Some(&revision);
         plans
             .iter()
             .map(GuardedPlan::plan)
-            .filter_map(|plan| Some((plan.app, plan.ready.clone()?)))
-            .filter(|(app, revision)| news(*app, revision))
+            .filter_map(|plan| Some((plan.app, plan.ready?)))
+            .filter(|(app, revision)| news(*app, *revision))
             .collect()
     };
     if ready.is_empty() {
@@ -104,7 +105,7 @@ pub(crate) fn decision_row(guarded: &GuardedPlan) -> DecisionRow {
             .map(|cell| (cell.cell.as_str(), cell.target))
             .collect();
         Decided {
-            input_hash: hash.as_bytes().to_vec(),
+            input_hash: *hash,
             record: serde_json::to_value(record).expect("a record is plain data"),
             summary: record.decision.summary.clone(),
             targets: serde_json::to_value(targets).expect("a map of names to numbers is JSON"),
@@ -116,7 +117,7 @@ pub(crate) fn decision_row(guarded: &GuardedPlan) -> DecisionRow {
         decided,
         cells: plan.cells.clone(),
         generation: plan.generation,
-        rebalance_done: plan.rebalance_done.clone(),
+        rebalance_done: plan.rebalance_done,
         inserts: plan.inserts.iter().map(|insert| insert.row.clone()).collect(),
         changes: plan.changes.clone(),
         forget: plan.forget.clone(),

@@ -212,7 +212,7 @@ pub(crate) fn decision_rows(cells: &BTreeMap<CellName, CellPlan>) -> Vec<CellDec
         cell: cell.to_string(),
         slot: Slot::Main,
         target: plan.target,
-        revision: plan.revision.as_bytes().to_vec(),
+        revision: plan.revision,
         inputs: Some(plan.inputs.current.clone()),
         inputs_wanted: Some(plan.inputs.wanted.clone()),
     };

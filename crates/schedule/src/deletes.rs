@@ -30,7 +30,7 @@ pub(crate) struct Deletes {
     pub(crate) present: i64,
     /// The application itself is being removed.
     pub(crate) removing: bool,
-    pub(crate) confirmed: Option<Vec<u8>>,
+    pub(crate) confirmed: Option<ContentHash>,
     /// Cells that a confirmed rebalance emptied.
     pub(crate) previewed: Vec<String>,
     pub(crate) beforehand: Beforehand,
@@ -49,9 +49,7 @@ pub(crate) enum Beforehand {
 
 impl Beforehand {
     pub(crate) fn of(facts: &AppSnapshot) -> Self {
-        let Some(confirmed) = facts.row.delete_confirmed.as_deref().and_then(ContentHash::from_bytes) else {
-            return Self::Nothing;
-        };
+        let Some(confirmed) = facts.row.delete_confirmed else { return Self::Nothing };
         let wanted = facts.revisions.get(&facts.wanted);
         let edit = facts.last_decision.1.edit.to(facts.wanted);
         Self::judge(&facts.row.object_uid, confirmed, facts.row.removal, edit, wanted)
@@ -91,7 +89,7 @@ impl Deletes {
             going: Vec::new(),
             present: facts.rows.iter().filter(|row| row.desired_state == DesiredState::Present).count() as i64,
             removing: facts.row.removal.is_some(),
-            confirmed: facts.row.delete_confirmed.clone(),
+            confirmed: facts.row.delete_confirmed,
             previewed: Vec::new(),
             beforehand: Beforehand::of(facts),
         }
@@ -226,7 +224,7 @@ impl Deletes {
     }
 
     pub(crate) fn is_confirmed(&self) -> bool {
-        self.confirmed.as_deref() == Some(self.plan().as_bytes())
+        self.confirmed == Some(self.plan())
     }
 }
 

@@ -42,7 +42,7 @@ impl Directives {
             tracing::error!(
                 directive = row.id,
                 owner = row.owner,
-                app = row.app,
+                app = row.app.map(i64::from),
                 place = ?place,
                 "directive cannot be read by this version; what it covers stays as it is"
             );
@@ -124,7 +124,13 @@ mod tests {
         for (case, row, known, apps, places) in [
             ("known", row(None, east.clone(), json!("Exclude")), 1, vec![], vec![]),
             ("later effect", row(None, east.clone(), surge.clone()), 0, vec![], vec![cluster("east")]),
-            ("later effect for one application", row(Some(7), east, surge.clone()), 0, vec![7], vec![]),
+            (
+                "later effect for one application",
+                row(Some(AppId::from(7)), east, surge.clone()),
+                0,
+                vec![AppId::from(7)],
+                vec![],
+            ),
             (
                 "later scope",
                 row(None, json!({"Rack": {"cluster": "east", "rack": "r"}}), json!("Exclude")),

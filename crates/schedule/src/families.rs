@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use crds::application::v1alpha1::Scope;
 use domain::render::{ComponentPlan, is_replicated};
 use store::PlacementRow;
-use vocabulary::ContentHash;
 
 use crate::fleet_snapshot::FleetSnapshot;
 use crate::gather::AppSnapshot;
@@ -96,7 +95,7 @@ impl<'a> Families<'a> {
 
     /// Returns the family of a row; `None` where the component's replicas do not replace each other.
     pub(crate) fn of_row(&self, snapshot: &FleetSnapshot, facts: &AppSnapshot, row: &PlacementRow) -> Option<Family> {
-        let revision = ContentHash::from_bytes(&row.revision).and_then(|hash| facts.revisions.get(&hash));
+        let revision = facts.revisions.get(&row.revision);
         let components = revision.map(|revision| revision.blueprint.components.as_slice()).unwrap_or_default();
         let own = components.iter().find(|component| is_of_component(&snapshot.topology, row, component));
         let family = own.filter(|component| is_replicated(component)).and_then(|own| self.of_component(own));

@@ -31,7 +31,7 @@ pub(crate) fn plan_floors(
     let known: Vec<RowFacts> = rows
         .iter()
         .map(|row| RowFacts {
-            id: row.id,
+            id: row.id.into(),
             target: row.target,
             floor: row.floor,
             surge: row.surge,
@@ -40,12 +40,13 @@ pub(crate) fn plan_floors(
             is_held: snapshot.hold_of(row.app, &row.cell).is_some(),
         })
         .collect();
-    let mut floors: BTreeMap<PlacementId, i32> = known.iter().map(|row| (row.id, row.floor)).collect();
+    let target_after = |id: i64| target_after(id.into());
+    let mut floors: BTreeMap<PlacementId, i32> = rows.iter().map(|row| (row.id, row.floor)).collect();
     let changes = if known.iter().any(|row| row.target != target_after(row.id)) {
         floors_after_decision(&known, coming, target_after)
     } else {
         lower_floors(&known, coming)
     };
-    floors.extend(changes.into_iter().map(|change| (change.id, change.floor)));
+    floors.extend(changes.into_iter().map(|change| (change.id.into(), change.floor)));
     floors
 }

@@ -56,7 +56,7 @@ impl AppSnapshot {
     /// Parses the rows.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] when the intent or the wanted revision's hash cannot be read.
+    /// [`StoreError::Corrupt`] when the intent cannot be read.
     pub(crate) fn of(rows: AppRows) -> Result<Self, StoreError> {
         let AppRows { application: row, cells: cell_rows, placements, status, reservations, revisions } = rows;
         let intent = serde_json::from_value(row.intent.clone())
@@ -68,7 +68,7 @@ impl AppSnapshot {
         Ok(Self {
             intent,
             last_decision: last_decision(&row),
-            wanted: hash(&row.revision)?,
+            wanted: row.revision,
             cells: held_cells(&cell_rows),
             cell_rows,
             by_cell,
@@ -125,13 +125,13 @@ pub(crate) async fn gather(schedule: &Schedule, batch: &[AppId]) -> Result<Gathe
         let placed = placements.remove(&row.id).unwrap_or_default();
         let observed = placed.iter().filter_map(|placement| status.remove(&placement.id)).collect();
         let decided = cells.remove(&row.id).unwrap_or_default();
-        let used = placed.iter().map(|placement| &placement.revision).chain(decided.iter().map(|cell| &cell.revision));
+        let used = placed.iter().map(|placement| placement.revision).chain(decided.iter().map(|cell| cell.revision));
         let mut revisions = BTreeMap::new();
-        for revision in used.chain([&row.revision]) {
+        for revision in used.chain([row.revision]) {
             // A missing revision is no longer placed. Its rows changed meanwhile, and that change queues the
             // application again.
-            let found = parsed.get(&(row.id, revision.clone()));
-            revisions.extend(found.and_then(|found| Some((hash(revision).ok()?, Arc::clone(found)))));
+            let found = parsed.get(&(row.id, revision));
+            revisions.extend(found.map(|found| (revision, Arc::clone(found))));
         }
         let reservations = held.remove(&row.id).unwrap_or_default();
         apps.push(AppSnapshot::of(AppRows {
@@ -149,10 +149,7 @@ pub(crate) async fn gather(schedule: &Schedule, batch: &[AppId]) -> Result<Gathe
 /// Parses the last decision. An unreadable decision is made again from the placed rows.
 fn last_decision(row: &ApplicationRow) -> (ContentHash, DecisionRecord) {
     let undecided = || (ContentHash::of(b""), DecisionRecord::default());
-    let (Some(stored), Some(hash)) = (&row.decision, row.input_hash.as_deref().and_then(ContentHash::from_bytes))
-    else {
-        return undecided();
-    };
+    let (Some(stored), Some(hash)) = (&row.decision, row.input_hash) else { return undecided() };
     match serde_json::from_value(stored.clone()) {
         Ok(record) => (hash, record),
         Err(error) => {
@@ -168,23 +165,18 @@ async fn revisions(
     rows: &[ApplicationRow],
     placements: &HashMap<AppId, Vec<PlacementRow>>,
     cells: &HashMap<AppId, Vec<CellDecisionRow>>,
-) -> Result<HashMap<(AppId, Vec<u8>), Arc<StoredRevision>>, StoreError> {
+) -> Result<HashMap<(AppId, ContentHash), Arc<StoredRevision>>, StoreError> {
     let keys: HashMap<AppId, &AppKey> = rows.iter().map(|row| (row.id, &row.key)).collect();
     // A removal uses only the rows, so it also works when the application's revisions cannot be read.
     let kept: BTreeSet<AppId> = rows.iter().filter(|row| row.removal.is_none()).map(|row| row.id).collect();
-    let placed = placements.values().flatten().map(|placement| (placement.app, placement.revision.as_slice()));
-    let told = cells.iter().flat_map(|(app, cells)| cells.iter().map(|cell| (*app, cell.revision.as_slice())));
-    let wanted: BTreeSet<(AppId, &[u8])> =
-        rows.iter().map(|row| (row.id, row.revision.as_slice())).chain(placed).chain(told).collect();
-    let wanted: Vec<(AppId, &[u8])> = wanted.into_iter().filter(|(app, _)| kept.contains(app)).collect();
+    let placed = placements.values().flatten().map(|placement| (placement.app, placement.revision));
+    let told = cells.iter().flat_map(|(app, cells)| cells.iter().map(|cell| (*app, cell.revision)));
+    let wanted: BTreeSet<(AppId, ContentHash)> =
+        rows.iter().map(|row| (row.id, row.revision)).chain(placed).chain(told).collect();
+    let wanted: Vec<(AppId, ContentHash)> = wanted.into_iter().filter(|(app, _)| kept.contains(app)).collect();
     let parse = |app: AppId, bytes: &[u8]| {
         let key = keys.get(&app).ok_or_else(|| "its application is not there".to_owned())?;
         StoredRevision::parse(key, bytes)
     };
     schedule.revisions.get_many(&wanted, parse).await
-}
-
-fn hash(bytes: &[u8]) -> Result<ContentHash, StoreError> {
-    ContentHash::from_bytes(bytes)
-        .ok_or_else(|| StoreError::Corrupt { what: "revision", reason: format!("{} bytes", bytes.len()) })
 }

@@ -23,8 +23,8 @@ pub(crate) struct HeldCell {
 pub(crate) fn held_cells(rows: &[CellDecisionRow]) -> HeldCells {
     let main = rows.iter().filter(|row| row.slot == Slot::Main);
     main.filter_map(|row| {
-        let revision = ContentHash::from_bytes(&row.revision)?;
-        Some((row.cell.parse().ok()?, HeldCell { target: row.target, revision, inputs: row.inputs.clone() }))
+        let held = HeldCell { target: row.target, revision: row.revision, inputs: row.inputs.clone() };
+        Some((row.cell.parse().ok()?, held))
     })
     .collect()
 }

@@ -48,7 +48,7 @@ use store::{AppId, Claim, DeleteWindow, Hint, Hints, ParsedRevisions, Store, Sto
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use vocabulary::chain;
+use vocabulary::{ContentHash, chain};
 
 pub use decide::{Decisions, decide};
 pub use fleet_snapshot::FleetRows;
@@ -98,7 +98,7 @@ pub struct Schedule {
     /// Applications with new observations; the few that need a decision are moved to `queue`.
     observed: Queue<AppId>,
     /// Revision of each application that this process has stored as ready.
-    ready: Mutex<HashMap<AppId, Vec<u8>>>,
+    ready: Mutex<HashMap<AppId, ContentHash>>,
     metrics: ScheduleMetrics,
     times: ScheduleTimes,
 }
@@ -242,7 +242,7 @@ impl Schedule {
         }
     }
 
-    fn known_ready(&self) -> MutexGuard<'_, HashMap<AppId, Vec<u8>>> {
+    fn known_ready(&self) -> MutexGuard<'_, HashMap<AppId, ContentHash>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -48,8 +48,7 @@ pub(crate) fn numbers(
         return undivided(snapshot, &request, &directives, &previous, (hash, inputs()), plan);
     }
     let (last_hash, last_decision) = plan.last_decision.clone();
-    let asked =
-        facts.row.rebalance_asked.as_deref().filter(|asked| Some(*asked) != facts.row.rebalance_done.as_deref());
+    let asked = facts.row.rebalance_asked.filter(|asked| Some(*asked) != facts.row.rebalance_done);
     let mut targets: BTreeMap<CellName, i32> =
         previous.iter().map(|(cell, held)| (cell.clone(), held.target)).collect();
     let lost = !is_as_recorded(&last_decision, &previous);
@@ -64,12 +63,12 @@ pub(crate) fn numbers(
         if let (Some(asked), Some(rebalanced)) = (asked, &rebalanced) {
             // A requested rebalance plan that differs from the current plan is void. Status shows the person the new
             // plan.
-            if rebalance_plan(rebalanced).as_bytes() == asked {
+            if rebalance_plan(rebalanced) == asked {
                 outcome = rebalanced.clone();
                 outcome.summary = format!("rebalanced as asked: {}", outcome.summary);
                 previewed.extend(emptied(&previous, &outcome.targets));
             }
-            plan.rebalance_done = Some(asked.to_vec());
+            plan.rebalance_done = Some(asked);
         }
         targets.clone_from(&outcome.targets);
         let offer = rebalanced.as_ref().filter(|_| outcome.rebalance_needed > 0);

@@ -182,8 +182,6 @@ mod tests {
 
     use super::*;
 
-    const REVISION: [u8; 16] = [7; 16];
-
     fn cell(name: &str) -> CellFacts {
         CellFacts {
             name: name.parse().unwrap(),
@@ -202,8 +200,8 @@ mod tests {
 
     fn job(cluster: &str, desired_state: DesiredState) -> PlacementRow {
         PlacementRow {
-            id: 1,
-            app: 1,
+            id: 1.into(),
+            app: 1.into(),
             component: "job".to_owned(),
             cell: cluster.to_owned(),
             slot: Slot::Main,
@@ -221,7 +219,7 @@ mod tests {
             floor: 0,
             surge: 0,
             plan_epoch: 1,
-            revision: REVISION.to_vec(),
+            revision: ContentHash::of(b"job"),
             desired_state,
         }
     }
@@ -236,7 +234,7 @@ mod tests {
             {"name": "job", "scope": "Once", "template": template}]});
         let app = AppKey { namespace: "shop".to_owned(), name: "web".to_owned() };
         let parsed = Arc::new(StoredRevision::parse(&app, body.to_string().as_bytes()).unwrap());
-        let wanted = ContentHash::from_bytes(&REVISION).unwrap();
+        let wanted = ContentHash::of(b"job");
         let names = ["east", "west"];
         let topology = Topology {
             cells: names.iter().map(|name| (name.parse().unwrap(), cell(name))).collect(),

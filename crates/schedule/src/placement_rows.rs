@@ -11,7 +11,7 @@ pub(crate) fn row_settled(row: &PlacementRow, status: &StatusRow) -> Verdict {
     let told = status.state == ObjectState::Applied
         && status.applied_epoch == row.plan_epoch
         && status.observed_epoch == row.plan_epoch
-        && status.applied_revision.as_deref() == Some(row.revision.as_slice());
+        && status.applied_revision == Some(row.revision);
     let there = status.settled && (!row.divided || status.available >= row.rendered());
     if told && there { Verdict::Pass } else { Verdict::Fail }
 }

@@ -121,7 +121,7 @@ fn plan_active(snapshot: &FleetSnapshot, facts: &AppSnapshot) -> AppPlan {
     let decided = Decided { cells: &cells, replicas: decided_total(snapshot, &cells), wanted: total };
     reconcile(snapshot, facts, &objects, &failover, &decided, &mut plan);
     if is_ready(snapshot, facts, &cells) {
-        plan.ready = Some(facts.row.revision.clone());
+        plan.ready = Some(facts.row.revision);
     }
     plan
 }

@@ -20,7 +20,7 @@ pub(crate) fn reservations(snapshot: &FleetSnapshot, facts: &AppSnapshot, plan: 
     let changes: BTreeMap<PlacementId, &store::PlacementChange> =
         plan.changes.iter().map(|change| (change.id, change)).collect();
     let mut books = BTreeMap::new();
-    let mut book = |row: &PlacementRow, revision: &[u8], replicas: i32| {
+    let mut book = |row: &PlacementRow, revision: ContentHash, replicas: i32| {
         let pod = pod_of(snapshot, facts, row, revision);
         if let Ok(cell) = row.cell.parse::<CellName>() {
             placement::book(&mut books, &snapshot.topology, &cell, pod, replicas);
@@ -28,15 +28,15 @@ pub(crate) fn reservations(snapshot: &FleetSnapshot, facts: &AppSnapshot, plan: 
     };
     for row in facts.rows.iter().filter(|row| !plan.forget.contains(&row.id)) {
         let (target, floor, surge, desired_state, revision) = match changes.get(&row.id) {
-            Some(change) => (change.target, change.floor, change.surge, change.desired_state, &change.revision),
-            None => (row.target, row.floor, row.surge, row.desired_state, &row.revision),
+            Some(change) => (change.target, change.floor, change.surge, change.desired_state, change.revision),
+            None => (row.target, row.floor, row.surge, row.desired_state, row.revision),
         };
         let running = facts.status.get(&row.id).map_or(0, |status| status.replicas);
         let leaving = if desired_state == DesiredState::Present { 0 } else { running };
         book(row, revision, rendered_replicas(target, floor, surge).max(leaving));
     }
     for insert in &plan.inserts {
-        let pod = pod_of_component(facts, &insert.row.component, &insert.row.revision);
+        let pod = pod_of_component(facts, &insert.row.component, insert.row.revision);
         if let Ok(cell) = insert.row.cell.parse::<CellName>() {
             placement::book(&mut books, &snapshot.topology, &cell, pod, insert.row.target);
         }
@@ -44,17 +44,15 @@ pub(crate) fn reservations(snapshot: &FleetSnapshot, facts: &AppSnapshot, plan: 
     rows(books)
 }
 
-fn pod_of(snapshot: &FleetSnapshot, facts: &AppSnapshot, row: &PlacementRow, revision: &[u8]) -> Amounts {
-    let Some(revision) = ContentHash::from_bytes(revision).and_then(|hash| facts.revisions.get(&hash)) else {
-        return Amounts::default();
-    };
+fn pod_of(snapshot: &FleetSnapshot, facts: &AppSnapshot, row: &PlacementRow, revision: ContentHash) -> Amounts {
+    let Some(revision) = facts.revisions.get(&revision) else { return Amounts::default() };
     let components = &revision.blueprint.components;
     let component = components.iter().find(|component| is_of_component(&snapshot.topology, row, component));
     component.map(|component| component.pod).unwrap_or_default()
 }
 
-fn pod_of_component(facts: &AppSnapshot, component: &str, revision: &[u8]) -> Amounts {
-    let revision = ContentHash::from_bytes(revision).and_then(|hash| facts.revisions.get(&hash));
+fn pod_of_component(facts: &AppSnapshot, component: &str, revision: ContentHash) -> Amounts {
+    let revision = facts.revisions.get(&revision);
     let known = revision.and_then(|revision| revision.blueprint.components.iter().find(|one| one.name == component));
     known.map(|component| component.pod).unwrap_or_default()
 }

@@ -198,7 +198,7 @@ fn next(row: &PlacementRow, fate: &Fate<'_, '_>, floor: Option<i32>) -> Option<P
             divided: object.divided,
             target: object.target,
             floor: floor.unwrap_or(0),
-            revision: object.revision.as_bytes().to_vec(),
+            revision: object.revision,
             inputs: Some(object.inputs.clone()),
             desired_state: DesiredState::Present,
             ..present
@@ -328,17 +328,17 @@ impl<'o, 'a> Fates<'_, 'o, 'a> {
 
     /// Returns whether the revision that `row` runs, or is to run, declares the object of `needed`.
     fn relies_on(&self, row: &PlacementRow, needed: &PlacementRow) -> bool {
-        let declares = |revision: &[u8]| declares(&self.snapshot.topology, self.revision(revision), needed);
+        let declares = |revision: ContentHash| declares(&self.snapshot.topology, self.revision(revision), needed);
         let status = self.facts.status.get(&row.id);
-        let applied = status.and_then(|status| status.applied_revision.as_deref());
+        let applied = status.and_then(|status| status.applied_revision);
         // Until the row is settled, the member may still run the previous revision.
         let settled = status.is_some_and(|status| row_settled(row, status) == Verdict::Pass);
-        declares(&row.revision) || !settled && applied.is_none_or(declares)
+        declares(row.revision) || !settled && applied.is_none_or(declares)
     }
 
     /// Returns the row's component in the row's revision.
     fn component(&self, row: &PlacementRow) -> Option<&ComponentPlan> {
-        let components = &self.revision(&row.revision)?.blueprint.components;
+        let components = &self.revision(row.revision)?.blueprint.components;
         components.iter().find(|component| is_of_component(&self.snapshot.topology, row, component))
     }
 
@@ -351,8 +351,8 @@ impl<'o, 'a> Fates<'_, 'o, 'a> {
         self.facts.revisions.get(&self.facts.wanted).map(AsRef::as_ref)
     }
 
-    fn revision(&self, bytes: &[u8]) -> Option<&Arc<StoredRevision>> {
-        ContentHash::from_bytes(bytes).and_then(|hash| self.facts.revisions.get(&hash))
+    fn revision(&self, hash: ContentHash) -> Option<&Arc<StoredRevision>> {
+        self.facts.revisions.get(&hash)
     }
 }
 
@@ -368,7 +368,7 @@ fn insert_of(facts: &AppSnapshot, object: &Desired<'_>) -> Insert {
             rank: object.component.rank,
             divided: object.divided,
             target: object.target,
-            revision: object.revision.as_bytes().to_vec(),
+            revision: object.revision,
             inputs: Some(object.inputs.clone()),
         },
         names: object.names.clone(),

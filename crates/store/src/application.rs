@@ -4,10 +4,11 @@ use jiff::Timestamp;
 use jiff_sqlx::Timestamp as Ts;
 use runtime::crash::{Side, point};
 use serde_json::Value;
-use vocabulary::AppKey;
+use vocabulary::{AppKey, ContentHash};
 
 use crate::payload::{self, Payload};
 use crate::seal::EnvelopeKey;
+use crate::stored_hash::{optional_bytes, parse_hash, parse_optional_hash};
 use crate::{AppId, Claim, Store, StoreError, revision};
 
 /// What happens to delivered objects when their Application or Cluster is deleted.
@@ -49,19 +50,19 @@ pub struct ApplicationTaken {
     /// Generation of the Application object.
     pub generation: i64,
     /// Hash of the whole spec.
-    pub spec_hash: Vec<u8>,
+    pub spec_hash: ContentHash,
     /// The intent: everything except components and overrides.
     pub intent: Value,
     /// Hash of components and overrides.
-    pub revision: Vec<u8>,
+    pub revision: ContentHash,
     /// Components and overrides as JSON.
     pub payload: Vec<u8>,
     /// Whether the payload contains a Secret.
     pub secret: bool,
     /// Hash of the rebalance plan that a user asked for.
-    pub rebalance_asked: Option<Vec<u8>>,
+    pub rebalance_asked: Option<ContentHash>,
     /// Hash of the delete plan that a user confirmed.
-    pub delete_confirmed: Option<Vec<u8>>,
+    pub delete_confirmed: Option<ContentHash>,
     /// Whether a user accepted this intent although its source was lost.
     pub accepted: bool,
 }
@@ -80,23 +81,23 @@ pub struct ApplicationRow {
     /// Generation that intake stored last.
     pub generation: i64,
     /// Hash of the spec that intake stored last.
-    pub spec_hash: Vec<u8>,
+    pub spec_hash: ContentHash,
     /// The intent: everything except components and overrides.
     pub intent: Value,
     /// The desired revision.
-    pub revision: Vec<u8>,
+    pub revision: ContentHash,
     /// What happens to delivered objects; set while the Application is being deleted.
     pub removal: Option<Removal>,
     /// When the deletion began.
     pub removal_since: Option<Timestamp>,
     /// Hash of the delete plan that a user confirmed.
-    pub delete_confirmed: Option<Vec<u8>>,
+    pub delete_confirmed: Option<ContentHash>,
     /// Hash of the rebalance plan that a user asked for.
-    pub rebalance_asked: Option<Vec<u8>>,
+    pub rebalance_asked: Option<ContentHash>,
     /// Hash of the rebalance plan that was carried out last.
-    pub rebalance_done: Option<Vec<u8>>,
+    pub rebalance_done: Option<ContentHash>,
     /// Hash of the inputs of the last decision.
-    pub input_hash: Option<Vec<u8>>,
+    pub input_hash: Option<ContentHash>,
     /// Record of the last decision, for users.
     pub decision: Option<Value>,
     /// When the last decision was made.
@@ -122,20 +123,20 @@ macro_rules! application_row {
     ($row:expr) => {{
         let row = $row;
         Ok::<_, StoreError>(ApplicationRow {
-            id: row.id,
+            id: AppId(row.id),
             key: AppKey { namespace: row.namespace, name: row.name },
             hub_uid: row.hub_uid,
             object_uid: row.object_uid,
             generation: row.generation,
-            spec_hash: row.spec_hash,
+            spec_hash: parse_hash(&row.spec_hash, "application.spec_hash")?,
             intent: row.intent,
-            revision: row.revision,
+            revision: parse_hash(&row.revision, "application.revision")?,
             removal: Removal::parse(row.removal)?,
             removal_since: row.removal_since.map(Ts::to_jiff),
-            delete_confirmed: row.delete_confirmed,
-            rebalance_asked: row.rebalance_asked,
-            rebalance_done: row.rebalance_done,
-            input_hash: row.input_hash,
+            delete_confirmed: parse_optional_hash(row.delete_confirmed, "application.delete_confirmed")?,
+            rebalance_asked: parse_optional_hash(row.rebalance_asked, "application.rebalance_asked")?,
+            rebalance_done: parse_optional_hash(row.rebalance_done, "application.rebalance_done")?,
+            input_hash: parse_optional_hash(row.input_hash, "application.input_hash")?,
             decision: row.decision,
             decided_at: row.decided_at.map(Ts::to_jiff),
             decided_generation: row.decided_generation,
@@ -188,11 +189,11 @@ impl Store {
             taken.hub_uid,
             taken.object_uid,
             taken.generation,
-            taken.spec_hash,
+            taken.spec_hash.as_bytes(),
             taken.intent,
-            taken.revision,
-            taken.rebalance_asked,
-            taken.delete_confirmed,
+            taken.revision.as_bytes(),
+            optional_bytes(taken.rebalance_asked.as_ref()),
+            optional_bytes(taken.delete_confirmed.as_ref()),
             claim.lease,
             claim.epoch,
             payload.hash,
@@ -208,10 +209,10 @@ impl Store {
         // `kept` does not count the revision that this statement added.
         if row.kept >= revision::KEPT {
             let mut write = self.write(claim, "revisions_collect").await?;
-            revision::collect(&mut write, row.app).await?;
+            revision::collect(&mut write, AppId(row.app)).await?;
             write.commit().await?;
         }
-        Ok(row.app)
+        Ok(AppId(row.app))
     }
 
     /// Marks an application as being deleted, or changes its removal or its confirmed delete plan.
@@ -222,16 +223,16 @@ impl Store {
         claim: &Claim,
         id: AppId,
         removal: Removal,
-        delete_confirmed: Option<&[u8]>,
+        delete_confirmed: Option<ContentHash>,
     ) -> Result<(), StoreError> {
         let mut write = self.write(claim, "application_remove").await?;
         sqlx::query!(
             r#"
             UPDATE application SET removal = $2, delete_confirmed = $3, removal_since = coalesce(removal_since, now())
             WHERE id = $1"#,
-            id,
+            id.0,
             removal.as_str(),
-            delete_confirmed
+            optional_bytes(delete_confirmed.as_ref())
         )
         .execute(&mut **write)
         .await?;
@@ -261,7 +262,7 @@ impl Store {
                 AND object_uid NOT IN (SELECT object_uid FROM gone)
             )
             SELECT r.payload AS "payload?" FROM gone LEFT JOIN app_revision r ON r.app = gone.id"#,
-            id
+            id.0
         )
         .fetch_all(&mut **write)
         .await?;
@@ -279,7 +280,7 @@ impl Store {
             SELECT id, namespace, name, hub_uid, object_uid, generation, spec_hash, intent, revision, removal,
                    removal_since AS "removal_since: Ts", delete_confirmed, rebalance_asked, rebalance_done, input_hash, decision, decided_at AS "decided_at: Ts", decided_generation, decision_version, acceptances
             FROM application WHERE id = ANY($1) ORDER BY id"#,
-            ids
+            ids as _
         )
         .fetch_all(&self.pool)
         .await?;
@@ -323,19 +324,23 @@ impl Store {
     pub async fn application_keys(&self) -> Result<Vec<(AppId, AppKey)>, StoreError> {
         let rows =
             sqlx::query!("SELECT id, namespace, name FROM application ORDER BY id").fetch_all(&self.pool).await?;
-        Ok(rows.into_iter().map(|row| (row.id, AppKey { namespace: row.namespace, name: row.name })).collect())
+        Ok(rows.into_iter().map(|row| (AppId(row.id), AppKey { namespace: row.namespace, name: row.name })).collect())
     }
 
     /// Returns applications whose last decision left replicas without a place, or held the placement.
     pub async fn application_short(&self) -> Result<Vec<AppId>, StoreError> {
-        Ok(sqlx::query_scalar!("SELECT id FROM application WHERE short ORDER BY id").fetch_all(&self.pool).await?)
+        let ids =
+            sqlx::query_scalar!("SELECT id FROM application WHERE short ORDER BY id").fetch_all(&self.pool).await?;
+        Ok(ids.into_iter().map(AppId).collect())
     }
 
     /// Returns applications with a decided object that has no placement row.
     ///
     /// Such an object waits until another owner, a right or a kind changes, which can happen at any time.
     pub async fn application_blocked(&self) -> Result<Vec<AppId>, StoreError> {
-        Ok(sqlx::query_scalar!("SELECT id FROM application WHERE blocked ORDER BY id").fetch_all(&self.pool).await?)
+        let ids =
+            sqlx::query_scalar!("SELECT id FROM application WHERE blocked ORDER BY id").fetch_all(&self.pool).await?;
+        Ok(ids.into_iter().map(AppId).collect())
     }
 
     /// Returns those of the given applications for which an observation in a member may matter.
@@ -360,13 +365,13 @@ impl Store {
               AND coalesce((
                 SELECT bool_and(coalesce(s.settled, false)) FROM placement p
                 LEFT JOIN placement_status s ON s.placement = p.id WHERE p.app = a.id), true))"#,
-            ids
+            ids as _
         )
         .fetch_all(&self.pool)
         .await?;
         let mut found = InMotion::default();
         for row in rows {
-            if row.moving { found.moving.push(row.id) } else { found.arrived.push(row.id) }
+            if row.moving { found.moving.push(AppId(row.id)) } else { found.arrived.push(AppId(row.id)) }
         }
         Ok(found)
     }

@@ -1,10 +1,11 @@
 //! Decisions for each cell of an application, stored apart from the objects that follow from them.
 
 use serde_json::Value;
-use vocabulary::PlaceInputs;
+use vocabulary::{ContentHash, PlaceInputs};
 
 use crate::decision_row::{DecisionRow, Txn};
 use crate::placement::{inputs, stored_inputs};
+use crate::stored_hash::parse_hash;
 use crate::{AppId, Slot, Store, StoreError};
 
 /// Decision about one cell and slot of an application.
@@ -17,7 +18,7 @@ pub struct CellDecisionRow {
     /// Replicas of the Divided component; 0 where the cell runs the application without replicas.
     pub target: i32,
     /// Revision that every component of the application runs in the cell.
-    pub revision: Vec<u8>,
+    pub revision: ContentHash,
     /// Inputs from the cell that its objects use now; `None` where an older program decided.
     pub inputs: Option<PlaceInputs>,
     /// Inputs that the objects use once it is the cell's turn.
@@ -31,7 +32,7 @@ impl Store {
             r#"
             SELECT app, cell, slot, target, revision, inputs, inputs_wanted
             FROM cell_decision WHERE app = ANY($1) ORDER BY app, cell, slot"#,
-            apps
+            apps as _
         )
         .fetch_all(&self.pool)
         .await?;
@@ -41,11 +42,11 @@ impl Store {
                     cell: row.cell,
                     slot: Slot::parse(&row.slot)?,
                     target: row.target,
-                    revision: row.revision,
+                    revision: parse_hash(&row.revision, "cell_decision.revision")?,
                     inputs: inputs(row.inputs, "cell_decision.inputs")?,
                     inputs_wanted: inputs(row.inputs_wanted, "cell_decision.inputs_wanted")?,
                 };
-                Ok((row.app, decision))
+                Ok((AppId(row.app), decision))
             })
             .collect()
     }
@@ -64,7 +65,7 @@ pub(crate) async fn replace(transaction: &mut Txn, decisions: &[&DecisionRow]) -
     let cells: Vec<&str> = rows.iter().map(|(_, row)| row.cell.as_str()).collect();
     let slots: Vec<&str> = rows.iter().map(|(_, row)| row.slot.as_str()).collect();
     let targets: Vec<i32> = rows.iter().map(|(_, row)| row.target).collect();
-    let revisions: Vec<&[u8]> = rows.iter().map(|(_, row)| row.revision.as_slice()).collect();
+    let revisions: Vec<&[u8]> = rows.iter().map(|(_, row)| row.revision.as_bytes()).collect();
     let told: Vec<Option<Value>> = rows.iter().map(|(_, row)| row.inputs.as_ref().map(stored_inputs)).collect();
     let wanted: Vec<Option<Value>> =
         rows.iter().map(|(_, row)| row.inputs_wanted.as_ref().map(stored_inputs)).collect();
@@ -83,8 +84,8 @@ pub(crate) async fn replace(transaction: &mut Txn, decisions: &[&DecisionRow]) -
           inputs = excluded.inputs, inputs_wanted = excluded.inputs_wanted
         WHERE (d.target, d.revision, d.inputs, d.inputs_wanted)
           IS DISTINCT FROM (excluded.target, excluded.revision, excluded.inputs, excluded.inputs_wanted)"#,
-        &apps,
-        &owners,
+        &apps as _,
+        &owners as _,
         &cells as _,
         &slots as _,
         &targets,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::decision_row::{Committed, Decided, DecisionBase, DecisionRow, Txn};
+use crate::stored_hash::optional_bytes;
 use crate::{AppId, Claim, Removal, Store, StoreError, cell_decision, placement_write, reservation};
 
 /// Maximum number of decisions kept in the log of each application.
@@ -49,14 +50,14 @@ async fn lock(transaction: &mut Txn, decisions: &[DecisionRow]) -> Result<BTreeM
         r#"
         SELECT id, generation, removal, decision_version FROM application
         WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE"#,
-        &apps
+        &apps as _
     )
     .fetch_all(&mut **transaction)
     .await?;
     rows.into_iter()
         .map(|row| {
             let removal = Removal::parse(row.removal)?;
-            Ok((row.id, DecisionBase { generation: row.generation, removal, version: row.decision_version }))
+            Ok((AppId(row.id), DecisionBase { generation: row.generation, removal, version: row.decision_version }))
         })
         .collect()
 }
@@ -71,14 +72,15 @@ async fn raise_versions(transaction: &mut Txn, decisions: &[&DecisionRow]) -> Re
     }
     let apps: Vec<AppId> = plain.iter().map(|decision| decision.app).collect();
     let generations: Vec<Option<i64>> = plain.iter().map(|decision| decision.generation).collect();
-    let rebalanced: Vec<Option<&[u8]>> = plain.iter().map(|decision| decision.rebalance_done.as_deref()).collect();
+    let rebalanced: Vec<Option<&[u8]>> =
+        plain.iter().map(|decision| optional_bytes(decision.rebalance_done.as_ref())).collect();
     sqlx::query!(
         r#"
         UPDATE application a SET decision_version = a.decision_version + 1,
           decided_generation = coalesce(n.generation, a.decided_generation),
           rebalance_done = coalesce(n.rebalanced, a.rebalance_done)
         FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS n (app, generation, rebalanced) WHERE a.id = n.app"#,
-        &apps,
+        &apps as _,
         &generations as _,
         &rebalanced as _,
     )
@@ -96,8 +98,9 @@ async fn keep(transaction: &mut Txn, decisions: &[&DecisionRow]) -> Result<(), S
     }
     let apps: Vec<AppId> = decided.iter().map(|(row, _)| row.app).collect();
     let generations: Vec<Option<i64>> = decided.iter().map(|(row, _)| row.generation).collect();
-    let rebalanced: Vec<Option<&[u8]>> = decided.iter().map(|(row, _)| row.rebalance_done.as_deref()).collect();
-    let hashes: Vec<&[u8]> = decided.iter().map(|(_, decided)| decided.input_hash.as_slice()).collect();
+    let rebalanced: Vec<Option<&[u8]>> =
+        decided.iter().map(|(row, _)| optional_bytes(row.rebalance_done.as_ref())).collect();
+    let hashes: Vec<&[u8]> = decided.iter().map(|(_, decided)| decided.input_hash.as_bytes()).collect();
     let records: Vec<Value> = decided.iter().map(|(_, decided)| decided.record.clone()).collect();
     let summaries: Vec<&str> = decided.iter().map(|(_, decided)| decided.summary.as_str()).collect();
     let targets: Vec<Value> = decided.iter().map(|(_, decided)| decided.targets.clone()).collect();
@@ -117,7 +120,7 @@ async fn keep(transaction: &mut Txn, decisions: &[&DecisionRow]) -> Result<(), S
         )
         DELETE FROM decision_log d USING added a
         WHERE d.app = a.app AND d.seq <= (SELECT k.seq FROM decision_log k WHERE k.app = a.app ORDER BY k.seq DESC OFFSET $8 LIMIT 1)"#,
-        &apps,
+        &apps as _,
         &hashes as _,
         &records,
         &generations as _,

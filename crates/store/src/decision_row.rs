@@ -1,6 +1,7 @@
 //! A decision as it is written.
 
 use serde_json::Value;
+use vocabulary::ContentHash;
 
 use crate::{AppId, CellDecisionRow, PlacementChange, PlacementId, PlacementInsert, Removal, ReservationRow};
 
@@ -21,7 +22,7 @@ pub struct DecisionBase {
 #[derive(Debug, Clone)]
 pub struct Decided {
     /// Hash of the inputs of the decision.
-    pub input_hash: Vec<u8>,
+    pub input_hash: ContentHash,
     /// Record of the decision, for users and for the next decision.
     pub record: Value,
     /// Summary of the decision, in one sentence.
@@ -46,7 +47,7 @@ pub struct DecisionRow {
     /// Generation that this decision brings the placement up to; `None` leaves the stored one unchanged.
     pub generation: Option<i64>,
     /// Rebalance plan that this decision carried out.
-    pub rebalance_done: Option<Vec<u8>>,
+    pub rebalance_done: Option<ContentHash>,
     /// Placement rows to add.
     pub inserts: Vec<PlacementInsert>,
     /// Placement rows to change.

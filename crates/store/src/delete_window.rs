@@ -43,7 +43,7 @@ impl Store {
         };
         for row in deleted {
             *all.of_cluster.entry(row.cluster).or_default() += row.objects;
-            *all.of_app.entry(row.app).or_default() += row.objects;
+            *all.of_app.entry(AppId(row.app)).or_default() += row.objects;
         }
         Ok(all)
     }
@@ -58,14 +58,14 @@ pub(crate) async fn count(transaction: &mut Txn, decisions: &[&DecisionRow]) -> 
     if rows.is_empty() {
         return Ok(());
     }
-    let apps: Vec<i64> = rows.iter().map(|row| row.0).collect();
+    let apps: Vec<AppId> = rows.iter().map(|row| row.0).collect();
     let clusters: Vec<&str> = rows.iter().map(|row| row.1).collect();
     let objects: Vec<i32> = rows.iter().map(|row| row.2).collect();
     sqlx::query!(
         r#"
         INSERT INTO delete_window (app, cluster, objects)
         SELECT * FROM unnest($1::bigint[], $2::text[], $3::int[])"#,
-        &apps,
+        &apps as _,
         &clusters as _,
         &objects
     )

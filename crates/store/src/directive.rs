@@ -152,14 +152,14 @@ impl Store {
 
 /// Locks the applications of the directives against deletion, and returns those that exist.
 async fn lock_applications(transaction: &mut Txn, directives: &[NewDirective]) -> Result<BTreeSet<AppId>, StoreError> {
-    let apps: Vec<AppId> = directives.iter().filter_map(|directive| directive.app).collect();
+    let apps: Vec<i64> = directives.iter().filter_map(|directive| Some(directive.app?.0)).collect();
     if apps.is_empty() {
         return Ok(BTreeSet::new());
     }
     let locked = sqlx::query_scalar!("SELECT id FROM application WHERE id = ANY($1) ORDER BY id FOR KEY SHARE", &apps)
         .fetch_all(&mut **transaction)
         .await?;
-    Ok(locked.into_iter().collect())
+    Ok(locked.into_iter().map(AppId).collect())
 }
 
 async fn insert_or_replace(
@@ -170,7 +170,7 @@ async fn insert_or_replace(
     let keys: Vec<&str> = directives.clone().map(|directive| directive.key.as_str()).collect();
     let scopes: Vec<Value> = directives.clone().map(|directive| directive.scope.clone()).collect();
     let effects: Vec<Value> = directives.clone().map(|directive| directive.effect.clone()).collect();
-    let apps: Vec<Option<AppId>> = directives.clone().map(|directive| directive.app).collect();
+    let apps: Vec<Option<i64>> = directives.clone().map(|directive| Some(directive.app?.0)).collect();
     let reasons: Vec<&str> = directives.clone().map(|directive| directive.reason.as_str()).collect();
     let ends: Vec<Option<Ts>> = directives.map(|directive| directive.until.map(ToSqlx::to_sqlx)).collect();
     sqlx::query!(
@@ -216,7 +216,7 @@ struct StoredDirective {
     id: i64,
     scope: Value,
     effect: Value,
-    app: Option<AppId>,
+    app: Option<i64>,
     owner: String,
     key: Option<String>,
     reason: String,
@@ -227,6 +227,7 @@ struct StoredDirective {
 impl From<StoredDirective> for DirectiveRow {
     fn from(row: StoredDirective) -> Self {
         let StoredDirective { id, scope, effect, app, owner, key, reason, since, until } = row;
+        let app = app.map(AppId);
         Self { id, scope, effect, app, owner, key, reason, since: since.to_jiff(), until: until.map(Ts::to_jiff) }
     }
 }

@@ -174,7 +174,7 @@ mod tests {
     use testbed::{Bed, Link, LinkMode};
 
     use super::*;
-    use crate::Hints;
+    use crate::{AppId, Hints};
 
     const LIMIT: Duration = Duration::from_secs(10);
 
@@ -194,7 +194,7 @@ mod tests {
         for round in 0..2 {
             heard(&mut received, &Hint::Everything).await;
             bed.postgres.query(&format!("select pg_notify('meridian', 'peer [{{\"Observed\":{round}}}]')")).unwrap();
-            heard(&mut received, &Hint::Observed(round)).await;
+            heard(&mut received, &Hint::Observed(AppId(round))).await;
             bed.postgres.query("select pg_notify('meridian', 'peer [{\"Hinted\":{}},\"Topology\"]')").unwrap();
             heard(&mut received, &Hint::Everything).await;
             bed.postgres

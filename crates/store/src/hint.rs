@@ -120,7 +120,7 @@ mod tests {
     fn unreadable_hint_means_everything() {
         for (case, text, read) in [
             ("nothing", "[]", vec![]),
-            ("known", r#"["Topology",{"Decide":7}]"#, vec![Hint::Topology, Hint::Decide(7)]),
+            ("known", r#"["Topology",{"Decide":7}]"#, vec![Hint::Topology, Hint::Decide(AppId(7))]),
             ("unknown variant", r#"["Topology",{"Later":7}]"#, vec![Hint::Everything]),
             ("known variant of another shape", r#"[{"Decide":"seven"}]"#, vec![Hint::Everything]),
             ("no list", "Topology", vec![Hint::Everything]),
@@ -132,7 +132,11 @@ mod tests {
     #[test]
     fn hint_too_long_for_a_notification_is_split_or_everything() {
         let deliver = |clusters: usize, rows: i64| {
-            Hint::Deliver((0..clusters).map(|number| (format!("cluster-{number:04}"), (0..rows).collect())).collect())
+            Hint::Deliver(
+                (0..clusters)
+                    .map(|number| (format!("cluster-{number:04}"), (0..rows).map(PlacementId).collect()))
+                    .collect(),
+            )
         };
         let told = |hint: Hint| -> Vec<Hint> {
             let texts = texts(&BTreeSet::from([Arc::new(hint)]));

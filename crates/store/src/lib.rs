@@ -49,8 +49,10 @@ mod renewal;
 mod reservation;
 mod resident;
 mod revision;
+mod row_id;
 mod schema;
 pub mod seal;
+mod stored_hash;
 mod write;
 
 pub use application::{ApplicationRow, ApplicationTaken, InMotion, Removal};
@@ -82,9 +84,5 @@ pub use pool::Store;
 pub use reservation::{Bookings, ReservationRow};
 pub use resident::ResidentRow;
 pub use revision::RevisionRow;
+pub use row_id::{AppId, PlacementId};
 pub use write::WRITES;
-
-/// Row id of an application.
-pub type AppId = i64;
-/// Row id of a placement.
-pub type PlacementId = i64;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OnceCell;
+use vocabulary::ContentHash;
 
 use crate::seal::EnvelopeKey;
 use crate::{AppId, Store, StoreError};
@@ -11,7 +12,7 @@ use crate::{AppId, Store, StoreError};
 /// Maximum number of parsed revisions in the cache; each takes some tens of KB.
 const KEPT: usize = 1024;
 
-type Slot = (AppId, Vec<u8>);
+type Slot = (AppId, ContentHash);
 type Kept<T> = HashMap<Slot, Arc<OnceCell<Arc<T>>>>;
 
 /// A cache of parsed revisions. The caller passes the function that parses a stored body.
@@ -37,10 +38,10 @@ impl<T> ParsedRevisions<T> {
     pub async fn get(
         &self,
         app: AppId,
-        revision: &[u8],
+        revision: ContentHash,
         parse: impl FnOnce(&[u8]) -> Result<T, String>,
     ) -> Result<Option<Arc<T>>, StoreError> {
-        let cell = cell(&mut self.kept(), (app, revision.to_vec()));
+        let cell = cell(&mut self.kept(), (app, revision));
         let found = cell
             .get_or_try_init(async || {
                 let bytes =
@@ -63,32 +64,32 @@ impl<T> ParsedRevisions<T> {
     /// [`StoreError::Corrupt`] when a body cannot be parsed.
     pub async fn get_many(
         &self,
-        wanted: &[(AppId, &[u8])],
+        wanted: &[Slot],
         parse: impl Fn(AppId, &[u8]) -> Result<T, String>,
     ) -> Result<HashMap<Slot, Arc<T>>, StoreError> {
         let mut found = HashMap::new();
         let mut missing = Vec::new();
         {
             let kept = self.kept();
-            for (app, revision) in wanted {
-                let slot = (*app, revision.to_vec());
+            for slot in wanted.iter().copied() {
                 match kept.get(&slot).and_then(|cell| cell.get()) {
                     Some(parsed) => {
                         found.insert(slot, Arc::clone(parsed));
                     }
-                    None => missing.push((*app, *revision)),
+                    None => missing.push(slot),
                 }
             }
         }
         if missing.is_empty() {
             return Ok(found);
         }
-        for (app, revision, bytes) in self.store.payloads_of_revisions(&missing, &self.key).await? {
-            let parsed = Arc::new(parse(app, &bytes).map_err(|reason| StoreError::corrupt("revision", reason))?);
-            let slot = (app, revision);
+        for payload in self.store.payloads_of_revisions(&missing, &self.key).await? {
+            let parsed =
+                Arc::new(parse(payload.app, &payload.body).map_err(|reason| StoreError::corrupt("revision", reason))?);
+            let slot = (payload.app, payload.revision);
             // Another task may have read the same revision meanwhile. Equal content has an equal hash, so either
             // result is right.
-            let _ = cell(&mut self.kept(), slot.clone()).set(Arc::clone(&parsed));
+            let _ = cell(&mut self.kept(), slot).set(Arc::clone(&parsed));
             found.insert(slot, parsed);
         }
         Ok(found)
@@ -106,7 +107,7 @@ fn cell<T>(kept: &mut Kept<T>, slot: Slot) -> Arc<OnceCell<Arc<T>>> {
     }
     if kept.len() >= KEPT {
         // Any entry may be removed: a removed revision is read again when needed.
-        if let Some(any) = kept.keys().next().cloned() {
+        if let Some(any) = kept.keys().next().copied() {
             kept.remove(&any);
         }
     }

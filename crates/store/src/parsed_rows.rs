@@ -16,7 +16,7 @@ pub(crate) fn readable<R, T>(
         let left_out = |error: &StoreError| {
             tracing::error!(
                 table,
-                placement,
+                placement = placement.0,
                 error = vocabulary::chain(error),
                 "row was left out; this version cannot read it"
             );
@@ -33,6 +33,6 @@ mod tests {
     #[test]
     fn unreadable_row_keeps_no_other_from_being_read() {
         let read = |row: i64| if row == 2 { Err(StoreError::corrupt("placement.wish", "later word")) } else { Ok(row) };
-        assert_eq!(readable("placement", vec![1, 2, 3], |row| *row, read), [1, 3]);
+        assert_eq!(readable("placement", vec![1, 2, 3], |row| PlacementId(*row), read), [1, 3]);
     }
 }

@@ -2,9 +2,12 @@
 //!
 //! A body that contains a Secret is sealed and addressed by a keyed hash.
 
+use vocabulary::ContentHash;
+
 use crate::seal::EnvelopeKey;
+use crate::stored_hash::parse_hash;
 use crate::write::OpenTransaction;
-use crate::{Store, StoreError};
+use crate::{AppId, Store, StoreError};
 
 /// Level of compression. A fast level is enough, because templates are repetitive.
 const LEVEL: i32 = 3;
@@ -34,7 +37,7 @@ impl Payload {
             let body = key.seal(&purpose(&hash), &packed)?;
             return Ok(Self { hash, sealed: true, body });
         }
-        Ok(Self { hash: vocabulary::ContentHash::of(plain).as_bytes().to_vec(), sealed: false, body: packed })
+        Ok(Self { hash: ContentHash::of(plain).as_bytes().to_vec(), sealed: false, body: packed })
     }
 
     pub(crate) fn unpack(&self, key: &EnvelopeKey) -> Result<Vec<u8>, StoreError> {
@@ -49,22 +52,31 @@ impl Payload {
     }
 }
 
+/// Body of one revision of an application, opened and decompressed.
+pub(crate) struct RevisionPayload {
+    pub(crate) app: AppId,
+    pub(crate) revision: ContentHash,
+    /// Components and overrides as JSON.
+    pub(crate) body: Vec<u8>,
+}
+
 impl Store {
-    /// Returns application, revision and body of several revisions.
+    /// Returns bodies of several revisions.
     ///
     /// Revisions that are no longer stored are left out.
-    pub async fn payloads_of_revisions(
+    pub(crate) async fn payloads_of_revisions(
         &self,
-        wanted: &[(crate::AppId, &[u8])],
+        wanted: &[(AppId, ContentHash)],
         key: &EnvelopeKey,
-    ) -> Result<Vec<(crate::AppId, Vec<u8>, Vec<u8>)>, StoreError> {
-        let (apps, revisions): (Vec<crate::AppId>, Vec<&[u8]>) = wanted.iter().copied().unzip();
+    ) -> Result<Vec<RevisionPayload>, StoreError> {
+        let (apps, revisions): (Vec<AppId>, Vec<&[u8]>) =
+            wanted.iter().map(|(app, revision)| (*app, revision.as_bytes())).unzip();
         let rows = sqlx::query!(
             r#"
             SELECT r.app, r.revision, p.hash, p.sealed, p.body
             FROM unnest($1::bigint[], $2::bytea[]) AS w (app, revision)
             JOIN app_revision r ON r.app = w.app AND r.revision = w.revision JOIN payload p ON p.hash = r.payload"#,
-            &apps,
+            &apps as _,
             &revisions as _,
         )
         .fetch_all(&self.pool)
@@ -72,7 +84,8 @@ impl Store {
         rows.into_iter()
             .map(|row| {
                 let payload = Payload { hash: row.hash, sealed: row.sealed, body: row.body };
-                Ok((row.app, row.revision, payload.unpack(key)?))
+                let revision = parse_hash(&row.revision, "app_revision.revision")?;
+                Ok(RevisionPayload { app: AppId(row.app), revision, body: payload.unpack(key)? })
             })
             .collect()
     }
@@ -80,14 +93,14 @@ impl Store {
     /// Returns the body of one revision of an application; `None` when the revision is not stored.
     pub async fn payload_of_revision(
         &self,
-        app: crate::AppId,
-        revision: &[u8],
+        app: AppId,
+        revision: ContentHash,
         key: &EnvelopeKey,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let row = sqlx::query!(
             "SELECT p.hash, p.sealed, p.body FROM app_revision r JOIN payload p ON p.hash = r.payload WHERE r.app = $1 AND r.revision = $2",
-            app,
-            revision
+            app.0,
+            revision.as_bytes()
         )
         .fetch_optional(&self.pool)
         .await?;

@@ -3,9 +3,10 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use vocabulary::{CellInputs, ObjectKey, rendered_replicas};
+use vocabulary::{CellInputs, ContentHash, ObjectKey, rendered_replicas};
 
 use crate::parsed_rows::readable;
+use crate::stored_hash::parse_hash;
 use crate::{AppId, PlacementId, Store, StoreError};
 
 /// Desired state of an object in a member.
@@ -94,7 +95,7 @@ pub struct PlacementRow {
     /// Epoch that rises with every change of the row.
     pub plan_epoch: u32,
     /// Revision that the object is to run.
-    pub revision: Vec<u8>,
+    pub revision: ContentHash,
     /// Inputs that the object takes from its cell; `None` where an older program wrote the row.
     ///
     /// Without stored inputs, the present state of the cell counts.
@@ -142,8 +143,8 @@ macro_rules! placement_row {
     ($row:expr) => {{
         let row = $row;
         Ok::<_, StoreError>(PlacementRow {
-            id: row.id,
-            app: row.app,
+            id: PlacementId(row.id),
+            app: AppId(row.app),
             component: row.component,
             cell: row.cell,
             slot: Slot::parse(&row.slot)?,
@@ -161,7 +162,7 @@ macro_rules! placement_row {
             surge: row.surge,
             plan_epoch: u32::try_from(row.plan_epoch)
                 .map_err(|error| StoreError::corrupt("placement.plan_epoch", error))?,
-            revision: row.revision,
+            revision: parse_hash(&row.revision, "placement.revision")?,
             inputs: inputs(row.inputs, "placement.inputs")?,
             desired_state: DesiredState::parse(&row.wish)?,
         })
@@ -176,7 +177,7 @@ impl Store {
             SELECT id, app, component, cell, slot, cluster, api_version, kind, namespace, object_name, rank, divided,
                    target, floor, surge, plan_epoch, revision, inputs, wish
             FROM placement WHERE app = ANY($1) ORDER BY app, id"#,
-            apps
+            apps as _
         )
         .fetch_all(&self.pool)
         .await?;
@@ -192,11 +193,11 @@ impl Store {
             SELECT id, app, component, cell, slot, cluster, api_version, kind, namespace, object_name, rank, divided,
                    target, floor, surge, plan_epoch, revision, inputs, wish
             FROM placement WHERE id = ANY($1) ORDER BY rank, id"#,
-            ids
+            ids as _
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(readable("placement", rows, |row| row.id, |row| placement_row!(row)))
+        Ok(readable("placement", rows, |row| PlacementId(row.id), |row| placement_row!(row)))
     }
 
     /// Returns all placements of a cluster, except rows that this version cannot read.
@@ -212,7 +213,7 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(readable("placement", rows, |row| row.id, |row| placement_row!(row)))
+        Ok(readable("placement", rows, |row| PlacementId(row.id), |row| placement_row!(row)))
     }
 
     /// Returns owners of those given objects that have one.
@@ -240,7 +241,7 @@ impl Store {
         Ok(rows
             .into_iter()
             .map(|row| OwnerRow {
-                placement: row.id,
+                placement: PlacementId(row.id),
                 cluster: row.cluster,
                 object: ObjectKey {
                     api_version: row.api_version,
@@ -248,7 +249,7 @@ impl Store {
                     namespace: row.namespace,
                     name: row.object_name,
                 },
-                app: row.app,
+                app: AppId(row.app),
                 app_name: row.app_name,
             })
             .collect())

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as Ts, ToSqlx};
 use runtime::crash::{Side, point};
+use vocabulary::ContentHash;
 
 use crate::parsed_rows::readable;
+use crate::stored_hash::{optional_bytes, parse_optional_hash};
 use crate::{AppId, Claim, PlacementId, Store, StoreError, clean};
 
 /// State of the delivery of an object.
@@ -69,11 +71,11 @@ pub struct StatusRow {
     /// Plan epoch of the last apply that the member accepted; 0 before the first.
     pub applied_epoch: u32,
     /// Hash of the applied object, without the fence.
-    pub applied_hash: Option<Vec<u8>>,
+    pub applied_hash: Option<ContentHash>,
     /// Revision of the applied object.
-    pub applied_revision: Option<Vec<u8>>,
+    pub applied_revision: Option<ContentHash>,
     /// Hash of the set of fields that Meridian owned in the member after the last apply.
-    pub fields_hash: Option<Vec<u8>>,
+    pub fields_hash: Option<ContentHash>,
     /// UID of the live object.
     pub object_uid: Option<String>,
     /// Plan epoch that the live object carries; 0 when the object does not exist.
@@ -139,13 +141,13 @@ macro_rules! status_row {
         let row = $row;
         let epoch = |value: i64, what| u32::try_from(value).map_err(|error| StoreError::corrupt(what, error));
         Ok::<_, StoreError>(StatusRow {
-            placement: row.placement,
+            placement: PlacementId(row.placement),
             state: ObjectState::parse(&row.state)?,
             message: row.message,
             applied_epoch: epoch(row.applied_epoch, "placement_status.applied_epoch")?,
-            applied_hash: row.applied_hash,
-            applied_revision: row.applied_revision,
-            fields_hash: row.fields_hash,
+            applied_hash: parse_optional_hash(row.applied_hash, "placement_status.applied_hash")?,
+            applied_revision: parse_optional_hash(row.applied_revision, "placement_status.applied_revision")?,
+            fields_hash: parse_optional_hash(row.fields_hash, "placement_status.fields_hash")?,
             object_uid: row.object_uid,
             observed_epoch: epoch(row.observed_epoch, "placement_status.observed_epoch")?,
             replicas: row.replicas,
@@ -181,11 +183,11 @@ impl Store {
                    s.observed_epoch, s.replicas, s.ready, s.available, s.updated, s.settled, s.zones, s.drift,
                    s.stale, s.found_epoch, s.changed_at AS "changed_at: Ts"
             FROM placement_status s JOIN placement p ON p.id = s.placement WHERE p.app = ANY($1)"#,
-            apps
+            apps as _
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(readable("placement_status", rows, |row| row.placement, |row| status_row!(row)))
+        Ok(readable("placement_status", rows, |row| PlacementId(row.placement), |row| status_row!(row)))
     }
 
     /// Returns status of all placements of a cluster.
@@ -202,7 +204,7 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(readable("placement_status", rows, |row| row.placement, |row| status_row!(row)))
+        Ok(readable("placement_status", rows, |row| PlacementId(row.placement), |row| status_row!(row)))
     }
 
     /// Writes many status rows at once, each under the claim of the deliverer of its object.
@@ -220,14 +222,16 @@ impl Store {
         let number = |claim: &Claim| claims.binary_search(&claim).map_or(0, |place| place as i64 + 1);
         let numbers: Vec<i64> = claimed.iter().map(|(claim, _)| number(claim)).collect();
         let rows: Vec<&StatusRow> = claimed.iter().map(|(_, row)| *row).collect();
-        let placements: Vec<i64> = rows.iter().map(|row| row.placement).collect();
+        let placements: Vec<PlacementId> = rows.iter().map(|row| row.placement).collect();
         let states: Vec<&str> = rows.iter().map(|row| row.state.as_str()).collect();
         // Messages of a member may contain any text.
         let messages: Vec<Option<String>> = rows.iter().map(|row| row.message.as_deref().map(clean::text)).collect();
         let applied_epochs: Vec<i64> = rows.iter().map(|row| i64::from(row.applied_epoch)).collect();
-        let applied_hashes: Vec<Option<&[u8]>> = rows.iter().map(|row| row.applied_hash.as_deref()).collect();
-        let revisions: Vec<Option<&[u8]>> = rows.iter().map(|row| row.applied_revision.as_deref()).collect();
-        let fields: Vec<Option<&[u8]>> = rows.iter().map(|row| row.fields_hash.as_deref()).collect();
+        let applied_hashes: Vec<Option<&[u8]>> =
+            rows.iter().map(|row| optional_bytes(row.applied_hash.as_ref())).collect();
+        let revisions: Vec<Option<&[u8]>> =
+            rows.iter().map(|row| optional_bytes(row.applied_revision.as_ref())).collect();
+        let fields: Vec<Option<&[u8]>> = rows.iter().map(|row| optional_bytes(row.fields_hash.as_ref())).collect();
         let uids: Vec<Option<String>> = rows.iter().map(|row| row.object_uid.as_deref().map(clean::text)).collect();
         let observed: Vec<i64> = rows.iter().map(|row| i64::from(row.observed_epoch)).collect();
         let replicas: Vec<i32> = rows.iter().map(|row| row.replicas).collect();
@@ -276,7 +280,7 @@ impl Store {
               drift = excluded.drift, changed_at = excluded.changed_at, stale = excluded.stale,
               found_epoch = excluded.found_epoch, zones = excluded.zones
             ) SELECT number AS "number!" FROM claim"#,
-            &placements,
+            &placements as _,
             &states as _,
             &messages as _,
             &applied_epochs,

@@ -1,7 +1,7 @@
 //! Writes of placement rows, as parts of the transaction of a decision.
 
 use serde_json::Value;
-use vocabulary::{CellInputs, ObjectKey};
+use vocabulary::{CellInputs, ContentHash, ObjectKey};
 
 use crate::decision_row::{DecisionRow, Txn};
 use crate::placement::stored_inputs;
@@ -27,7 +27,7 @@ pub struct PlacementInsert {
     /// Decided number of replicas.
     pub target: i32,
     /// Revision that the object is to run.
-    pub revision: Vec<u8>,
+    pub revision: ContentHash,
     /// Inputs that the object takes from its cell.
     pub inputs: Option<CellInputs>,
 }
@@ -54,7 +54,7 @@ pub struct PlacementChange {
     /// Additional replicas.
     pub surge: i32,
     /// Revision that the object is to run.
-    pub revision: Vec<u8>,
+    pub revision: ContentHash,
     /// Inputs that the object takes from its cell.
     pub inputs: Option<CellInputs>,
     /// Desired state of the object.
@@ -74,7 +74,7 @@ impl PlacementChange {
             target: row.target,
             floor: row.floor,
             surge: row.surge,
-            revision: row.revision.clone(),
+            revision: row.revision,
             inputs: row.inputs.clone(),
             desired_state: row.desired_state,
         }
@@ -94,12 +94,12 @@ pub(crate) async fn insert(
     if rows.is_empty() {
         return Ok(Vec::new());
     }
-    let apps: Vec<i64> = rows.iter().map(|(app, _)| *app).collect();
+    let apps: Vec<AppId> = rows.iter().map(|(app, _)| *app).collect();
     let text = |field: fn(&PlacementInsert) -> &str| -> Vec<&str> { rows.iter().map(|(_, row)| field(row)).collect() };
     let ranks: Vec<i16> = rows.iter().map(|(_, row)| row.rank).collect();
     let divided: Vec<bool> = rows.iter().map(|(_, row)| row.divided).collect();
     let targets: Vec<i32> = rows.iter().map(|(_, row)| row.target).collect();
-    let revisions: Vec<&[u8]> = rows.iter().map(|(_, row)| row.revision.as_slice()).collect();
+    let revisions: Vec<&[u8]> = rows.iter().map(|(_, row)| row.revision.as_bytes()).collect();
     let inputs: Vec<Option<Value>> = rows.iter().map(|(_, row)| row.inputs.as_ref().map(stored_inputs)).collect();
     let added = sqlx::query!(
         r#"
@@ -112,7 +112,7 @@ pub(crate) async fn insert(
           AS n (app, component, cell, slot, cluster, api_version, kind, namespace, object_name, rank, divided, target, revision,
                 inputs)
         RETURNING cluster, id"#,
-        &apps,
+        &apps as _,
         &text(|row| &row.component) as _,
         &text(|row| &row.cell) as _,
         &text(|row| row.slot.as_str()) as _,
@@ -129,7 +129,7 @@ pub(crate) async fn insert(
     )
     .fetch_all(&mut **transaction)
     .await?;
-    Ok(added.into_iter().map(|row| (row.cluster, row.id)).collect())
+    Ok(added.into_iter().map(|row| (row.cluster, PlacementId(row.id))).collect())
 }
 
 /// Changes placement rows.
@@ -144,7 +144,7 @@ pub(crate) async fn change(
     if rows.is_empty() {
         return Ok(Vec::new());
     }
-    let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+    let ids: Vec<PlacementId> = rows.iter().map(|row| row.id).collect();
     let epochs: Vec<i64> = rows.iter().map(|row| i64::from(row.read_epoch)).collect();
     let components: Vec<&str> = rows.iter().map(|row| row.component.as_str()).collect();
     let versions: Vec<&str> = rows.iter().map(|row| row.api_version.as_str()).collect();
@@ -153,7 +153,7 @@ pub(crate) async fn change(
     let targets: Vec<i32> = rows.iter().map(|row| row.target).collect();
     let floors: Vec<i32> = rows.iter().map(|row| row.floor).collect();
     let surges: Vec<i32> = rows.iter().map(|row| row.surge).collect();
-    let revisions: Vec<&[u8]> = rows.iter().map(|row| row.revision.as_slice()).collect();
+    let revisions: Vec<&[u8]> = rows.iter().map(|row| row.revision.as_bytes()).collect();
     let inputs: Vec<Option<Value>> = rows.iter().map(|row| row.inputs.as_ref().map(stored_inputs)).collect();
     let wishes: Vec<&str> = rows.iter().map(|row| row.desired_state.as_str()).collect();
     let changed = sqlx::query!(
@@ -168,7 +168,7 @@ pub(crate) async fn change(
           AS n (id, epoch, component, api_version, rank, divided, target, floor, surge, revision, wish, inputs)
         WHERE p.id = n.id AND p.plan_epoch = n.epoch
         RETURNING p.cluster, p.id"#,
-        &ids,
+        &ids as _,
         &epochs,
         &components as _,
         &versions as _,
@@ -186,7 +186,7 @@ pub(crate) async fn change(
     if changed.len() != rows.len() {
         return Err(StoreError::Stale { what: "placements" });
     }
-    Ok(changed.into_iter().map(|row| (row.cluster, row.id)).collect())
+    Ok(changed.into_iter().map(|row| (row.cluster, PlacementId(row.id))).collect())
 }
 
 /// Deletes placement rows, locked in the order in which status is written.
@@ -194,7 +194,7 @@ pub(crate) async fn forget(
     transaction: &mut Txn,
     decisions: &[&DecisionRow],
 ) -> Result<Vec<(String, PlacementId)>, StoreError> {
-    let ids: Vec<i64> = decisions.iter().flat_map(|decision| decision.forget.iter().copied()).collect();
+    let ids: Vec<PlacementId> = decisions.iter().flat_map(|decision| decision.forget.iter().copied()).collect();
     if ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -202,9 +202,9 @@ pub(crate) async fn forget(
         r#"
         WITH gone AS MATERIALIZED (SELECT id FROM placement WHERE id = ANY($1) ORDER BY id FOR UPDATE)
         DELETE FROM placement p USING gone WHERE p.id = gone.id RETURNING p.cluster, p.id"#,
-        &ids
+        &ids as _
     )
     .fetch_all(&mut **transaction)
     .await?;
-    Ok(gone.into_iter().map(|row| (row.cluster, row.id)).collect())
+    Ok(gone.into_iter().map(|row| (row.cluster, PlacementId(row.id))).collect())
 }

@@ -68,7 +68,7 @@ impl Store {
     pub async fn reservation_list(&self, apps: &[AppId]) -> Result<Vec<(AppId, ReservationRow)>, StoreError> {
         let rows = sqlx::query!(
             "SELECT app, cluster, zone, cpu_milli, memory_mi, pods FROM reservation WHERE app = ANY($1) ORDER BY app, cluster, zone",
-            apps
+            apps as _
         )
         .fetch_all(&self.pool)
         .await?;
@@ -76,7 +76,7 @@ impl Store {
             .into_iter()
             .map(|row| {
                 (
-                    row.app,
+                    AppId(row.app),
                     ReservationRow {
                         cluster: row.cluster,
                         zone: row.zone,
@@ -102,12 +102,12 @@ pub(crate) async fn book(
     decisions: &[&DecisionRow],
     expected: &BTreeMap<String, i64>,
 ) -> Result<Vec<String>, StoreError> {
-    let apps: Vec<i64> =
+    let apps: Vec<AppId> =
         decisions.iter().filter(|decision| decision.reservations.is_some()).map(|decision| decision.app).collect();
     if apps.is_empty() {
         return Ok(Vec::new());
     }
-    let before = sqlx::query_scalar!("SELECT DISTINCT cluster FROM reservation WHERE app = ANY($1)", &apps)
+    let before = sqlx::query_scalar!("SELECT DISTINCT cluster FROM reservation WHERE app = ANY($1)", &apps as _)
         .fetch_all(&mut **transaction)
         .await?;
     let after = decisions.iter().flat_map(|decision| decision.reservations.iter().flatten());
@@ -141,7 +141,7 @@ async fn write(transaction: &mut Txn, decisions: &[&DecisionRow], apps: &[AppId]
         .iter()
         .flat_map(|decision| decision.reservations.iter().flatten().map(|row| (decision.app, row)))
         .collect();
-    let owners: Vec<i64> = rows.iter().map(|(app, _)| *app).collect();
+    let owners: Vec<AppId> = rows.iter().map(|(app, _)| *app).collect();
     let names: Vec<&str> = rows.iter().map(|(_, row)| row.cluster.as_str()).collect();
     let zones: Vec<&str> = rows.iter().map(|(_, row)| row.zone.as_str()).collect();
     let cpu: Vec<i64> = rows.iter().map(|(_, row)| row.cpu_milli).collect();
@@ -161,8 +161,8 @@ async fn write(transaction: &mut Txn, decisions: &[&DecisionRow], apps: &[AppId]
         ON CONFLICT (app, cluster, zone) DO UPDATE
         SET cpu_milli = excluded.cpu_milli, memory_mi = excluded.memory_mi, pods = excluded.pods
         WHERE (r.cpu_milli, r.memory_mi, r.pods) IS DISTINCT FROM (excluded.cpu_milli, excluded.memory_mi, excluded.pods)"#,
-        apps,
-        &owners,
+        apps as _,
+        &owners as _,
         &names as _,
         &zones as _,
         &cpu,

@@ -35,7 +35,7 @@ impl Store {
         Ok(rows
             .into_iter()
             .map(|row| ResidentRow {
-                app: row.app,
+                app: AppId(row.app),
                 key: AppKey { namespace: row.namespace, name: row.name },
                 cell: row.cell,
                 cluster: row.cluster,
@@ -61,7 +61,7 @@ impl Store {
         Ok(rows
             .into_iter()
             .map(|row| ResidentRow {
-                app: row.app,
+                app: AppId(row.app),
                 key: key.clone(),
                 cell: row.cell,
                 cluster: row.cluster,

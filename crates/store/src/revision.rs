@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as Ts;
+use vocabulary::ContentHash;
 
+use crate::stored_hash::parse_hash;
 use crate::write::OpenTransaction;
 use crate::{AppId, Claim, Store, StoreError, payload};
 
@@ -13,7 +15,7 @@ pub(crate) const KEPT: i64 = 20;
 #[derive(Debug, Clone)]
 pub struct RevisionRow {
     /// Hash of components and overrides.
-    pub revision: Vec<u8>,
+    pub revision: ContentHash,
     /// When intake stored the revision first.
     pub taken_at: Timestamp,
     /// Whether the revision was ever fully ready.
@@ -29,31 +31,30 @@ impl Store {
             FROM unnest($1::bigint[]) AS w (app)
             CROSS JOIN LATERAL (SELECT * FROM app_revision k WHERE k.app = w.app ORDER BY k.taken_at DESC LIMIT $2) AS r
             ORDER BY r.app, r.taken_at DESC"#,
-            apps,
+            apps as _,
             KEPT
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows
-            .into_iter()
+        rows.into_iter()
             .map(|row| {
-                let revision =
-                    RevisionRow { revision: row.revision, taken_at: row.taken_at.to_jiff(), was_ready: row.was_ready };
-                (row.app, revision)
+                let revision = parse_hash(&row.revision, "app_revision.revision")?;
+                let taken_at = row.taken_at.to_jiff();
+                Ok((AppId(row.app), RevisionRow { revision, taken_at, was_ready: row.was_ready }))
             })
-            .collect())
+            .collect()
     }
 
     /// Stores that revisions were fully ready once.
-    pub async fn revisions_were_ready(&self, claim: &Claim, ready: &[(AppId, Vec<u8>)]) -> Result<(), StoreError> {
+    pub async fn revisions_were_ready(&self, claim: &Claim, ready: &[(AppId, ContentHash)]) -> Result<(), StoreError> {
         let (apps, revisions): (Vec<AppId>, Vec<&[u8]>) =
-            ready.iter().map(|(app, revision)| (*app, revision.as_slice())).unzip();
+            ready.iter().map(|(app, revision)| (*app, revision.as_bytes())).unzip();
         let mut write = self.write(claim, "revisions_were_ready").await?;
         sqlx::query!(
             r#"
             UPDATE app_revision r SET was_ready = true FROM unnest($1::bigint[], $2::bytea[]) AS n (app, revision)
             WHERE r.app = n.app AND r.revision = n.revision AND NOT r.was_ready"#,
-            &apps,
+            &apps as _,
             &revisions as _,
         )
         .execute(&mut **write)
@@ -74,7 +75,7 @@ pub(crate) async fn collect(transaction: &mut OpenTransaction, app: AppId) -> Re
           AND NOT EXISTS (SELECT 1 FROM placement p WHERE p.app = $1 AND p.revision = r.revision)
           AND NOT EXISTS (SELECT 1 FROM cell_decision d WHERE d.app = $1 AND d.revision = r.revision)
         RETURNING r.payload"#,
-        app,
+        app.0,
         KEPT
     )
     .fetch_all(&mut **transaction)

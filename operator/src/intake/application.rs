@@ -115,10 +115,10 @@ async fn remove(
         DeletionPolicy::Delete if is_swept(&intake.hub, "applications", &row.key.namespace).await? => Removal::Orphan,
         DeletionPolicy::Delete => Removal::Delete,
     };
-    let whole = confirmed_whole.then(|| confirmation::whole_application(&row.object_uid).as_bytes().to_vec());
+    let whole = confirmed_whole.then(|| confirmation::whole_application(&row.object_uid));
     let confirmed = whole.or_else(|| confirmed(object, labels::CONFIRM_DELETE));
     if row.removal != Some(removal) || row.delete_confirmed != confirmed {
-        intake.store.application_remove(&intake.claim, row.id, removal, confirmed.as_deref()).await?;
+        intake.store.application_remove(&intake.claim, row.id, removal, confirmed).await?;
         tracing::info!(key = %row.key, ?removal, "application is being removed");
     }
     intake.hints.send(Hint::Decide(row.id));
@@ -197,9 +197,9 @@ fn wanted(
         hub_uid: intake.hub_uid.clone(),
         object_uid: object.uid().unwrap_or_default(),
         generation,
-        spec_hash: spec_hash.as_bytes().to_vec(),
+        spec_hash,
         intent,
-        revision: blueprint.revision.as_bytes().to_vec(),
+        revision: blueprint.revision,
         payload: serde_json::to_vec(&payload).map_err(|error| refuse("Unreadable", error.to_string()))?,
         secret: blueprint.kinds.contains("v1/Secret"),
         rebalance_asked,
@@ -229,9 +229,8 @@ pub(super) fn cluster_changed(intake: &Intake) {
 }
 
 /// Returns the hash in an annotation, which names the confirmed action.
-fn confirmed(object: &Application, annotation: &str) -> Option<Vec<u8>> {
-    let hash: ContentHash = object.annotations().get(annotation)?.parse().ok()?;
-    Some(hash.as_bytes().to_vec())
+fn confirmed(object: &Application, annotation: &str) -> Option<ContentHash> {
+    object.annotations().get(annotation)?.parse().ok()
 }
 
 fn span(field: &str, text: &str) -> Result<i64, String> {

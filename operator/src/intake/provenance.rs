@@ -34,7 +34,7 @@ pub(super) fn provenance_of(
                 hub_uid: &row.hub_uid,
                 object_uid: &row.object_uid,
                 generation: row.generation,
-                spec_hash: &row.spec_hash,
+                spec_hash: row.spec_hash.as_bytes(),
             },
             acceptances: row.acceptances,
         },

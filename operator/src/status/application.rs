@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
 use store::{AppId, ApplicationRow, PlacementId, PlacementRow, RevisionRow, Slot, StatusRow, StoreError};
-use vocabulary::AppKey;
+use vocabulary::{AppKey, ContentHash};
 
 use super::application_status::{is_progress, says_the_same};
 use super::facts::Facts;
@@ -23,7 +23,7 @@ use crate::intake::APPLICATION;
 pub(super) struct Stored {
     row: ApplicationRow,
     /// Revision decided for each cell, by cell.
-    told: HashMap<String, Vec<u8>>,
+    told: HashMap<String, ContentHash>,
     rows: Vec<PlacementRow>,
     status: HashMap<PlacementId, StatusRow>,
     revisions: Vec<RevisionRow>,

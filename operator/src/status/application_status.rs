@@ -14,7 +14,7 @@ use vocabulary::Verdict;
 use super::cells::zones_text;
 use super::counted::count_replicas;
 use super::culprit::culprit;
-use super::facts::{Facts, short};
+use super::facts::Facts;
 
 /// Maximum number of objects in the status.
 const OBJECTS: usize = 50;
@@ -79,13 +79,13 @@ impl Facts<'_> {
         decision.at = self.row.decided_at.map(Time);
         let mut status = ApplicationStatus {
             observed_generation: Some(self.generation),
-            revision: Some(short(&self.row.revision)),
+            revision: Some(self.row.revision.short()),
             desired: self.desired(&record, &cells),
             divided: self.divided(&record, &cells),
             placed: cells.iter().map(|cell| cell.placed).sum(),
             ready: fresh().map(|cell| cell.ready).sum(),
             available: fresh().map(|cell| cell.available).sum(),
-            updated: fresh().filter(|cell| cell.revision == short(&self.row.revision)).map(|cell| cell.updated).sum(),
+            updated: fresh().filter(|cell| cell.revision == self.row.revision.short()).map(|cell| cell.updated).sum(),
             stale_ready: cells.iter().filter(|cell| cell.stale).map(|cell| cell.ready).sum(),
             zones: zones_text(&cells),
             cells,
@@ -98,7 +98,7 @@ impl Facts<'_> {
         };
         if self.is_complete(&record) {
             // The database stores this a moment later. Setting it here saves a second write of the same status.
-            let wanted = short(&self.row.revision);
+            let wanted = self.row.revision.short();
             status.history.iter_mut().filter(|known| known.revision == wanted).for_each(|known| known.was_ready = true);
         }
         status.conditions = condition::merge(self.before, self.conditions(&status, &record));
@@ -158,7 +158,7 @@ impl Facts<'_> {
             .iter()
             .take(HISTORY)
             .map(|revision| RevisionRecord {
-                revision: short(&revision.revision),
+                revision: revision.revision.short(),
                 at: Some(Time(revision.taken_at)),
                 was_ready: revision.was_ready,
             })

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use store::{DesiredState, PlacementRow, StatusRow};
 
 use super::counted::{Counted, count_replicas, count_without_row};
-use super::facts::{Facts, short};
+use super::facts::Facts;
 
 impl Facts<'_> {
     /// Returns all cells with a component that has replicas.
@@ -30,7 +30,7 @@ impl Facts<'_> {
             }
             let cell = cells.entry(&row.cell).or_insert_with(|| self.empty_cell(row));
             if row.desired_state == DesiredState::Present {
-                cell.revision = short(self.told.get(&row.cell).unwrap_or(&row.revision));
+                cell.revision = self.told.get(&row.cell).unwrap_or(&row.revision).short();
             }
             self.add_row(cell, row, &status, counted);
         }
@@ -44,7 +44,7 @@ impl Facts<'_> {
             cluster: row.cluster.clone(),
             region: facts.map(|facts| facts.region.clone()).unwrap_or_default(),
             zone: facts.map(CellFacts::zone_text).unwrap_or_default(),
-            revision: short(&row.revision),
+            revision: row.revision.short(),
             as_of: self.seen.get(&row.cluster).copied().map(Time),
             stale: self.is_stale(&row.cluster),
             ..CellReplicas::default()

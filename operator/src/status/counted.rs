@@ -60,15 +60,15 @@ pub(super) fn count_without_row(problems: &[ObjectStatus], owners: &BTreeMap<Str
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use vocabulary::ObjectKey;
+    use vocabulary::{ContentHash, ObjectKey};
 
     use super::*;
 
     fn row(kind: &str, divided: bool, target: i32, floor: i32) -> PlacementRow {
         let api_version = if kind == "Widget" { "example.io/v1" } else { "apps/v1" }.to_owned();
         PlacementRow {
-            id: 1,
-            app: 1,
+            id: 1.into(),
+            app: 1.into(),
             component: "web".to_owned(),
             cell: "east".to_owned(),
             slot: store::Slot::Main,
@@ -86,7 +86,7 @@ mod tests {
             surge: 0,
             inputs: None,
             plan_epoch: 1,
-            revision: vec![1],
+            revision: ContentHash::of(b"web"),
             desired_state: DesiredState::Present,
         }
     }
@@ -98,7 +98,7 @@ mod tests {
             ready: available,
             available,
             updated,
-            ..StatusRow::unknown(1, Timestamp::UNIX_EPOCH)
+            ..StatusRow::unknown(1.into(), Timestamp::UNIX_EPOCH)
         }
     }
 

@@ -59,20 +59,20 @@ fn is_delivered(row: &PlacementRow, status: &StatusRow) -> bool {
 
 /// Later objects are delivered as soon as the member has accepted this object's revision once.
 fn is_delivered_once(row: &PlacementRow, status: &StatusRow) -> bool {
-    status.applied_epoch > 0 && status.applied_revision.as_deref() == Some(row.revision.as_slice())
+    status.applied_epoch > 0 && status.applied_revision == Some(row.revision)
 }
 
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use vocabulary::ObjectKey;
+    use vocabulary::{ContentHash, ObjectKey};
 
     use super::*;
 
-    fn row(id: PlacementId, kind: &str, rank: i16) -> PlacementRow {
+    fn row(id: i64, kind: &str, rank: i16) -> PlacementRow {
         PlacementRow {
-            id,
-            app: 1,
+            id: id.into(),
+            app: 1.into(),
             component: kind.to_lowercase(),
             cell: "east".to_owned(),
             slot: store::Slot::Main,
@@ -90,7 +90,7 @@ mod tests {
             surge: 0,
             inputs: None,
             plan_epoch: 3,
-            revision: vec![2],
+            revision: ContentHash::of(b"web"),
             desired_state: DesiredState::Present,
         }
     }
@@ -99,10 +99,10 @@ mod tests {
         StatusRow {
             state: ObjectState::Applied,
             applied_epoch: 3,
-            applied_revision: Some(vec![2]),
+            applied_revision: Some(ContentHash::of(b"web")),
             settled,
             message: (!message.is_empty()).then(|| message.to_owned()),
-            ..StatusRow::unknown(1, Timestamp::UNIX_EPOCH)
+            ..StatusRow::unknown(1.into(), Timestamp::UNIX_EPOCH)
         }
     }
 
@@ -133,7 +133,7 @@ mod tests {
             ("pods that only start", applied(true, ""), applied(false, ""), None),
         ] {
             let rows = [row(1, "ConfigMap", 2), row(2, "Deployment", 50)];
-            let status = HashMap::from([(1, before), (2, workload)]);
+            let status = HashMap::from([(1.into(), before), (2.into(), workload)]);
             assert_eq!(culprit(&rows[1], &rows, &status).as_deref(), expected, "{case}");
         }
     }

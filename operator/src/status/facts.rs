@@ -16,7 +16,7 @@ pub(super) struct Facts<'a> {
     pub(super) row: &'a ApplicationRow,
     pub(super) intent: &'a Intent,
     /// Revision decided for each cell, by cell.
-    pub(super) told: &'a HashMap<String, Vec<u8>>,
+    pub(super) told: &'a HashMap<String, ContentHash>,
     pub(super) rows: &'a [PlacementRow],
     pub(super) status: &'a HashMap<PlacementId, StatusRow>,
     pub(super) revisions: &'a [RevisionRow],
@@ -28,8 +28,4 @@ pub(super) struct Facts<'a> {
     pub(super) generation: i64,
     pub(super) now: Timestamp,
     pub(super) stale_after: SignedDuration,
-}
-
-pub(super) fn short(revision: &[u8]) -> String {
-    ContentHash::from_bytes(revision).map(|hash| hash.short()).unwrap_or_default()
 }

@@ -51,7 +51,7 @@ pub(crate) fn next_action(
             let told = live.managed
                 && status.applied_epoch == entry.row.plan_epoch
                 && live.fence == Some(fence)
-                && hash.is_none_or(|hash| status.applied_hash.as_deref() == Some(hash.as_bytes()));
+                && hash.is_none_or(|hash| status.applied_hash == Some(hash));
             let refused = status.state == ObjectState::Refused && status.applied_epoch == entry.row.plan_epoch;
             let put_back = enforce && !status.drift.is_empty();
             if live.deleting || (told || refused) && !put_back {
@@ -91,8 +91,8 @@ mod tests {
             name: "data".to_owned(),
         };
         let row = PlacementRow {
-            id: 7,
-            app: 1,
+            id: 7.into(),
+            app: 1.into(),
             component: "data".to_owned(),
             cell: "east".to_owned(),
             slot: Slot::Main,
@@ -105,10 +105,10 @@ mod tests {
             surge: 0,
             inputs: None,
             plan_epoch: FENCE.plan,
-            revision: vec![1],
+            revision: ContentHash::of(b"web"),
             desired_state,
         };
-        let status = StatusRow { state, applied_epoch, ..StatusRow::unknown(7, Timestamp::UNIX_EPOCH) };
+        let status = StatusRow { state, applied_epoch, ..StatusRow::unknown(7.into(), Timestamp::UNIX_EPOCH) };
         Entry { row, status, applied_fields: None, pod: None, app_name: None }
     }
 

@@ -124,7 +124,7 @@ mod tests {
     use jiff::Timestamp;
     use serde_json::json;
     use store::{DesiredState, PlacementRow, StatusRow};
-    use vocabulary::ObjectKey;
+    use vocabulary::{ContentHash, ObjectKey};
 
     use super::*;
 
@@ -136,8 +136,8 @@ mod tests {
             name: "web".to_owned(),
         };
         let row = PlacementRow {
-            id: 7,
-            app: 1,
+            id: 7.into(),
+            app: 1.into(),
             component: "web".to_owned(),
             cell: "east".to_owned(),
             slot: store::Slot::Main,
@@ -149,11 +149,12 @@ mod tests {
             floor: 0,
             surge: 0,
             plan_epoch: 1,
-            revision: vec![1],
+            revision: ContentHash::of(b"web"),
             inputs: None,
             desired_state: DesiredState::Present,
         };
-        let status = StatusRow { object_uid: uid.map(str::to_owned), ..StatusRow::unknown(7, Timestamp::UNIX_EPOCH) };
+        let status =
+            StatusRow { object_uid: uid.map(str::to_owned), ..StatusRow::unknown(7.into(), Timestamp::UNIX_EPOCH) };
         Entry { row, status, applied_fields: None, pod: None, app_name: None }
     }
 

@@ -31,14 +31,14 @@ mod tests {
     use jiff::Timestamp;
     use serde_json::json;
     use store::{DesiredState, PlacementRow, StatusRow};
-    use vocabulary::ObjectKey;
+    use vocabulary::{ContentHash, ObjectKey};
 
     use super::*;
 
     fn entry(namespace: &str) -> Entry {
         let row = PlacementRow {
-            id: 7,
-            app: 1,
+            id: 7.into(),
+            app: 1.into(),
             component: "account".to_owned(),
             cell: "east".to_owned(),
             slot: store::Slot::Main,
@@ -55,13 +55,13 @@ mod tests {
             floor: 0,
             surge: 0,
             plan_epoch: 1,
-            revision: vec![1],
+            revision: ContentHash::of(b"web"),
             inputs: None,
             desired_state: DesiredState::Present,
         };
         Entry {
             row,
-            status: StatusRow::unknown(7, Timestamp::UNIX_EPOCH),
+            status: StatusRow::unknown(7.into(), Timestamp::UNIX_EPOCH),
             applied_fields: None,
             pod: None,
             app_name: None,

@@ -122,15 +122,15 @@ pub(crate) fn outrun(found: Option<Fence>, ours: Fence, was_applied: bool) -> Op
 #[cfg(test)]
 mod tests {
     use store::{DesiredState, PlacementRow};
-    use vocabulary::ObjectKey;
+    use vocabulary::{ContentHash, ObjectKey};
 
     use super::*;
     use crate::decide::action::{Action, next_action};
 
     fn entry(plan_epoch: u32, applied_epoch: u32) -> Entry {
         let row = PlacementRow {
-            id: 7,
-            app: 1,
+            id: 7.into(),
+            app: 1.into(),
             component: "web".to_owned(),
             cell: "east".to_owned(),
             slot: store::Slot::Main,
@@ -147,11 +147,11 @@ mod tests {
             floor: 0,
             surge: 0,
             plan_epoch,
-            revision: vec![1],
+            revision: ContentHash::of(b"web"),
             inputs: None,
             desired_state: DesiredState::Present,
         };
-        let status = StatusRow { applied_epoch, ..StatusRow::unknown(7, Timestamp::UNIX_EPOCH) };
+        let status = StatusRow { applied_epoch, ..StatusRow::unknown(7.into(), Timestamp::UNIX_EPOCH) };
         Entry { row, status, applied_fields: None, pod: None, app_name: None }
     }
 

@@ -72,14 +72,14 @@ pub(crate) fn render_row(
 mod tests {
     use serde_json::json;
     use store::{DesiredState, Slot};
-    use vocabulary::ObjectKey;
+    use vocabulary::{ContentHash, ObjectKey};
 
     use super::*;
 
     fn row(cell: &str) -> PlacementRow {
         PlacementRow {
-            id: 1,
-            app: 1,
+            id: 1.into(),
+            app: 1.into(),
             component: "web".to_owned(),
             cell: cell.to_owned(),
             slot: Slot::Main,
@@ -97,7 +97,7 @@ mod tests {
             surge: 0,
             inputs: None,
             plan_epoch: 1,
-            revision: vec![1],
+            revision: ContentHash::of(b"web"),
             desired_state: DesiredState::Present,
         }
     }

@@ -18,11 +18,11 @@ pub(super) struct Names {
 impl Names {
     /// Id in the database, or a negative id that matches no row.
     pub(super) fn app(&self, id: AppId) -> AppId {
-        self.apps.get(&id).copied().unwrap_or(-id)
+        self.apps.get(&id).copied().unwrap_or_else(|| (-i64::from(id)).into())
     }
 
     fn placement(&self, id: PlacementId) -> PlacementId {
-        self.placements.get(&id).copied().unwrap_or(-id)
+        self.placements.get(&id).copied().unwrap_or_else(|| (-i64::from(id)).into())
     }
 
     /// Copies a decision with the ids of the database.

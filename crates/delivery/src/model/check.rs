@@ -189,16 +189,16 @@ pub(super) fn describe(world: &World<'_>) -> String {
             record.pending,
             record.decision.summary
         ));
-        lines.push(format!("  wanted revision {:x?}", &row.revision[..3]));
+        lines.push(format!("  wanted revision {}", row.revision.short()));
         for cell in world.tables.cell_decisions.get(&row.id).into_iter().flatten() {
-            lines.push(format!("  cell {} target {} revision {:x?}", cell.cell, cell.target, &cell.revision[..3]));
+            lines.push(format!("  cell {} target {} revision {}", cell.cell, cell.target, cell.revision.short()));
         }
         for row in world.tables.placements_of(row.id) {
             let status = world.tables.status.get(&row.id);
             lines.push(format!(
-                "  row {} {} {} cell {} component {} divided {} target {} floor {} {:?} epoch {} revision {:x?} status {:?}",
+                "  row {} {} {} cell {} component {} divided {} target {} floor {} {:?} epoch {} revision {} status {:?}",
                 row.id, row.cluster, row.object, row.cell, row.component, row.divided, row.target, row.floor, row.desired_state,
-                row.plan_epoch, &row.revision[..3],
+                row.plan_epoch, row.revision.short(),
                 status.map(|s| (s.state, s.applied_epoch, s.observed_epoch, s.available, s.settled, s.message.clone()))
             ));
         }

@@ -9,7 +9,7 @@ use store::{
     PlacementId, Removal, StatusRow, Store, StoreError,
 };
 use testbed::Bed;
-use vocabulary::AppKey;
+use vocabulary::{AppKey, ContentHash};
 
 use super::alike::{self, Names};
 use super::tables::{Tables, Wrote};
@@ -34,7 +34,7 @@ struct FollowState {
     cells: BTreeMap<String, CellRow>,
     status: BTreeMap<PlacementId, StatusRow>,
     taken: BTreeMap<AppKey, ApplicationTaken>,
-    confirmed: BTreeMap<AppKey, Option<Vec<u8>>>,
+    confirmed: BTreeMap<AppKey, Option<ContentHash>>,
     names: Names,
 }
 
@@ -104,12 +104,12 @@ impl Sql<'_> {
         match wrote {
             Wrote::Taken(taken) => {
                 self.store.application_take(self.claim, &taken, self.key).await.map_err(failed)?;
-                followed.confirmed.insert(taken.key.clone(), taken.delete_confirmed.clone());
+                followed.confirmed.insert(taken.key.clone(), taken.delete_confirmed);
                 followed.taken.insert(taken.key.clone(), *taken);
             }
             Wrote::Removed(key, removal, confirmed) => {
                 let id = self.id(&key).await?;
-                self.remove(id, removal, confirmed.as_deref()).await?;
+                self.remove(id, removal, confirmed).await?;
                 followed.confirmed.insert(key, confirmed);
             }
             Wrote::Decided { rows, bookings, written } => {
@@ -139,7 +139,7 @@ impl Sql<'_> {
         row.map(|row| row.id).ok_or_else(|| format!("{key:?} is not in the database"))
     }
 
-    async fn remove(&self, id: AppId, removal: Removal, confirmed: Option<&[u8]>) -> Result<(), String> {
+    async fn remove(&self, id: AppId, removal: Removal, confirmed: Option<ContentHash>) -> Result<(), String> {
         self.store.application_remove(self.claim, id, removal, confirmed).await.map_err(failed)
     }
 
@@ -218,13 +218,13 @@ impl Sql<'_> {
                 continue;
             }
             if let Some(removal) = row.removal {
-                self.remove(followed.names.app(row.id), removal, row.delete_confirmed.as_deref()).await?;
+                self.remove(followed.names.app(row.id), removal, row.delete_confirmed).await?;
             } else {
                 let taken = followed.taken.get_mut(&row.key).unwrap();
-                taken.delete_confirmed.clone_from(&row.delete_confirmed);
+                taken.delete_confirmed = row.delete_confirmed;
                 self.store.application_take(self.claim, taken, self.key).await.map_err(failed)?;
             }
-            followed.confirmed.insert(row.key.clone(), row.delete_confirmed.clone());
+            followed.confirmed.insert(row.key.clone(), row.delete_confirmed);
             wrote = true;
         }
         Ok(wrote)

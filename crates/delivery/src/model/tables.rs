@@ -26,8 +26,8 @@ pub(super) struct Tables {
     pub(super) clusters: BTreeMap<String, ClusterRow>,
     pub(super) cells: BTreeMap<String, CellRow>,
     pub(super) breaker: Option<FailoverBreakerRow>,
-    next_app: AppId,
-    next_placement: PlacementId,
+    next_app: i64,
+    next_placement: i64,
     /// Writes that the mirror must repeat; `None` without a mirror.
     pub(super) journal: Option<Vec<Wrote>>,
 }
@@ -38,7 +38,7 @@ pub(super) enum Wrote {
     /// `application_take`.
     Taken(Box<ApplicationTaken>),
     /// `application_remove`.
-    Removed(AppKey, Removal, Option<Vec<u8>>),
+    Removed(AppKey, Removal, Option<ContentHash>),
     /// `decision_commit` with the number of decisions written, or `None` for a stale batch.
     Decided { rows: Vec<DecisionRow>, bookings: BTreeMap<String, i64>, written: Option<usize> },
     /// `failover_breaker_set`.
@@ -51,13 +51,12 @@ impl Tables {
     /// `application_take`.
     pub(super) fn take_application(&mut self, taken: &ApplicationTaken, revision: Arc<StoredRevision>) {
         self.note(|| Wrote::Taken(Box::new(taken.clone())));
-        let hash = ContentHash::from_bytes(&taken.revision).unwrap();
         let known = self.apps.values().find(|row| row.key == taken.key).map(|row| row.id);
         let id = known.unwrap_or_else(|| {
             self.next_app += 1;
-            self.next_app
+            self.next_app.into()
         });
-        self.revisions.insert((id, hash), revision);
+        self.revisions.insert((id, taken.revision), revision);
         let before = self.apps.get(&id);
         let continues = before.is_some_and(|row| {
             row.object_uid == taken.object_uid
@@ -69,15 +68,15 @@ impl Tables {
             hub_uid: taken.hub_uid.clone(),
             object_uid: taken.object_uid.clone(),
             generation: taken.generation,
-            spec_hash: taken.spec_hash.clone(),
+            spec_hash: taken.spec_hash,
             intent: taken.intent.clone(),
-            revision: taken.revision.clone(),
+            revision: taken.revision,
             removal: None,
             removal_since: None,
-            delete_confirmed: taken.delete_confirmed.clone(),
-            rebalance_asked: taken.rebalance_asked.clone(),
-            rebalance_done: before.and_then(|row| row.rebalance_done.clone()),
-            input_hash: before.and_then(|row| row.input_hash.clone()),
+            delete_confirmed: taken.delete_confirmed,
+            rebalance_asked: taken.rebalance_asked,
+            rebalance_done: before.and_then(|row| row.rebalance_done),
+            input_hash: before.and_then(|row| row.input_hash),
             decision: before.and_then(|row| row.decision.clone()),
             decided_at: before.and_then(|row| row.decided_at),
             decided_generation: before.filter(|_| continues).map_or(0, |row| row.decided_generation),
@@ -88,11 +87,11 @@ impl Tables {
     }
 
     /// `application_remove`.
-    pub(super) fn remove_application(&mut self, id: AppId, removal: Removal, confirmed: Option<Vec<u8>>) {
+    pub(super) fn remove_application(&mut self, id: AppId, removal: Removal, confirmed: Option<ContentHash>) {
         let Some(row) = self.apps.get_mut(&id) else { return };
         row.removal = Some(removal);
         row.removal_since = row.removal_since.or(Some(Timestamp::UNIX_EPOCH));
-        row.delete_confirmed.clone_from(&confirmed);
+        row.delete_confirmed = confirmed;
         let key = row.key.clone();
         self.note(|| Wrote::Removed(key, removal, confirmed));
     }
@@ -150,8 +149,8 @@ impl Tables {
         let placements: Vec<PlacementRow> = self.placements_of(id).cloned().collect();
         let cells = self.cell_decisions.get(&id).cloned().unwrap_or_default();
         let application = self.apps[&id].clone();
-        let used = placements.iter().map(|row| &row.revision).chain(cells.iter().map(|row| &row.revision));
-        let hashes = used.chain([&application.revision]).filter_map(|bytes| ContentHash::from_bytes(bytes));
+        let used = placements.iter().map(|row| row.revision).chain(cells.iter().map(|row| row.revision));
+        let hashes = used.chain([application.revision]);
         let revisions = hashes.filter_map(|hash| Some((hash, Arc::clone(self.revisions.get(&(id, hash))?)))).collect();
         AppRows {
             status: placements.iter().filter_map(|row| self.status.get(&row.id).cloned()).collect(),
@@ -267,7 +266,7 @@ impl Tables {
             row.target = change.target;
             row.floor = change.floor;
             row.surge = change.surge;
-            row.revision.clone_from(&change.revision);
+            row.revision = change.revision;
             row.inputs.clone_from(&change.inputs);
             row.desired_state = change.desired_state;
             row.plan_epoch += 1;
@@ -279,7 +278,7 @@ impl Tables {
             }
             self.next_placement += 1;
             let row = PlacementRow {
-                id: self.next_placement,
+                id: self.next_placement.into(),
                 app: decision.app,
                 component: insert.component.clone(),
                 cell: insert.cell.clone(),
@@ -292,7 +291,7 @@ impl Tables {
                 floor: 0,
                 surge: 0,
                 plan_epoch: 1,
-                revision: insert.revision.clone(),
+                revision: insert.revision,
                 inputs: insert.inputs.clone(),
                 desired_state: DesiredState::Present,
             };
@@ -307,9 +306,9 @@ impl Tables {
         let Some(app) = self.apps.get_mut(&decision.app) else { return Ok(()) };
         app.decision_version += 1;
         app.decided_generation = decision.generation.unwrap_or(app.decided_generation);
-        app.rebalance_done = decision.rebalance_done.clone().or(app.rebalance_done.take());
+        app.rebalance_done = decision.rebalance_done.or(app.rebalance_done);
         if let Some(decided) = &decision.decided {
-            app.input_hash = Some(decided.input_hash.clone());
+            app.input_hash = Some(decided.input_hash);
             app.decision = Some(decided.record.clone());
             app.decided_at = Some(Timestamp::UNIX_EPOCH);
         }

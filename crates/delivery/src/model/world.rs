@@ -285,7 +285,7 @@ impl<'m> World<'m> {
         for row in self.tables.apps.values_mut() {
             let pending = row.decision.as_ref().and_then(|decision| decision["pending"]["plan"].as_str());
             if let Some(plan) = pending.and_then(|plan| plan.parse::<ContentHash>().ok()) {
-                row.delete_confirmed = Some(plan.as_bytes().to_vec());
+                row.delete_confirmed = Some(plan);
             }
         }
     }

@@ -238,8 +238,7 @@ impl ClusterState {
             } else {
                 !other_leaves
                     && other.row.rank < entry.row.rank
-                    && (other.status.applied_epoch == 0
-                        || other.status.applied_revision.as_deref() != Some(other.row.revision.as_slice()))
+                    && (other.status.applied_epoch == 0 || other.status.applied_revision != Some(other.row.revision))
             }
         })
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crds::cluster::v1alpha1::Amounts;
 use serde_json::Value;
 use store::{ObjectState, PlacementRow, StatusRow};
-use vocabulary::ObjectKey;
+use vocabulary::{ContentHash, ObjectKey};
 
 use crate::observe::observed_object::ObservedObject;
 
@@ -17,7 +17,7 @@ pub(crate) struct Entry {
     /// Fields Meridian owned after the last apply in this process. Names the fields that drifted.
     pub(crate) applied_fields: Option<Arc<Value>>,
     /// Revision and the requests of one pod in that revision.
-    pub(crate) pod: Option<(Vec<u8>, Amounts)>,
+    pub(crate) pod: Option<(ContentHash, Amounts)>,
     /// Name of the application; `None` before it was read.
     pub(crate) app_name: Option<String>,
 }

@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 use store::{ObjectState, StatusRow};
-use vocabulary::ContentHash;
 
 use crate::observe::entry::{Entry, is_missing};
 use crate::observe::observed_object::ObservedObject;
@@ -82,7 +81,7 @@ pub(crate) fn drift_message(drift: &[String], is_divided: bool) -> Option<String
 }
 
 pub(crate) fn drift(entry: &Entry, live: &ObservedObject) -> Vec<String> {
-    let before: Option<ContentHash> = entry.status.fields_hash.as_deref().and_then(ContentHash::from_bytes);
+    let before = entry.status.fields_hash;
     // Only fields written by the current plan can have drifted.
     if before.is_none() || before == live.fields || entry.status.applied_epoch != entry.row.plan_epoch {
         return Vec::new();

@@ -230,7 +230,7 @@ impl StatusWriter {
                     self.park(observed);
                     tracing::warn!(
                         error = vocabulary::chain(&error),
-                        placement = observed.status.placement,
+                        placement = i64::from(observed.status.placement),
                         "status of an object was refused; it waits by itself and is tried again"
                     );
                 }
@@ -277,7 +277,7 @@ mod tests {
         let push = |cluster: &str, replicas: i32| {
             let before = StatusRow::unknown(rows.placements[cluster], Timestamp::now());
             let now = StatusRow { state: ObjectState::Applied, replicas, ..before.clone() };
-            status_writer.push(&sources[cluster], 1, &before, now);
+            status_writer.push(&sources[cluster], 1.into(), &before, now);
         };
         for cluster in clusters {
             push(cluster, if cluster == "c" { 13 } else { 1 });
@@ -292,7 +292,10 @@ mod tests {
             rows.bed.postgres.query(query).unwrap()
         };
         assert_eq!(written(), "a b d e");
-        assert!(matches!(told.try_recv().as_deref(), Ok(Hint::Observed(1))), "those that were written are told of");
+        assert!(
+            matches!(told.try_recv().as_deref(), Ok(Hint::Observed(app)) if *app == AppId::from(1)),
+            "those that were written are told of"
+        );
 
         // The refused row is left out of later batches, also with new content. Its attempts become less frequent.
         push("c", 13);
@@ -335,7 +338,7 @@ mod tests {
         let source = StatusSource::new(rows.claim("a").await);
         let before = StatusRow::unknown(rows.placements["a"], Timestamp::now());
         let drift = vec!["metadata.labels.a\0b".to_owned()];
-        status_writer.push(&source, 1, &before, StatusRow { drift, ..before.clone() });
+        status_writer.push(&source, 1.into(), &before, StatusRow { drift, ..before.clone() });
         assert!(status_writer.write(&rows.store, &hints, status_writer.take()).await);
         let written = rows.bed.postgres.query("select drift[1] from placement_status").unwrap();
         assert_eq!(written, "metadata.labels.ab");

@@ -87,7 +87,7 @@ async fn attempt(session: &Session, entry: Entry, live: Option<ObservedObject>) 
     let fence = session.fence(entry);
     let app = session.revisions().app(entry.row.app).await?;
     let (rendered, adopt) = if entry.row.desired_state == DesiredState::Present {
-        let revision = session.revisions().revision(entry.row.app, &app.key, &entry.row.revision).await?;
+        let revision = session.revisions().revision(entry.row.app, &app.key, entry.row.revision).await?;
         let fleet = session.fleet();
         let cell = cell_of(&fleet.topology, &entry.row).ok_or_else(|| unknown_cell(&entry.row))?;
         let own = revision.blueprint.components.iter().find(|component| component.name == entry.row.component);

@@ -37,7 +37,7 @@ impl Session {
         let is_to_be_repeated = match contain(execute::work(&self, id)).await {
             Ok(repeat) => repeat,
             Err(panicked) => {
-                tracing::error!(cluster = self.name(), placement = id, error = %panicked, "object was not delivered; it is tried again");
+                tracing::error!(cluster = self.name(), placement = i64::from(id), error = %panicked, "object was not delivered; it is tried again");
                 true
             }
         };

@@ -12,7 +12,7 @@ use members::install::{self, Installation, Profile};
 use members::{ApiKind, Limits, Member, MemberConfig, Registry, admin};
 use serde_json::{Value, json};
 use store::seal::EnvelopeKey;
-use store::{ApplicationTaken, Claim, ClusterTaken, Hint, Hints, Keeper, LeaseTimes, ParsedRevisions, Store};
+use store::{AppId, ApplicationTaken, Claim, ClusterTaken, Hint, Hints, Keeper, LeaseTimes, ParsedRevisions, Store};
 use testbed::{Bed, MemberSpec};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
@@ -34,7 +34,7 @@ pub(crate) fn shared() -> (&'static Runtime, &'static Installed) {
 /// An Application stored in the database.
 #[derive(Debug, Clone)]
 pub(crate) struct App {
-    id: i64,
+    id: AppId,
     key: AppKey,
     revision: ContentHash,
     component: Value,
@@ -137,7 +137,7 @@ impl Installed {
         let key = AppKey { namespace: namespace.to_owned(), name: name.to_owned() };
         let mut component = json!({"name": "main", "template": object});
         component["template"]["metadata"]["name"] = name.into();
-        self.take(App { id: 0, key, revision: ContentHash::of(b""), component, intent }).await
+        self.take(App { id: 0.into(), key, revision: ContentHash::of(b""), component, intent }).await
     }
 
     /// Stores another revision of the component.
@@ -156,9 +156,9 @@ impl Installed {
             hub_uid: "hub".to_owned(),
             object_uid: "object".to_owned(),
             generation: 1,
-            spec_hash: app.revision.as_bytes().to_vec(),
+            spec_hash: app.revision,
             intent: app.intent.clone(),
-            revision: app.revision.as_bytes().to_vec(),
+            revision: app.revision,
             payload,
             secret: false,
             rebalance_asked: None,

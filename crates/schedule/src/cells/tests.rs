@@ -55,11 +55,10 @@ fn application(told: [(CellInputs, bool); 2]) -> (AppSnapshot, Arc<StoredRevisio
     let revision = parsed.blueprint.revision;
     let spread: Value = json!({"spread": [{"topology": "Zone", "maxSkew": 1}]});
     let intent = json!({"replicas": 4, "suspended": false, "placement": spread, "drift": "Report", "adopt": "Never"});
-    let bytes = revision.as_bytes().to_vec();
     let places = || CLUSTERS.iter().zip(told.clone()).zip(1..);
     let row = |((cluster, (inputs, _)), id): ((&&str, (CellInputs, bool)), i64)| PlacementRow {
-        id,
-        app: 1,
+        id: id.into(),
+        app: 1.into(),
         component: "web".to_owned(),
         cell: (*cluster).to_owned(),
         slot: Slot::Main,
@@ -76,7 +75,7 @@ fn application(told: [(CellInputs, bool); 2]) -> (AppSnapshot, Arc<StoredRevisio
         floor: 0,
         surge: 0,
         plan_epoch: 3,
-        revision: bytes.clone(),
+        revision,
         inputs: Some(inputs),
         desired_state: DesiredState::Present,
     };
@@ -84,10 +83,10 @@ fn application(told: [(CellInputs, bool); 2]) -> (AppSnapshot, Arc<StoredRevisio
         state: ObjectState::Applied,
         applied_epoch: 3,
         observed_epoch: 3,
-        applied_revision: Some(bytes.clone()),
+        applied_revision: Some(revision),
         available: 2,
         settled,
-        ..StatusRow::unknown(id, Timestamp::UNIX_EPOCH)
+        ..StatusRow::unknown(id.into(), Timestamp::UNIX_EPOCH)
     };
     // Objects that exist once per cluster have the same inputs.
     let place = |cell: CellInputs| PlaceInputs { cluster: CellInputs { zone_spread: None, ..cell.clone() }, cell };
@@ -95,20 +94,20 @@ fn application(told: [(CellInputs, bool); 2]) -> (AppSnapshot, Arc<StoredRevisio
         cell: (*cluster).to_owned(),
         slot: Slot::Main,
         target: 2,
-        revision: bytes.clone(),
+        revision,
         inputs: Some(place(inputs)),
         inputs_wanted: None,
     };
     let application = ApplicationRow {
-        id: 1,
+        id: 1.into(),
         acceptances: 0,
         key,
         hub_uid: String::new(),
         object_uid: String::new(),
         generation: 1,
-        spec_hash: Vec::new(),
+        spec_hash: revision,
         intent,
-        revision: bytes.clone(),
+        revision,
         removal: None,
         removal_since: None,
         delete_confirmed: None,

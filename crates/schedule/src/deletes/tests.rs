@@ -6,10 +6,10 @@ use vocabulary::ObjectKey;
 use super::*;
 use crate::fleet_snapshot::FleetRows;
 
-fn row(id: PlacementId, plan_epoch: u32) -> PlacementRow {
+fn row(id: i64, plan_epoch: u32) -> PlacementRow {
     PlacementRow {
-        id,
-        app: 1,
+        id: id.into(),
+        app: 1.into(),
         component: "web".to_owned(),
         cell: "east".to_owned(),
         slot: store::Slot::Main,
@@ -26,7 +26,7 @@ fn row(id: PlacementId, plan_epoch: u32) -> PlacementRow {
         floor: 0,
         surge: 0,
         plan_epoch,
-        revision: Vec::new(),
+        revision: ContentHash::of(b""),
         inputs: None,
         desired_state: DesiredState::Present,
     }
@@ -35,13 +35,13 @@ fn row(id: PlacementId, plan_epoch: u32) -> PlacementRow {
 #[test]
 fn a_confirmation_holds_for_the_rows_that_were_shown() {
     let of = |id, plan_epoch| Deletes { going: vec![row(id, plan_epoch)], ..Deletes::default() };
-    let confirmed = Some(of(7, 3).plan().as_bytes().to_vec());
+    let confirmed = Some(of(7, 3).plan());
     for (case, id, plan_epoch, holds) in [
         ("what was shown", 7, 3, true),
         ("placed anew after it was gone", 8, 1, false),
         ("wanted again before it was gone", 7, 5, false),
     ] {
-        let now = Deletes { confirmed: confirmed.clone(), ..of(id, plan_epoch) };
+        let now = Deletes { confirmed, ..of(id, plan_epoch) };
         assert_eq!(now.is_confirmed(), holds, "{case}");
     }
 }
@@ -98,7 +98,7 @@ fn only_own_deletes_wait_for_a_person_however_long() {
         of_cluster: [("east".to_owned(), lately)].into(),
         ..DeleteWindow::default()
     };
-    let going = |ids: std::ops::Range<PlacementId>| Deletes {
+    let going = |ids: std::ops::Range<i64>| Deletes {
         going: ids.map(|id| row(id, 1)).collect(),
         present: 100,
         ..Deletes::default()
@@ -112,7 +112,7 @@ fn only_own_deletes_wait_for_a_person_however_long() {
         ("some that a person was asked about", Some(&asked), going(1..3), 0, Some(true)),
         ("nothing any more", Some(&asked), going(1..1), 0, None),
     ] {
-        let excess = now.reason_to_wait(1, waiting, &window(lately));
+        let excess = now.reason_to_wait(1.into(), waiting, &window(lately));
         assert_eq!(excess.as_ref().map(|excess| excess.is_own), expected, "{case}: {excess:?}");
     }
 }

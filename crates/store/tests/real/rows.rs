@@ -5,7 +5,7 @@ use store::{
     AppId, ApplicationTaken, Claim, ClusterTaken, Committed, DecisionBase, DecisionRow, Keeper, PlacementInsert, Slot,
     Store,
 };
-use vocabulary::{AppKey, ObjectKey};
+use vocabulary::{AppKey, ContentHash, ObjectKey};
 
 pub(crate) async fn claim(keeper: &Keeper, lease: &str) -> Claim {
     let mut terms = keeper.want(lease);
@@ -33,9 +33,9 @@ pub(crate) fn application(name: &str) -> ApplicationTaken {
         hub_uid: "hub".to_owned(),
         object_uid: "object".to_owned(),
         generation: 1,
-        spec_hash: vec![1],
+        spec_hash: ContentHash::of(b"spec"),
         intent: json!({}),
-        revision: vec![2],
+        revision: ContentHash::of(b"{}"),
         payload: b"{}".to_vec(),
         secret: false,
         rebalance_asked: None,
@@ -69,7 +69,7 @@ pub(crate) fn deployment(cluster: &str) -> PlacementInsert {
         rank: 0,
         divided: true,
         target: 1,
-        revision: vec![2],
+        revision: ContentHash::of(b"{}"),
         inputs: None,
     }
 }

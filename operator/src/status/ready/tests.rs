@@ -8,28 +8,26 @@ use domain::topology::{ClusterFacts, Topology};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use store::{ApplicationRow, PlacementRow, StatusRow};
-use vocabulary::{AppKey, ObjectKey, Verdict};
+use vocabulary::{AppKey, ContentHash, ObjectKey, Verdict};
 
 use super::*;
 
-const REVISION: [u8; 16] = [7; 16];
-
 fn application(record: &DecisionRecord) -> ApplicationRow {
     ApplicationRow {
-        id: 1,
+        id: 1.into(),
         key: AppKey { namespace: "shop".to_owned(), name: "web".to_owned() },
         hub_uid: "h".to_owned(),
         object_uid: "u".to_owned(),
         generation: 1,
-        spec_hash: Vec::new(),
+        spec_hash: ContentHash::of(b"spec"),
         intent: json!({}),
-        revision: REVISION.to_vec(),
+        revision: ContentHash::of(b"now"),
         removal: None,
         removal_since: None,
         delete_confirmed: None,
         rebalance_asked: None,
         rebalance_done: None,
-        input_hash: Some(vec![1]),
+        input_hash: Some(ContentHash::of(b"inputs")),
         decision: Some(serde_json::to_value(record).unwrap()),
         decided_at: Some(Timestamp::UNIX_EPOCH),
         decided_generation: 1,
@@ -42,8 +40,8 @@ fn row(id: i64, cluster: &str, kind: &str, target: i32) -> PlacementRow {
     let rank = if kind == "ConfigMap" { 2 } else { 50 };
     let api_version = if kind == "ConfigMap" { "v1" } else { "apps/v1" }.to_owned();
     PlacementRow {
-        id,
-        app: 1,
+        id: id.into(),
+        app: 1.into(),
         component: kind.to_lowercase(),
         cell: cluster.to_owned(),
         slot: store::Slot::Main,
@@ -56,7 +54,7 @@ fn row(id: i64, cluster: &str, kind: &str, target: i32) -> PlacementRow {
         surge: 0,
         inputs: None,
         plan_epoch: 1,
-        revision: REVISION.to_vec(),
+        revision: ContentHash::of(b"now"),
         desired_state: DesiredState::Present,
     }
 }
@@ -66,7 +64,7 @@ fn well(row: &PlacementRow) -> StatusRow {
         state: ObjectState::Applied,
         applied_epoch: 1,
         observed_epoch: 1,
-        applied_revision: Some(REVISION.to_vec()),
+        applied_revision: Some(ContentHash::of(b"now")),
         replicas: row.target,
         ready: row.target,
         available: row.target,
@@ -114,9 +112,9 @@ fn show_seen(
     let topology = Topology { clusters: clusters.into_iter().collect(), ..Topology::default() };
     let seen = seen.iter().map(|name| ((*name).to_owned(), Timestamp::UNIX_EPOCH)).collect();
     // The first row of a cell has the revision decided for the cell.
-    let mut told: HashMap<String, Vec<u8>> = HashMap::new();
+    let mut told: HashMap<String, ContentHash> = HashMap::new();
     for row in rows {
-        told.entry(row.cell.clone()).or_insert_with(|| row.revision.clone());
+        told.entry(row.cell.clone()).or_insert(row.revision);
     }
     let status: HashMap<_, _> = known.into_iter().map(|status| (status.placement, status)).collect();
     Facts {
@@ -149,18 +147,18 @@ fn owned(owners: &[(&str, ReplicaOwner)], wanted: i32) -> DecisionRecord {
 
 #[test]
 fn waiting_objects_of_earlier_revision_are_placed_not_desired() {
-    let earlier = PlacementRow { revision: vec![9; 16], ..row(2, "east", "StatefulSet", 2) };
+    let earlier = PlacementRow { revision: ContentHash::of(b"earlier"), ..row(2, "east", "StatefulSet", 2) };
     let rows = [row(1, "east", "StatefulSet", 2), earlier];
     let record = owned(&[("statefulset", ReplicaOwner::Template { replicas: 2 })], 0);
     let status = show(&rows, rows.iter().map(well).collect(), 0, &record);
     let cell = &status.cells[0];
     assert_eq!((cell.desired, cell.placed, cell.available, cell.updated), (2, 4, 4, 2));
-    assert_eq!(cell.revision, crate::status::facts::short(&rows[0].revision));
+    assert_eq!(cell.revision, rows[0].revision.short());
 }
 
 #[test]
 fn objects_ahead_of_their_cell_are_counted() {
-    let earlier = PlacementRow { revision: vec![9; 16], ..row(1, "east", "StatefulSet", 2) };
+    let earlier = PlacementRow { revision: ContentHash::of(b"earlier"), ..row(1, "east", "StatefulSet", 2) };
     let rows = [earlier, row(2, "east", "Deployment", 3)];
     let owner = |name| (name, ReplicaOwner::Template { replicas: 2 });
     let record = owned(&[owner("statefulset"), owner("deployment")], 0);

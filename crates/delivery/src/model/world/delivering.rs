@@ -82,7 +82,7 @@ impl World<'_> {
         let app = &self.tables.apps[&entry.row.app];
         let intent: Intent = serde_json::from_value(app.intent.clone()).unwrap();
         let rendered = if entry.row.desired_state == DesiredState::Present {
-            let hash = ContentHash::from_bytes(&entry.row.revision).unwrap();
+            let hash = entry.row.revision;
             let revision = &self.tables.revisions[&(entry.row.app, hash)];
             let Some(cell) = cell_of(topology, &entry.row) else { return Ok(false) };
             let siblings = cluster_state.sibling_names(&entry, &revision.blueprint);
@@ -162,10 +162,9 @@ impl World<'_> {
                 match result {
                     Ok(stored) => Some(StatusRow {
                         applied_epoch: entry.row.plan_epoch,
-                        applied_hash: Some(hash.as_bytes().to_vec()),
-                        applied_revision: Some(entry.row.revision.clone()),
-                        fields_hash: render::our_fields(&stored)
-                            .map(|fields| render::fields_hash(fields).as_bytes().to_vec()),
+                        applied_hash: Some(hash),
+                        applied_revision: Some(entry.row.revision),
+                        fields_hash: render::our_fields(&stored).map(render::fields_hash),
                         drift: Vec::new(),
                         object_uid: Some(text(&stored, "uid")),
                         ..with(ObjectState::Applied, None)

@@ -1,14 +1,15 @@
 //! Tests of the cluster state.
 
 use store::ObjectState;
+use vocabulary::ContentHash;
 
 use super::*;
 use crate::observe::row_status::drift_message;
 
 fn row(plan_epoch: u32, target: i32) -> PlacementRow {
     PlacementRow {
-        id: 7,
-        app: 1,
+        id: 7.into(),
+        app: 1.into(),
         component: "web".to_owned(),
         cell: "east".to_owned(),
         slot: store::Slot::Main,
@@ -25,14 +26,14 @@ fn row(plan_epoch: u32, target: i32) -> PlacementRow {
         floor: 0,
         surge: 0,
         plan_epoch,
-        revision: vec![1],
+        revision: ContentHash::of(b"web"),
         inputs: None,
         desired_state: DesiredState::Present,
     }
 }
 
 fn status(state: ObjectState, applied_epoch: u32) -> StatusRow {
-    StatusRow { state, applied_epoch, ..StatusRow::unknown(7, Timestamp::UNIX_EPOCH) }
+    StatusRow { state, applied_epoch, ..StatusRow::unknown(7.into(), Timestamp::UNIX_EPOCH) }
 }
 
 #[test]
@@ -100,7 +101,7 @@ fn objects_that_belong_to_no_row_are_kept_up_to_a_limit() {
     for number in 0..FOREIGN_OBJECTS_MAX + 50 {
         cluster_state.upsert(live(format!("foreign-{number}")));
     }
-    assert_eq!(cluster_state.upsert(live("web".to_owned())), Some(7), "what belongs to a row is always kept");
+    assert_eq!(cluster_state.upsert(live("web".to_owned())), Some(7.into()), "what belongs to a row is always kept");
     assert!(cluster_state.live.len() <= FOREIGN_OBJECTS_MAX + 2, "{}", cluster_state.live.len());
 }
 
@@ -109,7 +110,7 @@ fn a_row_of_an_earlier_reading_changes_nothing() {
     let mut cluster_state = ClusterState::default();
     cluster_state.take_rows(vec![row(3, 5)], Timestamp::UNIX_EPOCH);
     cluster_state.take_rows(vec![row(2, 4)], Timestamp::UNIX_EPOCH);
-    assert_eq!(cluster_state.entries[&7].row, row(3, 5));
+    assert_eq!(cluster_state.entries[&7.into()].row, row(3, 5));
     cluster_state.keep_only(&[]);
     assert!(cluster_state.entries.is_empty() && cluster_state.by_app.is_empty());
 }
