@@ -9,7 +9,7 @@ use kube::{Api, Client};
 use tokio::time::Instant;
 use vocabulary::labels;
 
-use crate::hub::HubError;
+use super::write::HubError;
 
 /// Maximum age of cached labels.
 ///
@@ -29,7 +29,7 @@ pub(crate) struct PodSecurity(Arc<Mutex<HashMap<String, Known>>>);
 
 impl PodSecurity {
     /// Returns the pod-security labels of a namespace.
-    pub(super) async fn of(&self, hub: &Client, namespace: &str) -> Result<BTreeMap<String, String>, HubError> {
+    pub(crate) async fn of(&self, hub: &Client, namespace: &str) -> Result<BTreeMap<String, String>, HubError> {
         let all = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = all().get(namespace)
             && known.read.elapsed() < LABELS_AGE_MAX
