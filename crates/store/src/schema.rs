@@ -187,7 +187,7 @@ mod tests {
     fn a_program_works_with_later_additive_schemas() {
         let step = |version: i64| (version, vec![version as u8]);
         let known = [step(1), step(3)];
-        for (case, applied, oldest_program, told) in [
+        for (case, applied, oldest_program, expected) in [
             ("the same", vec![step(1), step(3)], 1, None),
             ("one that came between", vec![step(1), step(2), step(3)], 1, None),
             ("later, additive", vec![step(1), step(3), step(4)], 3, None),
@@ -196,9 +196,9 @@ mod tests {
             ("empty", vec![], 0, Some("run `meridian-operator migrate --database-url URL`")),
             ("edited", vec![(1, vec![9]), step(3)], 1, Some("another build's")),
         ] {
-            match (fits(&known, &applied, oldest_program), told) {
+            match (fits(&known, &applied, oldest_program), expected) {
                 (Ok(()), None) => {}
-                (Err(message), Some(told)) => assert!(message.contains(told), "{case}: {message}"),
+                (Err(message), Some(expected)) => assert!(message.contains(expected), "{case}: {message}"),
                 (outcome, _) => panic!("{case}: {outcome:?}"),
             }
         }

@@ -18,14 +18,14 @@ const LABELS_AGE_MAX: Duration = Duration::from_secs(30);
 
 /// Cached labels of one namespace.
 #[derive(Debug)]
-struct Known {
+struct CachedLabels {
     read: Instant,
     labels: BTreeMap<String, String>,
 }
 
 /// Cached labels by namespace.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct PodSecurity(Arc<Mutex<HashMap<String, Known>>>);
+pub(crate) struct PodSecurity(Arc<Mutex<HashMap<String, CachedLabels>>>);
 
 impl PodSecurity {
     /// Returns the pod-security labels of a namespace.
@@ -42,7 +42,7 @@ impl PodSecurity {
         labels.retain(|key, _| key.starts_with(labels::POD_SECURITY));
         let mut all = all();
         all.retain(|_, known| known.read.elapsed() < LABELS_AGE_MAX);
-        all.insert(namespace.to_owned(), Known { read: Instant::now(), labels: labels.clone() });
+        all.insert(namespace.to_owned(), CachedLabels { read: Instant::now(), labels: labels.clone() });
         Ok(labels)
     }
 }

@@ -282,7 +282,7 @@ mod tests {
         for cluster in clusters {
             push(cluster, if cluster == "c" { 13 } else { 1 });
         }
-        let mut told = hints.subscribe();
+        let mut received = hints.subscribe();
 
         let taken = status_writer.take();
         assert!(taken.is_sorted_by_key(|observed| observed.status.placement), "rows are locked in one order");
@@ -292,7 +292,7 @@ mod tests {
             rows.bed.postgres.query(query).unwrap()
         };
         assert_eq!(written(), "a b d e");
-        assert!(matches!(told.try_recv().as_deref(), Ok(Hint::Observed(1))), "those that were written are told of");
+        assert!(matches!(received.try_recv().as_deref(), Ok(Hint::Observed(1))), "those that were written are told of");
 
         // The refused row is left out of later batches, also with new content. Its attempts become less frequent.
         push("c", 13);
