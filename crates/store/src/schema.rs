@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     /// Released migrations, with the start of their SHA-384. They never change.
-    const FROZEN: [(i64, &str); 8] = [
+    const FROZEN: [(i64, &str); 9] = [
         (1, "b0db0eeb68f6e459e162109a7e5a90271bf4879c78b570cf"),
         (2, "ec3b386930270b068ad447d589ad05e5c70d75fe90734824"),
         (3, "8d058076771db0fdf09c80a111f2fb4dbd29f85a43b29242"),
@@ -172,6 +172,7 @@ mod tests {
         (8, "e2cce7acb287c50be5f8d4a7690e6a20c2b0c31aeba6f2f5"),
         (9, "5d4bfa554fff832594643fe31bd1578fe748ae11e93fb50a"),
         (10, "0ba38ae1cd9c3a3804bb8c94c67e4904633f8a446804f7c5"),
+        (11, "8342e016fbf821e79e8f31e91cfc18f9faa0ceafee01ef94"),
     ];
 
     #[test]
