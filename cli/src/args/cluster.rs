@@ -109,7 +109,7 @@ impl PermissionsArgs {
     }
 }
 
-/// How a person reaches a member, with their own credentials.
+/// Flags by which a person reaches a member, with the person's own credentials.
 #[derive(Debug, Args)]
 pub(crate) struct MemberFlags {
     /// Kubeconfig of the member, with administrator rights there

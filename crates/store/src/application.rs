@@ -10,7 +10,7 @@ use crate::payload::{self, Payload};
 use crate::seal::EnvelopeKey;
 use crate::{AppId, Claim, Store, StoreError, revision};
 
-/// What happens to delivered objects when their Application or Cluster is deleted.
+/// Treatment of the delivered objects when their Application or Cluster is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
     /// The objects stay in the member, without Meridian's labels.
@@ -85,7 +85,7 @@ pub struct ApplicationRow {
     pub intent: Value,
     /// The desired revision.
     pub revision: Vec<u8>,
-    /// What happens to delivered objects; set while the Application is being deleted.
+    /// Treatment of the delivered objects; set while the Application is being deleted.
     pub removal: Option<Removal>,
     /// When the deletion began.
     pub removal_since: Option<Timestamp>,

@@ -189,7 +189,7 @@ pub struct Row {
     pub replicas: i64,
     /// Revision in hexadecimal.
     pub revision: String,
-    /// How the application is removed; nothing while no removal is requested.
+    /// Removal policy of the application; nothing while no removal is requested.
     pub removal: Option<String>,
 }
 

@@ -26,7 +26,7 @@ const EDITS: i32 = 5;
 /// Difference between two measurements of the same thing on a busy machine.
 const NOISE: Duration = Duration::from_millis(150);
 
-/// How a member falls silent.
+/// Cause of the silence of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Silence {
     Frozen,
