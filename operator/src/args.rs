@@ -71,7 +71,7 @@ pub(crate) struct Run {
     /// Address that serves /healthz, /readyz and /metrics.
     #[arg(long, default_value = "0.0.0.0:8080")]
     pub(crate) probes_address: SocketAddr,
-    /// Name of this process, for people who read leases. Each lease adds a nonce to it.
+    /// Name of this process, for people who read leases, which show it with a nonce.
     #[arg(long, env = "POD_NAME")]
     pub(crate) identity: Option<String>,
     /// Seconds until a lease expires. The operator renews a lease five times as often.

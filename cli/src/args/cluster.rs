@@ -70,7 +70,7 @@ pub(crate) enum ClusterCommand {
         #[command(flatten)]
         output: OutputFlag,
     },
-    /// Compare the rights that a member grants Meridian with those it needs; without CLUSTER, print what join installs as YAML
+    /// Compare the rights a member grants with those Meridian needs; without CLUSTER, print what join installs as YAML
     Permissions(PermissionsArgs),
 }
 

@@ -68,7 +68,8 @@ impl Session {
             heard = Instant::now();
             tokio::select! {
                 Some((source, event)) = watches.next() => {
-                    health_tracker.watch_reported(if let WatchEvent::Down(error) = &event { Err(Unavailable::of(error)) } else { Ok(()) });
+                    let outcome = if let WatchEvent::Down(error) = &event { Err(Unavailable::of(error)) } else { Ok(()) };
+                    health_tracker.watch_reported(outcome);
                     let listed = watches.take(self, &source, event);
                     if listed && matches!(watches.judge(self, times.silence), FollowState::Known { .. }) {
                         self.write_health(&mut health_tracker, &mut watches).await?;

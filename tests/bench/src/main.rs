@@ -26,10 +26,10 @@ struct Args {
     /// Number of single edits of each kind, instead of the 50 of the peer.
     #[arg(long)]
     edits: Option<usize>,
-    /// Numbers of simulated members in the cold restart; each number is measured by itself [default: those of the page].
+    /// Numbers of simulated members in the cold restart, each measured by itself [default: those of the page].
     #[arg(long, value_delimiter = ',')]
     restart_members: Option<Vec<usize>>,
-    /// Numbers of simulated members that receive one change; each number is measured by itself [default: those of the page].
+    /// Numbers of simulated members that receive one change, each measured by itself [default: those of the page].
     #[arg(long, value_delimiter = ',')]
     change_members: Option<Vec<usize>>,
     /// File of the page. With `--short` no page is written.
