@@ -22,14 +22,14 @@ use crate::messages::cause_first;
 
 /// Exit codes and their meanings, in order. Pipelines branch on these numbers.
 const EXIT_CODES: [(u8, &str); 10] = [
-    (0, "done, or the goal is reached"),
+    (0, "the command succeeded, and any goal it waited for is reached"),
     (1, "an unexpected error"),
     (2, "wrong usage, input that is not valid, or an object that does not exist"),
     (3, "nothing had to be changed; only with --error-unchanged"),
-    (4, "a person has to confirm first; only with --exit-on-pause"),
-    (5, "refused by a rule, or not ready until a person mends it"),
-    (6, "not reached yet, or not in the time of --timeout; what was started goes on"),
-    (7, "not confirmed, or somebody else changed it meanwhile"),
+    (4, "a person must confirm first; only with --exit-on-pause"),
+    (5, "refused by a rule, or not ready until a person acts"),
+    (6, "the goal is not reached yet, or not within --timeout; the operation continues"),
+    (7, "not confirmed, or another client changed the object meanwhile"),
     (8, "not allowed; the message names the missing right"),
     (9, "the hub or the member does not answer"),
 ];
@@ -37,7 +37,7 @@ const EXIT_CODES: [(u8, &str); 10] = [
 const ENVIRONMENT: &str = "\
 Environment:
   KUBECONFIG                kubeconfig of the hub, unless --hub-kubeconfig is given
-  MERIDIAN_HUB_KUBECONFIG   the same, for meridian alone
+  MERIDIAN_HUB_KUBECONFIG   the same; read only by meridian, and before KUBECONFIG
   NO_COLOR                  no colours, like --no-color";
 
 /// Returns the text after the help of the program: exit codes and environment variables.

@@ -41,7 +41,7 @@ struct Change {
     revision: (Option<String>, Option<String>),
     /// Replicas desired now, and replicas that the object asks for.
     replicas: (i32, i32),
-    /// Why the operator does not trust the object.
+    /// Reason why the operator does not trust the object.
     why: String,
 }
 

@@ -9,16 +9,18 @@ use crate::args::{AppCommand, Cli, Command, ExplainCommand, IntakeCommand};
 /// Folders with sources whose messages people read, relative to this crate's folder.
 const FOLDERS: [&str; 4] = ["../cli/src", "../operator/src", "../crates", "../crds/src"];
 
-/// Collects the Rust sources under a folder, except folders named `tests` and this file.
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+/// Returns the Rust sources under a folder, except folders named `tests` and this file.
+fn sources(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
         if path.is_dir() && !path.ends_with("tests") {
-            sources(&path, found);
+            found.extend(sources(&path)?);
         } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("printed.rs") {
             found.push(path);
         }
     }
+    Ok(found)
 }
 
 /// Returns the commands between backticks in the strings of a source.
@@ -91,8 +93,7 @@ fn fault(command: &str) -> Option<String> {
 fn every_printed_command_runs_as_it_is_printed() {
     let mut faults = Vec::new();
     for folder in FOLDERS {
-        let mut files = Vec::new();
-        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut files);
+        let files = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap();
         let mut seen = 0;
         for file in files {
             for command in printed(&std::fs::read_to_string(&file).unwrap()) {

@@ -34,7 +34,7 @@ pub struct Version {
     /// Whether this version records the deletion of the object.
     pub gone: bool,
     /// `spec.replicas`; 0 if the object has none or was deleted.
-    pub told: i64,
+    pub replicas: i64,
     /// Whether `spec.replicas` differs from the version before. True for a first version.
     pub is_order: bool,
     /// `status.availableReplicas`; 0 if the object has none or was deleted.
@@ -107,12 +107,12 @@ impl History {
     }
 
     fn replicas(&self, allowed: impl Fn(i64, i64) -> bool, what: &str) -> anyhow::Result<()> {
-        let mut told: BTreeMap<(String, String), Vec<i64>> = BTreeMap::new();
+        let mut replicas: BTreeMap<(String, String), Vec<i64>> = BTreeMap::new();
         for version in self.versions() {
-            told.entry((version.cluster, version.name)).or_default().push(version.told);
+            replicas.entry((version.cluster, version.name)).or_default().push(version.replicas);
         }
-        ensure!(!told.is_empty(), "no object was seen");
-        for ((cluster, name), mut numbers) in told {
+        ensure!(!replicas.is_empty(), "no object was seen");
+        for ((cluster, name), mut numbers) in replicas {
             numbers.dedup();
             ensure!(
                 numbers.is_sorted_by(|before, after| allowed(*before, *after)),
@@ -186,17 +186,17 @@ async fn record(
         let number = |pointer: &str| {
             object.data.pointer(pointer).and_then(serde_json::Value::as_i64).filter(|_| !gone).unwrap_or(0)
         };
-        let (name, told) = (object.name_any(), number("/spec/replicas"));
+        let (name, replicas) = (object.name_any(), number("/spec/replicas"));
         let mut versions = versions.lock().unwrap_or_else(PoisonError::into_inner);
         let before = versions.iter().rfind(|before: &&Version| before.cluster == cluster && before.name == name);
-        let is_order = before.is_none_or(|before| before.told != told);
+        let is_order = before.is_none_or(|before| before.replicas != replicas);
         versions.push(Version {
             at: Instant::now(),
             cluster: cluster.clone(),
             name,
             uid: object.uid().unwrap_or_default(),
             gone,
-            told,
+            replicas,
             is_order,
             available: number("/status/availableReplicas"),
         });

@@ -1,5 +1,6 @@
 //! An installed Meridian on a bed: operators, command line, joined members and their history.
 
+mod circles;
 mod dependencies;
 mod fleet;
 mod history;
@@ -9,6 +10,7 @@ pub mod scenario;
 mod stored;
 mod wording;
 
+pub use circles::circles;
 pub use dependencies::forbidden;
 pub use fleet::{Fleet, FleetPlan, SOON, Way, condition, desired};
 pub use history::{History, Version};

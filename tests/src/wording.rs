@@ -35,7 +35,7 @@ pub fn violations() -> anyhow::Result<Vec<String>> {
 }
 
 /// Rust files of the repository, without build output.
-fn sources(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+pub(crate) fn sources(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();

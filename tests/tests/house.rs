@@ -1,8 +1,13 @@
-//! Runs the test of allowed dependencies among the crates.
+//! Runs the rules of the repository: dependencies among crates, imports among files, and wording.
 
 #[test]
 fn crates_depend_only_on_what_they_may() {
     assert_eq!(acceptance::forbidden().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn files_of_a_crate_import_each_other_in_no_circle() {
+    assert_eq!(acceptance::circles().unwrap(), Vec::<String>::new());
 }
 
 #[test]

@@ -114,11 +114,11 @@ pub(super) async fn run(args: &DeleteArgs, hub: &Hub, progress: Progress) -> Res
     let ended = watch_until(hub.apps(&namespace), &what, name, limit, |app| {
         let standing = standing_of(app);
         if let Standing::Waits(pending) = &standing {
-            let told = confirm::waits(&namespace, name, pending);
-            if waits.as_ref() != Some(&told) && !args.pause.exit_on_pause {
-                progress.hint(&told);
+            let hint = confirm::waits(&namespace, name, pending);
+            if waits.as_ref() != Some(&hint) && !args.pause.exit_on_pause {
+                progress.hint(&hint);
             }
-            waits = Some(told);
+            waits = Some(hint);
         }
         Ok(standing.end(args.pause.exit_on_pause))
     });

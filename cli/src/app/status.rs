@@ -26,16 +26,16 @@ pub(super) async fn run(
     let mut object = hub.app(&namespace, &app.name).await?;
     let what = format!("application {namespace}/{}", app.name);
     if let Some(limit) = wait {
-        let mut told = String::new();
+        let mut shown = String::new();
         let seen = watch_until(hub.apps(&namespace), &what, &app.name, limit, |seen| {
             let Some(seen) = seen else { return Err(Failure::Superseded(format!("{what} is gone"))) };
             let standing = standing(&seen);
             if standing.ends_waiting(pause) {
                 return Ok(Some(seen));
             }
-            if standing.message != told {
+            if standing.message != shown {
                 progress.doing(&standing.message);
-                told = standing.message;
+                shown = standing.message;
             }
             Ok(None)
         })

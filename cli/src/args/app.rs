@@ -10,29 +10,29 @@ use super::{
 /// `meridian app …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum AppCommand {
-    /// Applications in a table
+    /// List Applications
     #[command(visible_alias = "ls")]
     List {
-        /// Namespace [default: that of the hub context]
+        /// Namespace of the Applications [default: that of the hub context]
         #[arg(short, long, conflicts_with = "all_namespaces")]
         namespace: Option<String>,
-        /// Applications of all namespaces
+        /// List the Applications of all namespaces
         #[arg(short = 'A', long)]
         all_namespaces: bool,
-        /// Label selector
+        /// Label selector of the Applications
         #[arg(short = 'l', long)]
         selector: Option<String>,
         #[command(flatten)]
         output: OutputFlag,
     },
-    /// Everything known of one Application
+    /// Show the details of one Application
     Describe {
         #[command(flatten)]
         app: AppArg,
         #[command(flatten)]
         output: ReportFlag,
     },
-    /// Numbers per cell. Ends with 0 when ready, 6 when not yet, 5 when a person has to mend it
+    /// Show the replicas in each cell. Exit code 0: ready; 6: not ready yet; 5: not ready until a person acts
     Status {
         #[command(flatten)]
         app: AppArg,
@@ -43,18 +43,18 @@ pub(crate) enum AppCommand {
         #[command(flatten)]
         output: ReportFlag,
     },
-    /// Revisions, and which of them may be rolled back to
+    /// List revisions, and which of them the Application can be rolled back to
     History {
         #[command(flatten)]
         app: AppArg,
         #[command(flatten)]
         output: ReportFlag,
     },
-    /// Delete an Application and, unless its deletion policy says Orphan, what it delivered
+    /// Delete an Application and, unless its deletion policy is Orphan, the objects delivered for it
     Delete(DeleteArgs),
-    /// Allow deletes that wait because they are many; without --plan, show them
+    /// Confirm the deletes that the mass-delete guard withholds; without --plan, show them
     ConfirmDelete(ConfirmArgs),
-    /// Make an Application from what runs in a member; nothing moves and nothing restarts
+    /// Create an Application from objects that run in a member; nothing is moved or restarted
     Import(ImportArgs),
 }
 
@@ -63,10 +63,10 @@ pub(crate) enum AppCommand {
 pub(crate) struct ConfirmArgs {
     #[command(flatten)]
     pub(crate) app: AppArg,
-    /// Hash of the plan, as shown without it
+    /// Hash of the delete plan, as printed without this flag
     #[arg(long, value_name = "HASH")]
     pub(crate) plan: Option<String>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,
     #[command(flatten)]
@@ -95,30 +95,30 @@ pub(crate) struct DeleteArgs {
 /// `meridian app import`
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// Name of the Application to make
+    /// Name of the new Application
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
     /// Namespace of the objects, and of the Application [default: that of the hub context]
     #[arg(short, long)]
     pub(crate) namespace: Option<String>,
-    /// Cluster of the fleet in which the objects are
+    /// Name of the cluster that has the objects
     #[arg(long, value_name = "CLUSTER")]
     pub(crate) cluster: ClusterName,
     #[command(flatten)]
     pub(crate) member: MemberFlags,
-    /// Objects as KIND/NAME, such as deploy/web; a KIND alone goes with --selector
+    /// Objects as KIND/NAME, such as deploy/web; a KIND alone needs --selector
     #[arg(value_name = "KIND/NAME", required_unless_present = "selector")]
     pub(crate) objects: Vec<String>,
-    /// Objects with these labels; of every kind Meridian delivers where no KIND is given
+    /// Label selector of the objects; without a KIND, of every kind that Meridian delivers
     #[arg(short = 'l', long)]
     pub(crate) selector: Option<String>,
-    /// Print the Application and change nothing
+    /// Print the Application; change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Print the Application in this form and change nothing
+    /// Print the Application in this form; change nothing
     #[arg(short, long, value_enum, value_name = "FORM")]
     pub(crate) output: Option<ManifestForm>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,
 }

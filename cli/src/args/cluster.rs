@@ -13,15 +13,15 @@ use super::{ConsentFlags, OutputFlag, ReportFlag, UnchangedFlag, WaitFlags, Wait
 /// `meridian cluster …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClusterCommand {
-    /// Put a cluster under Meridian, or update one that already is
+    /// Add a cluster to the fleet, or update one that joined before
     Join(JoinArgs),
-    /// All clusters in a table
+    /// List all clusters
     #[command(visible_alias = "ls")]
     List {
         #[command(flatten)]
         output: OutputFlag,
     },
-    /// Everything known of one cluster
+    /// Show the details of one cluster
     Describe {
         /// Name of the cluster
         #[arg(value_name = "CLUSTER")]
@@ -29,7 +29,7 @@ pub(crate) enum ClusterCommand {
         #[command(flatten)]
         output: ReportFlag,
     },
-    /// No new replicas; what runs stays
+    /// Place no new replicas in a cluster; running replicas stay
     Cordon {
         /// Name of the cluster
         #[arg(value_name = "CLUSTER")]
@@ -39,7 +39,7 @@ pub(crate) enum ClusterCommand {
         #[command(flatten)]
         output: OutputFlag,
     },
-    /// Allow new replicas again; ends a drain too. Nothing moves back by itself
+    /// Allow new replicas in a cluster again; also ends a drain. No replica moves back by itself
     Uncordon {
         /// Name of the cluster
         #[arg(value_name = "CLUSTER")]
@@ -49,16 +49,16 @@ pub(crate) enum ClusterCommand {
         #[command(flatten)]
         output: OutputFlag,
     },
-    /// Move all replicas away, each only after its successor is available elsewhere
+    /// Move all replicas out of a cluster, each only after its successor is available elsewhere
     Drain(DrainArgs),
-    /// Take a cluster out of the fleet
+    /// Remove a cluster from the fleet
     #[command(visible_alias = "rm")]
     Remove(RemoveArgs),
-    /// Take away what `join` installed in a cluster that is no longer in the fleet
+    /// Delete what `join` installed in a cluster that is no longer in the fleet
     Uninstall(UninstallArgs),
-    /// Put another cluster under a name that is taken
+    /// Give the name of a cluster in the fleet to another cluster
     Replace(ReplaceArgs),
-    /// Hand over a fresh credential for a cluster
+    /// Give Meridian a fresh credential for a cluster
     UpdateCredential {
         /// Name of the cluster
         #[arg(value_name = "CLUSTER")]
@@ -70,29 +70,29 @@ pub(crate) enum ClusterCommand {
         #[command(flatten)]
         output: OutputFlag,
     },
-    /// What a member grants us against what is needed; without CLUSTER, what join installs as YAML
+    /// Compare the rights a member grants with those Meridian needs; without CLUSTER, print what join installs as YAML
     Permissions(PermissionsArgs),
 }
 
 /// `meridian cluster permissions`
 #[derive(Debug, Args)]
 pub(crate) struct PermissionsArgs {
-    /// Name of the cluster to ask
+    /// Name of the cluster to check
     #[arg(value_name = "CLUSTER", requires = "kubeconfig", conflicts_with = "profile")]
     pub(crate) name: Option<ClusterName>,
-    /// Kubeconfig of the member, with the right to ask what others may do there
+    /// Kubeconfig of the member, with the right to create SubjectAccessReviews there
     #[arg(long, value_name = "FILE", requires = "name")]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// Context of the member in that kubeconfig [default: its current context]
     #[arg(long, value_name = "NAME", requires = "name")]
     pub(crate) context: Option<String>,
-    /// Profiles whose roles alone are printed [default: everything that join installs]
+    /// Print only the roles of these profiles [default: everything that join installs]
     #[arg(long, value_parser = profile(), value_delimiter = ',', value_name = "PROFILE")]
     pub(crate) profile: Vec<Profile>,
-    /// A kind that is to be delivered too, such as apps/v1/Deployment; repeat for more
+    /// Further kind to check, such as apps/v1/Deployment; repeat for more
     #[arg(long, value_name = "GROUP/VERSION/KIND", requires = "name")]
     pub(crate) kind: Vec<String>,
-    /// An Application whose kinds are to be delivered
+    /// Application whose kinds to check too
     #[arg(long, value_name = "APP", requires = "name")]
     pub(crate) app: Option<String>,
     /// Namespace of that Application [default: that of the hub context]
@@ -109,7 +109,7 @@ impl PermissionsArgs {
     }
 }
 
-/// How a person reaches a member, with their own credentials.
+/// Flags by which a person reaches a member, with the person's own credentials.
 #[derive(Debug, Args)]
 pub(crate) struct MemberFlags {
     /// Kubeconfig of the member, with administrator rights there
@@ -149,24 +149,24 @@ pub(crate) struct JoinArgs {
     pub(crate) name: ClusterName,
     #[command(flatten)]
     pub(crate) member: MemberFlags,
-    /// Region the cluster lies in; may be left out when it joined before
+    /// Region of the cluster; optional when the cluster joined before
     #[arg(long)]
     pub(crate) region: Option<String>,
-    /// Zones the cluster lies in; repeat or separate by commas; may be left out when it joined before
+    /// Zones of the cluster; repeat or separate by commas; optional when the cluster joined before
     #[arg(long = "zone", value_name = "ZONE", value_delimiter = ',')]
     pub(crate) zones: Vec<String>,
-    /// Make a Cell of each zone, each with objects of its own; without it the cluster is one place over its zones
+    /// Create a Cell for each zone, each with its own objects; without it the cluster is one cell over its zones
     #[arg(long)]
     pub(crate) cell_per_zone: bool,
-    /// What Meridian may do there [default: as it joined before, else observe,deploy]
+    /// Rights of Meridian in the member [default: those of the join before, else observe,deploy]
     #[arg(long, value_parser = profile(), value_delimiter = ',', value_name = "PROFILE")]
     pub(crate) profile: Vec<Profile>,
-    /// URL under which the hub reaches the member [default: as it joined before, else the kubeconfig's]
+    /// URL at which the hub reaches the member [default: that of the join before, else that of the kubeconfig]
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
     #[command(flatten)]
     pub(crate) wait: WaitFlags,
-    /// Check everything and say what would be done
+    /// Check everything and print what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]
@@ -181,15 +181,15 @@ pub(crate) struct ReplaceArgs {
     pub(crate) name: ClusterName,
     #[command(flatten)]
     pub(crate) member: MemberFlags,
-    /// URL under which the hub reaches the member, where it differs from the kubeconfig's
+    /// URL at which the hub reaches the member [default: that of the kubeconfig]
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) wait: WaitFlags,
-    /// Check everything and say what would be done
+    /// Check everything and print what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]
@@ -218,13 +218,13 @@ pub(crate) struct RemoveArgs {
     /// Name of the cluster
     #[arg(value_name = "CLUSTER")]
     pub(crate) name: ClusterName,
-    /// Delete what Meridian delivered there; without it workloads stay and run on
+    /// Delete the objects that Meridian delivered there; without this flag workloads keep running
     #[arg(long)]
     pub(crate) delete_workloads: bool,
-    /// The cluster is no more: forget it with all that was placed there. Refused while it answers
+    /// Forget a cluster that no longer exists, with everything placed there. Refused while it answers
     #[arg(long, conflicts_with = "delete_workloads")]
     pub(crate) gone: bool,
-    /// Kubeconfig of the member, with administrator rights there: what join installed is taken away too
+    /// Kubeconfig of the member, with administrator rights there; deletes also what join installed
     #[arg(long, value_name = "FILE", conflicts_with = "gone")]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// Context of the member in that kubeconfig [default: its current context]
@@ -250,7 +250,7 @@ impl RemoveArgs {
 pub(crate) struct UninstallArgs {
     #[command(flatten)]
     pub(crate) member: MemberFlags,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,
 }
@@ -259,7 +259,7 @@ pub(crate) struct UninstallArgs {
 fn profile() -> impl TypedValueParser<Value = Profile> {
     let help = |profile| match profile {
         Profile::Observe => "Read nodes, namespaces and pods",
-        Profile::Deploy => "Write the workload kinds Meridian delivers",
+        Profile::Deploy => "Write the workload kinds that Meridian delivers",
     };
     let profiles = Profile::ALL.map(|profile| PossibleValue::new(profile.as_str()).help(help(profile)));
     PossibleValuesParser::new(profiles).try_map(|text| text.parse())

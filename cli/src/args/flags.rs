@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use crate::failure::Failure;
 use crate::output::Format;
 
-/// The form of the output.
+/// Flag that selects the form of the output.
 #[derive(Debug, Args)]
 pub(crate) struct OutputFlag {
     /// Form of the output
@@ -16,7 +16,7 @@ pub(crate) struct OutputFlag {
     pub(crate) output: Format,
 }
 
-/// The form of output that lists or changes no object, and so has no names to print.
+/// Flag that selects the form of an output without names of objects.
 #[derive(Debug, Args)]
 pub(crate) struct ReportFlag {
     /// Form of the output
@@ -31,25 +31,25 @@ fn report_format() -> impl TypedValueParser<Value = Format> {
         .try_map(|text| Format::from_str(&text, false))
 }
 
-/// Whether to go on.
+/// Flags of commands that ask before they change something.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct ConsentFlags {
-    /// Show what would move or go, and change nothing
+    /// Print what would be moved or deleted; change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,
 }
 
-/// Whether to wait, for commands that wait unless told otherwise.
+/// Flags of commands that wait by default.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct WaitFlags {
-    /// Wait until the goal is reached; --wait=false does not
+    /// Wait until the goal of the command is reached; --wait=false does not wait
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, action = ArgAction::Set,
           default_value_t = true, default_missing_value = "true")]
     wait: bool,
-    /// Longest time to wait
+    /// Maximum time to wait, such as 60s, 5m or 1h30m
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time)]
     timeout: Duration,
 }
@@ -61,14 +61,14 @@ impl WaitFlags {
     }
 }
 
-/// Whether to wait, for commands that wait only when told.
+/// Flags of commands that wait only on request.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct WaitIfAskedFlags {
-    /// Wait until the goal is reached
+    /// Wait until the goal of the command is reached
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, action = ArgAction::Set,
           default_value_t = false, default_missing_value = "true")]
     wait: bool,
-    /// Longest time to wait
+    /// Maximum time to wait, such as 60s, 5m or 1h30m
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time, requires = "wait")]
     timeout: Duration,
 }
@@ -80,10 +80,10 @@ impl WaitIfAskedFlags {
     }
 }
 
-/// Whether a command that finds nothing to do fails.
+/// Flag of commands that may find nothing to do.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct UnchangedFlag {
-    /// End with 3 when nothing had to be changed
+    /// Exit with code 3 when nothing had to be changed
     #[arg(long)]
     error_unchanged: bool,
 }
@@ -95,10 +95,10 @@ impl UnchangedFlag {
     }
 }
 
-/// Whether a command ends where only a person's confirmation lets it go on.
+/// Flag of commands that may wait for a person's confirmation.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct PauseFlag {
-    /// End with 4 while a person has to confirm deletes
+    /// Exit with code 4 when deletes wait for a person's confirmation
     #[arg(long)]
     pub(crate) exit_on_pause: bool,
 }

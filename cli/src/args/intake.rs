@@ -7,7 +7,7 @@ use super::{ReportFlag, UnchangedFlag};
 /// `meridian intake …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum IntakeCommand {
-    /// Take an Application in whose source was lost: its object on the hub counts again
+    /// Accept the object on the hub as the source of an Application whose source was lost
     Accept(AcceptArgs),
 }
 
@@ -20,13 +20,13 @@ pub(crate) struct AcceptArgs {
     /// Namespace of the Application [default: that of the hub context]
     #[arg(short, long, conflicts_with = "all")]
     pub(crate) namespace: Option<String>,
-    /// Every Application of every namespace that waits for it
+    /// Accept every Application of every namespace that waits for acceptance
     #[arg(long)]
     pub(crate) all: bool,
-    /// Say what would change and change nothing
+    /// Print what would change; change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,
     #[command(flatten)]

@@ -42,33 +42,33 @@ pub(crate) struct Global {
     /// Context of the hub in that kubeconfig [default: its current context]
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) hub_context: Option<String>,
-    /// No colours, also where the terminal could show them
+    /// Print no colours, even where the terminal supports them
     #[arg(long, global = true)]
     pub(crate) no_color: bool,
 }
 
-/// What can be done.
+/// Commands of `meridian`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Member clusters: join, look, cordon, drain, remove
+    /// Manage member clusters: join, list, cordon, drain, remove
     #[command(subcommand)]
     Cluster(ClusterCommand),
-    /// Applications: look, wait, import, delete
+    /// Manage Applications: list, wait, import, delete
     #[command(subcommand)]
     App(AppCommand),
-    /// Which objects of the hub count
+    /// Accept Applications whose source was lost
     #[command(subcommand)]
     Intake(IntakeCommand),
-    /// Why things are as they are
+    /// Explain the decisions of the scheduler
     #[command(subcommand)]
     Explain(ExplainCommand),
-    /// What would happen if a zone were lost, or an Application changed; nothing is changed
+    /// Show what the scheduler would decide after a loss or a change; nothing is changed
     WhatIf(WhatIfArgs),
     /// Move replicas to where a fresh placement would put them
     Rebalance(RebalanceArgs),
-    /// Print completions of a shell
+    /// Print the completion script of a shell
     Completion {
-        /// The shell
+        /// Name of the shell
         shell: Shell,
     },
     /// Print the version

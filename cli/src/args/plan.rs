@@ -9,7 +9,7 @@ use super::{AppArg, ReportFlag, UnchangedFlag};
 /// `meridian explain …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum ExplainCommand {
-    /// Per cell: eligible or the rule that rejected it, the numbers, and which limit bound
+    /// Show for each cell the rule that rejects it or that it is eligible, its numbers, and the limit that applied
     Placement {
         #[command(flatten)]
         app: AppArg,
@@ -20,10 +20,10 @@ pub(crate) enum ExplainCommand {
     },
 }
 
-/// Where plan commands read from.
+/// Flag that makes plan commands read from files.
 #[derive(Debug, Args)]
 pub(crate) struct FromFlag {
-    /// Read Cluster, Cell, Application and `PlacementPolicy` objects from files or folders, not from a hub
+    /// Read Cluster, Cell, Application and `PlacementPolicy` objects from files or folders instead of a hub
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) from: Vec<PathBuf>,
 }
@@ -37,16 +37,16 @@ pub(crate) struct WhatIfArgs {
     /// Namespace of the Application [default: that of the hub context]
     #[arg(short, long, conflicts_with = "all_namespaces")]
     pub(crate) namespace: Option<String>,
-    /// All Applications of all namespaces, as a table
+    /// Show all Applications of all namespaces in a table
     #[arg(short = 'A', long, conflicts_with_all = ["app", "replicas", "filename"], requires = "lose")]
     pub(crate) all_namespaces: bool,
-    /// What is lost: zone=Z, zone=REGION/Z, region=R, cluster=C or cell=C; repeat for more
+    /// Loss to assume: zone=Z, zone=REGION/Z, region=R, cluster=C or cell=C; repeat for more
     #[arg(long, value_name = "WHAT=NAME")]
     pub(crate) lose: Vec<String>,
-    /// Replicas asked for
+    /// Number of replicas to assume
     #[arg(long, value_name = "N", conflicts_with = "filename")]
     pub(crate) replicas: Option<i32>,
-    /// The Application as it would be changed; `-` is standard input
+    /// File with the changed Application; `-` is standard input
     #[arg(short, long, value_name = "FILE")]
     pub(crate) filename: Option<PathBuf>,
     #[command(flatten)]
@@ -60,10 +60,10 @@ pub(crate) struct WhatIfArgs {
 pub(crate) struct RebalanceArgs {
     #[command(flatten)]
     pub(crate) app: AppArg,
-    /// Show the moves only
+    /// Print the moves; change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,
     #[command(flatten)]

@@ -307,7 +307,7 @@ async fn wait_ready(
         progress.hint(format!("`meridian cluster describe {name}` shows when it is ready"));
         return Ok(());
     };
-    let mut told = String::new();
+    let mut shown = String::new();
     let seen = watch_until(hub.clusters(), &format!("cluster {name}"), name.as_str(), limit, |cluster| {
         let Some(cluster) = cluster else { return Ok(None) };
         let Some(status) = cluster.status.filter(|status| status.observed_generation >= generation) else {
@@ -318,8 +318,8 @@ async fn wait_ready(
         if ready.status == "True" && !(delivers && status.kinds.is_empty()) {
             return Ok(Some(status.kinds.len()));
         }
-        if ready.message != told {
-            told.clone_from(&ready.message);
+        if ready.message != shown {
+            shown.clone_from(&ready.message);
             progress.doing(format!("{}: {}", ready.reason, ready.message));
         }
         Ok(None)
@@ -331,9 +331,9 @@ async fn wait_ready(
             Ok(())
         }
         None => Err(Failure::TimedOut(format!(
-            "cluster {name} is not ready after {} s{}{told}; what was started goes on: `meridian cluster describe {name}`",
+            "cluster {name} is not ready after {} s{}{shown}; what was started goes on: `meridian cluster describe {name}`",
             limit.as_secs(),
-            if told.is_empty() { "; does the operator run?" } else { ": " },
+            if shown.is_empty() { "; does the operator run?" } else { ": " },
         ))),
     }
 }

@@ -143,7 +143,7 @@ async fn vacated(name: &ClusterName, limit: Duration, hub: &Hub, progress: Progr
         return Ok(None);
     }
     let mut there: BTreeMap<String, i32> = BTreeMap::new();
-    let mut told = None;
+    let mut shown = None;
     let watch = async {
         let mut apps = pin!(watcher(hub.every_app(), watcher::Config::default()).default_backoff());
         let mut listed = false;
@@ -163,8 +163,8 @@ async fn vacated(name: &ClusterName, limit: Duration, hub: &Hub, progress: Progr
             if listed && left == 0 {
                 return Ok(Some(()));
             }
-            if listed && told != Some(left) {
-                told = Some(left);
+            if listed && shown != Some(left) {
+                shown = Some(left);
                 progress.doing(format!("{left} applications have replicas there"));
             }
         }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crds::application::v1alpha1::Scope;
 use crds::cluster::v1alpha1::{Amounts, Shape, ZoneCapacity};
 use crds::{Application, Cluster, PlacementPolicy, PlacementSpec, condition};
-use domain::placement::{self, Directive, Eligibility, Held, Ledger, Outcome, Request};
+use domain::placement::{self, Directive, Eligibility, Ledger, Outcome, PreviousPlacement, Request};
 use domain::render;
 use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
 use domain::topology::{CellState, Topology};
@@ -209,11 +209,11 @@ impl Fleet {
         let divided = blueprint.divided.map(|index| &blueprint.components[index]);
         let pod = divided.map(|component| component.pod).unwrap_or_default();
         let cells = app.status.as_ref().map(|status| status.cells.as_slice()).unwrap_or_default();
-        let previous: BTreeMap<CellName, Held> = cells
+        let previous: BTreeMap<CellName, PreviousPlacement> = cells
             .iter()
             .filter_map(|cell| Some((cell, cell.divided?)))
             .filter_map(|(cell, held)| {
-                Some((cell.cell.parse().ok()?, Held { target: held.desired, bound: held.placed }))
+                Some((cell.cell.parse().ok()?, PreviousPlacement { target: held.desired, bound: held.placed }))
             })
             .collect();
         let mut own = BTreeMap::new();
@@ -263,7 +263,7 @@ pub(super) struct Question {
     pub(super) others: Others,
     kinds: BTreeSet<String>,
     accounts: BTreeSet<String>,
-    pub(super) previous: BTreeMap<CellName, Held>,
+    pub(super) previous: BTreeMap<CellName, PreviousPlacement>,
     ledger: Ledger,
 }
 

@@ -156,14 +156,14 @@ mod tests {
             let status = unmet(known.clone(), &trouble, Timestamp::now());
             assert_eq!((status.health, status.reason.as_str()), (verdict, reason));
             assert_eq!((status.as_of, &status.version), (known.as_of, &known.version), "what was known keeps its age");
-            let told: Vec<(&str, &str)> = status
+            let signals: Vec<(&str, &str)> = status
                 .signals
                 .as_array()
                 .unwrap()
                 .iter()
                 .map(|signal| (signal["name"].as_str().unwrap(), signal["verdict"].as_str().unwrap()))
                 .collect();
-            assert_eq!(told, [("Reachable", reachable), ("WatchFresh", "Unknown"), ("NodesReady", "Unknown")]);
+            assert_eq!(signals, [("Reachable", reachable), ("WatchFresh", "Unknown"), ("NodesReady", "Unknown")]);
             assert_eq!(status.signals[0]["message"], "why");
         }
     }

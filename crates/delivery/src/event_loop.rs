@@ -30,8 +30,9 @@ const READ_AGAIN: Duration = Duration::from_secs(3);
 impl Session {
     /// Follows the member and its rows until the lease is lost or another member takes this one's name.
     ///
-    /// The loop survives a failed database read or write and reads all rows again later, so the watches stay open. The
-    /// loop also ends when the connection changes or the member's history goes back.
+    /// The loop survives failed database calls, so the watches stay open. After a failed read it reads all rows again
+    /// later. After a failed write of health it writes again at the next probe tick. The loop also ends when the
+    /// connection changes or the member's history goes back.
     pub(crate) async fn follow(&self, hints: &mut Receiver<Arc<Hint>>) -> Result<(), StoreError> {
         let times = self.times();
         let mut watches = Watches::new(self);
@@ -39,7 +40,7 @@ impl Session {
         let mut probe = tokio::time::interval(times.probe);
         // An offset per member spreads the periodic reads: members of one process would otherwise read at the same
         // moments.
-        let own = self.own_moment();
+        let own = self.period_offset();
         let mut reread = tokio::time::interval_at(Instant::now() + times.reread.mul_f64(own), times.reread);
         let mut rediscovery = Rediscovery::begin(Instant::now() + times.rediscover.mul_f64(own), times.rediscover);
         for ticks in [&mut probe, &mut reread] {
@@ -49,8 +50,8 @@ impl Session {
         let expected_uid = row.taken.member_uid;
         let mut health_tracker = HealthTracker::new(times, row.status);
         let mut heard = Instant::now();
-        // Time of the next read of all rows, set after a failed database call.
-        let mut behind: Option<Instant> = None;
+        // Time of the next read of all rows. Set after a failed read or a failed deletion of orphans.
+        let mut next_full_read: Option<Instant> = None;
         // Highest revision that the member's store reported. A watch from a revision above the store's own would
         // receive nothing until the store reaches it.
         let mut reached = None;
@@ -67,7 +68,8 @@ impl Session {
             heard = Instant::now();
             tokio::select! {
                 Some((source, event)) = watches.next() => {
-                    health_tracker.told(if let WatchEvent::Down(error) = &event { Err(Unavailable::of(error)) } else { Ok(()) });
+                    let outcome = if let WatchEvent::Down(error) = &event { Err(Unavailable::of(error)) } else { Ok(()) };
+                    health_tracker.watch_reported(outcome);
                     let listed = watches.take(self, &source, event);
                     if listed && matches!(watches.judge(self, times.silence), FollowState::Known { .. }) {
                         self.write_health(&mut health_tracker, &mut watches).await?;
@@ -88,7 +90,7 @@ impl Session {
                         reached = revision.or(reached);
                     }
                     Sign::Answered(Err(trouble)) => health_tracker.answered(Err(trouble)),
-                    Sign::Told(outcome) => health_tracker.told(outcome),
+                    Sign::WatchProbed(outcome) => health_tracker.watch_reported(outcome),
                 },
                 _ = probe.tick() => {
                     probes.ask(self.member(), &expected_uid, health_tracker.watch_is_quiet());
@@ -98,8 +100,8 @@ impl Session {
                 () = tokio::time::sleep_until(health_tracker.silent_at()), if health_tracker.silent_at() > Instant::now() => {
                     self.write_health(&mut health_tracker, &mut watches).await?;
                 }
-                () = sleep_until(behind), if behind.is_some() => {
-                    behind = self.make_up(self.read_everything().await)?;
+                () = sleep_until(next_full_read), if next_full_read.is_some() => {
+                    next_full_read = self.plan_full_read(self.read_everything().await)?;
                     if self.is_replaced(&expected_uid) { return Ok(()) }
                 }
                 _ = reread.tick() => {
@@ -108,10 +110,10 @@ impl Session {
                     let is_whole = watches.judge(self, times.silence) == FollowState::Known { stale: Vec::new() };
                     let orphans = self.plan_orphans().prune;
                     let mut outcome = self.read_again(times.reread).await;
-                    if outcome.is_ok() && is_whole && behind.is_none() {
+                    if outcome.is_ok() && is_whole && next_full_read.is_none() {
                         outcome = self.prune(orphans).await;
                     }
-                    behind = self.make_up(outcome)?.or(behind);
+                    next_full_read = self.plan_full_read(outcome)?.or(next_full_read);
                     if self.is_replaced(&expected_uid) { return Ok(()) }
                 }
                 answer = rediscovery.next(self.member(), &expected_uid) => match answer {
@@ -129,28 +131,34 @@ impl Session {
                     };
                     match outcome {
                         Ok(ends) => if ends || self.is_replaced(&expected_uid) { return Ok(()) },
-                        Err(error) => behind = self.make_up(Err(error))?,
+                        Err(error) => next_full_read = self.plan_full_read(Err(error))?,
                     }
                 }
             }
         }
     }
 
-    /// Returns when to read all rows again after a failed database call.
+    /// Returns when to read all rows again: after a pause if `outcome` is a failure, else `None`.
     ///
     /// # Errors
     /// Only `StoreError::Fenced`: the lease is lost.
-    fn make_up(&self, outcome: Result<(), StoreError>) -> Result<Option<Instant>, StoreError> {
+    fn plan_full_read(&self, outcome: Result<(), StoreError>) -> Result<Option<Instant>, StoreError> {
+        let failed =
+            self.log_failure(outcome, "a database call failed; the watches stay open, and all rows are read again")?;
+        Ok(failed.then(|| Instant::now() + READ_AGAIN.mul_f64(0.5 + self.period_offset())))
+    }
+
+    /// Logs a failed database call and its consequence. Returns whether the call failed.
+    ///
+    /// # Errors
+    /// Only `StoreError::Fenced`: the lease is lost.
+    fn log_failure(&self, outcome: Result<(), StoreError>, consequence: &str) -> Result<bool, StoreError> {
         match outcome {
-            Ok(()) => Ok(None),
+            Ok(()) => Ok(false),
             Err(error @ StoreError::Fenced { .. }) => Err(error),
             Err(error) => {
-                tracing::warn!(
-                    cluster = self.name(),
-                    error = vocabulary::chain(&error),
-                    "rows were not read; the watches go on and the rows are read again"
-                );
-                Ok(Some(Instant::now() + READ_AGAIN.mul_f64(0.5 + self.own_moment())))
+                tracing::warn!(cluster = self.name(), error = vocabulary::chain(&error), "{consequence}");
+                Ok(true)
             }
         }
     }
@@ -163,7 +171,7 @@ impl Session {
     }
 
     /// Offset of the member in every period, from 0 to 1, derived from its name.
-    fn own_moment(&self) -> f64 {
+    fn period_offset(&self) -> f64 {
         let hash = vocabulary::ContentHash::of(self.name().as_bytes());
         f64::from(u16::from_be_bytes([hash.as_bytes()[0], hash.as_bytes()[1]])) / f64::from(u16::MAX)
     }
@@ -180,13 +188,13 @@ impl Session {
         hints: &mut Receiver<Arc<Hint>>,
         rediscovery: &mut Rediscovery,
     ) -> Result<bool, StoreError> {
-        let (mut topology, mut told) = (false, Vec::new());
+        let (mut topology, mut deliver_hints) = (false, Vec::new());
         let mut next = Some(first);
         // Handles only the hints that are queued now, because new ones keep coming.
         for left in (0..=hints.len()).rev() {
             let Some(hint) = next.take() else { break };
             match hint.as_ref() {
-                Hint::Deliver(_) => told.push(hint),
+                Hint::Deliver(_) => deliver_hints.push(hint),
                 Hint::Topology => topology = true,
                 _ => {
                     if self.hear(&hint, rediscovery).await? {
@@ -209,7 +217,7 @@ impl Session {
         if topology {
             self.read_topology(Instant::now()).await?;
         }
-        for hint in &told {
+        for hint in &deliver_hints {
             if let Hint::Deliver(named) = hint.as_ref() {
                 self.read_named(hint, named).await?;
             }
@@ -311,8 +319,7 @@ impl Session {
             (HealthWrite::Sign, Some(now)) => store.cluster_seen(self.claim(), self.name(), status.as_of, now).await,
             _ => store.cluster_status_set(self.claim(), self.name(), &status).await,
         };
-        if self.make_up(written)?.is_some() {
-            // The next probe tick tries the write again.
+        if self.log_failure(written, "member health was not written; the next probe tick writes it again")? {
             return Ok(());
         }
         if write == HealthWrite::Decisive {

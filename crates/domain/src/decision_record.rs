@@ -37,7 +37,7 @@ impl Edit {
     }
 }
 
-/// Why deletions wait until a person confirms them, and not only until others' deletions lie further back.
+/// Reason why deletes wait for a person. Deletes that wait only for the window of the guard to move have none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WaitCause {
     /// An edit deletes more of the Application than its limit permits.
@@ -73,10 +73,10 @@ pub struct DecisionRecord {
     /// Deletions that wait for a person's confirmation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<PendingDeletes>,
-    /// Why `pending` needs a person. `None` where it ends with time.
+    /// Reason why `pending` waits for a person; `None` if the deletes proceed when the window of the guard has moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_by: Option<WaitCause>,
-    /// Why replicas of a silent cluster do not run elsewhere although failover is due.
+    /// Reason why replicas of a silent cluster do not run elsewhere although failover is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frozen: Option<String>,
     /// The directive that keeps replicas in cells which they are to leave. `None` where no floor is held.

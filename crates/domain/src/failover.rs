@@ -86,7 +86,7 @@ pub struct SilentCluster {
 pub struct FailoverDecision {
     /// Clusters that were silent for long enough, each with the start of the silence as text.
     pub lost: Vec<(ClusterName, String)>,
-    /// Why some or all replicas do not move although their clusters were silent for long enough.
+    /// Reason why some or all replicas do not move although their clusters were silent for long enough.
     pub frozen: Option<String>,
 }
 

@@ -7,7 +7,7 @@ use std::future::Future;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// How a task ended that should run until shutdown.
+/// End of a task that should run until shutdown.
 #[derive(Debug, thiserror::Error)]
 pub enum TaskEnd {
     /// The task returned an error.

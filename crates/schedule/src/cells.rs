@@ -14,7 +14,7 @@ use crate::cell_inputs::InputsPlan;
 use crate::fleet_snapshot::FleetSnapshot;
 use crate::gather::AppSnapshot;
 use crate::identity::is_of_component;
-use crate::placement_rows::row_settled;
+use crate::placement_rows::settled_verdict;
 
 /// Components of an application that a cell holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,7 +180,7 @@ fn settled(snapshot: &FleetSnapshot, facts: &AppSnapshot, cell: &CellName) -> Ve
     let present =
         facts.rows_in(cell.as_str()).chain(of_cluster).filter(|row| row.desired_state == DesiredState::Present);
     let verdict =
-        |row: &PlacementRow| facts.status.get(&row.id).map_or(Verdict::Unknown, |status| row_settled(row, status));
+        |row: &PlacementRow| facts.status.get(&row.id).map_or(Verdict::Unknown, |status| settled_verdict(row, status));
     Verdict::all(present.map(verdict))
 }
 

@@ -1,7 +1,7 @@
 //! Takes applications from the queues in batches and decides them.
 
 use crate::{
-    AppId, BATCH, BTreeSet, BatchLimiter, CancellationToken, Decided, DeleteWindow, DistinctKeys, Duration,
+    AppId, BATCH, BTreeSet, BatchLimiter, BatchOutcome, CancellationToken, DeleteWindow, DistinctKeys, Duration,
     FILTER_DELAY_MAX, GATHER, GATHER_MOST, Instant, PLACES, Panicked, REMEMBERED, SIFTED, Schedule, StoreError, apply,
     chain, contain, gather, guard, plan,
 };
@@ -79,12 +79,12 @@ impl Schedule {
     ///
     /// # Errors
     /// Only [`StoreError::Fenced`].
-    async fn decide_apart(&self, batch: &[AppId]) -> Result<Decided, StoreError> {
+    async fn decide_apart(&self, batch: &[AppId]) -> Result<BatchOutcome, StoreError> {
         // A panic in the decision about one application must not prevent decisions about the others.
         let decided =
             contain(self.decide(batch)).await.unwrap_or_else(|panicked| Err(StoreError::unreadable(panicked)));
         let error = match decided {
-            Ok(again) => return Ok(Decided { again, failed: BTreeSet::new() }),
+            Ok(again) => return Ok(BatchOutcome { again, failed: BTreeSet::new() }),
             Err(error @ StoreError::Fenced { .. }) => return Err(error),
             Err(error) => error,
         };
@@ -101,11 +101,11 @@ impl Schedule {
             self.snapshot.forget();
             self.metrics.outdated.inc_by(batch.len() as u64);
             tracing::debug!(what, applications = batch.len(), "decisions were outdated; they are made again");
-            return Ok(Decided { again: batch.iter().copied().collect(), failed: BTreeSet::new() });
+            return Ok(BatchOutcome { again: batch.iter().copied().collect(), failed: BTreeSet::new() });
         }
         self.metrics.failed.inc();
         tracing::warn!(error = %chain(&error), applications = ?batch, "decisions failed; they will be repeated");
-        Ok(Decided { again: BTreeSet::new(), failed: batch.iter().copied().collect() })
+        Ok(BatchOutcome { again: BTreeSet::new(), failed: batch.iter().copied().collect() })
     }
 
     /// Decides a batch. Returns the applications to decide again at once.

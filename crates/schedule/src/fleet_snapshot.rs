@@ -15,7 +15,7 @@ use store::{
 use vocabulary::{ClusterName, Verdict};
 
 use crate::directives::Directives;
-use crate::silent_clusters::{count_from_thaw, silences};
+use crate::silent_clusters::{restart_clock_after_breaker_closed, silences};
 
 /// All stored rows about the fleet that decisions use.
 #[derive(Debug, Clone)]
@@ -131,7 +131,7 @@ impl FleetSnapshot {
             FailoverBreaker::judge(topology.clusters.values().filter(|facts| members.contains(facts.name.as_str())));
         let open = matches!(breaker, FailoverBreaker::Open { .. });
         let turned = (seen.is_some_and(|seen| seen.open) != open).then_some(FailoverBreakerRow { open, since: now });
-        count_from_thaw(&mut silences, now, turned.or(seen));
+        restart_clock_after_breaker_closed(&mut silences, now, turned.or(seen));
         let snapshot = Self {
             topology,
             directives,

@@ -170,9 +170,9 @@ async fn revisions(
     // A removal uses only the rows, so it also works when the application's revisions cannot be read.
     let kept: BTreeSet<AppId> = rows.iter().filter(|row| row.removal.is_none()).map(|row| row.id).collect();
     let placed = placements.values().flatten().map(|placement| (placement.app, placement.revision));
-    let told = cells.iter().flat_map(|(app, cells)| cells.iter().map(|cell| (*app, cell.revision)));
+    let decided = cells.iter().flat_map(|(app, cells)| cells.iter().map(|cell| (*app, cell.revision)));
     let wanted: BTreeSet<(AppId, ContentHash)> =
-        rows.iter().map(|row| (row.id, row.revision)).chain(placed).chain(told).collect();
+        rows.iter().map(|row| (row.id, row.revision)).chain(placed).chain(decided).collect();
     let wanted: Vec<(AppId, ContentHash)> = wanted.into_iter().filter(|(app, _)| kept.contains(app)).collect();
     let parse = |app: AppId, bytes: &[u8]| {
         let key = keys.get(&app).ok_or_else(|| "its application is not there".to_owned())?;

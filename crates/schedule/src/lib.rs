@@ -42,7 +42,7 @@ use jiff::{SignedDuration, Timestamp};
 use runtime::batch_limiter::{BatchLimiter, DistinctKeys};
 use runtime::contain::{Panicked, contain};
 use runtime::queue::Queue;
-use silent_clusters::{count_from_thaw, next_failover, silences};
+use silent_clusters::{next_failover, restart_clock_after_breaker_closed, silences};
 use snapshot_cache::SnapshotCache;
 use store::{AppId, Claim, DeleteWindow, Hint, Hints, ParsedRevisions, Store, StoreError};
 use tokio::sync::broadcast::error::RecvError;
@@ -104,7 +104,7 @@ pub struct Schedule {
 }
 
 /// Outcome of one batch.
-struct Decided {
+struct BatchOutcome {
     /// Applications to decide again at once.
     again: BTreeSet<AppId>,
     /// Applications to retry after a backoff.
@@ -270,7 +270,7 @@ impl Schedule {
         let (clusters, breaker) = tokio::try_join!(self.store.cluster_list(), self.store.failover_breaker())?;
         let now = Timestamp::now();
         let mut silences = silences(&clusters, now, self.times.stale_after);
-        count_from_thaw(&mut silences, now, breaker);
+        restart_clock_after_breaker_closed(&mut silences, now, breaker);
         let left = next_failover(&silences, &times);
         Ok(left.and_then(|seconds| u64::try_from(seconds).ok()))
     }

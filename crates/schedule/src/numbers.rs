@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crds::application::v1alpha1::CellDecision;
 use domain::decision_record::{DecisionRecord, rebalance_plan};
 use domain::failover::FailoverDecision;
-use domain::placement::{self, DecisionScope, Directive, Eligibility, Held, InputDigest, Request, Rule};
+use domain::placement::{self, DecisionScope, Directive, Eligibility, InputDigest, PreviousPlacement, Request, Rule};
 use domain::stored_revision::StoredRevision;
 use store::PlacementRow;
 use vocabulary::{CellName, ContentHash};
@@ -95,7 +95,7 @@ pub(crate) fn numbers(
 /// Returns whether the placement has the targets of the record.
 ///
 /// The targets differ after a removal that was taken back, and where objects of a cell were left behind.
-fn is_as_recorded(record: &DecisionRecord, previous: &BTreeMap<CellName, Held>) -> bool {
+fn is_as_recorded(record: &DecisionRecord, previous: &BTreeMap<CellName, PreviousPlacement>) -> bool {
     let held = |cell: &str| previous.get(cell).map_or(0, |held| held.target);
     record.decision.cells.iter().all(|cell| cell.target == held(&cell.cell))
 }
@@ -112,7 +112,7 @@ fn directives(snapshot: &FleetSnapshot, facts: &AppSnapshot, failover: &Failover
 
 /// Returns the cells that held replicas before and hold none after.
 fn emptied<'a>(
-    before: &'a BTreeMap<CellName, Held>,
+    before: &'a BTreeMap<CellName, PreviousPlacement>,
     after: &'a BTreeMap<CellName, i32>,
 ) -> impl Iterator<Item = String> + use<'a> {
     let empty = |cell: &CellName| after.get(cell).copied().unwrap_or(0) == 0;
@@ -123,10 +123,10 @@ fn emptied<'a>(
 ///
 /// Where no component was divided until now, the workload's own target in each cell counts as held. Those replicas stay
 /// like any running replicas.
-fn previous(snapshot: &FleetSnapshot, facts: &AppSnapshot) -> BTreeMap<CellName, Held> {
+fn previous(snapshot: &FleetSnapshot, facts: &AppSnapshot) -> BTreeMap<CellName, PreviousPlacement> {
     let held = facts.cells.iter().filter(|(cell, _)| is_kept(snapshot, facts, cell));
-    let mut previous: BTreeMap<CellName, Held> =
-        held.map(|(cell, held)| (cell.clone(), Held { target: held.target, bound: 0 })).collect();
+    let mut previous: BTreeMap<CellName, PreviousPlacement> =
+        held.map(|(cell, held)| (cell.clone(), PreviousPlacement { target: held.target, bound: 0 })).collect();
     let families = Families::of(facts);
     let divided = |row: &&PlacementRow| families.of_row(snapshot, facts, row) == Some(DIVIDED);
     for row in facts.rows.iter().filter(|row| is_present(row)).filter(divided) {
@@ -167,7 +167,7 @@ fn undivided(
     snapshot: &FleetSnapshot,
     request: &Request<'_>,
     directives: &[Directive],
-    previous: &BTreeMap<CellName, Held>,
+    previous: &BTreeMap<CellName, PreviousPlacement>,
     (hash, inputs): (ContentHash, InputDigest),
     plan: &mut AppPlan,
 ) -> BTreeMap<CellName, i32> {

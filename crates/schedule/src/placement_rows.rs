@@ -7,13 +7,13 @@ use vocabulary::Verdict;
 ///
 /// The row must be applied and observed at its plan epoch, applied with its revision, and settled. A divided row must
 /// also have as many available replicas as it renders.
-pub(crate) fn row_settled(row: &PlacementRow, status: &StatusRow) -> Verdict {
-    let told = status.state == ObjectState::Applied
+pub(crate) fn settled_verdict(row: &PlacementRow, status: &StatusRow) -> Verdict {
+    let is_applied = status.state == ObjectState::Applied
         && status.applied_epoch == row.plan_epoch
         && status.observed_epoch == row.plan_epoch
         && status.applied_revision == Some(row.revision);
     let there = status.settled && (!row.divided || status.available >= row.rendered());
-    if told && there { Verdict::Pass } else { Verdict::Fail }
+    if is_applied && there { Verdict::Pass } else { Verdict::Fail }
 }
 
 /// Returns whether a row counts as placed.

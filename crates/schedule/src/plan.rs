@@ -14,7 +14,7 @@ use crate::numbers::numbers;
 use crate::objects::ObjectInputs;
 use crate::replacements::replacements;
 use crate::reservations::reservations;
-use crate::rows::{Decided, reconcile};
+use crate::rows::{DividedTotals, reconcile};
 use crate::snapshot_cache::CachedSnapshot;
 
 /// Plans the applications of a batch in order.
@@ -118,7 +118,7 @@ fn plan_active(snapshot: &FleetSnapshot, facts: &AppSnapshot) -> AppPlan {
     });
     let (_, record) = plan.record.as_ref().unwrap_or(&plan.last_decision);
     let total = if wanted.blueprint.divided.is_some() { record.wanted } else { 0 };
-    let decided = Decided { cells: &cells, replicas: decided_total(snapshot, &cells), wanted: total };
+    let decided = DividedTotals { cells: &cells, replicas: decided_total(snapshot, &cells), wanted: total };
     reconcile(snapshot, facts, &objects, &failover, &decided, &mut plan);
     if is_ready(snapshot, facts, &cells) {
         plan.ready = Some(facts.row.revision);

@@ -22,7 +22,7 @@ use crate::gather::AppSnapshot;
 use crate::identity::{declares, is_of_component};
 use crate::matching::Matching;
 use crate::objects::Desired;
-use crate::placement_rows::row_settled;
+use crate::placement_rows::settled_verdict;
 
 /// Decision about one row.
 enum Fate<'o, 'a> {
@@ -44,7 +44,7 @@ enum Fate<'o, 'a> {
 
 /// Decided numbers of the Divided component.
 #[derive(Debug)]
-pub(crate) struct Decided<'a> {
+pub(crate) struct DividedTotals<'a> {
     pub(crate) cells: &'a BTreeMap<CellName, CellPlan>,
     /// Replicas decided for all cells, without clusters that a person removes.
     pub(crate) replicas: i64,
@@ -60,7 +60,7 @@ pub(crate) fn reconcile(
     facts: &AppSnapshot,
     objects: &[Desired<'_>],
     failover: &FailoverDecision,
-    decided: &Decided<'_>,
+    decided: &DividedTotals<'_>,
     plan: &mut AppPlan,
 ) {
     let matching = Matching::of(facts, objects);
@@ -109,9 +109,9 @@ pub(crate) fn reconcile(
         if *family == DIVIDED {
             // Some replicas get rows later: in cells that still run a revision that does not divide, or when they find
             // a place.
-            let told: i64 = rows.iter().map(|row| i64::from(target_after(row.id))).sum();
+            let planned: i64 = rows.iter().map(|row| i64::from(target_after(row.id))).sum();
             let promised = promise(rows, target_after, decided.wanted, plan);
-            coming += (decided.replicas.max(promised) - told - coming).max(0);
+            coming += (decided.replicas.max(promised) - planned - coming).max(0);
         }
         floors.extend(plan_floors(snapshot, facts, rows, coming, target_after));
     }
@@ -167,8 +167,8 @@ fn promise(rows: &[&PlacementRow], target_after: impl Fn(PlacementId) -> i32, wa
     let (_, record) = plan.record.as_ref().unwrap_or(&plan.last_decision);
     let is_moving = rows.iter().any(|row| row.floor > row.target);
     let begins = !is_moving && rows.iter().any(|row| target_after(row.id) != row.target);
-    let told: i64 = rows.iter().map(|row| i64::from(row.target)).sum();
-    let promised = if begins { i32::try_from(told).unwrap_or(i32::MAX) } else { record.promised }.min(wanted);
+    let current: i64 = rows.iter().map(|row| i64::from(row.target)).sum();
+    let promised = if begins { i32::try_from(current).unwrap_or(i32::MAX) } else { record.promised }.min(wanted);
     if begins && record.promised != promised {
         let (_, record) = plan.record.get_or_insert_with(|| plan.last_decision.clone());
         record.promised = promised;
@@ -285,10 +285,11 @@ impl<'o, 'a> Fates<'_, 'o, 'a> {
         };
         let unsettled = |other: &PlacementRow| {
             let status = self.facts.status.get(&other.id);
-            status.is_none_or(|status| row_settled(other, status) != Verdict::Pass)
+            status.is_none_or(|status| settled_verdict(other, status) != Verdict::Pass)
         };
-        let mut told = self.facts.rows.iter().filter(|other| self.matching.object_of(other.id).is_some_and(succeeds));
-        told.any(unsettled) || self.matching.missing.iter().any(|object| succeeds(object))
+        let mut successors =
+            self.facts.rows.iter().filter(|other| self.matching.object_of(other.id).is_some_and(succeeds));
+        successors.any(unsettled) || self.matching.missing.iter().any(|object| succeeds(object))
     }
 
     /// Returns whether the row goes with a cluster that a person removes together with its workloads.
@@ -332,7 +333,7 @@ impl<'o, 'a> Fates<'_, 'o, 'a> {
         let status = self.facts.status.get(&row.id);
         let applied = status.and_then(|status| status.applied_revision);
         // Until the row is settled, the member may still run the previous revision.
-        let settled = status.is_some_and(|status| row_settled(row, status) == Verdict::Pass);
+        let settled = status.is_some_and(|status| settled_verdict(row, status) == Verdict::Pass);
         declares(row.revision) || !settled && applied.is_none_or(declares)
     }
 

@@ -14,7 +14,11 @@ pub(crate) fn silences(clusters: &[ClusterRow], now: Timestamp, stale_after: Sig
 ///
 /// Their silence counts from the closing. While the breaker is open, the counted silence is zero. A caller of
 /// [`next_failover`] therefore gets a time, and not `None`, before the closing is stored.
-pub(crate) fn count_from_thaw(silences: &mut [SilentCluster], now: Timestamp, breaker: Option<FailoverBreakerRow>) {
+pub(crate) fn restart_clock_after_breaker_closed(
+    silences: &mut [SilentCluster],
+    now: Timestamp,
+    breaker: Option<FailoverBreakerRow>,
+) {
     let Some(breaker) = breaker else { return };
     let calm = if breaker.open { 0 } else { now.duration_since(breaker.since).as_secs() };
     for silence in silences {
@@ -96,7 +100,7 @@ mod tests {
         ] {
             let cluster = "north".parse().unwrap();
             let mut silences = [SilentCluster { cluster, since: "then".to_owned(), lasts: 600, counts: 600 }];
-            count_from_thaw(&mut silences, at(700), seen);
+            restart_clock_after_breaker_closed(&mut silences, at(700), seen);
             assert_eq!((silences[0].counts, next_failover(&silences, &[300])), (counts, next), "{seen:?}");
         }
     }

@@ -11,7 +11,7 @@ use crate::seal::EnvelopeKey;
 use crate::stored_hash::{optional_bytes, parse_hash, parse_optional_hash};
 use crate::{AppId, Claim, Store, StoreError, revision};
 
-/// What happens to delivered objects when their Application or Cluster is deleted.
+/// Treatment of the delivered objects when their Application or Cluster is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
     /// The objects stay in the member, without Meridian's labels.
@@ -86,7 +86,7 @@ pub struct ApplicationRow {
     pub intent: Value,
     /// The desired revision.
     pub revision: ContentHash,
-    /// What happens to delivered objects; set while the Application is being deleted.
+    /// Treatment of the delivered objects; set while the Application is being deleted.
     pub removal: Option<Removal>,
     /// When the deletion began.
     pub removal_since: Option<Timestamp>,

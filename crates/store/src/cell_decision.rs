@@ -66,7 +66,7 @@ pub(crate) async fn replace(transaction: &mut Txn, decisions: &[&DecisionRow]) -
     let slots: Vec<&str> = rows.iter().map(|(_, row)| row.slot.as_str()).collect();
     let targets: Vec<i32> = rows.iter().map(|(_, row)| row.target).collect();
     let revisions: Vec<&[u8]> = rows.iter().map(|(_, row)| row.revision.as_bytes()).collect();
-    let told: Vec<Option<Value>> = rows.iter().map(|(_, row)| row.inputs.as_ref().map(stored_inputs)).collect();
+    let inputs: Vec<Option<Value>> = rows.iter().map(|(_, row)| row.inputs.as_ref().map(stored_inputs)).collect();
     let wanted: Vec<Option<Value>> =
         rows.iter().map(|(_, row)| row.inputs_wanted.as_ref().map(stored_inputs)).collect();
     sqlx::query!(
@@ -90,7 +90,7 @@ pub(crate) async fn replace(transaction: &mut Txn, decisions: &[&DecisionRow]) -
         &slots as _,
         &targets,
         &revisions as _,
-        &told as _,
+        &inputs as _,
         &wanted as _,
     )
     .execute(&mut **transaction)

@@ -26,7 +26,7 @@ pub struct ClusterTaken {
     pub labels: Value,
     /// Spec of the Cluster object.
     pub spec: Value,
-    /// What happens to delivered objects; set while the Cluster object is being deleted.
+    /// Treatment of the delivered objects; set while the Cluster object is being deleted.
     pub removal: Option<Removal>,
     /// Whether a user declared that the member is gone for good.
     pub gone: bool,

@@ -12,7 +12,7 @@ pub(crate) type Txn = crate::write::OpenTransaction;
 pub struct DecisionBase {
     /// Generation of the intent.
     pub generation: i64,
-    /// What happens to delivered objects, when the Application is being deleted.
+    /// Treatment of the delivered objects; set while the Application is being deleted.
     pub removal: Option<Removal>,
     /// Version of the previous decision.
     pub version: i64,

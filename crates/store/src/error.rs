@@ -1,6 +1,6 @@
 //! Errors of calls to the database.
 
-/// Why a call to the store failed.
+/// Reason why a call to the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database does not answer, or closed the connection.

@@ -153,11 +153,11 @@ impl Exchange {
         if self.missed.swap(false, Ordering::Relaxed) {
             hints = BTreeSet::from([Arc::new(Hint::Everything)]);
         }
-        let told = self.notify(&texts(&hints)).await;
-        if told.is_err() {
+        let sent = self.notify(&texts(&hints)).await;
+        if sent.is_err() {
             self.missed.store(true, Ordering::Relaxed);
         }
-        told
+        sent
     }
 
     async fn notify(&self, texts: &[String]) -> Result<(), StoreError> {

@@ -138,18 +138,18 @@ mod tests {
                     .collect(),
             )
         };
-        let told = |hint: Hint| -> Vec<Hint> {
+        let received = |hint: Hint| -> Vec<Hint> {
             let texts = texts(&BTreeSet::from([Arc::new(hint)]));
             assert!(texts.iter().all(|text| text.len() <= NOTIFY_MAX + "[]".len()), "Postgres takes it");
             texts.iter().flat_map(|text| serde_json::from_str::<Vec<Hint>>(text).unwrap()).collect()
         };
-        assert_eq!(told(deliver(3, 2)), [deliver(3, 2)]);
+        assert_eq!(received(deliver(3, 2)), [deliver(3, 2)]);
         let mut parts = BTreeMap::new();
-        for part in told(deliver(1_000, 4)) {
+        for part in received(deliver(1_000, 4)) {
             let Hint::Deliver(clusters) = part else { panic!("{part:?}") };
             parts.extend(clusters);
         }
         assert_eq!(Hint::Deliver(parts), deliver(1_000, 4));
-        assert_eq!(told(deliver(1, 10_000)), [Hint::Everything]);
+        assert_eq!(received(deliver(1, 10_000)), [Hint::Everything]);
     }
 }

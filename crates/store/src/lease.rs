@@ -87,7 +87,7 @@ impl Keeper {
         let wanted = Wanted::default();
         let (stop, stopped) = oneshot::channel();
         let more = Arc::<Notify>::default();
-        let told = Arc::clone(&more);
+        let notified = Arc::clone(&more);
         let renewal = Renewal::new(options, holder, times, Arc::clone(&wanted), pool);
         let thread = std::thread::Builder::new()
             .name("leases".to_owned())
@@ -96,7 +96,7 @@ impl Keeper {
                     .enable_all()
                     .build()
                     .expect("a current-thread runtime needs nothing that can fail here");
-                runtime.block_on(renewal.run(&told, stopped));
+                runtime.block_on(renewal.run(&notified, stopped));
             })
             .map_err(|error| StoreError::Unavailable(sqlx::Error::Io(error)))?;
         Ok(Self { wanted, more, stop: Some(stop), thread: Some(thread), ping: None })

@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     /// Released migrations, with the start of their SHA-384. They never change.
-    const FROZEN: [(i64, &str); 8] = [
+    const FROZEN: [(i64, &str); 9] = [
         (1, "b0db0eeb68f6e459e162109a7e5a90271bf4879c78b570cf"),
         (2, "ec3b386930270b068ad447d589ad05e5c70d75fe90734824"),
         (3, "8d058076771db0fdf09c80a111f2fb4dbd29f85a43b29242"),
@@ -172,6 +172,7 @@ mod tests {
         (8, "e2cce7acb287c50be5f8d4a7690e6a20c2b0c31aeba6f2f5"),
         (9, "5d4bfa554fff832594643fe31bd1578fe748ae11e93fb50a"),
         (10, "0ba38ae1cd9c3a3804bb8c94c67e4904633f8a446804f7c5"),
+        (11, "8342e016fbf821e79e8f31e91cfc18f9faa0ceafee01ef94"),
     ];
 
     #[test]
@@ -187,7 +188,7 @@ mod tests {
     fn a_program_works_with_later_additive_schemas() {
         let step = |version: i64| (version, vec![version as u8]);
         let known = [step(1), step(3)];
-        for (case, applied, oldest_program, told) in [
+        for (case, applied, oldest_program, expected) in [
             ("the same", vec![step(1), step(3)], 1, None),
             ("one that came between", vec![step(1), step(2), step(3)], 1, None),
             ("later, additive", vec![step(1), step(3), step(4)], 3, None),
@@ -196,9 +197,9 @@ mod tests {
             ("empty", vec![], 0, Some("run `meridian-operator migrate --database-url URL`")),
             ("edited", vec![(1, vec![9]), step(3)], 1, Some("another build's")),
         ] {
-            match (fits(&known, &applied, oldest_program), told) {
+            match (fits(&known, &applied, oldest_program), expected) {
                 (Ok(()), None) => {}
-                (Err(message), Some(told)) => assert!(message.contains(told), "{case}: {message}"),
+                (Err(message), Some(expected)) => assert!(message.contains(expected), "{case}: {message}"),
                 (outcome, _) => panic!("{case}: {outcome:?}"),
             }
         }

@@ -23,7 +23,7 @@ pub struct EnvelopeKey {
     random: SystemRandom,
 }
 
-/// Why a value could not be sealed or opened.
+/// Reason why a value could not be sealed or opened.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SealError {
     /// The text of the key is not 64 hexadecimal digits.

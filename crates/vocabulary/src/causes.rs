@@ -38,13 +38,13 @@ mod tests {
     #[test]
     fn causes_are_told_once() {
         let outer = |what| Sample::Outer { what, source: Box::new(Sample::Inner) };
-        for (error, told) in [
+        for (error, expected) in [
             (Sample::Inner, "the file is not there"),
             (outer("reading the key"), "reading the key: the file is not there"),
             (outer("reading the key: the file is not there"), "reading the key: the file is not there"),
             (outer("the file is not there (at the key)"), "the file is not there (at the key)"),
         ] {
-            assert_eq!(chain(&error), told);
+            assert_eq!(chain(&error), expected);
         }
     }
 }

@@ -19,7 +19,7 @@ pub struct CellInputs {
     /// Override rules of the object's revision that select the cell: indexes into their list, ascending.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<usize>,
-    /// How strictly the object's pods are spread over the zones of the cell; `None` where they are not.
+    /// Strictness with which the object's pods are spread over the zones of the cell; `None` where they are not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone_spread: Option<ZoneSpread>,
 }

@@ -207,9 +207,9 @@ where
 
 /// Returns whether an event carries no change for intake.
 ///
-/// That holds when only status changed, or our finalizer was added. The operator itself makes most of these changes.
-/// For kinds without a generation the result is always `false`. A lower version always counts as a change, because the
-/// hub's store went back.
+/// An event carries none when only status changed, or our finalizer was added. The operator itself makes most of these
+/// changes. For kinds without a generation the result is always `false`. A lower version always counts as a change,
+/// because the hub's store went back.
 fn says_the_same(before: &ObjectMeta, now: &ObjectMeta) -> bool {
     let said = |meta: &ObjectMeta| ObjectMeta { resource_version: None, managed_fields: None, ..meta.clone() };
     let ours = |meta: &ObjectMeta| meta.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);

@@ -14,7 +14,7 @@ use kube::{Api, ResourceExt};
 use store::{ApplicationRow, ApplicationTaken, Hint, Removal};
 use vocabulary::{AppKey, ContentHash, hash_json, labels};
 
-use super::provenance::{Known, Provenance, provenance_of, source_lost};
+use super::provenance::{Provenance, StoredApplication, provenance_of, source_lost};
 use super::{Intake, IntakeError, Refusal};
 use crate::hub::{drop_finalizer, ensure_finalizer, is_swept};
 
@@ -32,10 +32,10 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
     ensure_finalizer(&api, &object).await?;
     let pod_security = intake.pod_security.of(&intake.hub, &key.namespace).await?;
     let known = match row {
-        Some(row) => Known::Taken(Box::new(row)),
+        Some(row) => StoredApplication::Taken(Box::new(row)),
         None => match intake.store.forgotten_application_at(&object.uid().unwrap_or_default()).await? {
-            Some(at) => Known::Forgotten(at),
-            None => Known::Nothing,
+            Some(at) => StoredApplication::Forgotten(at),
+            None => StoredApplication::Nothing,
         },
     };
     let wanted = match wanted(intake, &key, &object, &known, pod_security) {
@@ -131,7 +131,7 @@ fn wanted(
     intake: &Intake,
     key: &AppKey,
     object: &Application,
-    known: &Known,
+    known: &StoredApplication,
     pod_security: BTreeMap<String, String>,
 ) -> Result<Option<ApplicationTaken>, Refusal> {
     let generation = object.metadata.generation.unwrap_or_default();
@@ -188,7 +188,7 @@ fn wanted(
             && row.delete_confirmed == delete_confirmed
             && row.removal.is_none()
     };
-    if provenance == Provenance::Same && matches!(known, Known::Taken(row) if is_unchanged(row)) {
+    if provenance == Provenance::Same && matches!(known, StoredApplication::Taken(row) if is_unchanged(row)) {
         return Ok(None);
     }
     let payload = RevisionBody { components: &object.spec.components, overrides: &object.spec.overrides };

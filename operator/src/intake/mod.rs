@@ -9,7 +9,6 @@ mod cluster;
 mod credential;
 mod declaration;
 mod metrics;
-mod pod_security;
 mod provenance;
 mod refusals;
 mod zone_cells;
@@ -18,8 +17,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crds::{Application, Cell, Cluster, PlacementPolicy};
-use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::runtime::events::Recorder;
 use runtime::queue::Queue;
@@ -32,10 +29,10 @@ pub(crate) use application::KIND as APPLICATION;
 pub(crate) use cell::KIND as CELL;
 pub(crate) use cluster::KIND as CLUSTER;
 pub(crate) use metrics::IntakeMetrics;
-pub(crate) use pod_security::PodSecurity;
 pub(crate) use refusals::{Refusal, Refusals};
 
 use crate::hub::{HubError, Objects};
+pub(crate) use crate::hub::{HubView, PodSecurity};
 use crate::names::Names;
 
 /// Maximum number of objects that intake processes at once, for each kind.
@@ -46,21 +43,6 @@ const LOOK_AGAIN: Duration = Duration::from_mins(5);
 ///
 /// The watch reports deletions but not absences.
 const LOOK_FOR_ABSENT: Duration = Duration::from_secs(15);
-
-/// Meridian's objects on the hub, and the queues of changed keys.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct HubView {
-    pub(crate) applications: Objects<Application>,
-    pub(crate) policies: Objects<PlacementPolicy>,
-    pub(crate) clusters: Objects<Cluster>,
-    pub(crate) cells: Objects<Cell>,
-    pub(crate) secrets: Objects<Secret>,
-    pub(crate) changed_applications: Queue<AppKey>,
-    pub(crate) changed_policies: Queue<AppKey>,
-    pub(crate) changed_clusters: Queue<AppKey>,
-    pub(crate) changed_cells: Queue<AppKey>,
-    pub(crate) changed_secrets: Queue<AppKey>,
-}
 
 /// Intake with its dependencies.
 #[derive(Clone)]

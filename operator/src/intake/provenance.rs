@@ -11,7 +11,7 @@ use vocabulary::{AppKey, ContentHash, labels};
 use super::Refusal;
 
 /// Stored state of an Application.
-pub(super) enum Known {
+pub(super) enum StoredApplication {
     Nothing,
     Taken(Box<ApplicationRow>),
     /// The object was deleted at this time, and the deletion was carried out.
@@ -23,13 +23,13 @@ pub(super) fn provenance_of(
     hub_uid: &str,
     object: &Application,
     spec_hash: &ContentHash,
-    known: &Known,
+    known: &StoredApplication,
     policy: Option<&PolicySource>,
 ) -> Provenance {
     let before = match known {
-        Known::Nothing => Before::Nothing,
-        Known::Forgotten(at) => Before::Forgotten(*at),
-        Known::Taken(row) => Before::Taken {
+        StoredApplication::Nothing => Before::Nothing,
+        StoredApplication::Forgotten(at) => Before::Forgotten(*at),
+        StoredApplication::Taken(row) => Before::Taken {
             source: IntentSource {
                 hub_uid: &row.hub_uid,
                 object_uid: &row.object_uid,
@@ -40,8 +40,10 @@ pub(super) fn provenance_of(
         },
     };
     let policy_before = match known {
-        Known::Taken(row) => serde_json::from_value::<Intent>(row.intent.clone()).ok().and_then(|intent| intent.policy),
-        Known::Nothing | Known::Forgotten(_) => None,
+        StoredApplication::Taken(row) => {
+            serde_json::from_value::<Intent>(row.intent.clone()).ok().and_then(|intent| intent.policy)
+        }
+        StoredApplication::Nothing | StoredApplication::Forgotten(_) => None,
     };
     let same = policy_before.zip(policy).filter(|(before, now)| before.uid == now.uid);
     let source = IntentSource {

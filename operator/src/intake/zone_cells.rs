@@ -23,7 +23,7 @@ type ZoneCells = BTreeMap<String, String>;
 
 /// Object on the hub that has the name of a Cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Known {
+enum NameHolder {
     Cluster,
     /// A Cell of that cluster and zone.
     Cell {
@@ -36,7 +36,7 @@ enum Known {
 ///
 /// # Errors
 /// Returns a sentence with field and remedy when a zone gives no name, or when another object has the name.
-fn plan(cluster: &str, spec: &ClusterSpec, known: impl Fn(&str) -> Option<Known>) -> Result<ZoneCells, String> {
+fn plan(cluster: &str, spec: &ClusterSpec, known: impl Fn(&str) -> Option<NameHolder>) -> Result<ZoneCells, String> {
     let mut cells = ZoneCells::new();
     let by_hand = "declare the Cells of this cluster by hand, each with spec.cluster and spec.zone, and leave spec.cellPerZone out";
     for zone in spec.zones.iter().filter(|_| spec.cell_per_zone) {
@@ -46,13 +46,14 @@ fn plan(cluster: &str, spec: &ClusterSpec, known: impl Fn(&str) -> Option<Known>
         }
         match known(&name) {
             None => {}
-            Some(Known::Cell { cluster: of, zone: in_zone }) if of == cluster && in_zone.as_ref() == Some(zone) => {}
-            Some(Known::Cell { cluster: of, .. }) => {
+            Some(NameHolder::Cell { cluster: of, zone: in_zone })
+                if of == cluster && in_zone.as_ref() == Some(zone) => {}
+            Some(NameHolder::Cell { cluster: of, .. }) => {
                 return Err(format!(
                     "spec.cellPerZone: Cell {name} is declared already, for cluster {of} and not for zone {zone} of this one; delete it, or {by_hand}"
                 ));
             }
-            Some(Known::Cluster) => {
+            Some(NameHolder::Cluster) => {
                 return Err(format!(
                     "spec.cellPerZone: a Cluster has the name {name} of the Cell of zone {zone}; {by_hand}"
                 ));
@@ -91,10 +92,10 @@ fn planned(intake: &Intake, object: &Cluster) -> Result<ZoneCells, String> {
     let key = |name: &str| AppKey { namespace: String::new(), name: name.to_owned() };
     plan(&object.name_any(), &object.spec, |name| {
         if intake.view.clusters.get(&key(name)).is_some() {
-            return Some(Known::Cluster);
+            return Some(NameHolder::Cluster);
         }
         let cell = intake.view.cells.get(&key(name))?;
-        Some(Known::Cell { cluster: cell.spec.cluster.clone(), zone: cell.spec.zone.clone() })
+        Some(NameHolder::Cell { cluster: cell.spec.cluster.clone(), zone: cell.spec.zone.clone() })
     })
 }
 
@@ -173,20 +174,21 @@ mod tests {
 
     #[test]
     fn a_name_that_is_taken_is_refused_with_the_remedy() {
-        let of = |cluster: &str, zone: &str| Known::Cell { cluster: cluster.to_owned(), zone: Some(zone.to_owned()) };
+        let of =
+            |cluster: &str, zone: &str| NameHolder::Cell { cluster: cluster.to_owned(), zone: Some(zone.to_owned()) };
         let long = "z".repeat(63);
-        for (case, zones, known, told) in [
+        for (case, zones, known, expected) in [
             ("the Cell itself", vec!["n1"], Some(of("north", "n1")), None),
             ("of another cluster", vec!["n1"], Some(of("south", "n1")), Some("Cell north-n1 is declared already")),
             ("of another zone", vec!["n1"], Some(of("north", "n2")), Some("delete it, or declare the Cells")),
-            ("a cluster", vec!["n1"], Some(Known::Cluster), Some("a Cluster has the name north-n1")),
+            ("a cluster", vec!["n1"], Some(NameHolder::Cluster), Some("a Cluster has the name north-n1")),
             ("two zones, one name", vec!["n.1", "n_1"], None, Some("two zones give the name north-n-1")),
             ("too long", vec![long.as_str()], None, Some("gives no name of a Cell")),
         ] {
             let outcome = plan("north", &spec(&zones, true), |_| known.clone());
-            match (outcome, told) {
+            match (outcome, expected) {
                 (Ok(_), None) => {}
-                (Err(message), Some(told)) => assert!(message.contains(told), "{case}: {message}"),
+                (Err(message), Some(expected)) => assert!(message.contains(expected), "{case}: {message}"),
                 (outcome, _) => panic!("{case}: {outcome:?}"),
             }
         }

@@ -23,7 +23,7 @@ use crate::intake::APPLICATION;
 pub(super) struct Stored {
     row: ApplicationRow,
     /// Revision decided for each cell, by cell.
-    told: HashMap<String, ContentHash>,
+    cell_revisions: HashMap<String, ContentHash>,
     rows: Vec<PlacementRow>,
     status: HashMap<PlacementId, StatusRow>,
     revisions: Vec<RevisionRow>,
@@ -47,7 +47,13 @@ pub(super) async fn read(stage: &StatusStage, keys: &[AppKey]) -> Result<HashMap
         .map(|row| {
             (
                 row.id,
-                Stored { row, told: HashMap::new(), rows: Vec::new(), status: HashMap::new(), revisions: Vec::new() },
+                Stored {
+                    row,
+                    cell_revisions: HashMap::new(),
+                    rows: Vec::new(),
+                    status: HashMap::new(),
+                    revisions: Vec::new(),
+                },
             )
         })
         .collect();
@@ -55,7 +61,7 @@ pub(super) async fn read(stage: &StatusStage, keys: &[AppKey]) -> Result<HashMap
         status.into_iter().map(|status| (status.placement, status)).collect();
     for (app, cell) in cells {
         if let Some(app) = stored.get_mut(&app).filter(|_| cell.slot == Slot::Main) {
-            app.told.insert(cell.cell, cell.revision);
+            app.cell_revisions.insert(cell.cell, cell.revision);
         }
     }
     for row in rows {
@@ -102,7 +108,7 @@ pub(super) async fn show(
     let refusal = stage.refusals.get(APPLICATION, key);
     let generation = object.metadata.generation.unwrap_or_default();
     let now = Timestamp::now();
-    let wanted = if let Some(Stored { row, told, rows, status, revisions }) = stored {
+    let wanted = if let Some(Stored { row, cell_revisions, rows, status, revisions }) = stored {
         // Status names the generation that the placement follows. So an older state is not taken for that of the newer
         // spec.
         let generation = if refusal.is_some() { generation } else { row.decided_generation };
@@ -112,7 +118,7 @@ pub(super) async fn show(
         Facts {
             row,
             intent: &intent,
-            told,
+            cell_revisions,
             rows,
             status,
             revisions,

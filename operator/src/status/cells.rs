@@ -19,7 +19,7 @@ impl Facts<'_> {
         for row in self.rows {
             let status = self.status_of(row);
             let Some(mut counted) = count_replicas(row, &status, owners) else { continue };
-            let is_of_cell = self.told.get(&row.cell).is_none_or(|told| *told == row.revision);
+            let is_of_cell = self.cell_revisions.get(&row.cell).is_none_or(|decided| *decided == row.revision);
             if !is_of_cell && row.revision != self.row.revision {
                 // The object is of an earlier revision. The deletion follows when its successors run, or when a user
                 // confirms. An object that the cluster has once may be ahead of the cell of the same name.
@@ -30,7 +30,7 @@ impl Facts<'_> {
             }
             let cell = cells.entry(&row.cell).or_insert_with(|| self.empty_cell(row));
             if row.desired_state == DesiredState::Present {
-                cell.revision = self.told.get(&row.cell).unwrap_or(&row.revision).short();
+                cell.revision = self.cell_revisions.get(&row.cell).unwrap_or(&row.revision).short();
             }
             self.add_row(cell, row, &status, counted);
         }
@@ -67,8 +67,8 @@ impl Facts<'_> {
         for (zone, count) in status.zones.iter().flatten().filter(|_| row.divided && cell.zone.contains('+')) {
             *cell.ready_by_zone.entry(zone.clone()).or_default() += count;
         }
-        let told = self.told.get(&row.cell).unwrap_or(&row.revision);
-        let current = row.revision == *told && status.applied_revision.as_ref() == Some(told);
+        let decided = self.cell_revisions.get(&row.cell).unwrap_or(&row.revision);
+        let current = row.revision == *decided && status.applied_revision.as_ref() == Some(decided);
         cell.updated += if current { status.updated } else { 0 };
         if cell.message.is_none() {
             cell.message = self.culprit(row);

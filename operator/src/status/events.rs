@@ -73,7 +73,7 @@ mod tests {
         };
         let ready = |status: Status, reason: &str| one(READY, status, reason);
         let stalled = |status: Status| one(STALLED, status, "NeedsAPerson");
-        for (before, after, told) in [
+        for (before, after, expected) in [
             (vec![], vec![ready(Status::Unknown, "Pending")], vec![]),
             (vec![ready(Status::Unknown, "Pending")], vec![ready(Status::False, "Progressing")], vec![]),
             (vec![ready(Status::False, "Progressing")], vec![ready(Status::True, "Available")], vec!["Available"]),
@@ -85,7 +85,7 @@ mod tests {
             (vec![stalled(Status::True)], vec![stalled(Status::True)], vec![]),
         ] {
             let reasons: Vec<String> = transitions(&before, &after).into_iter().map(|event| event.reason).collect();
-            assert_eq!(reasons, told, "{before:?} to {after:?}");
+            assert_eq!(reasons, expected, "{before:?} to {after:?}");
         }
     }
 }

@@ -16,7 +16,7 @@ pub(super) struct Facts<'a> {
     pub(super) row: &'a ApplicationRow,
     pub(super) intent: &'a Intent,
     /// Revision decided for each cell, by cell.
-    pub(super) told: &'a HashMap<String, ContentHash>,
+    pub(super) cell_revisions: &'a HashMap<String, ContentHash>,
     pub(super) rows: &'a [PlacementRow],
     pub(super) status: &'a HashMap<PlacementId, StatusRow>,
     pub(super) revisions: &'a [RevisionRow],

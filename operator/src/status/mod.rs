@@ -32,8 +32,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use vocabulary::AppKey;
 
-use crate::hub::HubError;
-use crate::intake::{HubView, Refusals};
+use crate::hub::{HubError, HubView};
+use crate::intake::Refusals;
 use crate::names::Names;
 pub(crate) use fleet::Fleet;
 use pacing::{GATHER, Pacing};

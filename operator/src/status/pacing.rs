@@ -37,10 +37,10 @@ const TOGETHER: Duration = Duration::from_millis(120);
 
 /// Times of the last status write, and since when progress waits, by Application.
 #[derive(Debug, Default)]
-pub(super) struct Pacing(Mutex<Known>);
+pub(super) struct Pacing(Mutex<WriteTimes>);
 
 #[derive(Debug)]
-struct Known {
+struct WriteTimes {
     /// Origin of the common write times.
     origin: Instant,
     times: HashMap<AppKey, Times>,
@@ -48,7 +48,7 @@ struct Known {
     swept: Option<Instant>,
 }
 
-impl Default for Known {
+impl Default for WriteTimes {
     fn default() -> Self {
         Self { origin: Instant::now(), times: HashMap::new(), swept: None }
     }

@@ -75,7 +75,7 @@ mod tests {
             ..CellReplicas::default()
         };
         let silent = |cell: CellReplicas| CellReplicas { stale: true, ..cell };
-        for (case, cells, expected, told) in [
+        for (case, cells, expected, expected_text) in [
             (
                 "a cell in each zone",
                 vec![cell("a", 6, &[]), cell("b", 6, &[]), cell("c", 6, &[])],
@@ -101,7 +101,7 @@ mod tests {
         ] {
             let (survives, message) = judge(&spec, 12, &cells).unwrap();
             assert_eq!(survives, expected, "{case}: {message}");
-            assert!(message.contains(told), "{case}: {message}");
+            assert!(message.contains(expected_text), "{case}: {message}");
         }
         assert_eq!(judge(&spec, 0, &[]), None, "nothing is asked for");
         assert_eq!(judge(&serde_json::from_value(json!({})).unwrap(), 3, &[]), None, "no loss is to be survived");

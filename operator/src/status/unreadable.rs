@@ -61,13 +61,13 @@ mod tests {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         let shown = status(&object, &refusal, now).unwrap();
         assert_eq!(shown["version"], "v1.36.1");
-        let told: Vec<(&str, &str)> = shown["conditions"]
+        let conditions: Vec<(&str, &str)> = shown["conditions"]
             .as_array()
             .unwrap()
             .iter()
             .map(|one| (one["type"].as_str().unwrap(), one["status"].as_str().unwrap()))
             .collect();
-        assert_eq!(told, [("Reachable", "True"), ("Ready", "False"), ("Stalled", "True")]);
+        assert_eq!(conditions, [("Reachable", "True"), ("Ready", "False"), ("Stalled", "True")]);
         assert!(shown["conditions"][1]["message"].as_str().unwrap().contains("spec.later"));
         object["status"] = shown;
         assert_eq!(status(&object, &refusal, Timestamp::now()), None);

@@ -5,9 +5,9 @@ pub(crate) struct Entry {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
     pub(crate) unit: &'static str,
-    /// Figure of the peer for the same work, as a number where one was measured.
+    /// Value of the peer for the same work, where one was measured.
     pub(crate) peer: Option<f64>,
-    /// How to read the figure of the peer.
+    /// Text that the page shows as the value of the peer.
     pub(crate) peer_note: &'static str,
     pub(crate) goal: Option<f64>,
     /// Larger values are better.
@@ -49,12 +49,12 @@ pub(crate) const PARTS: &[Part] = &[
     Part {
         title: "500 Applications × 3 replicas on three real members",
         scenario: "placement",
-        note: "Eight keep-alive connections create Applications of one Deployment each (100m, 64Mi); watches on all members \
-               tell when each Deployment is there and when all its replicas are available. *Our plane* is the operator, \
-               PostgreSQL with all its backends (every commit waits for the disk), and the hub's kube-apiserver, \
-               kube-controller-manager and etcd: what the peer's *sum of plane* is. CPU is counted from the first create: until \
-               the last Deployment is there, until all replicas are available (the peer's applied and available are one \
-               moment), and until status rests. Peaks are sums over \
+        note: "Eight keep-alive connections create Applications of one Deployment each (100m, 64Mi). Watches on all \
+               members record when each Deployment exists and when all its replicas are available. *Our plane* is \
+               the operator, PostgreSQL with all its backends (every commit waits for the disk), and the hub's \
+               kube-apiserver, kube-controller-manager and etcd. It corresponds to the *sum of plane* of the peer. \
+               CPU is counted from the first create until three moments: the last Deployment exists, all replicas \
+               are available (one moment for the peer), and status is no longer written. Peaks are sums over \
                processes, so memory that PostgreSQL's backends share is counted more than once.",
         entries: &[
             less(
@@ -90,21 +90,35 @@ pub(crate) const PARTS: &[Part] = &[
                 "146–350",
                 None,
             ),
-            less("placement.plane_cpu_until_quiet_s", "CPU of our plane until status rests", "CPU-s", None, "", None),
+            less(
+                "placement.plane_cpu_until_quiet_s",
+                "CPU of our plane until status is no longer written",
+                "CPU-s",
+                None,
+                "",
+                None,
+            ),
             less(
                 "placement.cpu_s.operator",
-                "of it: operator",
+                "share of the operator",
                 "CPU-s",
                 Some(34.6),
                 "controller-manager and scheduler, 35–161",
                 None,
             ),
-            less("placement.cpu_s.postgres", "of it: PostgreSQL", "CPU-s", None, "none", None),
-            less("placement.cpu_s.hub apiserver", "of it: hub kube-apiserver", "CPU-s", Some(79.3), "79–143", None),
-            less("placement.cpu_s.hub etcd", "of it: hub etcd", "CPU-s", Some(12.8), "13–33", None),
+            less("placement.cpu_s.postgres", "share of PostgreSQL", "CPU-s", None, "none", None),
+            less(
+                "placement.cpu_s.hub apiserver",
+                "share of the hub's kube-apiserver",
+                "CPU-s",
+                Some(79.3),
+                "79–143",
+                None,
+            ),
+            less("placement.cpu_s.hub etcd", "share of the hub's etcd", "CPU-s", Some(12.8), "13–33", None),
             less(
                 "placement.cpu_s.hub controller-manager",
-                "of it: hub kube-controller-manager",
+                "share of the hub's kube-controller-manager",
                 "CPU-s",
                 Some(2.7),
                 "3–5",
@@ -112,14 +126,14 @@ pub(crate) const PARTS: &[Part] = &[
             ),
             less(
                 "placement.cpu_s.members apiserver",
-                "beside it: the three members' kube-apiservers",
+                "in addition: CPU of the three members' kube-apiservers",
                 "CPU-s",
                 Some(73.8),
                 "74–90",
                 None,
             ),
             less("placement.plane_peak_mb", "peak memory of our plane", "MB", Some(1386.0), "1,386–2,575", None),
-            less("placement.peak_mb.operator", "of it: operator", "MB", Some(311.0), "311–476", None),
+            less("placement.peak_mb.operator", "share of the operator", "MB", Some(311.0), "311–476", None),
             less(
                 "placement.hub_writes_per_application",
                 "writes to the hub per Application",
@@ -152,35 +166,36 @@ pub(crate) const PARTS: &[Part] = &[
     Part {
         title: "The limit of the machine for that work",
         scenario: "limit",
-        note: "On a bed like the one above, with the operator stopped: eight connections create the same Applications on the \
-               hub while eight to each member apply the same Deployments directly. Nobody who goes through a control plane \
-               can be faster on these cores. Then by Meridian on a hub that gives the finalizer itself (crds/admission, not \
-               installed by default, see docs/decisions/0004). Then, on another bed, with everything held (SIGSTOP) that works in the members \
-               besides their API servers and etcds, and so takes the cores away from whoever applies: first by Meridian, \
-               then directly.",
+        note: "The operator is stopped on a test bed like the one above. Eight connections create the same \
+               Applications on the hub, while eight connections to each member apply the same Deployments directly. \
+               No control plane can be faster on these cores. Then Meridian does it on a hub that adds the \
+               finalizer itself (crds/admission, not installed by default, see docs/decisions/0004). Then it is \
+               measured on another test bed where all processes of the members are paused (SIGSTOP) except API \
+               servers and etcds, because they compete for the cores: first with Meridian, then directly.",
         entries: &[
             less("limit.applied_s", "all 1,500 Deployments applied directly", "s", None, "", None),
-            more("limit.applied_share", "of that speed reached by Meridian", "", None, "", None),
-            less("limit.born_applied_s", "by Meridian, the hub gives the finalizer", "s", None, "", None),
-            less("limit.born_plane_cpu_s", "CPU of our plane meanwhile", "CPU-s", None, "", None),
-            less("limit.held_direct_s", "the same, members' controllers held", "s", None, "", None),
-            less("limit.held_applied_s", "by Meridian, members' controllers held", "s", None, "", None),
-            less("limit.held_plane_cpu_s", "CPU of our plane meanwhile", "CPU-s", None, "", None),
-            more("limit.held_share", "of that speed reached by Meridian", "", None, "", None),
+            more("limit.applied_share", "share of that speed that Meridian reaches", "", None, "", None),
+            less("limit.born_applied_s", "by Meridian, the hub adds the finalizer", "s", None, "", None),
+            less("limit.born_plane_cpu_s", "CPU of our plane for that", "CPU-s", None, "", None),
+            less("limit.held_direct_s", "directly, members' controllers paused", "s", None, "", None),
+            less("limit.held_applied_s", "by Meridian, members' controllers paused", "s", None, "", None),
+            less("limit.held_plane_cpu_s", "CPU of our plane for that", "CPU-s", None, "", None),
+            more("limit.held_share", "share of that speed that Meridian reaches", "", None, "", None),
         ],
     },
     Part {
         title: "One edit, idle, until all three members show it",
         scenario: "latency",
-        note: "Edits one second apart with everything above in place. The annotation is one of the template: a new revision \
-               that restarts nothing, which goes everywhere at once. *Directly*: with the operator stopped, whoever edits the \
-               Application on the hub applies the Deployment to all three members himself as soon as the hub has answered.",
+        note: "Edits one second apart, with all objects of the first part in place. The annotation belongs to the \
+               template: it makes a new revision that restarts no pods and is delivered to all cells at once. \
+               *Directly*: the operator is stopped, and the client that edits the Application on the hub applies \
+               the Deployment to all three members itself, as soon as the hub has answered.",
         entries: &[
             less("latency.annotation.p50_ms", "annotation, p50", "ms", Some(81.0), "81", Some(20.0)),
             less("latency.annotation.p90_ms", "annotation, p90", "ms", Some(127.0), "127", None),
             less("latency.annotation.max_ms", "annotation, greatest", "ms", Some(183.0), "183", None),
-            less("latency.direct.p50_ms", "an annotation directly, p50", "ms", None, "", None),
-            more("latency.direct_share", "of that speed reached by Meridian", "", None, "", None),
+            less("latency.direct.p50_ms", "annotation directly, p50", "ms", None, "", None),
+            more("latency.direct_share", "share of that speed that Meridian reaches", "", None, "", None),
             less("latency.scale.p50_ms", "scale 3 ↔ 6, p50", "ms", Some(409.0), "409", Some(30.0)),
             less("latency.scale.p90_ms", "scale 3 ↔ 6, p90", "ms", Some(696.0), "696", None),
             less("latency.scale.max_ms", "scale 3 ↔ 6, greatest", "ms", Some(860.0), "860", None),
@@ -214,13 +229,21 @@ pub(crate) const PARTS: &[Part] = &[
     Part {
         title: "Restart of the operator with 1,500 placements",
         scenario: "restart",
-        note: "SIGTERM, then start at once. *Caused* is what was written within the window without the time of each member's \
-               last sign of life, which is written every ten seconds as node leases are. *At work* is the end of the last \
-               fifth of a second, before a second of rest, in which the operator used more than a tenth of a core.",
+        note: "SIGTERM, then a start at once. *Caused* are the writes within the window, except the time of each \
+               member's last sign of life, which is written every ten seconds as node leases are. *At work* ends \
+               with the last fifth of a second in which the operator used more than a tenth of a core, followed by \
+               a second of less.",
         entries: &[
-            less("restart.last_write_s", "last write caused, after the start", "s", Some(95.0), "95", Some(2.0)),
+            less("restart.last_write_s", "last write caused, time after the start", "s", Some(95.0), "95", Some(2.0)),
             less("restart.busy_until_s", "operator at work until", "s", None, "", Some(2.0)),
-            less("restart.edit_shown_s", "an edit made meanwhile is in all members", "s", None, "", None),
+            less(
+                "restart.edit_shown_s",
+                "time from the start until an edit made before it is in all members",
+                "s",
+                None,
+                "",
+                None,
+            ),
             less("restart.hub_writes_caused", "writes to the hub caused", "", Some(3600.0), "3,600", Some(0.0)),
             less("restart.member_writes_caused", "writes to members caused", "", Some(0.0), "0", Some(0.0)),
             less(
@@ -237,10 +260,10 @@ pub(crate) const PARTS: &[Part] = &[
     Part {
         title: "One member's API server hangs (SIGSTOP) and goes on (SIGCONT)",
         scenario: "hang",
-        note: "Default timers. Nothing moves under `failover: Hold`, which is the default.",
+        note: "Default timers. No replicas move under `failover: Hold`, which is the default.",
         entries: &[
-            less("hang.noticed_s", "noticed after", "s", Some(77.4), "76–78", Some(15.0)),
-            less("hang.moved", "replicas moved meanwhile", "", Some(0.0), "0 at defaults", Some(0.0)),
+            less("hang.noticed_s", "time until the health is Unknown", "s", Some(77.4), "76–78", Some(15.0)),
+            less("hang.moved", "replicas moved during the hang", "", Some(0.0), "0 at defaults", Some(0.0)),
             less(
                 "hang.counted_ready_above_desired",
                 "replicas counted ready above those desired",
@@ -251,29 +274,37 @@ pub(crate) const PARTS: &[Part] = &[
             ),
             less("hang.ready_again_s", "ready again after SIGCONT", "s", Some(30.4), "30.4", None),
             less("hang.all_fresh_again_s", "all status fresh again after SIGCONT", "s", None, "", None),
-            less("hang.moved_on_return", "replicas moved on its return", "", None, "", Some(0.0)),
-            less("hang.member_writes_on_return", "writes to members on its return", "", None, "", Some(0.0)),
+            less("hang.moved_on_return", "replicas moved when it answers again", "", None, "", Some(0.0)),
+            less("hang.member_writes_on_return", "writes to members when it answers again", "", None, "", Some(0.0)),
         ],
     },
     Part {
         title: "Fairness",
         scenario: "fairness",
-        note: "Scale edits of one application: alone, and while another is edited 1,000 times over one connection, 20 times a \
-               second and then as fast as the hub takes it, which fills both cores: everything waits for them then, the hub's \
-               own answers too. After that annotation edits in two members, while the third hangs. Ratios of medians in one \
-               run.",
+        note: "Scale edits of one Application: alone, and while another one is edited 1,000 times over one \
+               connection. The other one is edited 20 times a second, and then as fast as the hub accepts edits, \
+               which fills both cores, so that also the hub answers late. After that, annotation edits in two \
+               members while the third hangs. The ratios are those of medians in one run.",
         entries: &[
-            less("fairness.busy_ratio", "slower beside an application with 1,000 edits", "×", None, "", Some(2.0)),
-            less("fairness.flat_out_ratio", "the same, edited as fast as the hub takes it", "×", None, "", None),
-            more("fairness.flat_out_edits_per_s", "edits of that other application per second", "1/s", None, "", None),
-            less("fairness.hung_ratio", "slower in two members while the third hangs", "×", None, "", Some(1.5)),
+            less("fairness.busy_ratio", "factor beside an Application with 1,000 edits", "×", None, "", Some(2.0)),
+            less(
+                "fairness.flat_out_ratio",
+                "factor when that one is edited as fast as the hub accepts",
+                "×",
+                None,
+                "",
+                None,
+            ),
+            more("fairness.flat_out_edits_per_s", "edits of that other Application per second", "1/s", None, "", None),
+            less("fairness.hung_ratio", "factor in two members while the third hangs", "×", None, "", Some(1.5)),
         ],
     },
     Part {
         title: "Durable decisions without members",
         scenario: "decisions",
-        note: "10,000 Applications of three replicas over 30 clusters in three zones, as rows; the real store and the real stage, \
-               every commit waits for the disk. Then one zone is drained: 10,000 placements are planned anew.",
+        note: "10,000 Applications of three replicas over 30 clusters in three zones, stored as rows. Store and \
+               scheduler are the real ones, and every commit waits for the disk. Then one zone is drained, and its \
+               10,000 placements are planned again.",
         entries: &[
             more("decisions.taken_in_per_s", "intents made durable", "1/s", None, "", None),
             more("decisions.per_s", "decisions made durable", "1/s", Some(5.2), "190 ms CPU a binding", Some(500.0)),
@@ -288,21 +319,22 @@ pub(crate) const PARTS: &[Part] = &[
             less("decisions.cpu_ms_per_decision.postgres", "CPU of PostgreSQL per decision", "ms", None, "", None),
             less(
                 "decisions.replan_s",
-                "10,000 placements of a lost zone planned anew",
+                "10,000 placements of a drained zone planned again",
                 "s",
                 None,
                 "1.48 bindings/s moved",
                 Some(60.0),
             ),
-            more("decisions.replanned_per_s", "of them per second", "1/s", Some(1.48), "1.48", Some(200.0)),
+            more("decisions.replanned_per_s", "planned placements per second", "1/s", Some(1.48), "1.48", Some(200.0)),
         ],
     },
     Part {
         title: "Simulated members",
         scenario: "simulated",
-        note: "**Simulated**: the members are one process of ours that speaks the API over TLS and HTTP/2 (`tests/sim`): lists with \
-               pages, watches with bookmarks, server-side apply as the merge of a single manager; Deployments become available by \
-               themselves. The hub and the database are real. All share the same two cores.",
+        note: "**Simulated**: one process of ours plays all members and speaks the API over TLS and HTTP/2 \
+               (`tests/sim`): lists with pages, watches with bookmarks, and server-side apply for a single field \
+               manager. Deployments become available by themselves. The hub and the database are real. All \
+               processes share the same two cores.",
         entries: &[
             less(
                 "simulated.change_20.p50_ms",
@@ -338,7 +370,7 @@ pub(crate) const PARTS: &[Part] = &[
             ),
             less(
                 "simulated.restart_100.placed_s",
-                "100 simulated members × 100 placements: created, placed and available after",
+                "100 simulated members × 100 placements: time until created, placed and available",
                 "s",
                 None,
                 "",
@@ -346,18 +378,18 @@ pub(crate) const PARTS: &[Part] = &[
             ),
             less(
                 "simulated.restart_100.quiet_s",
-                "cold restart, 100 simulated members × 100 placements: quiet after",
+                "cold restart, 100 simulated members × 100 placements: time until idle",
                 "s",
                 None,
                 "",
                 None,
             ),
-            less("simulated.restart_100.cpu_s", "its CPU until then", "CPU-s", None, "", None),
-            less("simulated.restart_100.rss_mb", "its memory", "MB", None, "", None),
-            less("simulated.restart_100.writes", "its writes to members", "", None, "", Some(0.0)),
+            less("simulated.restart_100.cpu_s", "CPU of the operator until then", "CPU-s", None, "", None),
+            less("simulated.restart_100.rss_mb", "memory of the operator", "MB", None, "", None),
+            less("simulated.restart_100.writes", "writes of the operator to members", "", None, "", Some(0.0)),
             less(
                 "simulated.restart_1000.placed_s",
-                "1,000 simulated members × 100 placements: created, placed and available after",
+                "1,000 simulated members × 100 placements: time until created, placed and available",
                 "s",
                 None,
                 "",
@@ -365,15 +397,15 @@ pub(crate) const PARTS: &[Part] = &[
             ),
             less(
                 "simulated.restart_1000.quiet_s",
-                "cold restart, 1,000 simulated members × 100 placements: quiet after",
+                "cold restart, 1,000 simulated members × 100 placements: time until idle",
                 "s",
                 None,
                 "",
                 Some(30.0),
             ),
-            less("simulated.restart_1000.cpu_s", "its CPU until then", "CPU-s", None, "", None),
-            less("simulated.restart_1000.rss_mb", "its memory", "MB", None, "", Some(2048.0)),
-            less("simulated.restart_1000.writes", "its writes to members", "", None, "", Some(0.0)),
+            less("simulated.restart_1000.cpu_s", "CPU of the operator until then", "CPU-s", None, "", None),
+            less("simulated.restart_1000.rss_mb", "memory of the operator", "MB", None, "", Some(2048.0)),
+            less("simulated.restart_1000.writes", "writes of the operator to members", "", None, "", Some(0.0)),
         ],
     },
 ];

@@ -9,36 +9,36 @@ use std::process::Command;
 use bench::{Runs, Scale, Scenario, run, write_page};
 use clap::{Parser, ValueEnum};
 
-/// Measures Meridian at the work of the leading peer.
+/// Measures Meridian with the workload that was measured on its peer.
 #[derive(Debug, Parser)]
 struct Args {
-    /// What to measure; everything when left out.
+    /// Scenarios to measure [default: all].
     scenarios: Vec<Scenario>,
-    /// How often, each time on a new bed.
+    /// Number of runs, each on a new test bed.
     #[arg(long, default_value_t = 3)]
     runs: usize,
-    /// Just enough to see that every part works.
+    /// Run every scenario with the smallest sizes, to check that it works.
     #[arg(long, env = "BENCH_SHORT", value_parser = clap::builder::FalseyValueParser::new())]
     short: bool,
-    /// Applications created at once, instead of the peer's 500.
+    /// Number of Applications created at once, instead of the 500 of the peer.
     #[arg(long)]
     applications: Option<usize>,
-    /// Single edits of each sort, instead of the peer's 50.
+    /// Number of single edits of each kind, instead of the 50 of the peer.
     #[arg(long)]
     edits: Option<usize>,
-    /// Simulated members that restart over all their placements, instead of the sizes of the page; each count by itself.
+    /// Numbers of simulated members in the cold restart, each measured by itself [default: those of the page].
     #[arg(long, value_delimiter = ',')]
     restart_members: Option<Vec<usize>>,
-    /// Simulated members that get one change, instead of the sizes of the page; each count by itself.
+    /// Numbers of simulated members that receive one change, each measured by itself [default: those of the page].
     #[arg(long, value_delimiter = ',')]
     change_members: Option<Vec<usize>>,
-    /// Where the page goes; with `--short` no page is written.
+    /// File of the page. With `--short` no page is written.
     #[arg(long, default_value = "docs/figures.md")]
     page: PathBuf,
-    /// Where values go; those already there are kept unless the scenario runs again.
+    /// File of the values. With `--join` the values of this run are added to those of the file.
     #[arg(long, default_value = "target/bench.json")]
     json: PathBuf,
-    /// Adds to what the JSON holds instead of replacing it.
+    /// Add to the values of the JSON file instead of replacing them.
     #[arg(long)]
     join: bool,
 }

@@ -18,11 +18,12 @@ pub fn write_page(path: &Path, runs: &Runs, surroundings: &BTreeMap<String, Stri
 fn page(runs: &Runs, surroundings: &BTreeMap<String, String>) -> String {
     let mut text = String::from(
         "# Figures\n\n\
-         Written by `make bench`. Each value is the median of the runs, with the least and the greatest beside it. The peer is \
-         Karmada (2026-08), measured once on the same kind of machine (two cores, 24 GiB) doing the same work with nothing else \
-         running; its figure is the better one where tuning changed it. *Ratio* is the peer's figure divided by ours where less is \
-         better, and ours by the peer's where more is. The load average says how much else the cores had to do: a figure taken at \
-         a load far above two is slower than the machine.\n\n## Where\n\n",
+         Written by `make bench`. Each value is the median of the runs, with the lowest and the highest value \
+         beside it. The peer is Karmada (2026-08), measured once on the same kind of machine (two cores, 24 GiB) \
+         with the same workload and nothing else running. Where tuning changed a value of the peer, the better one \
+         is shown. *Ratio* is the peer's value divided by ours where lower is better, and ours divided by the \
+         peer's where higher is better. The load average shows how busy the cores were with other work. A value \
+         that was measured at a load far above two is worse than the machine allows.\n\n## Environment\n\n",
     );
     for (name, value) in surroundings {
         let _ = writeln!(text, "- {name}: {value}");
@@ -43,7 +44,9 @@ fn section(text: &mut String, runs: &Runs, part: &Part) {
     let _ = write!(text, "\n## {}\n\n{}\n\n", part.title, part.note);
     let loads: Vec<String> = load.iter().map(|value| format!("{value:.1}")).collect();
     let _ = writeln!(text, "Load average at the beginning of each run: {}.\n", loads.join(", "));
-    text.push_str("| what | ours | least – greatest (runs) | peer | goal | ratio |\n|---|---|---|---|---|---|\n");
+    text.push_str(
+        "| measurement | ours | lowest – highest (runs) | peer | goal | ratio |\n|---|---|---|---|---|---|\n",
+    );
     for entry in part.entries {
         row(text, entry, &runs.sorted(entry.name));
     }
@@ -87,7 +90,7 @@ fn details(text: &mut String, runs: &Runs) {
     if rest.is_empty() {
         return;
     }
-    text.push_str("\n## Everything else that was counted\n\n| name | median | least – greatest |\n|---|---|---|\n");
+    text.push_str("\n## Other values\n\n| name | median | lowest – highest |\n|---|---|---|\n");
     for name in rest {
         let values = runs.sorted(name);
         let (Some(least), Some(greatest)) = (values.first(), values.last()) else { continue };

@@ -9,16 +9,16 @@ use sim::{Config, Simulation};
 /// Serves simulated member API servers.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Members.
+    /// Number of simulated members.
     #[arg(long)]
     members: usize,
-    /// Zones they lie in, by turns.
+    /// Number of zones. Members are assigned to them in turn.
     #[arg(long, default_value_t = 3)]
     zones: usize,
-    /// Port on 127.0.0.1.
+    /// Port of 127.0.0.1 that serves all members.
     #[arg(long)]
     port: u16,
-    /// File the authority's certificate is written to once everything is served.
+    /// File that receives the certificate of the authority as soon as all members are served.
     #[arg(long)]
     ca: PathBuf,
 }

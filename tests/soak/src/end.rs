@@ -19,7 +19,7 @@ const ROWS: &str = "select coalesce(json_object_agg(name, json_build_object('rep
 
 const PLACEMENTS: &str = "select coalesce(json_agg(json_build_object('app', a.name, 'cluster', p.cluster, \
     'kind', p.kind, 'name', p.object_name, 'divided', p.divided, 'target', p.target, \
-    'told', greatest(p.target, p.floor) + p.surge, 'desired_state', p.wish, 'state', s.state, \
+    'rendered', greatest(p.target, p.floor) + p.surge, 'desired_state', p.wish, 'state', s.state, \
     'revision', encode(p.revision, 'hex'), 'applied', encode(s.applied_revision, 'hex'), \
     'available', coalesce(s.available, 0))), '[]') \
     from placement p join application a on a.id = p.app left join placement_status s on s.placement = p.id \

@@ -107,7 +107,7 @@ pub struct Version {
     /// The member's own controllers have not observed the present spec.
     ///
     /// The next order of these controllers may follow an older spec.
-    pub behind: bool,
+    pub is_unobserved: bool,
     /// Fence annotation of the object.
     pub fence: Option<String>,
 }
@@ -189,7 +189,7 @@ pub struct Row {
     pub replicas: i64,
     /// Revision in hexadecimal.
     pub revision: String,
-    /// How the application is removed; nothing while no removal is requested.
+    /// Removal policy of the application; nothing while no removal is requested.
     pub removal: Option<String>,
 }
 
@@ -209,7 +209,7 @@ pub struct Placement {
     /// Replicas that the scheduler decided.
     pub target: i64,
     /// Replicas that Meridian writes to the member: the higher of target and floor, plus surge.
-    pub told: i64,
+    pub rendered: i64,
     /// Desired state: `Present`, `Delete` or `Orphan`.
     pub desired_state: String,
     /// State of the delivery.

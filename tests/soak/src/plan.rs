@@ -95,7 +95,7 @@ pub enum Which {
     Follower,
 }
 
-/// How a link is disturbed.
+/// Disturbance of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// The link closes connections and accepts no new ones.

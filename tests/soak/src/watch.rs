@@ -137,7 +137,8 @@ fn version(cluster: &str, object: &Deployment, gone: bool, at: u64) -> Version {
         gone,
         replicas: number(replicas),
         available: number(available),
-        behind: object.status.as_ref().and_then(|status| status.observed_generation) < object.metadata.generation,
+        is_unobserved: object.status.as_ref().and_then(|status| status.observed_generation)
+            < object.metadata.generation,
         fence: object.annotations().get(vocabulary::labels::FENCE).cloned(),
     }
 }

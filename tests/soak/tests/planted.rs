@@ -29,7 +29,7 @@ fn version(at: u64, cluster: &str, app: &str, available: i64) -> Version {
         gone: false,
         replicas: available,
         available,
-        behind: false,
+        is_unobserved: false,
         fence: Some(fence_at(at)),
     }
 }
@@ -104,7 +104,7 @@ fn good() -> Gathered {
                 name,
                 divided: true,
                 target: replicas,
-                told: replicas,
+                rendered: replicas,
                 desired_state: "Present".to_owned(),
                 state: Some("Applied".to_owned()),
                 revision: REVISION.to_owned(),

@@ -30,7 +30,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::plane::Plane;
 use crate::process::free_ports;
 
-/// How a gateway treats requests.
+/// Treatment of requests by a gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GatewayMode {
     /// Requests pass.

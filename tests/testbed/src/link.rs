@@ -17,7 +17,7 @@ use crate::wait::eventually;
 /// Maximum number of bytes carried at once.
 const CHUNK: usize = 16 * 1024;
 
-/// How a link treats bytes and connections.
+/// Treatment of bytes and connections by a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkMode {
     /// Bytes pass.

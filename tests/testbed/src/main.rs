@@ -16,13 +16,13 @@ use tokio::signal::unix::{SignalKind, signal};
 enum Verb {
     /// Start a hub, three members and a database, and leave them running
     Up(Place),
-    /// End them
+    /// Stop the hub, the members and the database of a folder
     Down(Place),
-    /// Start them and hold them until a signal, in the foreground
+    /// Start a hub, three members and a database, and stop them at a signal
     Hold(Place),
 }
 
-/// Where the bed is.
+/// Argument that selects the bed.
 #[derive(Debug, Args)]
 struct Place {
     /// Folder of data, logs and kubeconfigs; `up` empties it first

@@ -48,8 +48,8 @@ pub(crate) async fn bad_input_names_the_field_and_the_remedy(fleet: &mut Fleet) 
     }
     for (name, (case, words)) in waiting {
         let refused = |app: &crds::Application| {
-            let told = |type_, value| condition(app, type_).is_some_and(|(status, _)| status == value);
-            told("Ready", "False") && told("Stalled", "True")
+            let has = |type_, value| condition(app, type_).is_some_and(|(status, _)| status == value);
+            has("Ready", "False") && has("Stalled", "True")
         };
         let seen = fleet.app_until("bad", &name, &format!("{case}: refused and waiting for a person"), refused).await?;
         let (_, message) = condition(&seen, "Ready").context("a condition")?;

@@ -30,8 +30,8 @@ fn running(fleet: &Fleet) -> anyhow::Result<Vec<(Value, Value)>> {
 async fn cell_says(fleet: &Fleet, reason: &str) -> anyhow::Result<()> {
     eventually(&format!("the Cell says {reason}"), SOON, async || {
         let cell = fleet.get("hub", "mcell", "", "keeper")?.context("the Cell")?;
-        let told = cell["status"]["conditions"][0]["reason"].clone();
-        ensure!(told == reason, "{told}");
+        let found = cell["status"]["conditions"][0]["reason"].clone();
+        ensure!(found == reason, "{found}");
         Ok(Some(()))
     })
     .await

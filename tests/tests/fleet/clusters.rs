@@ -127,7 +127,7 @@ pub(crate) async fn a_revoked_credential_is_told_and_mended_without_a_restart(fl
         let text = |field: &str| ready[field].as_str().unwrap_or_default().to_owned();
         Ok((text("status"), format!("{}: {}", text("reason"), text("message"))))
     };
-    let told = eventually("the cluster says so, with the remedy", SOON, async || {
+    let refused = eventually("the cluster says so, with the remedy", SOON, async || {
         let (ready, why) = cluster(fleet)?;
         ensure!(ready != "True" && why.contains("update-credential north-b"), "{ready}: {why}");
         Ok(Some(why))
@@ -140,7 +140,7 @@ pub(crate) async fn a_revoked_credential_is_told_and_mended_without_a_restart(fl
     fleet.meridian(&["cluster", "update-credential", "north-b", "--kubeconfig", &kubeconfig])?;
     eventually("the cluster is ready again", SOON, async || {
         let (ready, why) = cluster(fleet)?;
-        ensure!(ready == "True", "{ready}: {why}, after {told}");
+        ensure!(ready == "True", "{ready}: {why}, after {refused}");
         Ok(Some(()))
     })
     .await?;
@@ -210,8 +210,8 @@ pub(crate) async fn a_removed_cluster_takes_its_workloads_along_when_asked(fleet
     // The cluster may join again like a new one, and no replica moves to the cluster without a request.
     let member = fleet.plan.members[1].clone();
     fleet.join(&member)?;
-    let told = |app: &crds::Application| condition(app, "RebalanceNeeded").is_some();
-    let after = fleet.app_until("leaving", "web", "told of a rebalance", told).await?;
+    let needs_rebalance = |app: &crds::Application| condition(app, "RebalanceNeeded").is_some();
+    let after = fleet.app_until("leaving", "web", "told of a rebalance", needs_rebalance).await?;
     ensure!(desired(&after) == "north-a=3 south-a=3", "{}", desired(&after));
     Ok(())
 }

@@ -22,7 +22,7 @@ fn creations(fleet: &Fleet, namespace: &str) -> usize {
 }
 
 /// Returns the sum of `spec.replicas` of the Deployments `web` in all members.
-fn told(fleet: &Fleet, namespace: &str) -> anyhow::Result<i64> {
+fn total_replicas(fleet: &Fleet, namespace: &str) -> anyhow::Result<i64> {
     Ok(shares(fleet, namespace)?.iter().sum())
 }
 
@@ -134,7 +134,10 @@ pub(crate) async fn a_namespace_that_goes_leaves_the_fleet_as_it_is(fleet: &mut 
     fleet.apply("hub", &web("swept", "web", 6))?;
     fleet.ready("swept", "web").await?;
     fleet.kubectl("hub", &["delete", "namespace", "swept", "--timeout=60s"])?;
-    ensure!(told(fleet, "swept")? == 6 && deletes(fleet, "swept") == 0, "the fleet follows a namespace that goes");
+    ensure!(
+        total_replicas(fleet, "swept")? == 6 && deletes(fleet, "swept") == 0,
+        "the fleet follows a namespace that goes"
+    );
     let left = fleet.get("north-a", "deployment", "swept", "web")?.context("it runs on")?;
     ensure!(left["metadata"]["labels"]["fleet.meridian.io/managed"].is_null(), "and belongs to nobody");
     Ok(())
@@ -198,10 +201,13 @@ async fn older_cluster(fleet: &Fleet, name: &str, stored: &str, [newer, older]: 
 async fn deleted_since(fleet: &Fleet, space: &str) -> anyhow::Result<()> {
     let before = creations(fleet, space);
     source_lost(fleet, space, "web").await?;
-    ensure!(told(fleet, space)? == 0 && creations(fleet, space) == before, "what was deleted comes back by itself");
+    ensure!(
+        total_replicas(fleet, space)? == 0 && creations(fleet, space) == before,
+        "what was deleted comes back by itself"
+    );
     accept(fleet, space, "web")?;
     fleet.ready(space, "web").await?;
-    ensure!(told(fleet, space)? == 3, "an accepted Application is one");
+    ensure!(total_replicas(fleet, space)? == 3, "an accepted Application is one");
     fleet.meridian(&["app", "delete", "web", "-n", space, "--yes"]).map(drop)
 }
 
@@ -251,8 +257,8 @@ async fn a_hub_restored(fleet: &mut Fleet, revisions: Revisions, [old, young]: [
 
     fleet.bed.restore("hub", Some(&snapshot), revisions).await?;
     source_lost(fleet, old, "web").await?;
-    ensure!(told(fleet, old)? == 9, "an older spec is no order");
-    ensure!(told(fleet, young)? == 3, "an absent object is no delete");
+    ensure!(total_replicas(fleet, old)? == 9, "an older spec is no order");
+    ensure!(total_replicas(fleet, young)? == 3, "an absent object is no delete");
     source_lost(fleet, &by_policy, "web").await?;
     ensure!(shares(fleet, &by_policy)? == moved, "an older policy is no order");
     older_cluster(fleet, "south-a", "spec ->> 'cordoned'", ["", "true"]).await?;
@@ -266,7 +272,7 @@ async fn a_hub_restored(fleet: &mut Fleet, revisions: Revisions, [old, young]: [
 
     accept(fleet, old, "web")?;
     fleet.ready(old, "web").await?;
-    ensure!(told(fleet, old)? == 6, "an accepted spec is one");
+    ensure!(total_replicas(fleet, old)? == 6, "an accepted spec is one");
     // A new object under an old name is another object; a person must accept it.
     namespace(fleet, young)?;
     fleet.apply("hub", &web(young, "web", 3))?;
@@ -283,13 +289,13 @@ pub(crate) async fn a_kind_that_goes_from_the_hub_leaves_the_fleet_as_it_is(flee
     fleet.apply("hub", &web("kind", "web", 6))?;
     fleet.ready("kind", "web").await?;
     fleet.kubectl("hub", &["delete", "crd", "applications.fleet.meridian.io", "--timeout=60s"])?;
-    ensure!(told(fleet, "kind")? == 6 && deletes(fleet, "kind") == 0, "the fleet follows a kind that goes");
+    ensure!(total_replicas(fleet, "kind")? == 6 && deletes(fleet, "kind") == 0, "the fleet follows a kind that goes");
     fleet.install()?;
     let mut manifest = web("kind", "web", 6);
     manifest["spec"]["adopt"] = json!("Always");
     fleet.apply("hub", &manifest)?;
     fleet.ready("kind", "web").await?;
-    ensure!(told(fleet, "kind")? == 6 && deletes(fleet, "kind") == 0);
+    ensure!(total_replicas(fleet, "kind")? == 6 && deletes(fleet, "kind") == 0);
     fleet.meridian(&["app", "delete", "web", "-n", "kind", "--yes", "--timeout", "60s"]).map(drop)
 }
 
@@ -305,15 +311,15 @@ pub(crate) async fn a_hub_rebuilt_empty_moves_nothing(fleet: &mut Fleet) -> anyh
     for member in fleet.plan.members.clone() {
         fleet.join(&member)?;
     }
-    ensure!(told(fleet, "rebuilt")? == 6, "an empty hub is no order");
+    ensure!(total_replicas(fleet, "rebuilt")? == 6, "an empty hub is no order");
     namespace(fleet, "rebuilt")?;
     manifest["spec"]["replicas"] = json!(9);
     fleet.apply("hub", &manifest)?;
     source_lost(fleet, "rebuilt", "web").await?;
-    ensure!(told(fleet, "rebuilt")? == 6);
+    ensure!(total_replicas(fleet, "rebuilt")? == 6);
     accept(fleet, "rebuilt", "web")?;
     fleet.ready("rebuilt", "web").await?;
-    ensure!(told(fleet, "rebuilt")? == 9, "an accepted spec is an order");
+    ensure!(total_replicas(fleet, "rebuilt")? == 9, "an accepted spec is an order");
     let now = (creations(fleet, "rebuilt"), deletes(fleet, "rebuilt"));
     ensure!(now == (created, deleted), "what runs is kept: {now:?} instead of {:?}", (created, deleted));
     let rows: Value = json!(fleet.bed.postgres.query("select count(*) from application where namespace = 'rebuilt'")?);

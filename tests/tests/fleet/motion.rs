@@ -123,10 +123,10 @@ pub(crate) async fn drain_is_never_below_desired_and_nothing_moves_back(fleet: &
     history.available_at_least(9)?;
 
     fleet.meridian(&["cluster", "uncordon", "north-b"])?;
-    let told = fleet
+    let after = fleet
         .app_until("drain", "web", "told of a rebalance", |app| condition(app, "RebalanceNeeded").is_some())
         .await?;
-    ensure!(desired(&moved) == desired(&told), "nothing moves back by itself");
+    ensure!(desired(&moved) == desired(&after), "nothing moves back by itself");
     fleet.meridian(&["rebalance", "web", "-n", "drain", "--yes"])?;
     fleet
         .app_until("drain", "web", "rebalanced", |app| desired(app) == "north-a=3 north-b=3 south-a=3" && is_ready(app))

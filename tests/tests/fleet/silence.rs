@@ -26,7 +26,7 @@ const EDITS: i32 = 5;
 /// Difference between two measurements of the same thing on a busy machine.
 const NOISE: Duration = Duration::from_millis(150);
 
-/// How a member falls silent.
+/// Cause of the silence of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Silence {
     Frozen,
@@ -114,9 +114,9 @@ async fn median_edit(fleet: &Fleet, namespace: &str, first: i32) -> anyhow::Resu
         let seen = eventually("all members are told", SOON, async || {
             let now = history.now();
             let others = || now.values().filter(|version| version.name == "others");
-            let told: i64 = others().map(|version| version.told).sum();
+            let sum: i64 = others().map(|version| version.replicas).sum();
             let last = history.versions().into_iter().rfind(|version| version.name == "others" && version.is_order);
-            ensure!(told == i64::from(replicas), "{told} instead of {replicas}");
+            ensure!(sum == i64::from(replicas), "{sum} instead of {replicas}");
             Ok(last.map(|version| version.at))
         })
         .await?;

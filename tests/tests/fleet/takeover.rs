@@ -204,9 +204,9 @@ pub(crate) async fn a_scale_up_survives_a_database_without_a_free_connection(fle
     let history = History::follow(fleet, &MEMBERS, DEPLOYMENTS, "crowded").await?;
     patch(fleet, "crowded", "web", &json!({"spec": {"replicas": 30}}))?;
     fleet.bed.postgres.limit_connections(Some(0))?;
-    let told = crowded(fleet).await;
+    let outcome = crowded(fleet).await;
     fleet.bed.postgres.limit_connections(None)?;
-    told?;
+    outcome?;
     let grown = fleet.ready("crowded", "web").await?;
     ensure!(cells(&grown).values().sum::<i32>() == 30, "{}", desired(&grown));
     history.replicas_never_fall()?;

@@ -48,13 +48,13 @@ pub(crate) fn next_action(
             if refused { Action::Nothing } else { Action::Apply { first: true } }
         }
         (DesiredState::Present, Some(live)) => {
-            let told = live.managed
+            let is_applied = live.managed
                 && status.applied_epoch == entry.row.plan_epoch
                 && live.fence == Some(fence)
                 && hash.is_none_or(|hash| status.applied_hash == Some(hash));
             let refused = status.state == ObjectState::Refused && status.applied_epoch == entry.row.plan_epoch;
             let put_back = enforce && !status.drift.is_empty();
-            if live.deleting || (told || refused) && !put_back {
+            if live.deleting || (is_applied || refused) && !put_back {
                 Action::Nothing
             } else {
                 Action::Apply { first: false }

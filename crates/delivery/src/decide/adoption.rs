@@ -11,7 +11,7 @@ use crate::observe::entry::Entry;
 
 /// Relation of an existing object to the placement that needs its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Claim {
+pub(crate) enum Ownership {
     /// The object is ours, by its UID or by its labels.
     Ours,
     /// The same Application of the same installation released the object.
@@ -41,14 +41,14 @@ fn is_service_account(entry: &Entry) -> bool {
 }
 
 /// Decides about the existing object `there`, for Application `app` of this `installation`.
-pub(crate) fn claim(
+pub(crate) fn ownership(
     entry: &Entry,
     app: &str,
     installation: &str,
     adopt: AdoptPolicy,
     rendered: &Value,
     there: &Value,
-) -> Claim {
+) -> Ownership {
     let key = &entry.row.object;
     let metadata = &there["metadata"];
     let text = |map: &str, name: &str| metadata[map].get(name).and_then(Value::as_str);
@@ -56,21 +56,21 @@ pub(crate) fn claim(
     let other = text("annotations", labels::INSTALLATION).filter(|made_by| *made_by != installation);
     let is_managed = text("labels", labels::MANAGED).is_some();
     if is_known || other.is_none() && is_managed && text("labels", labels::APP) == Some(app) {
-        return Claim::Ours;
+        return Ownership::Ours;
     }
     if text("annotations", labels::RELEASED) == Some(released_by(installation, app).as_str()) && !is_managed {
-        return Claim::OursAgain;
+        return Ownership::OursAgain;
     }
     let owner = match other {
         Some(other) => format!("{} of the Meridian installation {other}", owner_of(there)),
         None => owner_of(there),
     };
     match adopt {
-        AdoptPolicy::Always => Claim::Taken,
-        _ if is_service_account(entry) => Claim::Refused(format!(
+        AdoptPolicy::Always => Ownership::Taken,
+        _ if is_service_account(entry) => Ownership::Refused(format!(
             "{key} is already there and belongs to {owner}; a service account is taken over only where its component says adopt: Always"
         )),
-        AdoptPolicy::Never => Claim::Refused(format!(
+        AdoptPolicy::Never => Ownership::Refused(format!(
             "{key} is already there and belongs to {owner}; rename the component, remove the object, or set spec.adopt to IfIdentical or Always"
         )),
         AdoptPolicy::IfIdentical => {
@@ -82,9 +82,9 @@ pub(crate) fn claim(
             }
             let differences = render::differs(&bare, there);
             if differences.is_empty() {
-                return Claim::Identical;
+                return Ownership::Identical;
             }
-            Claim::Refused(format!(
+            Ownership::Refused(format!(
                 "{key} is already there, belongs to {owner} and differs in {}; make them equal or set spec.adopt: Always",
                 differences.join(", ")
             ))
@@ -163,7 +163,7 @@ mod tests {
         let of_app = |app: &str| json!({ labels::MANAGED: "true", labels::APP: app, labels::COMPONENT: "web" });
         let released = |owner: &str| json!({ labels::RELEASED: owner });
         for (case, uid, labels, annotations, expected) in [
-            ("labelled as ours", None, of_app("shop"), json!({}), Some(Claim::Ours)),
+            ("labelled as ours", None, of_app("shop"), json!({}), Some(Ownership::Ours)),
             (
                 "labelled as ours by another installation",
                 None,
@@ -172,17 +172,17 @@ mod tests {
                 None,
             ),
             ("of another Application, same component", None, of_app("other"), json!({}), None),
-            ("known by its UID, without a label", Some("u1"), json!({}), json!({}), Some(Claim::Ours)),
+            ("known by its UID, without a label", Some("u1"), json!({}), json!({}), Some(Ownership::Ours)),
             ("another object in place of ours", Some("u2"), json!({}), json!({}), None),
-            ("let go by us", None, json!({}), released("i/shop"), Some(Claim::OursAgain)),
+            ("let go by us", None, json!({}), released("i/shop"), Some(Ownership::OursAgain)),
             ("let go by another installation", None, json!({}), released("j/shop"), None),
             ("let go by us, and taken by another since", None, of_app("other"), released("i/shop"), None),
         ] {
             let there = json!({ "metadata": { "uid": "u1", "labels": labels, "annotations": annotations } });
-            let found = claim(&entry(uid), "shop", "i", AdoptPolicy::Never, &json!({}), &there);
+            let found = ownership(&entry(uid), "shop", "i", AdoptPolicy::Never, &json!({}), &there);
             match expected {
                 Some(expected) => assert_eq!(found, expected, "{case}"),
-                None => assert!(matches!(found, Claim::Refused(_)), "{case}: {found:?}"),
+                None => assert!(matches!(found, Ownership::Refused(_)), "{case}: {found:?}"),
             }
         }
     }
@@ -194,11 +194,11 @@ mod tests {
         });
         let same = json!({ "metadata": {}, "data": { "a": "1" } });
         let other = json!({ "metadata": {}, "data": { "a": "2" } });
-        let judge = |adopt, rendered| claim(&entry(None), "shop", "i", adopt, rendered, &there);
-        assert_eq!(judge(AdoptPolicy::Always, &other), Claim::Taken);
-        assert_eq!(judge(AdoptPolicy::IfIdentical, &same), Claim::Identical);
-        let Claim::Refused(why) = judge(AdoptPolicy::IfIdentical, &other) else { panic!("it differs") };
+        let judge = |adopt, rendered| ownership(&entry(None), "shop", "i", adopt, rendered, &there);
+        assert_eq!(judge(AdoptPolicy::Always, &other), Ownership::Taken);
+        assert_eq!(judge(AdoptPolicy::IfIdentical, &same), Ownership::Identical);
+        let Ownership::Refused(why) = judge(AdoptPolicy::IfIdentical, &other) else { panic!("it differs") };
         assert!(why.contains("field manager kubectl") && why.contains(".data.a"), "{why}");
-        assert!(matches!(judge(AdoptPolicy::Never, &same), Claim::Refused(_)));
+        assert!(matches!(judge(AdoptPolicy::Never, &same), Ownership::Refused(_)));
     }
 }

@@ -79,7 +79,7 @@ pub(crate) enum Outlook {
 /// Status of an entry after a failed attempt.
 pub(crate) fn after_failure(entry: &Entry, error: &ActError) -> StatusRow {
     let outlook = error.outlook();
-    let told = entry.status.applied_epoch;
+    let applied_epoch = entry.status.applied_epoch;
     StatusRow {
         state: if outlook == Outlook::Passes { ObjectState::Failed } else { ObjectState::Refused },
         message: Some(bounded_message(vocabulary::chain(error))),
@@ -87,8 +87,8 @@ pub(crate) fn after_failure(entry: &Entry, error: &ActError) -> StatusRow {
             // Recorded for this plan: only a new plan or another object allows another attempt.
             Outlook::Stands => entry.row.plan_epoch,
             // Keeps `next_action` from treating the refusal as final, also where this plan was applied before.
-            Outlook::WaitsForAPerson => told.min(entry.row.plan_epoch.saturating_sub(1)),
-            Outlook::Passes => told,
+            Outlook::WaitsForAPerson => applied_epoch.min(entry.row.plan_epoch.saturating_sub(1)),
+            Outlook::Passes => applied_epoch,
         },
         found_epoch: if let ActError::Outrun(found) = error { *found } else { entry.status.found_epoch },
         changed_at: Timestamp::now(),

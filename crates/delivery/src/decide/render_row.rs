@@ -44,8 +44,8 @@ pub(crate) fn render_row(
     let component = component.ok_or_else(|| format!("component {} is not part of the revision", row.component))?;
     // A row with a floor above its target holds replicas for its successor. They are rendered, although the row has a
     // number of its own.
-    let told = row.divided || row.floor > row.target || input.suspended;
-    let replicas = if told {
+    let sets_replicas = row.divided || row.floor > row.target || input.suspended;
+    let replicas = if sets_replicas {
         Some(row.rendered())
     } else {
         // Keeps a number that only Meridian owns. If it were left out, the API server would reset it to 1.

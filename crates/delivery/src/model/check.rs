@@ -142,8 +142,8 @@ impl Promises {
             let there = members.get(&leaving).map_or(0, |member| available_in(member, name));
             let app = tables.apps.values().find(|row| row.key.name == *name);
             let rows = app.into_iter().flat_map(|app| tables.placements_of(app.id));
-            let told: i32 = rows.filter(|row| row.cluster != cluster).map(PlacementRow::rendered).sum();
-            *promised = (*promised).min(available(members, name) - there).min(told);
+            let rendered_elsewhere: i32 = rows.filter(|row| row.cluster != cluster).map(PlacementRow::rendered).sum();
+            *promised = (*promised).min(available(members, name) - there).min(rendered_elsewhere);
         }
     }
 

@@ -199,7 +199,7 @@ fn is_ready(pod: &Value) -> bool {
 
 /// Kind and name of the workload that owns a pod.
 ///
-/// That is the pod's controller, or the Deployment of a controlling `ReplicaSet`.
+/// The owner is the pod's controller, or the Deployment of a controlling `ReplicaSet`.
 fn workload_of(metadata: &Value) -> Option<(String, String)> {
     let owner = metadata["ownerReferences"].as_array()?.iter().find(|owner| owner["controller"] == true)?;
     let (kind, name) = (owner["kind"].as_str()?, owner["name"].as_str()?);

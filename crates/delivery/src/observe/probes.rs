@@ -13,7 +13,7 @@ pub(crate) enum Sign {
     /// Outcome of a request, with the revision of the member's store.
     Answered(Result<Option<u64>, Unavailable>),
     /// Outcome of opening a watch.
-    Told(Result<(), Unavailable>),
+    WatchProbed(Result<(), Unavailable>),
 }
 
 /// Probes in flight. The member's own timeouts bound each.
@@ -41,7 +41,7 @@ impl Probes {
             self.watch = true;
             let member = member.clone();
             self.asked.push(Box::pin(async move {
-                Sign::Told(member.probe_watch().await.map_err(|error| Unavailable::of(&error)))
+                Sign::WatchProbed(member.probe_watch().await.map_err(|error| Unavailable::of(&error)))
             }));
         }
     }
@@ -51,7 +51,7 @@ impl Probes {
         let sign = self.asked.next().await?;
         match sign {
             Sign::Answered(_) => self.request = false,
-            Sign::Told(_) => self.watch = false,
+            Sign::WatchProbed(_) => self.watch = false,
         }
         Some(sign)
     }

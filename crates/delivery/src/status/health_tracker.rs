@@ -138,7 +138,7 @@ impl HealthTracker {
     }
 
     /// Records an event or a failure of a watch.
-    pub(crate) fn told(&mut self, outcome: Result<(), Unavailable>) {
+    pub(crate) fn watch_reported(&mut self, outcome: Result<(), Unavailable>) {
         match outcome {
             Ok(()) => self.watch.alive(),
             Err(trouble) => self.watch.trouble = Some(trouble),

@@ -282,7 +282,7 @@ mod tests {
         for cluster in clusters {
             push(cluster, if cluster == "c" { 13 } else { 1 });
         }
-        let mut told = hints.subscribe();
+        let mut received = hints.subscribe();
 
         let taken = status_writer.take();
         assert!(taken.is_sorted_by_key(|observed| observed.status.placement), "rows are locked in one order");
@@ -293,7 +293,7 @@ mod tests {
         };
         assert_eq!(written(), "a b d e");
         assert!(
-            matches!(told.try_recv().as_deref(), Ok(Hint::Observed(app)) if *app == AppId::from(1)),
+            matches!(received.try_recv().as_deref(), Ok(Hint::Observed(app)) if *app == AppId::from(1)),
             "those that were written are told of"
         );
 

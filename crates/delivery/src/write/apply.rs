@@ -8,7 +8,7 @@ use serde_json::Value;
 use store::{ObjectState, StatusRow};
 use vocabulary::{ContentHash, Fence, labels};
 
-use crate::decide::adoption::{Claim, claim, effective};
+use crate::decide::adoption::{Ownership, effective, ownership};
 use crate::decide::failure::{ActError, outrun};
 use crate::decide::list_merge::lists_to_replace;
 use crate::observe::entry::Entry;
@@ -103,21 +103,21 @@ impl Write<'_> {
             Err(MemberError::NotFound { .. }) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
-        let mut claimed = self.judge(kind, self.app.intent.adopt, &there).await?;
-        if matches!(claimed, Claim::Refused(_)) {
+        let mut ownership = self.judge(kind, self.app.intent.adopt, &there).await?;
+        if matches!(ownership, Ownership::Refused(_)) {
             // The cached intent may be older than the user's reaction to the refusal.
             let adopt = session.revisions().app_anew(self.entry.row.app).await?.intent.adopt;
             if adopt != self.app.intent.adopt {
-                claimed = self.judge(kind, adopt, &there).await?;
+                ownership = self.judge(kind, adopt, &there).await?;
             }
         }
-        match claimed {
-            Claim::Refused(why) => return Err(ActError::Taken(why)),
-            Claim::Ours => {}
-            Claim::OursAgain => {
+        match ownership {
+            Ownership::Refused(why) => return Err(ActError::Taken(why)),
+            Ownership::Ours => {}
+            Ownership::OursAgain => {
                 tracing::info!(cluster = session.name(), object = %key, "took back an object that was ours before");
             }
-            Claim::Identical | Claim::Taken => {
+            Ownership::Identical | Ownership::Taken => {
                 tracing::info!(cluster = session.name(), object = %key, "took an object over")
             }
         }
@@ -134,19 +134,19 @@ impl Write<'_> {
     /// Decides whether the existing object may be adopted.
     ///
     /// Under `IfIdentical`, the fields that its client-side appliers wrote must not go beyond the Application.
-    async fn judge(&self, kind: &ApiKind, adopt: AdoptPolicy, there: &Value) -> Result<Claim, ActError> {
+    async fn judge(&self, kind: &ApiKind, adopt: AdoptPolicy, there: &Value) -> Result<Ownership, ActError> {
         let installation = self.session.installation();
         let adopt = effective(self.entry, self.own_adopt, adopt);
-        let claimed = claim(self.entry, &self.app.key.name, installation, adopt, self.object, there);
-        let (Claim::Identical, Some(theirs)) = (&claimed, members::client_side_fields(there)) else {
-            return Ok(claimed);
+        let ownership = ownership(self.entry, &self.app.key.name, installation, adopt, self.object, there);
+        let (Ownership::Identical, Some(theirs)) = (&ownership, members::client_side_fields(there)) else {
+            return Ok(ownership);
         };
         let would = self.send(kind, ApplyOptions { force: true, dry_run: true, ..ApplyOptions::default() }).await?;
         let extra = render::extra_fields(&theirs, render::our_fields(&would));
         if extra.is_empty() {
-            return Ok(claimed);
+            return Ok(ownership);
         }
-        Ok(Claim::Refused(format!(
+        Ok(Ownership::Refused(format!(
             "{} is already there and holds what the Application does not: {}; add it or remove it there, or set spec.adopt: Always, which removes it",
             self.entry.row.object,
             extra.join(", ")

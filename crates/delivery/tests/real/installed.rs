@@ -13,15 +13,18 @@ use members::{ApiKind, Limits, Member, MemberConfig, Registry, admin};
 use serde_json::{Value, json};
 use store::seal::EnvelopeKey;
 use store::{AppId, ApplicationTaken, Claim, ClusterTaken, Hint, Hints, Keeper, LeaseTimes, ParsedRevisions, Store};
-use testbed::{Bed, MemberSpec};
+use testbed::{Bed, MemberSpec, eventually};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use vocabulary::{AppKey, ContentHash};
 
 const CLUSTER: &str = "north";
 /// Timeout for each condition of a scenario.
 const SOON: Duration = Duration::from_mins(2);
+/// Minimum interval between two starts of the deliverer.
+const START_INTERVAL_MIN: Duration = Duration::from_millis(500);
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 static INSTALLED: OnceLock<Installed> = OnceLock::new();
@@ -117,11 +120,13 @@ impl Installed {
         tokio::spawn(delivery.clone().write_observed(shutdown.clone()));
         let own = claim_of(&keeper, CLUSTER).await;
         tokio::spawn(async move {
+            let mut starts = tokio::time::interval(START_INTERVAL_MIN);
+            starts.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
+                starts.tick().await;
                 let ended =
                     delivery::run(delivery.clone(), CLUSTER.parse().unwrap(), own.clone(), shutdown.clone()).await;
                 eprintln!("delivery ended: {ended:?}");
-                tokio::time::sleep(Duration::from_millis(500)).await;
             }
         });
         let key = EnvelopeKey::from_hex(&hex).unwrap();
@@ -323,15 +328,18 @@ impl Installed {
 
     /// Makes the database refuse connections for `time`.
     pub(crate) async fn without_database(&self, time: Duration) {
-        self.bed.postgres.limit_connections(Some(0)).unwrap();
-        tokio::time::sleep(time).await;
-        self.bed.postgres.limit_connections(None).unwrap();
-        let answers = async {
-            while self.store.identity_generation().await.is_err() {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+        let answers = async |limit| {
+            let generation = async || Ok(Some(self.store.identity_generation().await?));
+            eventually("the database answers", limit, generation).await
         };
-        tokio::time::timeout(SOON, answers).await.unwrap();
+        self.bed.postgres.limit_connections(Some(0)).unwrap();
+        // Open connections are ended a moment later.
+        let refused = async || Ok(self.store.identity_generation().await.is_err().then_some(()));
+        eventually("the database refuses connections", SOON, refused).await.unwrap();
+        let generation = answers(time).await;
+        assert!(generation.is_err(), "the database answers although it refuses connections: {generation:?}");
+        self.bed.postgres.limit_connections(None).unwrap();
+        answers(SOON).await.unwrap();
     }
 }
 
@@ -366,14 +374,9 @@ async fn claim(keeper: &Keeper, lease: &str) -> Claim {
 
 /// Waits until the member's controllers have aggregated the roles.
 async fn granted(member: &Member) {
-    let allowed = async {
-        loop {
-            let access = member.permissions(&install::deliverable_kinds()).await.unwrap();
-            if access.iter().all(members::KindAccess::deliverable) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    tokio::time::timeout(SOON, allowed).await.expect("rights arrive");
+    let allowed = eventually("all kinds are deliverable", SOON, async || {
+        let access = member.permissions(&install::deliverable_kinds()).await.unwrap();
+        Ok(access.iter().all(members::KindAccess::deliverable).then_some(()))
+    });
+    allowed.await.unwrap();
 }

@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_lower_total_lowers_at_once_what_is_not_needed_for_it() {
-        let unseen = |told: i32, seen| RowFacts { seen: Some(seen), ..row(2, told, 0, None) };
+        let unseen = |target: i32, seen| RowFacts { seen: Some(seen), ..row(2, target, 0, None) };
         for (rows, targets, expected) in [
             ([row(1, 4, 0, Some(4)), row(2, 4, 0, Some(4))], [3, 2], [(1, 0), (2, 0)]),
             // The other row is silent or broken: five are wanted, and no more are known to be available.
@@ -225,7 +225,7 @@ mod tests {
             // Replicas that run in each member, the number last ordered there, and whether that order is the current
             // plan.
             let mut running = start.clone();
-            let mut told = start.clone();
+            let mut ordered = start.clone();
             let mut current = vec![true; cells];
             let (mut moves, mut totals) = (moves.into_iter(), totals.into_iter());
             // Minimum number of replicas: the wanted total, as far as it has been reached since the last change.
@@ -254,10 +254,10 @@ mod tests {
                     promised = promised.min(targets.iter().sum());
                 }
                 if obey {
-                    told[cell] = rows[cell].rendered();
+                    ordered[cell] = rows[cell].rendered();
                     current[cell] = true;
                 } else {
-                    running[cell] += (told[cell] - running[cell]).signum();
+                    running[cell] += (ordered[cell] - running[cell]).signum();
                 }
                 for (i, row) in rows.iter_mut().enumerate() {
                     row.seen = (known || i != cell).then_some(running[i]);
@@ -270,7 +270,7 @@ mod tests {
                 let (wanted, there) = (rows.iter().map(|row| row.target).sum::<i32>(), running.iter().sum::<i32>());
                 prop_assert!(there >= promised, "{running:?}, {promised} promised: {rows:?}");
                 // Replicas whose removal is ordered were given up already.
-                let to_stay = |(i, row): (usize, &RowFacts)| row.rendered() == told[i] && running[i] <= told[i];
+                let to_stay = |(i, row): (usize, &RowFacts)| row.rendered() == ordered[i] && running[i] <= ordered[i];
                 if there >= wanted && rows.iter().enumerate().all(to_stay) { promised = wanted; }
             }
         }

@@ -9,7 +9,7 @@ use super::groups::Respect;
 use super::growth::{blocked, give_back, grow};
 use super::outcome::{CellExplanation, Outcome, Spread};
 use super::rebalance::{moves_of_rebalance, rebalanced};
-use super::request::{Directive, Held, Ledger, Request};
+use super::request::{Directive, Ledger, PreviousPlacement, Request};
 use super::seats::Seating;
 use super::setting::Setting;
 use crate::topology::Topology;
@@ -26,7 +26,7 @@ pub fn decide(
     request: &Request<'_>,
     topology: &Topology,
     directives: &[Directive],
-    previous: &BTreeMap<CellName, Held>,
+    previous: &BTreeMap<CellName, PreviousPlacement>,
     ledger: &Ledger,
 ) -> Outcome {
     let setting = Setting::new(request, topology, directives, previous, ledger);
@@ -62,7 +62,7 @@ pub fn rebalance(
     request: &Request<'_>,
     topology: &Topology,
     directives: &[Directive],
-    previous: &BTreeMap<CellName, Held>,
+    previous: &BTreeMap<CellName, PreviousPlacement>,
     ledger: &Ledger,
 ) -> Outcome {
     let setting = Setting::new(request, topology, directives, previous, ledger);
@@ -77,10 +77,16 @@ pub fn rebalance(
 }
 
 /// Converts seats to a previous placement. Pods that already run keep running.
-fn placed(setting: &Setting<'_>, seats: &[i64], previous: &BTreeMap<CellName, Held>) -> BTreeMap<CellName, Held> {
+fn placed(
+    setting: &Setting<'_>,
+    seats: &[i64],
+    previous: &BTreeMap<CellName, PreviousPlacement>,
+) -> BTreeMap<CellName, PreviousPlacement> {
     let bound = |name: &CellName| previous.get(name).map_or(0, |held| held.bound);
     let seated = setting.names.iter().zip(seats).filter(|(_, seats)| **seats > 0);
-    seated.map(|(name, seats)| (name.clone(), Held { target: *seats as i32, bound: bound(name) })).collect()
+    seated
+        .map(|(name, seats)| (name.clone(), PreviousPlacement { target: *seats as i32, bound: bound(name) }))
+        .collect()
 }
 
 fn empty<'a>(setting: &'a Setting<'_>) -> Seating<'a> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use vocabulary::{CellName, Verdict};
 
-use super::request::{Directive, Effect, Held, Request};
+use super::request::{Directive, Effect, PreviousPlacement, Request};
 use crate::topology::{CellFacts, CellState, ClusterFacts, Topology};
 
 /// Whether a cell may take replicas.
@@ -123,7 +123,7 @@ pub(crate) fn eligible_beside(
     request: &Request<'_>,
     topology: &Topology,
     directives: &[Directive],
-    previous: &BTreeMap<CellName, Held>,
+    previous: &BTreeMap<CellName, PreviousPlacement>,
 ) -> BTreeMap<CellName, Eligibility> {
     let verdict = |cell: &CellFacts| match topology.clusters.get(&cell.cluster) {
         Some(cluster) => verdict(request, cell, cluster, directives),
@@ -271,7 +271,7 @@ fn tenancy_rejection(request: &Request<'_>, cluster: &ClusterFacts) -> Option<Re
 /// The half that holds replicas keeps the zone, otherwise the first half by name.
 fn reject_pairs(
     topology: &Topology,
-    previous: &BTreeMap<CellName, Held>,
+    previous: &BTreeMap<CellName, PreviousPlacement>,
     verdicts: &mut BTreeMap<CellName, Eligibility>,
 ) {
     let mut taken: BTreeMap<(&str, &str, &[String]), &CellFacts> = BTreeMap::new();

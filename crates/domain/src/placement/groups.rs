@@ -19,7 +19,7 @@ pub(crate) struct Seat {
     pub(crate) groups: Vec<Membership>,
 }
 
-/// How the seats of a cell count towards the sum of a group.
+/// Share of a cell in the sum of a group.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Membership {
     pub(crate) group: usize,

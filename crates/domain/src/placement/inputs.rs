@@ -81,13 +81,13 @@ impl InputDigest {
         if self.kinds != before.kinds {
             changes.push("the kinds of components changed".to_owned());
         }
-        let mut told = |now: &BTreeSet<String>, then: &BTreeSet<String>, came: &str, went: &str| {
+        let mut add_differences = |now: &BTreeSet<String>, then: &BTreeSet<String>, came: &str, went: &str| {
             changes.extend(now.difference(then).map(|name| format!("{name} {came}")));
             changes.extend(then.difference(now).map(|name| format!("{name} {went}")));
         };
-        told(&self.unhealthy, &before.unhealthy, "is not well", "is well again");
-        told(&self.closed, &before.closed, "takes no new replicas", "takes new replicas again");
-        told(&self.directives, &before.directives, "holds now", "holds no longer");
+        add_differences(&self.unhealthy, &before.unhealthy, "is not well", "is well again");
+        add_differences(&self.closed, &before.closed, "takes no new replicas", "takes new replicas again");
+        add_differences(&self.directives, &before.directives, "holds now", "holds no longer");
         if self.clusters != before.clusters {
             changes.push("clusters joined or left, or their region, zones, taints, profiles, namespaces or service accounts changed".to_owned());
         } else if self.cells != before.cells {

@@ -38,6 +38,6 @@ pub use eligibility::{Eligibility, Rejection, Rule, eligible_cells};
 pub use hash::input_hash;
 pub use inputs::InputDigest;
 pub use outcome::{CellExplanation, Outcome, Spread};
-pub use request::{Directive, DirectiveTarget, Effect, FAILOVER, Held, Ledger, Request};
+pub use request::{Directive, DirectiveTarget, Effect, FAILOVER, Ledger, PreviousPlacement, Request};
 pub use scope::DecisionScope;
 pub use zone_spread::zone_spread;

@@ -149,7 +149,7 @@ impl Directive {
 
 /// Previous placement of one cell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
+pub struct PreviousPlacement {
     /// Replicas that the previous decision gave the cell.
     pub target: i32,
     /// Pods of the Application observed in the cell.

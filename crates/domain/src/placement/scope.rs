@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vocabulary::{CellName, ClusterName};
 
-use super::request::{Directive, Held, Request};
+use super::request::{Directive, PreviousPlacement, Request};
 use crate::topology::{CellFacts, ClusterFacts, Topology};
 
 /// The cells that admit or hold the Application, with their clusters and directives.
@@ -25,7 +25,7 @@ impl<'a> DecisionScope<'a> {
         request: &Request<'_>,
         topology: &'a Topology,
         directives: &'a [Directive],
-        held: &BTreeMap<CellName, Held>,
+        held: &BTreeMap<CellName, PreviousPlacement>,
     ) -> Self {
         let admits =
             |cell: &CellFacts| request.spec.cells.as_ref().is_none_or(|selector| selector.matches(&cell.labels));

@@ -319,7 +319,7 @@ impl<'a> Seating<'a> {
     }
 }
 
-/// How far a spread constraint is from holding. All fields are 0 when the constraint holds.
+/// Distance of a spread constraint from being satisfied. All fields are 0 when the constraint holds.
 pub(super) struct SpreadState {
     pub(super) skew_over: i64,
     pub(super) domains_missing: i64,

@@ -9,7 +9,7 @@ use super::capacity::{PLENTY, fits};
 use super::check::{Share, parse_share};
 use super::eligibility::{Eligibility, eligible_beside};
 use super::groups::{Evenness, Group, Membership, Seat};
-use super::request::{Directive, Effect, Held, Ledger, Request};
+use super::request::{Directive, Effect, Ledger, PreviousPlacement, Request};
 use crate::topology::{CellFacts, Topology};
 
 /// The setting of one decision.
@@ -48,7 +48,7 @@ impl<'a> Setting<'a> {
         request: &Request<'_>,
         topology: &'a Topology,
         directives: &[Directive],
-        previous: &BTreeMap<CellName, Held>,
+        previous: &BTreeMap<CellName, PreviousPlacement>,
         ledger: &Ledger,
     ) -> Self {
         let verdicts = eligible_beside(request, topology, directives, previous);
@@ -105,7 +105,7 @@ impl<'a> Setting<'a> {
         &mut self,
         request: &Request<'_>,
         topology: &Topology,
-        previous: &BTreeMap<CellName, Held>,
+        previous: &BTreeMap<CellName, PreviousPlacement>,
         ledger: &Ledger,
     ) {
         let mut pools: BTreeMap<(String, Vec<String>), Vec<usize>> = BTreeMap::new();

@@ -295,7 +295,7 @@ mod tests {
             template["spec"]["template"]["metadata"]["creationTimestamp"] = Value::Null;
         });
         assert_eq!(blueprint(&key(), &generated).unwrap().components[0].template, plain);
-        let told = spec(|spec| spec["components"][0]["template"]["status"] = json!({"replicas": 3}));
-        assert!(blueprint(&key(), &told).is_err(), "a status that says something is refused");
+        let with_status = spec(|spec| spec["components"][0]["template"]["status"] = json!({"replicas": 3}));
+        assert!(blueprint(&key(), &with_status).is_err(), "a status that says something is refused");
     }
 }

@@ -60,7 +60,7 @@ pub struct Problem {
 pub struct ComponentPlan {
     /// Name within the Application.
     pub name: String,
-    /// How the component is multiplied, with defaults applied.
+    /// Scope of the component, with defaults applied.
     pub scope: Scope,
     /// `group/version` or, for the core group, `version`.
     pub api_version: String,

@@ -95,7 +95,7 @@ impl<'a> Status<'a> {
         Some((condition["status"].as_str().unwrap_or("Unknown"), message))
     }
 
-    fn told(&self, name: &str, value: &str) -> Option<String> {
+    fn message_where(&self, name: &str, value: &str) -> Option<String> {
         self.condition(name).filter(|(status, _)| *status == value).map(|(_, message)| message)
     }
 }
@@ -124,7 +124,10 @@ fn deployment(status: &Status<'_>) -> Observed {
         updated,
         observed_generation_current: current,
         complete,
-        message: status.told("ReplicaFailure", "True").or(paused).or_else(|| status.told("Progressing", "False")),
+        message: status
+            .message_where("ReplicaFailure", "True")
+            .or(paused)
+            .or_else(|| status.message_where("Progressing", "False")),
     }
 }
 
@@ -139,7 +142,7 @@ fn replica_set(status: &Status<'_>) -> Observed {
         updated: if current { replicas } else { 0 },
         observed_generation_current: current,
         complete: current && replicas == status.wanted() && available >= replicas,
-        message: status.told("ReplicaFailure", "True"),
+        message: status.message_where("ReplicaFailure", "True"),
     }
 }
 
@@ -187,8 +190,8 @@ fn job(status: &Status<'_>) -> Observed {
         updated: active,
         observed_generation_current: true,
         // A suspended Job is complete when none of its pods run.
-        complete: status.told("Complete", "True").is_some() || status.spec["suspend"] == true && active == 0,
-        message: status.told("Failed", "True"),
+        complete: status.message_where("Complete", "True").is_some() || status.spec["suspend"] == true && active == 0,
+        message: status.message_where("Failed", "True"),
     }
 }
 
@@ -220,8 +223,8 @@ fn by_convention(status: &Status<'_>) -> Observed {
         }
         _ => true,
     };
-    let stalled = status.told("Stalled", "True");
-    let working = status.told("Reconciling", "True").is_some();
+    let stalled = status.message_where("Stalled", "True");
+    let working = status.message_where("Reconciling", "True").is_some();
     let not_ready = status.condition("Ready").filter(|(value, _)| *value != "True").map(|(_, message)| message);
     Observed {
         replicas,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crds::PlacementSpec;
 use crds::cluster::v1alpha1::Amounts;
 use domain::placement::{
-    Directive, DirectiveTarget, Effect, Held, Ledger, Outcome, Request, check_spec, decide, rebalance,
+    Directive, DirectiveTarget, Effect, Ledger, Outcome, PreviousPlacement, Request, check_spec, decide, rebalance,
 };
 use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
 use domain::topology::Topology;
@@ -123,7 +123,7 @@ impl World {
             kinds: &kinds,
             accounts: &kinds,
         };
-        let held = |target: &i32| Held { target: *target, bound: if self.settled { *target } else { 0 } };
+        let held = |target: &i32| PreviousPlacement { target: *target, bound: if self.settled { *target } else { 0 } };
         let previous = placed.iter().map(|(cell, target)| (cell.clone(), held(target))).collect();
         let mut directives = self.directives.clone();
         if turned {

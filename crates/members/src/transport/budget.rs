@@ -52,12 +52,12 @@ impl Budget {
             .with_max_times(self.limits.retries)
             .with_jitter();
         call.retry(policy)
-            .when(|error| asks_to_come_back(error).is_some())
+            .when(|error| requested_pause(error).is_some())
             .adjust(|error, pause| {
                 // Without a pause no retry is left, and only a real retry may cost a token.
                 let pause = pause.filter(|_| self.take())?;
-                let asked = asks_to_come_back(error).flatten().unwrap_or_default();
-                Some(pause.max(asked).min(self.limits.retry_pause_max))
+                let requested = requested_pause(error)?;
+                Some(pause.max(requested).min(self.limits.retry_pause_max))
             })
             .await
     }
@@ -80,14 +80,13 @@ impl Budget {
     }
 }
 
-/// Returns the pause that the server asked for.
+/// Returns the minimum pause before a retry; `None` if the server asks for no retry.
 ///
-/// The outer `None` means that the answer asks for no retry.
-#[allow(clippy::option_option)] // three cases: no such answer, such an answer without a time, and one with a time
-fn asks_to_come_back(error: &MemberError) -> Option<Option<Duration>> {
+/// The pause is zero if the server asks for a retry and gives no time.
+fn requested_pause(error: &MemberError) -> Option<Duration> {
     match error {
-        MemberError::Throttled { retry_after, .. } => Some(*retry_after),
-        MemberError::Unavailable { retry_after: Some(after), .. } => Some(Some(*after)),
+        MemberError::Throttled { retry_after, .. } => Some(retry_after.unwrap_or_default()),
+        MemberError::Unavailable { retry_after, .. } => *retry_after,
         _ => None,
     }
 }

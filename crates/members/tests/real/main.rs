@@ -288,10 +288,8 @@ async fn join_is_idempotent_and_uninstall_removes_everything() {
     let absent = install::uninstall(&client).await.unwrap();
     assert!(absent.objects.iter().all(|(what, c)| *c == Change::Absent || what.starts_with("Namespace")), "{absent:?}");
     // A token ends with its account, but the API server caches its validity for a moment.
-    let ended = async {
-        while !matches!(member.probe().await, Err(MemberError::Unauthorized { .. })) {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_mins(1), ended).await.expect("our credential ends with what join installed");
+    let ended = testbed::eventually("our credential ends with what join installed", plane::SOON, async || {
+        Ok(matches!(member.probe().await, Err(MemberError::Unauthorized { .. })).then_some(()))
+    });
+    ended.await.unwrap();
 }

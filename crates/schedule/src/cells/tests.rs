@@ -44,7 +44,7 @@ fn snapshot(labels: &Value) -> FleetSnapshot {
 /// Returns an application in both clusters, with the given inputs and settled state in each.
 ///
 /// An override rule changes the application in cells of tier gold.
-fn application(told: [(CellInputs, bool); 2]) -> (AppSnapshot, Arc<StoredRevision>) {
+fn application(current: [(CellInputs, bool); 2]) -> (AppSnapshot, Arc<StoredRevision>) {
     let key = AppKey { namespace: "shop".to_owned(), name: "web".to_owned() };
     let body = json!({"components": [{"name": "web", "template": {
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {
@@ -55,7 +55,7 @@ fn application(told: [(CellInputs, bool); 2]) -> (AppSnapshot, Arc<StoredRevisio
     let revision = parsed.blueprint.revision;
     let spread: Value = json!({"spread": [{"topology": "Zone", "maxSkew": 1}]});
     let intent = json!({"replicas": 4, "suspended": false, "placement": spread, "drift": "Report", "adopt": "Never"});
-    let places = || CLUSTERS.iter().zip(told.clone()).zip(1..);
+    let places = || CLUSTERS.iter().zip(current.clone()).zip(1..);
     let row = |((cluster, (inputs, _)), id): ((&&str, (CellInputs, bool)), i64)| PlacementRow {
         id: id.into(),
         app: 1.into(),
@@ -121,7 +121,7 @@ fn application(told: [(CellInputs, bool); 2]) -> (AppSnapshot, Arc<StoredRevisio
     };
     let facts = AppSnapshot::of(AppRows {
         application,
-        cells: CLUSTERS.iter().zip(told.clone()).map(cell).collect(),
+        cells: CLUSTERS.iter().zip(current.clone()).map(cell).collect(),
         placements: places().map(row).collect(),
         status: places().map(status).collect(),
         reservations: Vec::new(),
@@ -142,13 +142,13 @@ fn targets() -> BTreeMap<CellName, i32> {
 fn a_spread_over_zones_goes_cell_by_cell() {
     const STRICT: Option<ZoneSpread> = Some(ZoneSpread::Strict);
     let snapshot = snapshot(&json!({}));
-    for (case, told, expected) in [
+    for (case, current, expected) in [
         ("both run without", [(None, true), (None, true)], [STRICT, None]),
         ("the first is not worked out", [(STRICT, false), (None, true)], [STRICT, None]),
         ("the first is ready", [(STRICT, true), (None, true)], [STRICT, STRICT]),
         ("another strictness", [(Some(ZoneSpread::Preferred), true), (STRICT, true)], [STRICT, STRICT]),
     ] {
-        let (facts, wanted) = application(told.map(|(zone_spread, settled)| (spread(zone_spread), settled)));
+        let (facts, wanted) = application(current.map(|(zone_spread, settled)| (spread(zone_spread), settled)));
         let cells = plan_cells(&snapshot, &facts, &wanted, &targets());
         assert_eq!(CLUSTERS.map(|name| cells[name].inputs.current.cell.zone_spread), expected, "{case}");
         assert_eq!(CLUSTERS.map(|name| cells[name].inputs.wanted.cell.zone_spread), [STRICT, STRICT], "{case}");
@@ -159,12 +159,12 @@ fn a_spread_over_zones_goes_cell_by_cell() {
 fn labels_of_many_cells_reach_their_objects_cell_by_cell() {
     let snapshot = snapshot(&json!({"tier": "gold"}));
     let inputs = |rules: &[usize]| CellInputs { overrides: rules.to_vec(), ..spread(Some(ZoneSpread::Strict)) };
-    for (case, told, expected) in [
+    for (case, current, expected) in [
         ("both run without", [(inputs(&[]), true), (inputs(&[]), true)], [&[0][..], &[]]),
         ("the first is not worked out", [(inputs(&[0]), false), (inputs(&[]), true)], [&[0], &[]]),
         ("the first is ready", [(inputs(&[0]), true), (inputs(&[]), true)], [&[0], &[0]]),
     ] {
-        let (facts, wanted) = application(told);
+        let (facts, wanted) = application(current);
         let cells = plan_cells(&snapshot, &facts, &wanted, &targets());
         let places = CLUSTERS.map(|name| &cells[name].inputs.current);
         assert_eq!(places.map(|place| place.cell.overrides.as_slice()), expected, "{case}");

@@ -44,8 +44,8 @@ async fn credential_opens_only_for_its_connection_hand_over_is_kept() {
 
     // A user hands over another credential, from a machine whose clock is behind, during a renewal.
     let due = store.credential_lives().await.unwrap().remove(0);
-    let behind = credential("second", now - SignedDuration::from_hours(1));
-    store.credential_set(&leader, "east", &connection(own), &behind, &key).await.unwrap();
+    let handed_over = credential("second", now - SignedDuration::from_hours(1));
+    store.credential_set(&leader, "east", &connection(own), &handed_over, &key).await.unwrap();
     assert_eq!(open(own).await.unwrap(), "second");
     let renewed = credential("renewed", now + SignedDuration::from_mins(1));
     assert!(!store.credential_renew(&leader, &due, &connection(own), &renewed, &key).await.unwrap());

@@ -30,14 +30,14 @@ async fn schema_of_another_program_is_refused_with_the_remedy() {
     other.close().await;
     bed.postgres.query("ALTER ROLE meridian RESET default_transaction_read_only").unwrap();
 
-    for (change, told, remedy) in [
+    for (change, expected, remedy) in [
         ("UPDATE schema_range SET oldest_program = 9999", "newer", "run the program"),
         ("UPDATE _sqlx_migrations SET checksum = sha384('other')", "another build's", "empty database"),
         ("DELETE FROM _sqlx_migrations", "older", "migrate"),
     ] {
         bed.postgres.query(change).unwrap();
         let message = refused(store.check().await);
-        assert!(message.contains(told) && message.contains(remedy), "{message}");
+        assert!(message.contains(expected) && message.contains(remedy), "{message}");
     }
     store.close().await;
 }

@@ -39,8 +39,8 @@ async fn status_is_written_for_held_claims_only_and_takes_any_text() {
     let refused = store.status_set(&[(&lost, &west), (&held, &east), (&unknown, &south)]).await.unwrap();
     assert_eq!(refused, [unknown, lost], "by the order of their names");
     let written = store.status_list(&[app]).await.unwrap();
-    let told: Vec<_> = written.iter().map(|row| (row.placement, row.message.as_deref())).collect();
-    assert_eq!(told, [(id("east"), Some("quotaexceeded"))]);
+    let messages: Vec<_> = written.iter().map(|row| (row.placement, row.message.as_deref())).collect();
+    assert_eq!(messages, [(id("east"), Some("quotaexceeded"))]);
 
     store.close().await;
     keeper.release().await;

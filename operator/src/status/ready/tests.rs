@@ -112,15 +112,15 @@ fn show_seen(
     let topology = Topology { clusters: clusters.into_iter().collect(), ..Topology::default() };
     let seen = seen.iter().map(|name| ((*name).to_owned(), Timestamp::UNIX_EPOCH)).collect();
     // The first row of a cell has the revision decided for the cell.
-    let mut told: HashMap<String, ContentHash> = HashMap::new();
+    let mut cell_revisions: HashMap<String, ContentHash> = HashMap::new();
     for row in rows {
-        told.entry(row.cell.clone()).or_insert(row.revision);
+        cell_revisions.entry(row.cell.clone()).or_insert(row.revision);
     }
     let status: HashMap<_, _> = known.into_iter().map(|status| (status.placement, status)).collect();
     Facts {
         row: &application(record),
         intent: &intent,
-        told: &told,
+        cell_revisions: &cell_revisions,
         rows,
         status: &status,
         revisions: &[],

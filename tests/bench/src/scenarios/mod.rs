@@ -26,19 +26,19 @@ const NAMESPACE: &str = "bench";
 pub enum Scenario {
     /// Many Applications created at once on three real members.
     Placement,
-    /// The same objects written directly.
+    /// The same objects written without Meridian.
     Limit,
     /// Single edits.
     Latency,
-    /// The operator ends and begins again.
+    /// Restart of the operator.
     Restart,
-    /// One application with many edits beside another; one slow member beside others.
+    /// One Application with many edits beside another; one member that hangs beside others.
     Fairness,
-    /// One member's API server stops answering and comes back.
+    /// API server of one member that hangs and then answers again.
     Hang,
-    /// Durable decisions without members, and planning anew after a zone is lost.
+    /// Durable decisions without members, and new decisions after the loss of a zone.
     Decisions,
-    /// Simulated members: one change to many, and a cold restart.
+    /// One change to many simulated members, and a cold restart.
     Simulated,
 }
 

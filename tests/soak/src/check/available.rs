@@ -81,7 +81,7 @@ fn timeline<'a>(gathered: &'a Gathered, app: &str) -> Vec<(u64, News<'a>)> {
         for version in versions() {
             if !blind.iter().any(|(from, until)| (*from..=*until).contains(&version.at)) {
                 // A controller that was down may still carry out an order that was withdrawn meanwhile.
-                let least = if version.behind { 0 } else { version.available };
+                let least = if version.is_unobserved { 0 } else { version.available };
                 all.push((version.at, News::Has(cluster, least, version.available)));
             }
         }

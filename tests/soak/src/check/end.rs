@@ -95,7 +95,7 @@ impl<'a> App<'a> {
             if !row.divided {
                 continue;
             }
-            if object.replicas != row.told || object.available != row.told || row.available != row.told {
+            if object.replicas != row.rendered || object.available != row.rendered || row.available != row.rendered {
                 found.push(self.wrong(&format!("{row:?} is not {object:?}")));
             }
             if image.is_some_and(|image| image != object.image) {
@@ -117,13 +117,13 @@ impl<'a> App<'a> {
             return if self.end.hub.contains_key(self.name) { vec![self.wrong("it has no row")] } else { Vec::new() };
         };
         let divided = || self.placements.iter().filter(|row| row.divided);
-        let (targets, told): (i64, i64) =
-            divided().fold((0, 0), |(targets, told), row| (targets + row.target, told + row.told));
+        let (targets, rendered): (i64, i64) =
+            divided().fold((0, 0), |(targets, rendered), row| (targets + row.target, rendered + row.rendered));
         let wanted = row.replicas - shortfall;
         let mut found = Vec::new();
-        if targets != wanted || told != targets {
+        if targets != wanted || rendered != targets {
             found.push(
-                self.wrong(&format!("{wanted} are wanted, {targets} decided, {told} told: {:?}", self.placements)),
+                self.wrong(&format!("{wanted} are wanted, {targets} decided, {rendered} told: {:?}", self.placements)),
             );
         }
         if row.removal.is_some() {

@@ -25,7 +25,7 @@ async fn well_for(health_tracker: &mut HealthTracker, seconds: u64) -> ClusterSt
     for _ in 0..seconds {
         tokio::time::advance(Duration::from_secs(1)).await;
         health_tracker.answered(Ok(()));
-        health_tracker.told(Ok(()));
+        health_tracker.watch_reported(Ok(()));
         let status = health_tracker.status(&whole(), |row| row);
         health_tracker.wrote(status);
     }
@@ -42,7 +42,7 @@ async fn stored_health_is_kept_until_lists_are_read_or_silence_limit() {
 
     tokio::time::advance(times.silence + Duration::from_secs(1)).await;
     health_tracker.answered(Ok(()));
-    health_tracker.told(Ok(()));
+    health_tracker.watch_reported(Ok(()));
     let status = health_tracker.status(&FollowState::Listing, |row| row);
     assert_eq!((status.health, status.as_of), (Verdict::Unknown, Some(Timestamp::UNIX_EPOCH)));
     assert_eq!(health_tracker.due(&status), Some(HealthWrite::Decisive));
@@ -59,7 +59,7 @@ async fn a_list_read_again_leaves_health_and_lets_the_age_grow() {
     health_tracker.wrote(first.clone());
     tokio::time::advance(times.heartbeat).await;
     health_tracker.answered(Ok(()));
-    health_tracker.told(Ok(()));
+    health_tracker.watch_reported(Ok(()));
     let status = health_tracker.status(&FollowState::Listing, |row| row);
     assert_eq!((status.health, status.as_of), (first.health, first.as_of));
     assert_eq!(health_tracker.due(&status), None, "no newer sign of life while a list is missing");
@@ -132,7 +132,7 @@ async fn neither_signal_stands_for_the_other() {
         let mut health_tracker = HealthTracker::new(times, Some(stored(Verdict::Pass)));
         for _ in 0..=times.silence.as_secs() {
             tokio::time::advance(Duration::from_secs(1)).await;
-            if api { health_tracker.answered(Ok(())) } else { health_tracker.told(Ok(())) }
+            if api { health_tracker.answered(Ok(())) } else { health_tracker.watch_reported(Ok(())) }
         }
         let status = health_tracker.status(&whole(), |row| row);
         assert_eq!((status.health, status.reason.as_str()), (Verdict::Unknown, reason));
@@ -152,7 +152,7 @@ async fn recovery_takes_its_time_and_a_break_begins_it_anew() {
     assert_eq!(well_for(&mut health_tracker, 5).await.reason, "Recovering");
     health_tracker.answered(Err(unreachable()));
     tokio::time::advance(times.silence).await;
-    health_tracker.told(Ok(()));
+    health_tracker.watch_reported(Ok(()));
     let again = health_tracker.status(&whole(), |row| row);
     assert_eq!((again.health, again.unhealthy_since), (Verdict::Unknown, since), "its timer is not reset");
     health_tracker.wrote(again);
@@ -167,7 +167,7 @@ async fn a_member_that_refused_us_after_it_was_silent_recovers_too() {
     let mut health_tracker = HealthTracker::new(times, Some(stored(Verdict::Pass)));
     health_tracker.nodes(Some((1, 1)));
     tokio::time::advance(times.silence).await;
-    health_tracker.told(Ok(()));
+    health_tracker.watch_reported(Ok(()));
     health_tracker.answered(Err(Unavailable {
         verdict: Verdict::Fail,
         reason: "PermissionMissing",

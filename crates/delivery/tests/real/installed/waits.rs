@@ -6,45 +6,35 @@ impl Installed {
     /// Waits until an object meets a condition.
     pub(crate) async fn eventually(&self, path: &str, wanted: impl Fn(&Value) -> bool) {
         let mut seen = None;
-        let found = async {
-            loop {
-                seen = self.admin("GET", path, &Value::Null).await;
-                if seen.as_ref().is_some_and(&wanted) {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        };
-        let in_time = tokio::time::timeout(SOON, found).await.is_ok();
-        assert!(in_time, "{path} is not as wanted: {seen:?}; {}", self.rows());
+        let found = eventually(path, SOON, async || {
+            seen = self.admin("GET", path, &Value::Null).await;
+            Ok(seen.as_ref().is_some_and(&wanted).then_some(()))
+        });
+        if let Err(error) = found.await {
+            panic!("{error:#}, but {seen:?}; {}", self.rows());
+        }
     }
 
     pub(crate) async fn eventually_absent(&self, path: &str) {
-        let gone = async {
-            while self.admin("GET", path, &Value::Null).await.is_some() {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        };
-        tokio::time::timeout(SOON, gone).await.unwrap_or_else(|_| panic!("{path} is still there; {}", self.rows()));
+        let what = format!("{path} does not exist");
+        let gone =
+            eventually(&what, SOON, async || Ok(self.admin("GET", path, &Value::Null).await.is_none().then_some(())));
+        gone.await.unwrap_or_else(|error| panic!("{error:#}; {}", self.rows()));
     }
 
     /// Waits until state and message of the row's status meet a condition.
     pub(crate) async fn eventually_said(&self, app: &App, wanted: impl Fn(&str, &str) -> bool) {
         let mut seen = String::new();
-        let said = async {
-            loop {
-                seen = self.sql(&format!(
-                    "select s.state || '|' || coalesce(s.message, '') from placement p join placement_status s on s.placement = p.id where p.app = {}",
-                    app.id
-                ));
-                if seen.split_once('|').is_some_and(|(state, message)| wanted(state, message)) {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        let in_time = tokio::time::timeout(SOON, said).await.is_ok();
-        assert!(in_time, "{} says {seen:?}; {}", app.key, self.rows());
+        let said = eventually("the status is as wanted", SOON, async || {
+            seen = self.sql(&format!(
+                "select s.state || '|' || coalesce(s.message, '') from placement p join placement_status s on s.placement = p.id where p.app = {}",
+                app.id
+            ));
+            Ok(seen.split_once('|').is_some_and(|(state, message)| wanted(state, message)).then_some(()))
+        });
+        if let Err(error) = said.await {
+            panic!("{}: {error:#}, but {seen:?}; {}", app.key, self.rows());
+        }
     }
 
     /// Waits until a condition holds for the row `p` and its status `s`.
@@ -62,15 +52,11 @@ impl Installed {
     }
 
     async fn until(&self, statement: &str) {
-        let holds = async {
-            while self.sql(statement) == "0" {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        if tokio::time::timeout(SOON, holds).await.is_err() {
+        let holds = eventually(statement, SOON, async || Ok((self.sql(statement) != "0").then_some(())));
+        if let Err(error) = holds.await {
             let cluster =
                 self.sql("select row_to_json(c) from (select health, reason, message, as_of from cluster_status) c");
-            panic!("never true: {statement}; {}; {cluster}", self.rows());
+            panic!("{error:#}; {}; {cluster}", self.rows());
         }
     }
 

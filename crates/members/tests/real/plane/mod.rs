@@ -16,8 +16,14 @@ use members::install::{self, Installation, Profile};
 use members::{Limits, Member, MemberConfig, admin};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::Value;
+use testbed::eventually;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::OnceCell;
+
+/// Timeout for the start of an API server.
+const READY_TIMEOUT: Duration = Duration::from_mins(2);
+/// Timeout for each condition of a test.
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 static SHARED: OnceCell<Plane> = OnceCell::const_new();
 static PLANES: AtomicU32 = AtomicU32::new(0);
@@ -146,36 +152,26 @@ impl Plane {
     }
 
     async fn ready(&self) {
-        let up = async {
-            loop {
-                let access = admin::load(&self.folder.join("admin.kubeconfig"), None).await.unwrap();
-                let request = Request::get("/readyz").body(Vec::new()).unwrap();
-                if access.client.request_text(request).await.is_ok() {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        };
-        if tokio::time::timeout(Duration::from_mins(2), up).await.is_err() {
+        let ready = eventually("the API server is ready", READY_TIMEOUT, async || {
+            let access = admin::load(&self.folder.join("admin.kubeconfig"), None).await.unwrap();
+            let request = Request::get("/readyz").body(Vec::new()).unwrap();
+            Ok(access.client.request_text(request).await.map(Some)?)
+        });
+        if let Err(error) = ready.await {
             let log = std::fs::read_to_string(self.folder.join("kube-apiserver.log")).unwrap_or_default();
             let from = log.len().saturating_sub(3000);
-            panic!("the API server does not become ready: …{}", log.get(from..).unwrap_or_default());
+            panic!("{error:#}: …{}", log.get(from..).unwrap_or_default());
         }
     }
 
     /// Waits until the member's controller fills in the aggregated role, shortly after its creation.
     async fn rights_aggregated(&self, client: &Client) {
-        let filled = async {
-            loop {
-                let path = "/apis/rbac.authorization.k8s.io/v1/clusterroles/meridian:deploy";
-                let role: Value = client.request(Request::get(path).body(Vec::new()).unwrap()).await.unwrap();
-                if role["rules"].as_array().is_some_and(|rules| !rules.is_empty()) {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_mins(1), filled).await.expect("the role is aggregated");
+        let filled = eventually("the role is aggregated", SOON, async || {
+            let path = "/apis/rbac.authorization.k8s.io/v1/clusterroles/meridian:deploy";
+            let role: Value = client.request(Request::get(path).body(Vec::new()).unwrap()).await.unwrap();
+            Ok(role["rules"].as_array().is_some_and(|rules| !rules.is_empty()).then_some(()))
+        });
+        filled.await.unwrap();
     }
 
     /// Returns a client with the admin's rights, for this test's own runtime.
@@ -201,17 +197,11 @@ impl Plane {
     /// Returns a member with default limits, after the API server's caches have its rights.
     pub(crate) async fn member(&self) -> Member {
         let member = Member::connect(&self.config().await).unwrap();
-        let allowed = async {
-            loop {
-                let kinds = install::deliverable_kinds();
-                let access = member.permissions(&kinds).await.unwrap();
-                if access.iter().all(members::KindAccess::deliverable) {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_mins(1), allowed).await.expect("rights arrive");
+        let allowed = eventually("all kinds are deliverable", SOON, async || {
+            let access = member.permissions(&install::deliverable_kinds()).await.unwrap();
+            Ok(access.iter().all(members::KindAccess::deliverable).then_some(()))
+        });
+        allowed.await.unwrap();
         member
     }
 
@@ -233,16 +223,11 @@ impl Plane {
     /// Reads as the admin until the object or list satisfies `wanted`.
     pub(crate) async fn eventually(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let client = self.client().await;
-        let seen = async {
-            loop {
-                let value: Value = client.request(Request::get(path).body(Vec::new()).unwrap()).await.unwrap();
-                if wanted(&value) {
-                    return value;
-                }
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_mins(1), seen).await.expect(path)
+        let seen = eventually(path, SOON, async || {
+            let value: Value = client.request(Request::get(path).body(Vec::new()).unwrap()).await.unwrap();
+            Ok(wanted(&value).then_some(value))
+        });
+        seen.await.unwrap()
     }
 
     /// Suspends the API server's process, which then accepts connections and answers nothing.

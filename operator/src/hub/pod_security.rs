@@ -9,7 +9,7 @@ use kube::{Api, Client};
 use tokio::time::Instant;
 use vocabulary::labels;
 
-use crate::hub::HubError;
+use super::write::HubError;
 
 /// Maximum age of cached labels.
 ///
@@ -18,18 +18,18 @@ const LABELS_AGE_MAX: Duration = Duration::from_secs(30);
 
 /// Cached labels of one namespace.
 #[derive(Debug)]
-struct Known {
+struct CachedLabels {
     read: Instant,
     labels: BTreeMap<String, String>,
 }
 
 /// Cached labels by namespace.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct PodSecurity(Arc<Mutex<HashMap<String, Known>>>);
+pub(crate) struct PodSecurity(Arc<Mutex<HashMap<String, CachedLabels>>>);
 
 impl PodSecurity {
     /// Returns the pod-security labels of a namespace.
-    pub(super) async fn of(&self, hub: &Client, namespace: &str) -> Result<BTreeMap<String, String>, HubError> {
+    pub(crate) async fn of(&self, hub: &Client, namespace: &str) -> Result<BTreeMap<String, String>, HubError> {
         let all = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = all().get(namespace)
             && known.read.elapsed() < LABELS_AGE_MAX
@@ -42,7 +42,7 @@ impl PodSecurity {
         labels.retain(|key, _| key.starts_with(labels::POD_SECURITY));
         let mut all = all();
         all.retain(|_, known| known.read.elapsed() < LABELS_AGE_MAX);
-        all.insert(namespace.to_owned(), Known { read: Instant::now(), labels: labels.clone() });
+        all.insert(namespace.to_owned(), CachedLabels { read: Instant::now(), labels: labels.clone() });
         Ok(labels)
     }
 }
