@@ -1,17 +1,16 @@
 //! Runs one deliverer for each cluster whose lease this process holds.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use delivery::Delivery;
-use store::{Hint, Hints, Keeper, Store, StoreError};
+use store::{Hint, Hints, Keeper, Store, StoreError, Terms};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use vocabulary::ClusterName;
-
-use crate::leader::{begin_of_term, end_of_term};
 
 /// Interval between two reads of the list of clusters without a hint.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -99,35 +98,19 @@ fn lease(cluster: &ClusterName) -> String {
 }
 
 /// Delivers to one cluster whenever this process holds its lease.
-async fn deliver(
-    delivery: Delivery,
-    cluster: ClusterName,
-    mut terms: tokio::sync::watch::Receiver<Option<store::Term>>,
-    shutdown: CancellationToken,
-) {
+async fn deliver(delivery: Delivery, cluster: ClusterName, terms: Terms, shutdown: CancellationToken) {
     // However the task ends, its token is cancelled, so that `cover` starts it again.
     let _ended = shutdown.clone().drop_guard();
-    loop {
-        let claim = tokio::select! {
-            () = shutdown.cancelled() => return,
-            claim = begin_of_term(&mut terms) => claim,
-        };
-        let Some(claim) = claim else { return };
-        let token = shutdown.child_token();
-        let work = delivery::run(delivery.clone(), cluster.clone(), claim.clone(), token.clone());
-        tokio::pin!(work);
-        let outcome = tokio::select! {
-            outcome = &mut work => outcome,
-            () = end_of_term(&mut terms, &claim) => {
-                token.cancel();
-                work.await
+    let work = |claim, token| {
+        let (delivery, cluster) = (delivery.clone(), cluster.clone());
+        async move {
+            match delivery::run(delivery, cluster.clone(), claim, token).await {
+                Ok(()) => {}
+                Err(delivery::DeliveryError::Gone(_)) => return ControlFlow::Break(()),
+                Err(error) => tracing::warn!(%cluster, error = vocabulary::chain(&error), "delivery begins again"),
             }
-        };
-        match outcome {
-            Ok(()) => {}
-            Err(delivery::DeliveryError::Gone(_)) => return,
-            Err(error) => tracing::warn!(%cluster, error = vocabulary::chain(&error), "delivery begins again"),
+            ControlFlow::Continue(())
         }
-        tokio::select! { () = shutdown.cancelled() => return, () = tokio::time::sleep(AGAIN) => {} }
-    }
+    };
+    terms.run_in_each(AGAIN, shutdown, work).await;
 }

@@ -1,5 +1,6 @@
 //! The leader: intake, scheduling, status and credentials, which only one process runs at a time.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +14,7 @@ use kube::{Api, Client};
 use runtime::supervise::Supervisor;
 use schedule::{Schedule, ScheduleMetrics, ScheduleTimes};
 use store::seal::EnvelopeKey;
-use store::{Claim, Hints, ParsedRevisions, Store, Term};
-use tokio::sync::watch;
+use store::{Claim, Hints, ParsedRevisions, Store, Terms};
 use tokio_util::sync::CancellationToken;
 use vocabulary::{SYSTEM_NAMESPACE, labels};
 
@@ -47,31 +47,18 @@ pub(crate) struct Leader {
 
 impl Leader {
     /// Leads whenever this process holds the lease, until shutdown.
-    pub(crate) async fn run(
-        self,
-        mut terms: watch::Receiver<Option<Term>>,
-        shutdown: CancellationToken,
-    ) -> Result<(), std::convert::Infallible> {
-        loop {
-            let claim = tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                claim = begin_of_term(&mut terms) => claim,
-            };
-            let Some(claim) = claim else { return Ok(()) };
-            let token = shutdown.child_token();
-            tracing::info!(epoch = claim.epoch, "leading");
-            let term = self.term(claim.clone(), token.clone());
-            tokio::pin!(term);
-            tokio::select! {
-                () = &mut term => {}
-                () = end_of_term(&mut terms, &claim) => {
-                    token.cancel();
-                    term.await;
-                }
+    pub(crate) async fn run(self, terms: Terms, shutdown: CancellationToken) -> Result<(), std::convert::Infallible> {
+        let work = |claim: Claim, token| {
+            let leader = self.clone();
+            async move {
+                tracing::info!(epoch = claim.epoch, "leading");
+                leader.term(claim.clone(), token).await;
+                tracing::info!(epoch = claim.epoch, "no longer leading");
+                ControlFlow::Continue(())
             }
-            tracing::info!(epoch = claim.epoch, "no longer leading");
-            tokio::select! { () = shutdown.cancelled() => return Ok(()), () = tokio::time::sleep(AGAIN) => {} }
-        }
+        };
+        terms.run_in_each(AGAIN, shutdown, work).await;
+        Ok(())
     }
 
     async fn term(&self, claim: Claim, token: CancellationToken) {
@@ -177,27 +164,5 @@ impl Leader {
             metrics: self.intake_metrics,
         };
         intake.run(token).await
-    }
-}
-
-/// Returns the claim of the next term; `None` when leases are no longer kept.
-pub(crate) async fn begin_of_term(terms: &mut watch::Receiver<Option<Term>>) -> Option<Claim> {
-    loop {
-        if let Some(term) = terms.borrow_and_update().as_ref() {
-            return Some(term.claim.clone());
-        }
-        terms.changed().await.ok()?;
-    }
-}
-
-/// Completes when the claim's term is over.
-pub(crate) async fn end_of_term(terms: &mut watch::Receiver<Option<Term>>, claim: &Claim) {
-    loop {
-        if terms.borrow_and_update().as_ref().map(|term| &term.claim) != Some(claim) {
-            return;
-        }
-        if terms.changed().await.is_err() {
-            return;
-        }
     }
 }

@@ -44,6 +44,7 @@ mod reservation;
 mod revision;
 mod schema;
 pub mod seal;
+mod terms;
 mod write;
 
 pub use application::{ApplicationRow, ApplicationTaken, InMotion, Removal};
@@ -68,6 +69,7 @@ pub use placement_write::{PlacementChange, PlacementInsert};
 pub use pool::Store;
 pub use reservation::{Bookings, ReservationRow};
 pub use revision::RevisionRow;
+pub use terms::Terms;
 pub use write::WRITES;
 
 /// Row id of an application.
