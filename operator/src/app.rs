@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use delivery::{Delivery, DeliveryMetrics, DeliveryTimes, Revisions};
+use delivery::{CredentialRenewal, Deliverers, Delivery, DeliveryMetrics, DeliveryTimes, MemberFeeder, Revisions};
 use jiff::SignedDuration;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use members::Registry;
@@ -18,11 +18,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Database, Run};
-use crate::credentials::Credentials;
-use crate::deliverers::Deliverers;
 use crate::intake::IntakeMetrics;
 use crate::leader::Leader;
-use crate::registry::Feeder;
 
 /// Pause between two checks of a database that does not answer.
 const DATABASE_AGAIN: Duration = Duration::from_millis(500);
@@ -98,7 +95,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
         hints: hints.clone(),
         metrics: ScheduleMetrics::new(&metrics),
         intake_metrics: IntakeMetrics::new(&metrics),
-        credentials: Credentials {
+        credentials: CredentialRenewal {
             store: store.clone(),
             key: Arc::clone(&key),
             hints: hints.clone(),
@@ -113,7 +110,8 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
         },
     };
     let times = LeaseTimes { lasts: args.lease, renew: args.lease / 5 };
-    let work = Work { store: store.clone(), key, hints, registry, delivery, leader, times, identity };
+    let feeder = MemberFeeder { store: store.clone(), key, hints: hints.clone(), registry };
+    let work = Work { store: store.clone(), hints, feeder, delivery, leader, times, identity };
     supervisor.spawn("hints", exchange);
     supervisor.spawn("work", work.run(readiness, shutdown.clone()));
     let outcome = supervisor.run();
@@ -138,9 +136,8 @@ async fn patience_after(shutdown: &CancellationToken) {
 /// All parts that need the database.
 struct Work {
     store: Store,
-    key: Arc<EnvelopeKey>,
     hints: Hints,
-    registry: Registry,
+    feeder: MemberFeeder,
     delivery: Delivery,
     leader: Leader,
     times: LeaseTimes,
@@ -160,9 +157,7 @@ impl Work {
         let keeper = Arc::new(Keeper::start_for(&self.store, self.identity, self.times)?);
         let mut supervisor = Supervisor::new(shutdown);
         let child = supervisor.token();
-        let feeder =
-            Feeder { store: self.store.clone(), key: self.key, hints: self.hints.clone(), registry: self.registry };
-        supervisor.spawn("members", feeder.run(child.clone()));
+        supervisor.spawn("members", self.feeder.run(child.clone()));
         supervisor.spawn("leader", self.leader.run(keeper.want(crate::leader::LEASE), child.clone()));
         supervisor.spawn("status", self.delivery.clone().write_observed(child.clone()));
         let deliverers = Deliverers {

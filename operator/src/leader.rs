@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crds::{Application, Cell, Cluster, PlacementPolicy};
+use delivery::CredentialRenewal;
 use domain::stored_revision::StoredRevision;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::DeserializeGuard;
@@ -18,7 +19,6 @@ use store::{Claim, Hints, ParsedRevisions, Store, Terms};
 use tokio_util::sync::CancellationToken;
 use vocabulary::{SYSTEM_NAMESPACE, labels};
 
-use crate::credentials::Credentials;
 use crate::hub::{follow, follow_selected, goes_on, publish_installation, read_identity};
 use crate::intake::{HubView, Intake, IntakeMetrics, PodSecurity, Refusals};
 use crate::names::Names;
@@ -41,7 +41,7 @@ pub(crate) struct Leader {
     pub(crate) hints: Hints,
     pub(crate) metrics: ScheduleMetrics,
     pub(crate) intake_metrics: IntakeMetrics,
-    pub(crate) credentials: Credentials,
+    pub(crate) credentials: CredentialRenewal,
     pub(crate) schedule_times: ScheduleTimes,
 }
 

@@ -24,13 +24,17 @@ const AT_ONCE: usize = 16;
 
 /// Renewal of credentials, with its dependencies.
 #[derive(Debug, Clone)]
-pub(crate) struct Credentials {
-    pub(crate) store: Store,
-    pub(crate) key: Arc<EnvelopeKey>,
-    pub(crate) hints: Hints,
-    pub(crate) registry: Registry,
+pub struct CredentialRenewal {
+    /// Database.
+    pub store: Store,
+    /// Key that seals credentials.
+    pub key: Arc<EnvelopeKey>,
+    /// Hints sent.
+    pub hints: Hints,
+    /// Members that this process can connect to.
+    pub registry: Registry,
     /// Interval between two checks of all expiries.
-    pub(crate) look_again: Duration,
+    pub look_again: Duration,
 }
 
 /// Returns whether a credential is to be renewed.
@@ -45,9 +49,12 @@ fn is_due(life: &CredentialLife, now: Timestamp) -> bool {
     now.duration_since(life.issued_at).as_secs() >= whole / 5 * 4
 }
 
-impl Credentials {
+impl CredentialRenewal {
     /// Renews all due credentials until shutdown.
-    pub(crate) async fn run(self, claim: Claim, shutdown: CancellationToken) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] when the claim no longer holds.
+    pub async fn run(self, claim: Claim, shutdown: CancellationToken) -> Result<(), StoreError> {
         let mut looks = tokio::time::interval(self.look_again);
         loop {
             tokio::select! { () = shutdown.cancelled() => return Ok(()), _ = looks.tick() => {} }
