@@ -11,7 +11,7 @@ use members::Registry;
 use runtime::metrics::Metrics;
 use runtime::probes::{self, Readiness};
 use runtime::supervise::{Supervisor, terminated};
-use schedule::{ScheduleMetrics, ScheduleTimes};
+use schedule::{ScheduleMetrics, ScheduleTimes, Scheduler};
 use store::seal::EnvelopeKey;
 use store::{Hints, Keeper, LeaseTimes, ParsedRevisions, Store};
 use tokio::sync::Semaphore;
@@ -91,27 +91,33 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
         identity: identity.clone(),
         store: store.clone(),
         key: Arc::clone(&key),
+        hints: hints.clone(),
+        intake_metrics: IntakeMetrics::new(&metrics),
+        look_again: args.look_again,
+        stale_after: SignedDuration::try_from(args.stale_after)?,
+    };
+    let scheduler = Scheduler {
+        store: store.clone(),
         revisions,
         hints: hints.clone(),
         metrics: ScheduleMetrics::new(&metrics),
-        intake_metrics: IntakeMetrics::new(&metrics),
-        credentials: CredentialRenewal {
-            store: store.clone(),
-            key: Arc::clone(&key),
-            hints: hints.clone(),
-            registry: registry.clone(),
-            look_again: args.look_again,
-        },
-        schedule_times: ScheduleTimes {
+        times: ScheduleTimes {
             look_again: args.look_again,
             stale_after: SignedDuration::try_from(args.stale_after)?,
             settle: args.member_silence,
             delete_window: SignedDuration::try_from(args.delete_window)?,
         },
     };
+    let credentials = CredentialRenewal {
+        store: store.clone(),
+        key: Arc::clone(&key),
+        hints: hints.clone(),
+        registry: registry.clone(),
+        look_again: args.look_again,
+    };
     let times = LeaseTimes { lasts: args.lease, renew: args.lease / 5 };
     let feeder = MemberFeeder { store: store.clone(), key, hints: hints.clone(), registry };
-    let work = Work { store: store.clone(), hints, feeder, delivery, leader, times, identity };
+    let work = Work { store: store.clone(), hints, feeder, delivery, scheduler, credentials, leader, times, identity };
     supervisor.spawn("hints", exchange);
     supervisor.spawn("work", work.run(readiness, shutdown.clone()));
     let outcome = supervisor.run();
@@ -139,6 +145,8 @@ struct Work {
     hints: Hints,
     feeder: MemberFeeder,
     delivery: Delivery,
+    scheduler: Scheduler,
+    credentials: CredentialRenewal,
     leader: Leader,
     times: LeaseTimes,
     identity: String,
@@ -158,7 +166,9 @@ impl Work {
         let mut supervisor = Supervisor::new(shutdown);
         let child = supervisor.token();
         supervisor.spawn("members", self.feeder.run(child.clone()));
-        supervisor.spawn("leader", self.leader.run(keeper.want(crate::leader::LEASE), child.clone()));
+        supervisor.spawn("leader", self.leader.run(Arc::clone(&keeper), child.clone()));
+        supervisor.spawn("schedule", self.scheduler.run(Arc::clone(&keeper), child.clone()));
+        supervisor.spawn("credentials", self.credentials.run(Arc::clone(&keeper), child.clone()));
         supervisor.spawn("status", self.delivery.clone().write_observed(child.clone()));
         let deliverers = Deliverers {
             store: self.store.clone(),

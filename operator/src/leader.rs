@@ -1,21 +1,19 @@
-//! The leader: intake, scheduling, status and credentials, which only one process runs at a time.
+//! The leader: intake and status, which need the hub and which only one process runs at a time.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crds::{Application, Cell, Cluster, PlacementPolicy};
-use delivery::CredentialRenewal;
-use domain::stored_revision::StoredRevision;
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::DeserializeGuard;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use runtime::supervise::Supervisor;
-use schedule::{Schedule, ScheduleMetrics, ScheduleTimes};
 use store::seal::EnvelopeKey;
-use store::{Claim, Hints, ParsedRevisions, Store, Terms};
+use store::{Claim, Hint, Hints, Keeper, Store};
 use tokio_util::sync::CancellationToken;
 use vocabulary::{SYSTEM_NAMESPACE, labels};
 
@@ -25,7 +23,7 @@ use crate::names::Names;
 use crate::status::{Fleet, StatusStage};
 
 /// Name of the leader's lease.
-pub(crate) const LEASE: &str = "leader";
+const LEASE: &str = "leader";
 /// Pause before the next term, and before the hub's identity is read again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -37,17 +35,21 @@ pub(crate) struct Leader {
     pub(crate) identity: String,
     pub(crate) store: Store,
     pub(crate) key: Arc<EnvelopeKey>,
-    pub(crate) revisions: Arc<ParsedRevisions<StoredRevision>>,
     pub(crate) hints: Hints,
-    pub(crate) metrics: ScheduleMetrics,
     pub(crate) intake_metrics: IntakeMetrics,
-    pub(crate) credentials: CredentialRenewal,
-    pub(crate) schedule_times: ScheduleTimes,
+    /// Maximum interval between two reads of all rows, also when no hint arrives.
+    pub(crate) look_again: Duration,
+    /// Maximum age of a cluster status. An older status counts as Unknown.
+    pub(crate) stale_after: SignedDuration,
 }
 
 impl Leader {
     /// Leads whenever this process holds the lease, until shutdown.
-    pub(crate) async fn run(self, terms: Terms, shutdown: CancellationToken) -> Result<(), std::convert::Infallible> {
+    pub(crate) async fn run(
+        self,
+        keeper: Arc<Keeper>,
+        shutdown: CancellationToken,
+    ) -> Result<(), std::convert::Infallible> {
         let work = |claim: Claim, token| {
             let leader = self.clone();
             async move {
@@ -57,24 +59,16 @@ impl Leader {
                 ControlFlow::Continue(())
             }
         };
-        terms.run_in_each(AGAIN, shutdown, work).await;
+        keeper.want(LEASE).run_in_each(AGAIN, shutdown, work).await;
         Ok(())
     }
 
     async fn term(&self, claim: Claim, token: CancellationToken) {
+        // The last holder may have died between a commit and its hints, which processes that live on then missed.
+        self.hints.send(Hint::Everything);
         let mut supervisor = Supervisor::new(token.clone());
         let refusals = Refusals::default();
         let view = HubView::default();
-        let schedule = Schedule::new(
-            self.store.clone(),
-            Arc::clone(&self.revisions),
-            self.hints.clone(),
-            claim.clone(),
-            self.metrics.clone(),
-            self.schedule_times,
-        );
-        supervisor.spawn("schedule", schedule.run(token.clone()));
-        supervisor.spawn("credentials", self.credentials.clone().run(claim.clone(), token.clone()));
         let hub = &self.hub;
         supervisor.spawn("history", goes_on(hub.clone(), token.clone()));
         let applications = Api::<DeserializeGuard<Application>>::all(hub.clone());
@@ -107,8 +101,8 @@ impl Leader {
             hints: self.hints.clone(),
             refusals: refusals.clone(),
             recorder: self.recorder(),
-            look_again: self.schedule_times.look_again,
-            stale_after: self.schedule_times.stale_after,
+            look_again: self.look_again,
+            stale_after: self.stale_after,
         };
         supervisor.spawn("status", stage.run(token.clone()));
         supervisor.spawn("intake", self.clone().intake(claim, view, names, refusals, token));

@@ -4,6 +4,9 @@
 //! rows and revisions, renders and applies the objects, and watches the result. It writes what it observed to
 //! `placement_status` and `cluster_status`.
 //!
+//! A program runs four parts: [`MemberFeeder`], [`Deliverers`], [`Delivery::write_observed`] and [`CredentialRenewal`]. None
+//! of them needs the hub.
+//!
 //! Delivery decides nothing: replica numbers, places and revisions come from the rows.
 
 pub mod connection;
