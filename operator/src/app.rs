@@ -4,25 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use delivery::{Delivery, DeliveryMetrics, DeliveryTimes, Revisions};
+use delivery::{CredentialRenewal, Deliverers, Delivery, DeliveryMetrics, DeliveryTimes, MemberFeeder, Revisions};
+use flow::{Engine, FlowMetrics, FlowTimes};
 use jiff::SignedDuration;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use members::Registry;
 use runtime::metrics::Metrics;
 use runtime::probes::{self, Readiness};
 use runtime::supervise::{Supervisor, terminated};
-use schedule::{ScheduleMetrics, ScheduleTimes};
+use schedule::{ScheduleMetrics, ScheduleTimes, Scheduler};
 use store::seal::EnvelopeKey;
 use store::{Hints, Keeper, LeaseTimes, ParsedRevisions, Store};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Database, Run};
-use crate::credentials::Credentials;
-use crate::deliverers::Deliverers;
 use crate::intake::IntakeMetrics;
 use crate::leader::Leader;
-use crate::registry::Feeder;
 
 /// Pause between two checks of a database that does not answer.
 const DATABASE_AGAIN: Duration = Duration::from_millis(500);
@@ -94,26 +92,35 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
         identity: identity.clone(),
         store: store.clone(),
         key: Arc::clone(&key),
+        hints: hints.clone(),
+        intake_metrics: IntakeMetrics::new(&metrics),
+        look_again: args.look_again,
+        stale_after: SignedDuration::try_from(args.stale_after)?,
+    };
+    let scheduler = Scheduler {
+        store: store.clone(),
         revisions,
         hints: hints.clone(),
         metrics: ScheduleMetrics::new(&metrics),
-        intake_metrics: IntakeMetrics::new(&metrics),
-        credentials: Credentials {
-            store: store.clone(),
-            key: Arc::clone(&key),
-            hints: hints.clone(),
-            registry: registry.clone(),
-            look_again: args.look_again,
-        },
-        schedule_times: ScheduleTimes {
+        times: ScheduleTimes {
             look_again: args.look_again,
             stale_after: SignedDuration::try_from(args.stale_after)?,
             settle: args.member_silence,
             delete_window: SignedDuration::try_from(args.delete_window)?,
         },
     };
+    let credentials = CredentialRenewal {
+        store: store.clone(),
+        key: Arc::clone(&key),
+        hints: hints.clone(),
+        registry: registry.clone(),
+        look_again: args.look_again,
+    };
     let times = LeaseTimes { lasts: args.lease, renew: args.lease / 5 };
-    let work = Work { store: store.clone(), key, hints, registry, delivery, leader, times, identity };
+    let feeder = MemberFeeder { store: store.clone(), key, hints: hints.clone(), registry };
+    let flow = FlowMetrics::new(&metrics);
+    let work =
+        Work { store: store.clone(), hints, feeder, delivery, scheduler, credentials, leader, flow, times, identity };
     supervisor.spawn("hints", exchange);
     supervisor.spawn("work", work.run(readiness, shutdown.clone()));
     let outcome = supervisor.run();
@@ -138,11 +145,13 @@ async fn patience_after(shutdown: &CancellationToken) {
 /// All parts that need the database.
 struct Work {
     store: Store,
-    key: Arc<EnvelopeKey>,
     hints: Hints,
-    registry: Registry,
+    feeder: MemberFeeder,
     delivery: Delivery,
+    scheduler: Scheduler,
+    credentials: CredentialRenewal,
     leader: Leader,
+    flow: FlowMetrics,
     times: LeaseTimes,
     identity: String,
 }
@@ -160,11 +169,20 @@ impl Work {
         let keeper = Arc::new(Keeper::start_for(&self.store, self.identity, self.times)?);
         let mut supervisor = Supervisor::new(shutdown);
         let child = supervisor.token();
-        let feeder =
-            Feeder { store: self.store.clone(), key: self.key, hints: self.hints.clone(), registry: self.registry };
-        supervisor.spawn("members", feeder.run(child.clone()));
-        supervisor.spawn("leader", self.leader.run(keeper.want(crate::leader::LEASE), child.clone()));
+        supervisor.spawn("members", self.feeder.run(child.clone()));
+        supervisor.spawn("leader", self.leader.run(Arc::clone(&keeper), child.clone()));
+        supervisor.spawn("schedule", self.scheduler.run(Arc::clone(&keeper), child.clone()));
+        supervisor.spawn("credentials", self.credentials.run(Arc::clone(&keeper), child.clone()));
         supervisor.spawn("status", self.delivery.clone().write_observed(child.clone()));
+        let engine = Engine {
+            store: self.store.clone(),
+            hints: self.hints.clone(),
+            keeper: Arc::clone(&keeper),
+            kinds: operations::kinds(&self.store, &self.hints),
+            metrics: self.flow,
+            times: FlowTimes::default(),
+        };
+        supervisor.spawn("operations", engine.run(child.clone()));
         let deliverers = Deliverers {
             store: self.store.clone(),
             hints: self.hints,

@@ -1,31 +1,29 @@
-//! The leader: intake, scheduling, status and credentials, which only one process runs at a time.
+//! The leader: intake and status, which need the hub and which only one process runs at a time.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crds::{Application, Cell, Cluster, PlacementPolicy};
-use domain::stored_revision::StoredRevision;
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::DeserializeGuard;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use runtime::supervise::Supervisor;
-use schedule::{Schedule, ScheduleMetrics, ScheduleTimes};
 use store::seal::EnvelopeKey;
-use store::{Claim, Hints, ParsedRevisions, Store, Term};
-use tokio::sync::watch;
+use store::{Claim, Hint, Hints, Keeper, Store};
 use tokio_util::sync::CancellationToken;
 use vocabulary::{SYSTEM_NAMESPACE, labels};
 
-use crate::credentials::Credentials;
 use crate::hub::{follow, follow_selected, goes_on, publish_installation, read_identity};
 use crate::intake::{HubView, Intake, IntakeMetrics, PodSecurity, Refusals};
 use crate::names::Names;
 use crate::status::{Fleet, StatusStage};
 
 /// Name of the leader's lease.
-pub(crate) const LEASE: &str = "leader";
+const LEASE: &str = "leader";
 /// Pause before the next term, and before the hub's identity is read again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -37,57 +35,40 @@ pub(crate) struct Leader {
     pub(crate) identity: String,
     pub(crate) store: Store,
     pub(crate) key: Arc<EnvelopeKey>,
-    pub(crate) revisions: Arc<ParsedRevisions<StoredRevision>>,
     pub(crate) hints: Hints,
-    pub(crate) metrics: ScheduleMetrics,
     pub(crate) intake_metrics: IntakeMetrics,
-    pub(crate) credentials: Credentials,
-    pub(crate) schedule_times: ScheduleTimes,
+    /// Maximum interval between two reads of all rows, also when no hint arrives.
+    pub(crate) look_again: Duration,
+    /// Maximum age of a cluster status. An older status counts as Unknown.
+    pub(crate) stale_after: SignedDuration,
 }
 
 impl Leader {
     /// Leads whenever this process holds the lease, until shutdown.
     pub(crate) async fn run(
         self,
-        mut terms: watch::Receiver<Option<Term>>,
+        keeper: Arc<Keeper>,
         shutdown: CancellationToken,
     ) -> Result<(), std::convert::Infallible> {
-        loop {
-            let claim = tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                claim = begin_of_term(&mut terms) => claim,
-            };
-            let Some(claim) = claim else { return Ok(()) };
-            let token = shutdown.child_token();
-            tracing::info!(epoch = claim.epoch, "leading");
-            let term = self.term(claim.clone(), token.clone());
-            tokio::pin!(term);
-            tokio::select! {
-                () = &mut term => {}
-                () = end_of_term(&mut terms, &claim) => {
-                    token.cancel();
-                    term.await;
-                }
+        let work = |claim: Claim, token| {
+            let leader = self.clone();
+            async move {
+                tracing::info!(epoch = claim.epoch, "leading");
+                leader.term(claim.clone(), token).await;
+                tracing::info!(epoch = claim.epoch, "no longer leading");
+                ControlFlow::Continue(())
             }
-            tracing::info!(epoch = claim.epoch, "no longer leading");
-            tokio::select! { () = shutdown.cancelled() => return Ok(()), () = tokio::time::sleep(AGAIN) => {} }
-        }
+        };
+        keeper.want(LEASE).run_in_each(AGAIN, shutdown, work).await;
+        Ok(())
     }
 
     async fn term(&self, claim: Claim, token: CancellationToken) {
+        // The last holder may have died between a commit and its hints, which processes that live on then missed.
+        self.hints.send(Hint::Everything);
         let mut supervisor = Supervisor::new(token.clone());
         let refusals = Refusals::default();
         let view = HubView::default();
-        let schedule = Schedule::new(
-            self.store.clone(),
-            Arc::clone(&self.revisions),
-            self.hints.clone(),
-            claim.clone(),
-            self.metrics.clone(),
-            self.schedule_times,
-        );
-        supervisor.spawn("schedule", schedule.run(token.clone()));
-        supervisor.spawn("credentials", self.credentials.clone().run(claim.clone(), token.clone()));
         let hub = &self.hub;
         supervisor.spawn("history", goes_on(hub.clone(), token.clone()));
         let applications = Api::<DeserializeGuard<Application>>::all(hub.clone());
@@ -120,8 +101,8 @@ impl Leader {
             hints: self.hints.clone(),
             refusals: refusals.clone(),
             recorder: self.recorder(),
-            look_again: self.schedule_times.look_again,
-            stale_after: self.schedule_times.stale_after,
+            look_again: self.look_again,
+            stale_after: self.stale_after,
         };
         supervisor.spawn("status", stage.run(token.clone()));
         supervisor.spawn("intake", self.clone().intake(claim, view, names, refusals, token));
@@ -177,27 +158,5 @@ impl Leader {
             metrics: self.intake_metrics,
         };
         intake.run(token).await
-    }
-}
-
-/// Returns the claim of the next term; `None` when leases are no longer kept.
-pub(crate) async fn begin_of_term(terms: &mut watch::Receiver<Option<Term>>) -> Option<Claim> {
-    loop {
-        if let Some(term) = terms.borrow_and_update().as_ref() {
-            return Some(term.claim.clone());
-        }
-        terms.changed().await.ok()?;
-    }
-}
-
-/// Completes when the claim's term is over.
-pub(crate) async fn end_of_term(terms: &mut watch::Receiver<Option<Term>>, claim: &Claim) {
-    loop {
-        if terms.borrow_and_update().as_ref().map(|term| &term.claim) != Some(claim) {
-            return;
-        }
-        if terms.changed().await.is_err() {
-            return;
-        }
     }
 }

@@ -2,14 +2,10 @@
 
 mod app;
 mod args;
-mod connection;
-mod credentials;
-mod deliverers;
 mod hub;
 mod intake;
 mod leader;
 mod names;
-mod registry;
 mod status;
 
 use std::process::ExitCode;

@@ -4,14 +4,21 @@
 //! rows and revisions, renders and applies the objects, and watches the result. It writes what it observed to
 //! `placement_status` and `cluster_status`.
 //!
+//! A program runs four parts: [`MemberFeeder`], [`Deliverers`], [`Delivery::write_observed`] and [`CredentialRenewal`]. None
+//! of them needs the hub.
+//!
 //! Delivery decides nothing: replica numbers, places and revisions come from the rows.
 
+pub mod connection;
+mod credential_renewal;
 mod decide;
 mod deliverer;
+mod deliverers;
 mod event_loop;
 mod fleet;
 mod handshake;
 mod hinted_rows;
+mod member_feeder;
 mod metrics;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test")]
@@ -33,9 +40,12 @@ use store::{Hints, Store};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub use credential_renewal::CredentialRenewal;
 pub use deliverer::{DeliveryError, run};
+pub use deliverers::Deliverers;
 pub use fleet::Fleet;
 pub use hinted_rows::HintedRows;
+pub use member_feeder::MemberFeeder;
 pub use metrics::DeliveryMetrics;
 pub use revisions::Revisions;
 pub use status::status_writer::StatusWriter;

@@ -44,8 +44,7 @@ impl StoredRows {
 
     /// Acquires the claim on delivery to a cluster.
     pub(crate) async fn claim(&self, cluster: &str) -> Claim {
-        let mut terms = self.keeper.want(&format!("deliver/{cluster}"));
-        terms.wait_for(Option::is_some).await.unwrap().as_ref().unwrap().claim.clone()
+        self.keeper.want(&format!("deliver/{cluster}")).begin().await.unwrap()
     }
 
     pub(crate) async fn end(self) {

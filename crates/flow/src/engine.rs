@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use store::{Hint, Hints, Keeper, Store, Term};
+use store::{Hint, Hints, Keeper, Store, Terms};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use vocabulary::{OperationId, chain};
@@ -129,36 +128,28 @@ impl Engine {
     }
 
     /// Drives one operation whenever this process holds its lease, until it needs no owner.
-    async fn own(
-        self,
-        id: OperationId,
-        kind: Arc<dyn Kind>,
-        mut terms: watch::Receiver<Option<Term>>,
-        token: CancellationToken,
-    ) {
+    async fn own(self, id: OperationId, kind: Arc<dyn Kind>, mut terms: Terms, token: CancellationToken) {
         // However the task ends, its token is cancelled, so that `cover` leaves the lease.
         let _ended = token.clone().drop_guard();
         loop {
-            let term = tokio::select! {
+            let claim = tokio::select! {
                 () = token.cancelled() => return,
-                term = next_term(&mut terms) => term,
+                claim = terms.begin() => claim,
             };
-            let Some(term) = term else { return };
+            let Some(claim) = claim else { return };
             let owner = Owner {
                 store: self.store.clone(),
                 hints: self.hints.clone(),
                 kind: Arc::clone(&kind),
-                claim: term.claim.clone(),
+                claim: claim.clone(),
                 metrics: self.metrics.clone(),
                 times: self.times,
             };
-            let work = owner.drive(id);
-            tokio::pin!(work);
             let outcome = tokio::select! {
                 () = token.cancelled() => return,
-                outcome = &mut work => outcome,
+                outcome = owner.drive(id) => outcome,
                 // Dropping the work ends its attempts: their writes would be refused.
-                () = lost(&mut terms, &term) => continue,
+                () = terms.end_of(&claim) => continue,
             };
             match outcome {
                 Ok(()) => return,
@@ -173,16 +164,4 @@ impl Engine {
 
 fn lease(id: OperationId) -> String {
     format!("operation/{id}")
-}
-
-/// Returns the next term; `None` when leases are no longer kept.
-async fn next_term(terms: &mut watch::Receiver<Option<Term>>) -> Option<Term> {
-    terms.wait_for(Option::is_some).await.ok()?.clone()
-}
-
-/// Completes when the term is over.
-async fn lost(terms: &mut watch::Receiver<Option<Term>>, term: &Term) {
-    let is_over = |now: &Option<Term>| now.as_ref().map(|now| &now.claim) != Some(&term.claim);
-    // An error means that leases are no longer kept.
-    let _ = terms.wait_for(is_over).await;
 }

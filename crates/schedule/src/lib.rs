@@ -30,6 +30,7 @@ mod plan;
 mod replacements;
 mod reservations;
 mod rows;
+mod scheduler;
 mod silent_clusters;
 mod snapshot_cache;
 
@@ -54,6 +55,7 @@ pub use decide::{Decisions, decide};
 pub use fleet_snapshot::FleetRows;
 pub use gather::AppRows;
 pub use metrics::ScheduleMetrics;
+pub use scheduler::Scheduler;
 
 /// Maximum number of applications decided in one transaction.
 const BATCH: usize = 64;

@@ -16,10 +16,10 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::claim::{LeaseTimes, Term, Wanted};
+use crate::claim::{LeaseTimes, Wanted};
 use crate::database::Database;
 use crate::renewal::Renewal;
-use crate::{Store, StoreError, pool};
+use crate::{Store, StoreError, Terms, pool};
 
 /// Separator between the name of a holder and its nonce.
 const NONCE: char = '#';
@@ -102,14 +102,14 @@ impl Keeper {
         Ok(Self { wanted, more, stop: Some(stop), thread: Some(thread), ping: None })
     }
 
-    /// Requests a lease from now on. The receiver contains the term while this process holds the lease.
-    pub fn want(&self, lease: &str) -> watch::Receiver<Option<Term>> {
+    /// Requests a lease from now on, and returns its terms.
+    pub fn want(&self, lease: &str) -> Terms {
         let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
         let sender = wanted.entry(lease.to_owned()).or_insert_with(|| {
             self.more.notify_one();
             watch::channel(None).0
         });
-        sender.subscribe()
+        Terms::new(sender.subscribe())
     }
 
     /// Stops renewing a lease. The lease then expires, and its watchers receive `None` at once.

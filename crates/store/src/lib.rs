@@ -53,6 +53,7 @@ mod row_id;
 mod schema;
 pub mod seal;
 mod stored_hash;
+mod terms;
 mod write;
 
 pub use application::{ApplicationRow, ApplicationTaken, InMotion, Removal};
@@ -85,4 +86,5 @@ pub use reservation::{Bookings, ReservationRow};
 pub use resident::ResidentRow;
 pub use revision::RevisionRow;
 pub use row_id::{AppId, PlacementId};
+pub use terms::Terms;
 pub use write::WRITES;

@@ -211,26 +211,24 @@ mod tests {
         let keeper = Keeper::start_for(&store, "stuck".to_owned(), times).unwrap();
         let other = Keeper::start(&bed.postgres.url(), "other".to_owned(), times).unwrap();
         let mut own = keeper.want("leader");
-        own.wait_for(Option::is_some).await.unwrap();
+        own.begin().await.unwrap();
         let mut others = other.want("leader");
 
         // The only connection of the pool is in use for ever; the keeper's own connection works.
         let stuck = store.pool.lend().await.unwrap();
-        let taken =
-            tokio::time::timeout(20 * second, others.wait_for(Option::is_some)).await.expect("in time").unwrap();
-        assert_eq!(taken.as_ref().unwrap().claim.epoch, 2);
-        drop(taken);
-        assert!(own.borrow().is_none());
+        let taken = tokio::time::timeout(20 * second, others.begin()).await.expect("in time").unwrap();
+        assert_eq!(taken.epoch, 2);
+        assert!(own.current().is_none());
 
         drop(stuck);
         drop(others);
         other.release().await;
-        tokio::time::timeout(20 * second, own.wait_for(Option::is_some)).await.expect("it takes part again").unwrap();
+        let back = tokio::time::timeout(20 * second, own.begin()).await.expect("it takes part again").unwrap();
         // A later program's migration excludes this program: the keeper gives its leases back.
         bed.postgres.query("update schema_range set oldest_program = 9999").unwrap();
         bed.postgres.query("insert into _sqlx_migrations select 9999, 'later', now(), true, 'x', 1").unwrap();
         assert!(store.check().await.is_err());
-        tokio::time::timeout(20 * second, own.wait_for(Option::is_none)).await.expect("it gives them back").unwrap();
+        tokio::time::timeout(20 * second, own.end_of(&back)).await.expect("it gives them back");
         drop(own);
         store.close().await;
         keeper.release().await;

@@ -1,13 +1,13 @@
 //! Intake of Clusters, which declare member clusters.
 
 use crds::Cluster;
+use delivery::connection;
 use kube::{Api, ResourceExt};
 use store::{CellRow, ClusterTaken, Hint, Removal};
 use vocabulary::{AppKey, ClusterName, labels};
 
 use super::declaration::{Age, Declaration, age_of, refuse_older, resource_version};
 use super::{Intake, IntakeError, Refusal, application, zone_cells};
-use crate::connection;
 use crate::hub::{drop_finalizer, ensure_finalizer, is_swept};
 
 /// Kind under which refusals are stored.

@@ -1,6 +1,7 @@
 //! Intake of credentials: seals each handed-over Secret, and deletes it after the commit of its row.
 
 use crds::cluster::v1alpha1::Connection;
+use delivery::connection;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, Preconditions};
@@ -11,7 +12,6 @@ use store::{ConnectionText, Credential, Hint};
 use vocabulary::{AppKey, SYSTEM_NAMESPACE, labels};
 
 use super::{Intake, IntakeError};
-use crate::connection;
 use crate::hub::HubError;
 
 /// Maximum time that a Secret waits for its Cluster; limited because it holds a token in clear text.

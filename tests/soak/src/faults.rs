@@ -94,18 +94,18 @@ fn mode(way: Way) -> LinkMode {
     }
 }
 
-/// Returns the index of the operator that leads, or of the other operator.
+/// Returns the index of the operator that schedules, or of the other operator.
 ///
-/// Without a database the leader is unknown; then the first operator counts as the leader.
+/// Without a database the scheduler is unknown; then the first operator counts as the scheduler.
 fn operator(fleet: &Fleet, which: Which) -> usize {
-    let leader = fleet
+    let scheduler = fleet
         .bed
         .postgres
-        .query("select split_part(holder, '#', 1) from lease where name = 'leader'")
+        .query("select split_part(holder, '#', 1) from lease where name = 'schedule'")
         .unwrap_or_default();
-    let leader = fleet.operators.iter().position(|operator| operator.identity == leader).unwrap_or(0);
+    let scheduler = fleet.operators.iter().position(|operator| operator.identity == scheduler).unwrap_or(0);
     match which {
-        Which::Leader => leader,
-        Which::Follower => (leader + 1) % fleet.operators.len(),
+        Which::Scheduler => scheduler,
+        Which::Other => (scheduler + 1) % fleet.operators.len(),
     }
 }

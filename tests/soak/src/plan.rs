@@ -89,10 +89,10 @@ pub enum Work {
 /// Selects one of two operators by its role at the begin of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which {
-    /// The leader.
-    Leader,
+    /// The operator that schedules, which usually holds the other leases too.
+    Scheduler,
     /// The other operator.
-    Follower,
+    Other,
 }
 
 /// Disturbance of a link.
@@ -282,7 +282,7 @@ impl World {
 
     /// Draws a fault; returns nothing when the place of the fault is already disturbed.
     fn fault(&self, random: &mut Random) -> Option<Fault> {
-        let which = if random.chance(60) { Which::Leader } else { Which::Follower };
+        let which = if random.chance(60) { Which::Scheduler } else { Which::Other };
         let late = Duration::from_millis(random.within(50, 500));
         let way = *random.one_of(&[Way::Cut, Way::Reset, Way::BlackHole, Way::Slow(late)])?;
         let member = *random.one_of(&CLUSTERS)?;

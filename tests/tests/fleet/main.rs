@@ -81,6 +81,7 @@ fn main() -> ExitCode {
     let pair_scenarios = scenarios![
         takeover::a_frozen_leader_that_wakes_writes_nothing,
         takeover::killed_operators_take_over_from_each_other,
+        takeover::stages_work_in_different_operators,
         takeover::leases_are_taken_over_in_time,
         takeover::a_leader_whose_database_link_goes_black_is_replaced_in_time,
         takeover::a_scale_up_survives_a_database_that_is_gone_for_a_while,

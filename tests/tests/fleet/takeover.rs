@@ -15,26 +15,76 @@ use testbed::{LinkMode, PlaneProcess, Revisions, eventually};
 
 const DEPLOYMENTS: &str = "apps/v1/Deployment";
 
-/// Returns the identity of the operator that holds the leader lease, or an empty text.
+/// Returns the identity of the operator that holds a lease, or an empty text.
+fn holder(fleet: &Fleet, lease: &str) -> anyhow::Result<String> {
+    fleet.bed.postgres.query(&format!(
+        "select coalesce(max(split_part(holder, '#', 1)), '') from lease where name = '{lease}' and expires_at > now()"
+    ))
+}
+
+/// Returns the identity of the operator that takes in what the hub declares, or an empty text.
 fn leader(fleet: &Fleet) -> anyhow::Result<String> {
-    fleet.bed.postgres.query(
-        "select coalesce(max(split_part(holder, '#', 1)), '') from lease where name = 'leader' and expires_at > now()",
-    )
+    holder(fleet, "leader")
+}
+
+/// Whether intake and scheduling both run in an operator other than `identity`.
+fn other_leads_and_schedules(fleet: &Fleet, identity: &str) -> anyhow::Result<bool> {
+    let holders = [leader(fleet)?, holder(fleet, "schedule")?];
+    Ok(holders.iter().all(|holder| !holder.is_empty() && holder != identity))
+}
+
+/// Gives all leases to one of two operators, and returns its index. The other operator restarts and holds none.
+async fn give_all_leases_to_leader(fleet: &mut Fleet) -> anyhow::Result<usize> {
+    let first = leader(fleet)?;
+    let place = fleet.operators.iter().position(|operator| operator.identity == first).context("a leader")?;
+    let other = (place + 1) % fleet.operators.len();
+    fleet.operators[other].process.stop()?;
+    let foreign =
+        format!("select count(*) from lease where expires_at <= now() or split_part(holder, '#', 1) <> '{first}'");
+    eventually("the leader holds all leases", SOON, async || {
+        let foreign = fleet.bed.postgres.query(&foreign)?;
+        Ok((foreign == "0").then_some(()))
+    })
+    .await?;
+    fleet.operators[other].process.start()?;
+    ready_again(fleet, other).await?;
+    Ok(place)
+}
+
+/// Ends terms of the lease `schedule` until an operator other than the leader holds it; returns the index of that one.
+async fn split_scheduler_from_leader(fleet: &Fleet) -> anyhow::Result<usize> {
+    let other = eventually("an operator other than the leader schedules", SOON, async || {
+        let (leader, scheduler) = (leader(fleet)?, holder(fleet, "schedule")?);
+        if !leader.is_empty() && !scheduler.is_empty() && leader != scheduler {
+            return Ok(Some(scheduler));
+        }
+        fleet.bed.postgres.query("update lease set expires_at = now() where name = 'schedule'")?;
+        Ok(None)
+    })
+    .await?;
+    fleet.operators.iter().position(|operator| operator.identity == other).context("a scheduler")
+}
+
+async fn ready_again(fleet: &Fleet, operator: usize) -> anyhow::Result<()> {
+    eventually("the operator is ready again", SOON, async || {
+        Ok(fleet.operators[operator].probe("/readyz")?.contains("200 OK").then_some(()))
+    })
+    .await
 }
 
 pub(crate) async fn a_frozen_leader_that_wakes_writes_nothing(fleet: &mut Fleet) -> anyhow::Result<()> {
     namespace(fleet, "leader")?;
     fleet.apply("hub", &web("leader", "web", 6))?;
     fleet.ready("leader", "web").await?;
-    let first = leader(fleet)?;
-    let place = fleet.operators.iter().position(|operator| operator.identity == first).context("a leader")?;
+    // All stages freeze together.
+    let place = give_all_leases_to_leader(fleet).await?;
+    let first = fleet.operators[place].identity.clone();
     let log = fleet.operators[place].process.log_length();
     // The leader freezes during a change, so that it has unfinished work.
     patch(fleet, "leader", "web", &json!({"spec": {"replicas": 12}}))?;
     fleet.operators[place].process.pause()?;
-    eventually("the other one leads", SOON, async || {
-        let now = leader(fleet)?;
-        Ok((!now.is_empty() && now != first).then_some(()))
+    eventually("the other one leads and schedules", SOON, async || {
+        Ok(other_leads_and_schedules(fleet, &first)?.then_some(()))
     })
     .await?;
     fleet.ready("leader", "web").await?;
@@ -83,6 +133,40 @@ pub(crate) async fn killed_operators_take_over_from_each_other(fleet: &mut Fleet
     fleet.meridian(&["app", "delete", "web", "-n", "turns", "--yes", "--timeout", "60s"]).map(drop)
 }
 
+/// One operator takes in what the hub declares and another decides; each dies once, and the other does both.
+pub(crate) async fn stages_work_in_different_operators(fleet: &mut Fleet) -> anyhow::Result<()> {
+    namespace(fleet, "split")?;
+    fleet.apply("hub", &web("split", "web", 6))?;
+    fleet.ready("split", "web").await?;
+    let history = History::follow(fleet, &MEMBERS, DEPLOYMENTS, "split").await?;
+    let mut replicas = 6;
+    for dies in ["scheduler", "leader"] {
+        let scheduler = split_scheduler_from_leader(fleet).await?;
+        let leading = (scheduler + 1) % fleet.operators.len();
+        // A change passes from one operator to the other and back.
+        replicas = scale_up(fleet, "split", replicas + 3).await?;
+        let holders = (leader(fleet)?, holder(fleet, "schedule")?);
+        ensure!(holders.0 != holders.1, "the change was decided in another operator: {holders:?}");
+        // One of the two dies; the other continues its own stage and takes over the missing one.
+        let dead = if dies == "scheduler" { scheduler } else { leading };
+        fleet.operators[dead].process.kill()?;
+        replicas = scale_up(fleet, "split", replicas + 3).await?;
+        fleet.operators[dead].process.start()?;
+        ready_again(fleet, dead).await?;
+    }
+    history.replicas_never_fall()?;
+    history.available_at_least(6)?;
+    fleet.meridian(&["app", "delete", "web", "-n", "split", "--yes", "--timeout", "60s"]).map(drop)
+}
+
+/// Sets the replicas of the Application `web`, waits until all are ready, and returns their number.
+async fn scale_up(fleet: &Fleet, space: &str, replicas: i32) -> anyhow::Result<i32> {
+    patch(fleet, space, "web", &json!({"spec": {"replicas": replicas}}))?;
+    let grown = fleet.ready(space, "web").await?;
+    ensure!(cells(&grown).values().sum::<i32>() == replicas, "{replicas} are wanted: {}", desired(&grown));
+    Ok(replicas)
+}
+
 /// Leases are taken over at once after a stop, and after expiry when the operator was killed.
 ///
 /// With the usual lease of five seconds, a takeover takes at most two seconds after a stop and six seconds after a kill.
@@ -111,10 +195,7 @@ pub(crate) async fn leases_are_taken_over_in_time(fleet: &mut Fleet) -> anyhow::
         println!("  taken over {} ms after the leader was {how}", took.as_millis());
         ensure!(took <= most * SLACK, "taken over {took:?} after the leader was {how}; {most:?} is usual");
         fleet.operators[place].process.start()?;
-        eventually("both are there again", SOON, async || {
-            Ok(fleet.operators[place].probe("/readyz")?.contains("200 OK").then_some(()))
-        })
-        .await?;
+        ready_again(fleet, place).await?;
     }
     Ok(())
 }
@@ -129,8 +210,8 @@ pub(crate) async fn a_leader_whose_database_link_goes_black_is_replaced_in_time(
     fleet.apply("hub", &web("black", "web", 6))?;
     fleet.ready("black", "web").await?;
     let history = History::follow(fleet, &MEMBERS, DEPLOYMENTS, "black").await?;
-    let first = leader(fleet)?;
-    let place = fleet.operators.iter().position(|operator| operator.identity == first).context("a leader")?;
+    let place = give_all_leases_to_leader(fleet).await?;
+    let first = fleet.operators[place].identity.clone();
     let set = |fleet: &Fleet, mode| {
         let link = fleet.operators[place].database.as_ref().context("a link")?;
         link.set(mode);
@@ -138,9 +219,8 @@ pub(crate) async fn a_leader_whose_database_link_goes_black_is_replaced_in_time(
     };
     set(fleet, LinkMode::BlackHole)?;
     let begun = Instant::now();
-    eventually("the other one leads", SOON, async || {
-        let now = leader(fleet)?;
-        Ok((!now.is_empty() && now != first).then_some(()))
+    eventually("the other one leads and schedules", SOON, async || {
+        Ok(other_leads_and_schedules(fleet, &first)?.then_some(()))
     })
     .await?;
     let took = begun.elapsed();
@@ -159,10 +239,7 @@ pub(crate) async fn a_leader_whose_database_link_goes_black_is_replaced_in_time(
     println!("  it is not ready {} ms after the link went black", begun.elapsed().as_millis());
     // The operator recovers without a restart and without its old connections.
     set(fleet, LinkMode::Forgotten)?;
-    eventually("it is ready again", SOON, async || {
-        Ok(fleet.operators[place].probe("/readyz")?.contains("200 OK").then_some(()))
-    })
-    .await?;
+    ready_again(fleet, place).await?;
     let other = leader(fleet)?;
     let other = fleet.operators.iter().position(|operator| operator.identity == other).context("a leader")?;
     ensure!(other != place, "who leads goes on leading");

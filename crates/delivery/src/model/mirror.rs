@@ -47,8 +47,7 @@ impl Mirror {
             store.migrate().await.unwrap();
             let times = LeaseTimes { lasts: Duration::from_mins(1), ..LeaseTimes::default() };
             let keeper = Keeper::start(&bed.postgres.url(), "mirror".to_owned(), times).unwrap();
-            let mut terms = keeper.want("leader");
-            let claim = terms.wait_for(Option::is_some).await.unwrap().as_ref().unwrap().claim.clone();
+            let claim = keeper.want("leader").begin().await.unwrap();
             (bed, store, keeper, claim)
         });
         let key = EnvelopeKey::from_hex(&"0a".repeat(32)).unwrap();

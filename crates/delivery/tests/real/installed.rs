@@ -368,8 +368,7 @@ async fn claim_of(keeper: &Keeper, cluster: &str) -> Claim {
 }
 
 async fn claim(keeper: &Keeper, lease: &str) -> Claim {
-    let mut terms = keeper.want(lease);
-    terms.wait_for(Option::is_some).await.unwrap().as_ref().unwrap().claim.clone()
+    keeper.want(lease).begin().await.unwrap()
 }
 
 /// Waits until the member's controllers have aggregated the roles.

@@ -102,17 +102,17 @@ async fn a_lease_ends_in_time_behind_a_dead_link_and_another_takes_it() {
     let before = claim(&cut, "leader").await;
     let other = Keeper::start(&bed.postgres.url(), "same".to_owned(), TIMES).unwrap();
     let mut leads = other.want("leader");
-    let shared = tokio::time::timeout(TIMES.lasts * 2, leads.wait_for(Option::is_some)).await.is_ok();
+    let shared = tokio::time::timeout(TIMES.lasts * 2, leads.begin()).await.is_ok();
     assert!(!shared, "a keeper of the same name is another one");
 
     let mut lost = cut.want("leader");
     link.set(LinkMode::BlackHole);
-    let end = lost.borrow_and_update().as_ref().unwrap().valid_until;
-    tokio::time::timeout(TIMES.lasts * 2, lost.wait_for(Option::is_none)).await.unwrap().unwrap();
+    let end = lost.current().unwrap().valid_until;
+    tokio::time::timeout(TIMES.lasts * 2, lost.end_of(&before)).await.unwrap();
     let late = Instant::now().saturating_duration_since(end);
     assert!(late < TIMES.renew, "its end is told {late:?} late, not with the end of the renewal that hangs");
-    let term = tokio::time::timeout(TIMES.lasts * 3, leads.wait_for(Option::is_some)).await.unwrap().unwrap().clone();
-    assert_eq!(term.unwrap().claim.epoch, before.epoch + 1);
+    let after = tokio::time::timeout(TIMES.lasts * 3, leads.begin()).await.unwrap().unwrap();
+    assert_eq!(after.epoch, before.epoch + 1);
     drop((leads, lost));
     link.set(LinkMode::Cut);
     cut.release().await;

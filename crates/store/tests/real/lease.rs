@@ -38,17 +38,14 @@ async fn open_write_keeps_its_lease_and_does_not_block_other_leases() {
     let other = Keeper::start(&url, "other".to_owned(), TIMES).unwrap();
     let own = claim(&other, "deliver/east").await;
     let (mut leads, mut delivers) = (other.want("leader"), other.want("deliver/east"));
-    delivers.borrow_and_update();
-    let lost = tokio::time::timeout(TIMES.lasts * 3, async {
-        delivers.wait_for(Option::is_none).await.unwrap();
-    });
+    let lost = tokio::time::timeout(TIMES.lasts * 3, delivers.end_of(&own));
     assert!(lost.await.is_err(), "its own lease goes on");
     assert_eq!(claim(&other, "deliver/east").await, own);
-    assert!(leads.borrow().is_none(), "a write under the old claim is open");
+    assert!(leads.current().is_none(), "a write under the old claim is open");
 
     open.commit().await.unwrap();
-    let term = tokio::time::timeout(TIMES.lasts, leads.wait_for(Option::is_some)).await.unwrap().unwrap().clone();
-    assert_eq!(term.unwrap().claim.epoch, before.epoch + 1);
+    let after = tokio::time::timeout(TIMES.lasts, leads.begin()).await.unwrap().unwrap();
+    assert_eq!(after.epoch, before.epoch + 1);
 
     drop(leads);
     store.close().await;

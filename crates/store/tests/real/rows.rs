@@ -8,9 +8,7 @@ use store::{
 use vocabulary::{AppKey, ContentHash, ObjectKey};
 
 pub(crate) async fn claim(keeper: &Keeper, lease: &str) -> Claim {
-    let mut terms = keeper.want(lease);
-    let term = terms.wait_for(Option::is_some).await.unwrap();
-    term.as_ref().unwrap().claim.clone()
+    keeper.want(lease).begin().await.unwrap()
 }
 
 pub(crate) fn cluster(name: &str) -> ClusterTaken {

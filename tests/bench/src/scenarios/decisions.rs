@@ -19,7 +19,7 @@ use schedule::{Schedule, ScheduleMetrics, ScheduleTimes};
 use serde_json::json;
 use store::seal::EnvelopeKey;
 use store::{
-    ApplicationTaken, Claim, ClusterStatusRow, ClusterTaken, Hint, Hints, Keeper, LeaseTimes, ParsedRevisions, Store,
+    ApplicationTaken, ClusterStatusRow, ClusterTaken, Hint, Hints, Keeper, LeaseTimes, ParsedRevisions, Store,
 };
 use testbed::{Bed, eventually};
 use tokio_util::sync::CancellationToken;
@@ -40,7 +40,7 @@ pub(super) async fn run(scale: &Scale, figures: &mut Figures) -> anyhow::Result<
     store.migrate().await?;
     let key = Arc::new(EnvelopeKey::from_hex(&"5a".repeat(32))?);
     let keeper = Keeper::start(&bed.postgres.url(), "bench".to_owned(), LeaseTimes::default())?;
-    let claim = claim(&keeper).await?;
+    let claim = keeper.want("leader").begin().await.context("leases are kept")?;
     for cluster in clusters() {
         store.cluster_take(&claim, &cluster).await?;
         store.cluster_status_set(&claim, &cluster.name, &status(&cluster)?).await?;
@@ -119,16 +119,6 @@ pub(super) async fn run(scale: &Scale, figures: &mut Figures) -> anyhow::Result<
     keeper.release().await;
     store.close().await;
     Ok(())
-}
-
-async fn claim(keeper: &Keeper) -> anyhow::Result<Claim> {
-    let mut terms = keeper.want("leader");
-    loop {
-        if let Some(term) = terms.borrow_and_update().as_ref() {
-            return Ok(term.claim.clone());
-        }
-        terms.changed().await?;
-    }
 }
 
 fn clusters() -> Vec<ClusterTaken> {

@@ -28,12 +28,15 @@ pub(crate) fn config(name: &ClusterName, connection: &Connection, token: SecretS
 }
 
 /// Returns the connection in the form that credentials are sealed with.
-pub(crate) fn text(connection: &Connection) -> ConnectionText {
+pub fn text(connection: &Connection) -> ConnectionText {
     ConnectionText(serde_json::json!(connection).to_string())
 }
 
-/// Checks whether a member can be connected, or returns the wrong field and the remedy.
-pub(crate) fn check(name: &ClusterName, connection: &Connection) -> Result<(), String> {
+/// Checks whether a member can be connected.
+///
+/// # Errors
+/// A sentence for users: the wrong field and the remedy.
+pub fn check(name: &ClusterName, connection: &Connection) -> Result<(), String> {
     config(name, connection, SecretString::default())?.check().map_err(|error| problem(name, &error))
 }
 

@@ -1,6 +1,8 @@
-//! Renews member credentials after four fifths of their lifetime.
+//! Renews member credentials after four fifths of their lifetime, under a lease of its own.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +10,18 @@ use crds::ClusterSpec;
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use members::Registry;
+use runtime::supervise::Supervisor;
 use store::seal::EnvelopeKey;
-use store::{Claim, ConnectionText, Credential, CredentialLife, Hint, Hints, Store, StoreError};
+use store::{Claim, ConnectionText, Credential, CredentialLife, Hint, Hints, Keeper, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use vocabulary::ClusterName;
 
 use crate::connection;
 
+/// Name of the lease under which one process renews credentials.
+const LEASE: &str = "credentials";
+/// Minimum interval between the end of a term and the start of the next.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// Requested lifetime of a credential; the lifetime that the member grants applies.
 const LIFE: Duration = Duration::from_hours(7 * 24);
 /// Maximum number of members whose credentials are renewed at once.
@@ -24,13 +31,17 @@ const AT_ONCE: usize = 16;
 
 /// Renewal of credentials, with its dependencies.
 #[derive(Debug, Clone)]
-pub(crate) struct Credentials {
-    pub(crate) store: Store,
-    pub(crate) key: Arc<EnvelopeKey>,
-    pub(crate) hints: Hints,
-    pub(crate) registry: Registry,
+pub struct CredentialRenewal {
+    /// Database.
+    pub store: Store,
+    /// Key that seals credentials.
+    pub key: Arc<EnvelopeKey>,
+    /// Hints sent.
+    pub hints: Hints,
+    /// Members that this process can connect to.
+    pub registry: Registry,
     /// Interval between two checks of all expiries.
-    pub(crate) look_again: Duration,
+    pub look_again: Duration,
 }
 
 /// Returns whether a credential is to be renewed.
@@ -45,9 +56,28 @@ fn is_due(life: &CredentialLife, now: Timestamp) -> bool {
     now.duration_since(life.issued_at).as_secs() >= whole / 5 * 4
 }
 
-impl Credentials {
-    /// Renews all due credentials until shutdown.
-    pub(crate) async fn run(self, claim: Claim, shutdown: CancellationToken) -> Result<(), StoreError> {
+impl CredentialRenewal {
+    /// Renews all due credentials whenever this process holds the lease, until shutdown.
+    ///
+    /// # Errors
+    /// None: a term that fails begins again.
+    pub async fn run(self, keeper: Arc<Keeper>, shutdown: CancellationToken) -> Result<(), Infallible> {
+        let work = |claim: Claim, token: CancellationToken| {
+            let mut supervisor = Supervisor::new(token.clone());
+            supervisor.spawn("credentials", self.clone().run_term(claim, token));
+            async move {
+                if let Err(end) = supervisor.run().await {
+                    tracing::warn!(%end, "renewal of credentials begins again");
+                }
+                ControlFlow::Continue(())
+            }
+        };
+        keeper.want(LEASE).run_in_each(RESTART_PAUSE, shutdown, work).await;
+        Ok(())
+    }
+
+    /// Renews all due credentials until the end of the term.
+    async fn run_term(self, claim: Claim, shutdown: CancellationToken) -> Result<(), StoreError> {
         let mut looks = tokio::time::interval(self.look_again);
         loop {
             tokio::select! { () = shutdown.cancelled() => return Ok(()), _ = looks.tick() => {} }

@@ -1,17 +1,18 @@
 //! Runs one deliverer for each cluster whose lease this process holds.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use delivery::Delivery;
-use store::{Hint, Hints, Keeper, Store, StoreError};
+use store::{Hint, Hints, Keeper, Store, Terms};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use vocabulary::ClusterName;
 
-use crate::leader::{begin_of_term, end_of_term};
+use crate::{Delivery, DeliveryError, deliverer};
 
 /// Interval between two reads of the list of clusters without a hint.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -20,16 +21,23 @@ const AGAIN: Duration = Duration::from_millis(500);
 
 /// All deliverers of this process, with their dependencies.
 #[derive(Debug)]
-pub(crate) struct Deliverers {
-    pub(crate) store: Store,
-    pub(crate) hints: Hints,
-    pub(crate) keeper: Arc<Keeper>,
-    pub(crate) delivery: Delivery,
+pub struct Deliverers {
+    /// Database.
+    pub store: Store,
+    /// Hints received.
+    pub hints: Hints,
+    /// Keeper of the lease of each cluster.
+    pub keeper: Arc<Keeper>,
+    /// Shared services of the deliverers.
+    pub delivery: Delivery,
 }
 
 impl Deliverers {
     /// Keeps one task for each cluster until shutdown.
-    pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// None: a deliverer that fails begins again.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Infallible> {
         let mut hints = self.hints.subscribe();
         let mut running: BTreeMap<ClusterName, CancellationToken> = BTreeMap::new();
         let mut tasks = JoinSet::new();
@@ -99,35 +107,19 @@ fn lease(cluster: &ClusterName) -> String {
 }
 
 /// Delivers to one cluster whenever this process holds its lease.
-async fn deliver(
-    delivery: Delivery,
-    cluster: ClusterName,
-    mut terms: tokio::sync::watch::Receiver<Option<store::Term>>,
-    shutdown: CancellationToken,
-) {
+async fn deliver(delivery: Delivery, cluster: ClusterName, terms: Terms, shutdown: CancellationToken) {
     // However the task ends, its token is cancelled, so that `cover` starts it again.
     let _ended = shutdown.clone().drop_guard();
-    loop {
-        let claim = tokio::select! {
-            () = shutdown.cancelled() => return,
-            claim = begin_of_term(&mut terms) => claim,
-        };
-        let Some(claim) = claim else { return };
-        let token = shutdown.child_token();
-        let work = delivery::run(delivery.clone(), cluster.clone(), claim.clone(), token.clone());
-        tokio::pin!(work);
-        let outcome = tokio::select! {
-            outcome = &mut work => outcome,
-            () = end_of_term(&mut terms, &claim) => {
-                token.cancel();
-                work.await
+    let work = |claim, token| {
+        let (delivery, cluster) = (delivery.clone(), cluster.clone());
+        async move {
+            match deliverer::run(delivery, cluster.clone(), claim, token).await {
+                Ok(()) => {}
+                Err(DeliveryError::Gone(_)) => return ControlFlow::Break(()),
+                Err(error) => tracing::warn!(%cluster, error = vocabulary::chain(&error), "delivery begins again"),
             }
-        };
-        match outcome {
-            Ok(()) => {}
-            Err(delivery::DeliveryError::Gone(_)) => return,
-            Err(error) => tracing::warn!(%cluster, error = vocabulary::chain(&error), "delivery begins again"),
+            ControlFlow::Continue(())
         }
-        tokio::select! { () = shutdown.cancelled() => return, () = tokio::time::sleep(AGAIN) => {} }
-    }
+    };
+    terms.run_in_each(AGAIN, shutdown, work).await;
 }

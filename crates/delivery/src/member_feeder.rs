@@ -1,6 +1,7 @@
 //! Fills the registry of members from cluster and credential rows.
 
 use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,11 +23,15 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Feeder of the registry, with its dependencies.
 #[derive(Debug)]
-pub(crate) struct Feeder {
-    pub(crate) store: Store,
-    pub(crate) key: Arc<EnvelopeKey>,
-    pub(crate) hints: Hints,
-    pub(crate) registry: Registry,
+pub struct MemberFeeder {
+    /// Database.
+    pub store: Store,
+    /// Key that opens sealed credentials.
+    pub key: Arc<EnvelopeKey>,
+    /// Hints sent and received.
+    pub hints: Hints,
+    /// Registry to fill.
+    pub registry: Registry,
 }
 
 /// Settings with which a member was connected.
@@ -37,9 +42,12 @@ struct Known {
     expires_at: Timestamp,
 }
 
-impl Feeder {
+impl MemberFeeder {
     /// Keeps the registry up to date with the rows until shutdown.
-    pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), std::convert::Infallible> {
+    ///
+    /// # Errors
+    /// None: the feeder retries failed reads.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Infallible> {
         let mut hints = self.hints.subscribe();
         let mut again = tokio::time::interval(LOOK_AGAIN);
         let mut known = BTreeMap::new();
