@@ -27,9 +27,9 @@ COMMENT ON COLUMN cluster_status.as_of IS
 COMMENT ON COLUMN cluster_status.checked_at IS
   'Time at which the deliverer last judged the member. After too long without a judgement the health decides nothing.';
 COMMENT ON COLUMN cluster_status.unhealthy_since IS
-  'Time at which health stopped to be Pass; NULL while it is Pass. Failover does not count from it but from silent_since.';
+  'Time at which health stopped being Pass; NULL while it is Pass. Failover does not count from it but from silent_since.';
 COMMENT ON COLUMN cluster_status.silent_since IS
-  'Time at which the member stopped to answer; NULL while it answers, even if it refuses requests. Failover counts from it. A
+  'Time at which the member stopped answering; NULL while it answers, even if it refuses requests. Failover counts from it. A
 member that answers again keeps it until its health is Pass or Fail.';
 
 COMMENT ON TABLE cell IS

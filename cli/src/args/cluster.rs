@@ -80,7 +80,7 @@ pub(crate) struct PermissionsArgs {
     /// Name of the cluster to check
     #[arg(value_name = "CLUSTER", requires = "kubeconfig", conflicts_with = "profile")]
     pub(crate) name: Option<ClusterName>,
-    /// Kubeconfig of the member, with the right to create SubjectAccessReviews there
+    /// Kubeconfig of the member, with the right to check the rights of others there
     #[arg(long, value_name = "FILE", requires = "name")]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// Context of the member in that kubeconfig [default: its current context]

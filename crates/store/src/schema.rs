@@ -172,7 +172,7 @@ mod tests {
         (8, "e2cce7acb287c50be5f8d4a7690e6a20c2b0c31aeba6f2f5"),
         (9, "5d4bfa554fff832594643fe31bd1578fe748ae11e93fb50a"),
         (10, "0ba38ae1cd9c3a3804bb8c94c67e4904633f8a446804f7c5"),
-        (11, "8342e016fbf821e79e8f31e91cfc18f9faa0ceafee01ef94"),
+        (11, "5c42ece2a47a79a1a67e4db3865538ce73d0f9acbc7dac3a"),
     ];
 
     #[test]

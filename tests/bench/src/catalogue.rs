@@ -92,7 +92,7 @@ pub(crate) const PARTS: &[Part] = &[
             ),
             less(
                 "placement.plane_cpu_until_quiet_s",
-                "CPU of our plane until status is no longer written",
+                "CPU of our plane until the last status write",
                 "CPU-s",
                 None,
                 "",
@@ -109,7 +109,7 @@ pub(crate) const PARTS: &[Part] = &[
             less("placement.cpu_s.postgres", "share of PostgreSQL", "CPU-s", None, "none", None),
             less(
                 "placement.cpu_s.hub apiserver",
-                "share of the hub's kube-apiserver",
+                "share of the hub kube-apiserver",
                 "CPU-s",
                 Some(79.3),
                 "79–143",
@@ -236,14 +236,7 @@ pub(crate) const PARTS: &[Part] = &[
         entries: &[
             less("restart.last_write_s", "last write caused, time after the start", "s", Some(95.0), "95", Some(2.0)),
             less("restart.busy_until_s", "operator at work until", "s", None, "", Some(2.0)),
-            less(
-                "restart.edit_shown_s",
-                "time from the start until an edit made before it is in all members",
-                "s",
-                None,
-                "",
-                None,
-            ),
+            less("restart.edit_shown_s", "an earlier edit is in all members after the start", "s", None, "", None),
             less("restart.hub_writes_caused", "writes to the hub caused", "", Some(3600.0), "3,600", Some(0.0)),
             less("restart.member_writes_caused", "writes to members caused", "", Some(0.0), "0", Some(0.0)),
             less(
@@ -287,14 +280,7 @@ pub(crate) const PARTS: &[Part] = &[
                members while the third hangs. The ratios are those of medians in one run.",
         entries: &[
             less("fairness.busy_ratio", "factor beside an Application with 1,000 edits", "×", None, "", Some(2.0)),
-            less(
-                "fairness.flat_out_ratio",
-                "factor when that one is edited as fast as the hub accepts",
-                "×",
-                None,
-                "",
-                None,
-            ),
+            less("fairness.flat_out_ratio", "factor while the hub takes its edits at full speed", "×", None, "", None),
             more("fairness.flat_out_edits_per_s", "edits of that other Application per second", "1/s", None, "", None),
             less("fairness.hung_ratio", "factor in two members while the third hangs", "×", None, "", Some(1.5)),
         ],
