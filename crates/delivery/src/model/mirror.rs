@@ -12,6 +12,7 @@ use testbed::Bed;
 use vocabulary::AppKey;
 
 use super::alike::{self, Names};
+use super::directives::OWNER;
 use super::tables::{Tables, Wrote};
 
 /// A database that repeats the writes of a model.
@@ -122,6 +123,17 @@ impl Sql<'_> {
             }
             Wrote::Breaker(row) => {
                 self.store.failover_breaker_set(self.claim, row).await.map_err(failed)?;
+            }
+            Wrote::DirectivePut(mut new) => {
+                new.app = new.app.map(|app| followed.names.app(app));
+                self.store.directive_put(self.claim, &[new]).await.map_err(failed)?;
+            }
+            Wrote::DirectiveEnded(key, count) => {
+                let ended = self.store.directive_end(self.claim, OWNER, Some(std::slice::from_ref(&key))).await;
+                let ended = ended.map_err(failed)?;
+                if ended != count {
+                    return Err(format!("{count} directives {key} end in the model, {ended} in the database"));
+                }
             }
             Wrote::Forgot(key, gone) => {
                 let id = self.id(&key).await?;
