@@ -179,7 +179,11 @@ impl Sql<'_> {
         for (name, row) in &tables.cells {
             let Some(spec) = &row.spec else { continue };
             let before = followed.cells.get(name);
-            if before.is_none_or(|before| before.spec != row.spec || before.leaving && !row.leaving) {
+            let is_edited = |before: &CellRow| {
+                before.spec != row.spec || before.labels != row.labels || before.leaving && !row.leaving
+            };
+            let is_taken = before.is_none_or(is_edited);
+            if is_taken {
                 let taken = CellTaken {
                     name: name.clone(),
                     object_uid: row.object_uid.clone().unwrap(),
@@ -191,7 +195,7 @@ impl Sql<'_> {
                 self.store.cell_take(self.claim, &taken).await.map_err(failed)?;
                 wrote = true;
             }
-            if row.leaving && before.is_none_or(|before| !before.leaving) {
+            if row.leaving && (is_taken || before.is_none_or(|before| !before.leaving)) {
                 self.store.cell_leave(self.claim, name).await.map_err(failed)?;
                 wrote = true;
             }
