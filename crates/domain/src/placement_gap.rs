@@ -120,6 +120,11 @@ mod tests {
                 "6 replicas wait where they may not stay and find no other place: 2 of 2 cells are Draining (cluster a is drained; `meridian cluster uncordon a` ends that)",
             ),
             (
+                "an operation drains the only cell",
+                record(6, 0, vec![cell(6, "Draining", "directive 7 of drain-a drains it: new nodes")]),
+                "6 replicas wait where they may not stay and find no other place: the only cell is Draining (directive 7 of drain-a drains it: new nodes)",
+            ),
+            (
                 "a selector with a typo",
                 record(3, 3, vec![cell(0, "NotSelected", "spec.placement.cells does not select it"); 3]),
                 "3 of 3 replicas found no place: spec.placement.cells selects none of 3 cells; compare it with the labels of `kubectl get mcell,mcl --show-labels`",

@@ -29,14 +29,12 @@ const LARGE: [&str; 11] = [
 const PARTIAL: [&str; 2] = ["application_blocked", "application_short"];
 
 /// Beginnings of statements that read more of a large table than their answer, on purpose.
-const ON_PURPOSE: [&str; 8] = [
+const ON_PURPOSE: [&str; 7] = [
     // This statement reads rows by id, and then compares their epoch with the epoch that was read.
     "UPDATE placement p SET component",
     // Each round over all applications reads all ids and names, and all times until failover.
     "SELECT id, namespace, name FROM application ORDER BY id",
     "SELECT DISTINCT (intent ->> 'failoverAfter')",
-    // Each snapshot of the fleet reads all directives in force.
-    "SELECT id, scope, effect, app, owner, key, reason, since AS \"since: Ts\", until AS \"until: Ts\" FROM placement_directive WHERE until",
     // Deleting a Cell reads all placements of its cluster.
     "UPDATE cell c SET spec = NULL",
     // These statements compute sums over the fleet.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use serde_json::Value;
-use store::{AppId, ApplicationRow, CellRow, DecisionRow, PlacementId, PlacementRow, StatusRow, Store, StoreError};
+use store::{
+    AppId, ApplicationRow, CellRow, DecisionRow, DirectiveRow, PlacementId, PlacementRow, StatusRow, Store, StoreError,
+};
 
 use super::tables::Tables;
 
@@ -93,6 +95,11 @@ pub(super) async fn compare(store: &Store, tables: &Tables, names: &Names) -> Re
     let (model, bookings) = (tables.fleet_rows().bookings, store.reservation_sums().await.map_err(unread)?);
     same("sums of reservations", model.sums, bookings.sums)?;
     same("versions of reservations", model.versions, bookings.versions)?;
+    let directive =
+        |row: &DirectiveRow, app| DirectiveRow { id: 0, app, since: jiff::Timestamp::UNIX_EPOCH, ..row.clone() };
+    let model = tables.directives.values().map(|row| directive(row, row.app.map(|app| names.app(app))));
+    let stored = store.directive_list().await.map_err(unread)?;
+    same("placement_directive", model, stored.iter().map(|row| directive(row, row.app)))?;
     let cells = store.cell_list().await.map_err(unread)?;
     // A row without a declaration and without a cluster only stores an authority.
     let declared = cells.iter().filter(|row| row.spec.is_some() || tables.clusters.contains_key(&row.name)).map(cell);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use domain::decision_record::DecisionRecord;
 use store::{AppId, DesiredState, ObjectState, PlacementRow};
 
+use super::directives::drained_cells_are_empty;
 use super::fleet;
 use super::hub::{Hub, Written};
 use super::member::{Member, id, is_managed, runs_pods};
@@ -298,6 +299,11 @@ fn application(world: &World<'_>, written: &Written, app: AppId) -> Result<(), S
             return Err(format!("{} of cell {} are decided, {placed} have an object", cell.target, cell.cell));
         }
     }
+    let topology = world.topology();
+    drained_cells_are_empty(&world.tables, &topology, written, app, &record)?;
+    // A directive keeps the replicas of such a row where they are, and the objects that they need.
+    let keeps_floor =
+        |cluster: &str| rows.iter().any(|row| row.cluster == cluster && world.tables.is_held(&topology, row));
     for row in &rows {
         if row.desired_state != DesiredState::Present {
             return Err(format!("{} in {} still leaves", row.object, row.cluster));
@@ -306,6 +312,7 @@ fn application(world: &World<'_>, written: &Written, app: AppId) -> Result<(), S
             || cells.iter().any(|cell| cell.cell.starts_with(row.cluster.as_str())) && row.cell == row.cluster;
         // Replicas without a place elsewhere are kept where they were, and the decision reports itself short.
         let kept = record.short && (row.floor > row.target || !row.divided);
+        let kept = kept || keeps_floor(&row.cluster) && (!row.divided || world.tables.is_held(&topology, row));
         if !decided && !blocked && !kept {
             return Err(format!("{} in {} is there without a decision", row.object, row.cluster));
         }

@@ -3,6 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::directives::{DirectiveEdit, directive_edit};
 use super::hub::KINDS;
 
 /// Scope of the main workload of an application.
@@ -95,6 +96,7 @@ pub(super) enum What {
     App(usize, AppEdit),
     Cluster(usize, FleetEdit),
     Member(usize, MemberEdit),
+    Directive(usize, DirectiveEdit),
 }
 
 /// An edit, and the steps that run before the next edit.
@@ -184,6 +186,7 @@ pub(super) fn edits() -> impl Strategy<Value = Vec<Edit>> {
         6 => (0usize..2, app_edit()).prop_map(|(app, edit)| What::App(app, edit)),
         3 => (0usize..4, fleet_edit()).prop_map(|(cluster, edit)| What::Cluster(cluster, edit)),
         1 => (0usize..4, member_edit()).prop_map(|(cluster, edit)| What::Member(cluster, edit)),
+        2 => (0usize..4, directive_edit()).prop_map(|(cluster, edit)| What::Directive(cluster, edit)),
     ];
     let edit = (what, vec(step(), 0..10), prop::bool::weighted(0.3)).prop_map(|(what, steps, rest)| Edit {
         what,

@@ -12,6 +12,7 @@ use testbed::Bed;
 use vocabulary::{AppKey, ContentHash};
 
 use super::alike::{self, Names};
+use super::directives::OWNER;
 use super::tables::{Tables, Wrote};
 
 /// A database that repeats the writes of a model.
@@ -122,6 +123,17 @@ impl Sql<'_> {
             Wrote::Breaker(row) => {
                 self.store.failover_breaker_set(self.claim, row).await.map_err(failed)?;
             }
+            Wrote::DirectivePut(mut new) => {
+                new.app = new.app.map(|app| followed.names.app(app));
+                self.store.directive_put(self.claim, &[new]).await.map_err(failed)?;
+            }
+            Wrote::DirectiveEnded(key, count) => {
+                let ended = self.store.directive_end(self.claim, OWNER, Some(std::slice::from_ref(&key))).await;
+                let ended = ended.map_err(failed)?;
+                if ended != count {
+                    return Err(format!("{count} directives {key} end in the model, {ended} in the database"));
+                }
+            }
             Wrote::Forgot(key, gone) => {
                 let id = self.id(&key).await?;
                 let forgotten = self.store.application_forget(self.claim, id).await.map_err(failed)?;
@@ -166,7 +178,11 @@ impl Sql<'_> {
         for (name, row) in &tables.cells {
             let Some(spec) = &row.spec else { continue };
             let before = followed.cells.get(name);
-            if before.is_none_or(|before| before.spec != row.spec || before.leaving && !row.leaving) {
+            let is_edited = |before: &CellRow| {
+                before.spec != row.spec || before.labels != row.labels || before.leaving && !row.leaving
+            };
+            let is_taken = before.is_none_or(is_edited);
+            if is_taken {
                 let taken = CellTaken {
                     name: name.clone(),
                     object_uid: row.object_uid.clone().unwrap(),
@@ -178,7 +194,7 @@ impl Sql<'_> {
                 self.store.cell_take(self.claim, &taken).await.map_err(failed)?;
                 wrote = true;
             }
-            if row.leaving && before.is_none_or(|before| !before.leaving) {
+            if row.leaving && (is_taken || before.is_none_or(|before| !before.leaving)) {
                 self.store.cell_leave(self.claim, name).await.map_err(failed)?;
                 wrote = true;
             }

@@ -6,6 +6,7 @@
 
 mod alike;
 mod check;
+mod directives;
 mod edits;
 mod fleet;
 mod hub;

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use schedule::{AppRows, Decisions, FleetRows};
 use store::{
     AppId, ApplicationRow, ApplicationTaken, Bookings, CellDecisionRow, CellRow, ClusterRow, DecisionBase, DecisionRow,
-    DeleteWindow, DesiredState, FailoverBreakerRow, OwnerRow, PlacementId, PlacementRow, Removal, ReservationRow,
-    StatusRow,
+    DeleteWindow, DesiredState, DirectiveRow, FailoverBreakerRow, NewDirective, OwnerRow, PlacementId, PlacementRow,
+    Removal, ReservationRow, StatusRow,
 };
 use vocabulary::{AppKey, ContentHash, ObjectKey};
 
@@ -26,6 +26,9 @@ pub(super) struct Tables {
     pub(super) clusters: BTreeMap<String, ClusterRow>,
     pub(super) cells: BTreeMap<String, CellRow>,
     pub(super) breaker: Option<FailoverBreakerRow>,
+    /// Directives by key. All have the same owner.
+    pub(super) directives: BTreeMap<String, DirectiveRow>,
+    pub(super) next_directive: i64,
     next_app: i64,
     next_placement: i64,
     /// Writes that the mirror must repeat; `None` without a mirror.
@@ -45,6 +48,10 @@ pub(super) enum Wrote {
     Breaker(FailoverBreakerRow),
     /// `application_forget`, and whether the application was deleted.
     Forgot(AppKey, bool),
+    /// `directive_put`.
+    DirectivePut(NewDirective),
+    /// `directive_end` of a key, and the number of deleted rows.
+    DirectiveEnded(String, u64),
 }
 
 impl Tables {
@@ -96,7 +103,7 @@ impl Tables {
         self.note(|| Wrote::Removed(key, removal, confirmed));
     }
 
-    fn note(&mut self, wrote: impl FnOnce() -> Wrote) {
+    pub(super) fn note(&mut self, wrote: impl FnOnce() -> Wrote) {
         if let Some(journal) = &mut self.journal {
             journal.push(wrote());
         }
@@ -139,7 +146,7 @@ impl Tables {
         FleetRows {
             clusters: self.clusters.values().cloned().collect(),
             cells: self.cells.values().cloned().collect(),
-            directives: Vec::new(),
+            directives: self.directives.values().cloned().collect(),
             bookings: Bookings { sums: sums.into_values().collect(), versions },
             breaker: self.breaker,
         }
@@ -324,6 +331,7 @@ impl Tables {
             self.apps.remove(&id);
             self.cell_decisions.remove(&id);
             self.reservations.remove(&id);
+            self.directives.retain(|_, row| row.app != Some(id));
             self.revisions.retain(|(app, _), _| *app != id);
         }
     }

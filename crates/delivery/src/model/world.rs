@@ -76,6 +76,13 @@ impl<'m> World<'m> {
             What::App(app, change) => self.edit_app(*app, change),
             What::Cluster(cluster, change) => self.edit_cluster(*cluster, *change),
             What::Member(cluster, change) => self.edit_member(*cluster, *change),
+            What::Directive(cluster, change) => {
+                let (hub, tables) = (&self.hub, &mut self.tables);
+                let ids: BTreeMap<String, AppId> =
+                    tables.apps.values().map(|row| (row.key.name.clone(), row.id)).collect();
+                let stored = |app: usize| ids.get(&hub.apps.get(&app)?.key.name).copied();
+                tables.edit_directive(*cluster, *change, stored);
+            }
         }
         self.watch()?;
         for step in &edit.steps {
@@ -320,7 +327,7 @@ impl<'m> World<'m> {
         }
     }
 
-    fn topology(&self) -> Topology {
+    pub(super) fn topology(&self) -> Topology {
         let clusters = self.tables.clusters.values().map(|row| StoredCluster {
             name: row.taken.name.clone(),
             labels: row.taken.labels.clone(),

@@ -1,7 +1,8 @@
 //! Worked examples with their numbers, including those of `docs/placement.md`.
 
-use domain::placement::{Directive, DirectiveTarget, Effect, Rule, Spread};
+use domain::placement::{Directive, DirectiveTarget, Effect, Eligibility, Rule, Spread};
 use serde_json::json;
+use vocabulary::AppKey;
 
 use super::fleet::{Placement, Site, World, policy, site, standing};
 
@@ -77,6 +78,45 @@ fn an_excluded_place_is_left_and_a_pin_holds() {
     assert_eq!(numbers(&world.decide(&before).targets), [6, 0, 6]);
     world.directives = vec![directive(Effect::Pin { replicas: 2 })];
     assert_eq!(numbers(&world.fresh().targets), [5, 2, 5]);
+}
+
+#[test]
+fn directives_close_their_cells_and_name_their_owner() {
+    let directive = |effect, app: Option<&str>| Directive {
+        id: 7,
+        target: DirectiveTarget::Cluster { cluster: "c01".to_owned() },
+        app: app.map(|name| AppKey { namespace: "shop".to_owned(), name: name.to_owned() }),
+        effect,
+        owner: "drain-c01".to_owned(),
+        reason: "new nodes".to_owned(),
+    };
+    let rejected = |rule, message: &str| Some((rule, message.to_owned()));
+    let drained = || rejected(Rule::Draining, "directive 7 of drain-c01 drains it: new nodes");
+    // Twelve replicas are placed, and then twenty are asked for.
+    for (case, directive, expected, verdict) in [
+        ("no directive", None, [7, 7, 6], None),
+        ("drain", Some(directive(Effect::Drain, None)), [10, 0, 10], drained()),
+        ("drain of this application", Some(directive(Effect::Drain, Some("catalog"))), [10, 0, 10], drained()),
+        ("drain of another application", Some(directive(Effect::Drain, Some("bank"))), [7, 7, 6], None),
+        (
+            "cordon",
+            Some(directive(Effect::Cordon, None)),
+            [8, 4, 8],
+            rejected(Rule::Cordoned, "directive 7 of drain-c01 cordons it: new nodes"),
+        ),
+        ("hold", Some(directive(Effect::Hold, None)), [7, 7, 6], None),
+    ] {
+        let mut world = World::new(three(), policy(json!({})), 12);
+        let before = standing(&world.fresh());
+        (world.directives, world.replicas) = (directive.into_iter().collect(), 20);
+        let outcome = world.decide(&before);
+        assert_eq!(numbers(&outcome.targets), expected, "{case}");
+        let found = match &outcome.cells[1].eligibility {
+            Eligibility::Eligible => None,
+            Eligibility::Rejected(rejection) => Some((rejection.rule, rejection.message.clone())),
+        };
+        assert_eq!(found, verdict, "{case}");
+    }
 }
 
 /// A best-effort constraint never holds replicas back, not even beside a binding one.

@@ -333,6 +333,8 @@ pub(crate) fn directive(id: i64) -> impl Strategy<Value = Directive> {
     ];
     let effect = prop_oneof![
         Just(Effect::Exclude),
+        Just(Effect::Cordon),
+        Just(Effect::Drain),
         (0..9i32).prop_map(|replicas| Effect::Pin { replicas }),
         (0..9i32).prop_map(|replicas| Effect::Min { replicas }),
         (0..9i32).prop_map(|replicas| Effect::Max { replicas }),

@@ -1,10 +1,13 @@
 //! Tests of the deletes that wait for a person.
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use store::{CellRow, ClusterRow, ClusterTaken, DirectiveRow};
 use vocabulary::ObjectKey;
 
 use super::*;
 use crate::fleet_snapshot::FleetRows;
+use crate::held_cells::HeldCell;
 
 fn row(id: i64, plan_epoch: u32) -> PlacementRow {
     PlacementRow {
@@ -114,5 +117,79 @@ fn only_own_deletes_wait_for_a_person_however_long() {
     ] {
         let excess = now.reason_to_wait(1.into(), waiting, &window(lately));
         assert_eq!(excess.as_ref().map(|excess| excess.is_own), expected, "{case}: {excess:?}");
+    }
+}
+
+/// Returns a snapshot of cluster `east` with the declared cells `east-x` and `east-y`, under one directive.
+fn snapshot_with(app: Option<store::AppId>, target: &Value, effect: &str) -> FleetSnapshot {
+    let cluster = |name: &str| ClusterRow {
+        taken: ClusterTaken {
+            name: name.to_owned(),
+            object_uid: "o".to_owned(),
+            member_uid: "m".to_owned(),
+            generation: 1,
+            labels: json!({}),
+            spec: json!({"region": "r", "zones": ["a"], "uid": name, "connection": {"server": "https://m:6443"}}),
+            removal: None,
+            gone: false,
+            resource_version: None,
+        },
+        status: None,
+    };
+    let cell = |name: &str| CellRow {
+        name: name.to_owned(),
+        labels: json!({}),
+        spec: Some(json!({"cluster": "east", "zone": "a"})),
+        object_uid: None,
+        generation: None,
+        resource_version: None,
+        leaving: false,
+        authority: 1,
+    };
+    let directive = DirectiveRow {
+        id: 1,
+        scope: target.clone(),
+        effect: json!(effect),
+        app,
+        owner: "drain-east".to_owned(),
+        key: Some("drain".to_owned()),
+        reason: "new nodes".to_owned(),
+        since: Timestamp::UNIX_EPOCH,
+        until: None,
+    };
+    let fleet = FleetRows {
+        clusters: vec![cluster("east"), cluster("west")],
+        cells: vec![cell("east-x"), cell("east-y")],
+        directives: vec![directive],
+        bookings: store::Bookings::default(),
+        breaker: None,
+    };
+    FleetSnapshot::of(fleet, Timestamp::UNIX_EPOCH, SignedDuration::from_secs(60)).0
+}
+
+#[test]
+fn deletes_that_a_draining_directive_causes_do_not_count() {
+    let (east, west) = (json!({"Cluster": {"cluster": "east"}}), json!({"Cluster": {"cluster": "west"}}));
+    let x = json!({"Cell": {"cell": "east-x"}});
+    for (case, app, target, effect, held, counted) in [
+        ("the cluster for all", None, &east, "Drain", [].as_slice(), [].as_slice()),
+        ("the cluster for the application", Some(1), &east, "Drain", &[], &[]),
+        ("the cluster for another application", Some(2), &east, "Drain", &[], &["east", "east-x", "east-y"]),
+        ("another cluster", None, &west, "Drain", &[], &["east", "east-x", "east-y"]),
+        ("the cluster is cordoned", None, &east, "Cordon", &[], &["east", "east-x", "east-y"]),
+        ("its only cell", None, &x, "Drain", &["east-x"], &["east-y"]),
+        ("one of its cells", None, &x, "Drain", &["east-x", "east-y"], &["east", "east-y"]),
+        ("one cell here, one elsewhere", None, &x, "Drain", &["east-x", "west"], &["east-y"]),
+    ] {
+        let snapshot = snapshot_with(app, target, effect);
+        let held_cell = || HeldCell { target: 1, revision: ContentHash::of(b"r"), inputs: None };
+        let held: HeldCells = held.iter().map(|cell| (cell.parse().unwrap(), held_cell())).collect();
+        let mut deletes = Deletes::default();
+        for cell in ["east", "east-x", "east-y"] {
+            let row = PlacementRow { cell: cell.to_owned(), ..row(7, 1) };
+            deletes.consider(&snapshot, &held, &row, DesiredState::Delete);
+        }
+        let found: Vec<&str> = deletes.going.iter().map(|row| row.cell.as_str()).collect();
+        assert_eq!(found, counted, "{case}");
     }
 }

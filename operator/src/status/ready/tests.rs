@@ -192,6 +192,24 @@ fn a_singleton_beside_the_divided_component_counts() {
 }
 
 #[test]
+fn directive_that_holds_floors_is_named() {
+    let rows = [PlacementRow { floor: 3, ..row(1, "east", "Deployment", 0) }, row(2, "west", "Deployment", 3)];
+    let record = owned(&[("deployment", ReplicaOwner::Placement)], 3);
+    let held = DecisionRecord { floor_hold: Some("directive 7 of op-1 holds them: soak".to_owned()), ..record.clone() };
+    for (case, record, expected) in [
+        ("no directive", record, "6 of 6 replicas available; 3 stay until enough others are available"),
+        (
+            "a directive",
+            held,
+            "6 of 6 replicas available; 3 stay until enough others are available and while directive 7 of op-1 holds them: soak",
+        ),
+    ] {
+        let status = show(&rows, rows.iter().map(well).collect(), 3, &record);
+        assert_eq!(ready_of(&status), ("False", "Progressing", expected), "{case}");
+    }
+}
+
+#[test]
 fn objects_without_replicas_are_not_called_replicas() {
     let rows = [row(1, "east", "ConfigMap", 0), row(2, "west", "ConfigMap", 0)];
     let status = show(&rows, rows.iter().map(well).collect(), 0, &DecisionRecord::default());
