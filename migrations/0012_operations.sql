@@ -37,6 +37,8 @@ CREATE TABLE operation (
 -- Operations that a process must own: they do something, or are to do something.
 CREATE INDEX operation_active ON operation (id)
   WHERE state IN ('AwaitingLocks', 'Running', 'Pausing', 'Cancelling', 'Failing');
+-- Operations that wait for locks: those of lower priority leave the locks to them.
+CREATE INDEX operation_waiting ON operation (priority) WHERE state = 'AwaitingLocks';
 CREATE INDEX operation_created ON operation (created_at, id);
 
 -- One row per step and target that was begun or concluded. A target without a row waits for its turn.

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use domain::operation::{
-    Entry, EntryKind, Key, Outcome, Pause, PauseReason, Run, State, TargetRun, TargetState, advance, begin, conclude,
-    next_wake, preempt,
+    Entry, EntryKind, Key, Outcome, Pause, PauseReason, Run, State, TargetRun, TargetState, advance, begin,
+    cedes_at_once, conclude, next_wake, preempt,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -45,6 +46,8 @@ struct Running {
     /// Round and number of the attempt.
     number: (i32, i32),
     stage: Stage,
+    /// A person said that the step's checks need not pass.
+    is_forced: Arc<AtomicBool>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -58,7 +61,7 @@ struct Channels<'a> {
 /// What the owner knows and has not stored yet.
 #[derive(Default)]
 struct News {
-    outcomes: Vec<(Key, Outcome)>,
+    outcomes: Vec<(Key, (i32, i32), Outcome)>,
     checks: Vec<Entry>,
     progress: HashMap<Key, String>,
 }
@@ -69,7 +72,7 @@ impl News {
             Report::Progress(key, message) => {
                 drop(self.progress.insert(key, vocabulary::shorten(&message, MESSAGE_MAX)))
             }
-            Report::Ended(key, outcome) => self.outcomes.push((key, outcome)),
+            Report::Ended(key, number, outcome) => self.outcomes.push((key, number, outcome)),
             Report::Checked { key, check, verdict, message } => self.checks.push(Entry {
                 kind: EntryKind::Check,
                 key: Some(key),
@@ -87,6 +90,18 @@ impl News {
 
     fn is_urgent(&self) -> bool {
         !self.outcomes.is_empty() || !self.checks.is_empty()
+    }
+
+    /// Applies everything to a run, and returns the journal entries. Progress is left out before `with_progress`.
+    fn apply(&self, run: &mut Run, with_progress: bool, now: Timestamp) -> Vec<Entry> {
+        let mut entries = self.checks.clone();
+        for (key, number, outcome) in &self.outcomes {
+            entries.extend(conclude(run, key, *number, outcome.clone(), now));
+        }
+        if with_progress || !entries.is_empty() {
+            note_progress(run, &self.progress, now);
+        }
+        entries
     }
 }
 
@@ -110,21 +125,13 @@ impl Owner {
             let now = Timestamp::now();
             let acting = stop_what_must_not_go_on(&run, &mut running, now);
             let mut next = run.clone();
-            let mut entries = std::mem::take(&mut news.checks);
-            for (key, outcome) in &news.outcomes {
-                entries.extend(conclude(&mut next, key, outcome.clone(), now));
-            }
-            if progress_due <= Instant::now() || !entries.is_empty() {
-                note_progress(&mut next, &news.progress, now);
-            }
+            let with_progress = progress_due <= Instant::now();
+            let mut entries = news.apply(&mut next, with_progress, now);
+            let has_progress = with_progress || !entries.is_empty();
             entries.extend(advance(&mut next, &acting, now));
             if next != run || !entries.is_empty() {
-                match self.commit(&run, &next, entries.clone(), locks_of(&next)).await? {
+                match self.commit(&run, &next, entries, locks_of(&next)).await? {
                     OperationCommitted::Written(version) => {
-                        for (key, _) in news.outcomes.drain(..) {
-                            running.remove(&key);
-                        }
-                        news.progress.clear();
                         progress_due = Instant::now() + self.times.progress_interval;
                         next.version = version;
                         intents.extend(new_intents(&run, &next));
@@ -132,11 +139,20 @@ impl Owner {
                     }
                     // A person's verb came between: it counts, and what was observed is applied to it.
                     OperationCommitted::Outdated | OperationCommitted::Locked(_) => {
-                        news.checks = entries.into_iter().filter(|entry| entry.kind == EntryKind::Check).collect();
                         (_, run) = load(&self.store, id).await?;
                         continue;
                     }
                 }
+            }
+            // Everything is applied, or was about attempts that had ended: nothing of it is left for later ones.
+            for (key, number, _) in news.outcomes.drain(..) {
+                if running.get(&key).is_some_and(|attempt| attempt.number == number) {
+                    running.remove(&key);
+                }
+            }
+            news.checks.clear();
+            if has_progress {
+                news.progress.clear();
             }
             if !run.state.is_active() {
                 return Ok(());
@@ -146,7 +162,7 @@ impl Owner {
             }
             let channels = Channels { reports: &sender, wakes: &wakes };
             self.begin_attempts(&run, &spec, &mut running, &mut intents, channels);
-            let due = next_wake(&run).map_or(self.times.look_again, |at| {
+            let due = next_wake(&run, now).map_or(self.times.look_again, |at| {
                 Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO)
             });
             let due = if news.progress.is_empty() {
@@ -250,8 +266,7 @@ impl Owner {
         };
         let mut after = before.clone();
         let entries = preempt(&mut after, &format!("{kind} {by}"), Timestamp::now());
-        // A paused operation does nothing, so it gives its locks back at once.
-        let locks = if after.state == State::Paused { LockChange::Release } else { locks_of(&after) };
+        let locks = if cedes_at_once(after.state) { LockChange::Release } else { locks_of(&after) };
         if after == before && locks != LockChange::Release {
             return Ok(());
         }
@@ -276,9 +291,12 @@ impl Owner {
         }
         for (key, target) in run.intended() {
             let number = (target.round, target.attempt);
-            if running.get(key).is_some_and(|running| running.number == number) {
+            let is_forced = run.marks.forced.contains(&key.step);
+            if let Some(running) = running.get(key).filter(|running| running.number == number) {
+                running.is_forced.store(is_forced, Ordering::Release);
                 continue;
             }
+            let is_forced = Arc::new(AtomicBool::new(is_forced));
             let Some(step) = run.plan.step(&key.step) else { continue };
             let stage = Stage::default();
             let task = AttemptTask {
@@ -292,8 +310,10 @@ impl Owner {
                     key: run.id.effect_key(&key.step, &key.target, target.round),
                     claim: self.claim.clone(),
                 },
+                number,
                 is_recovered: !intents.remove(&(key.clone(), number)),
-                is_forced: run.marks.forced.contains(&key.step),
+                is_forced: Arc::clone(&is_forced),
+                has_passed_pre: false,
                 stage: stage.clone(),
                 reports: channels.reports.clone(),
                 wakes: channels.wakes.clone(),
@@ -301,7 +321,7 @@ impl Owner {
             };
             self.metrics.attempts.inc();
             let task = AbortOnDropHandle::new(tokio::spawn(task.run()));
-            running.insert(key.clone(), Running { number, stage, _task: task });
+            running.insert(key.clone(), Running { number, stage, is_forced, _task: task });
         }
     }
 }

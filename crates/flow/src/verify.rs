@@ -20,6 +20,8 @@ pub struct ChainBreak {
 /// # Errors
 /// [`StoreError`] when the journal cannot be read.
 pub async fn verify(store: &Store, id: OperationId) -> Result<(i64, Option<ChainBreak>), StoreError> {
+    // Read first: entries that are appended meanwhile come after this one.
+    let head = store.journal_head(id).await?.unwrap_or_default();
     let (mut seq, mut hash) = (0, Vec::new());
     loop {
         let rows = store.journal_list(id, seq, PAGE).await?;
@@ -28,6 +30,8 @@ pub async fn verify(store: &Store, id: OperationId) -> Result<(i64, Option<Chain
                 Some(format!("entry {} is missing", seq + 1))
             } else if row.expected_hash(&hash) != row.hash {
                 Some("its hash does not fit its content and the entry before it".to_owned())
+            } else if row.seq == head.seq && row.hash != head.hash {
+                Some("its hash is not the one that the operation names as its last".to_owned())
             } else {
                 None
             };
@@ -40,9 +44,7 @@ pub async fn verify(store: &Store, id: OperationId) -> Result<(i64, Option<Chain
             break;
         }
     }
-    // Entries that were cut off at the end show in the operation's row.
-    let stored = store.operation_get(id).await?.map_or(0, |row| row.journal_seq);
-    let cut = (stored > seq)
-        .then(|| ChainBreak { seq: seq + 1, problem: format!("entries {} to {stored} are missing", seq + 1) });
+    let cut = (head.seq > seq)
+        .then(|| ChainBreak { seq: seq + 1, problem: format!("entries {} to {} are missing", seq + 1, head.seq) });
     Ok((seq, cut))
 }

@@ -84,6 +84,14 @@ impl JournalRow {
 }
 
 impl Store {
+    /// Returns the end of an operation's journal, as the operation's row names it.
+    pub async fn journal_head(&self, id: OperationId) -> Result<Option<JournalHead>, StoreError> {
+        let row = sqlx::query!("SELECT journal_seq, journal_hash FROM operation WHERE id = $1", Uuid::from(id))
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(row.map(|row| JournalHead { seq: row.journal_seq, hash: row.journal_hash }))
+    }
+
     /// Returns at most `rows` entries after number `after`, in order.
     pub async fn journal_list(&self, id: OperationId, after: i64, rows: i64) -> Result<Vec<JournalRow>, StoreError> {
         let rows = sqlx::query!(
@@ -116,18 +124,20 @@ impl Store {
 
 /// Number and hash of the last entry.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Head {
-    pub(crate) seq: i64,
-    pub(crate) hash: Vec<u8>,
+pub struct JournalHead {
+    /// Number of the entry; 0 without any.
+    pub seq: i64,
+    /// Hash of the entry; empty without any.
+    pub hash: Vec<u8>,
 }
 
 /// Appends entries after `head`, and returns the new head. The operation's row must be locked.
 pub(crate) async fn append(
     transaction: &mut Txn,
     id: OperationId,
-    mut head: Head,
+    mut head: JournalHead,
     entries: &[JournalEntry],
-) -> Result<Head, StoreError> {
+) -> Result<JournalHead, StoreError> {
     if entries.is_empty() {
         return Ok(head);
     }
@@ -148,7 +158,7 @@ pub(crate) async fn append(
             hash: Vec::new(),
         };
         row.hash = row.expected_hash(&head.hash);
-        head = Head { seq: row.seq, hash: row.hash.clone() };
+        head = JournalHead { seq: row.seq, hash: row.hash.clone() };
         rows.push(row);
     }
     let column = |field: fn(&JournalRow) -> String| -> Vec<String> { rows.iter().map(field).collect() };

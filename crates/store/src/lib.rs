@@ -70,7 +70,7 @@ pub use error::StoreError;
 pub use failover_breaker::FailoverBreakerRow;
 pub use hint::Hint;
 pub use hints::Hints;
-pub use journal::{JournalEntry, JournalRow};
+pub use journal::{JournalEntry, JournalHead, JournalRow};
 pub use lease::Keeper;
 pub use lock::{LockHolder, LockRow};
 pub use operation::{ActiveOperation, OperationFilter, OperationRow};

@@ -70,10 +70,20 @@ impl Store {
 
 /// Takes locks for an operation, or returns the operations that hold conflicting ones. Nothing is taken then.
 ///
+/// An operation of higher priority that waits for a lock counts as its holder: otherwise one that ceded the lock would
+/// take it back before the other looks again.
+///
 /// Lock order: rows of `lock_scope` by key.
-pub(crate) async fn take(txn: &mut Txn, id: OperationId, wanted: &[LockRow]) -> Result<Vec<LockHolder>, StoreError> {
+pub(crate) async fn take(
+    txn: &mut Txn,
+    id: OperationId,
+    priority: i16,
+    wanted: &[LockRow],
+) -> Result<Vec<LockHolder>, StoreError> {
     let mut wanted = wanted.to_vec();
+    // A key that is wanted in both modes is taken in the first, which is `Exclusive`.
     wanted.sort();
+    wanted.dedup_by(|second, first| second.key == first.key);
     let keys: Vec<String> = wanted.iter().map(|lock| lock.key.clone()).collect();
     let modes: Vec<String> = wanted.iter().map(|lock| lock.mode.clone()).collect();
     sqlx::query!(
@@ -87,14 +97,27 @@ pub(crate) async fn take(txn: &mut Txn, id: OperationId, wanted: &[LockRow]) -> 
         .await?;
     let held = sqlx::query!(
         r#"
-        SELECT l.key, l.mode, l.operation, l.since AS "since: Ts", o.kind, o.subject, o.actor, o.priority
-        FROM unnest($1::text[], $2::text[]) AS n (key, mode)
-        JOIN scope_lock l ON l.key = n.key AND (l.mode = 'Exclusive' OR n.mode = 'Exclusive') AND l.operation <> $3
-        JOIN operation o ON o.id = l.operation
-        ORDER BY o.priority DESC, l.key, l.operation"#,
+        WITH wanted AS (
+          SELECT key, mode FROM unnest($1::text[], $2::text[]) AS n (key, mode)
+        ), holder AS (
+          SELECT l.key, l.mode, l.operation, l.since
+          FROM wanted n
+          JOIN scope_lock l ON l.key = n.key AND (l.mode = 'Exclusive' OR n.mode = 'Exclusive') AND l.operation <> $3
+        ), waiting AS (
+          -- Operations of higher priority that have one of the keys next.
+          SELECT w.key, w.mode, o.id AS operation, o.changed_at AS since
+          FROM operation o CROSS JOIN jsonb_to_recordset(o.locks) AS w (key text, mode text)
+          JOIN wanted n ON n.key = w.key AND (w.mode = 'Exclusive' OR n.mode = 'Exclusive')
+          WHERE o.state = 'AwaitingLocks' AND o.priority > $4 AND o.id <> $3
+        )
+        SELECT h.key AS "key!", h.mode AS "mode!", h.operation AS "operation!", h.since AS "since!: Ts", o.kind, o.subject,
+          o.actor, o.priority
+        FROM (SELECT * FROM holder UNION ALL SELECT * FROM waiting) AS h JOIN operation o ON o.id = h.operation
+        ORDER BY o.priority DESC, h.key, h.operation"#,
         &keys,
         &modes,
-        Uuid::from(id)
+        Uuid::from(id),
+        priority
     )
     .fetch_all(&mut **txn)
     .await?;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use vocabulary::OperationId;
 
 use crate::decision_row::Txn;
-use crate::journal::{Head, append};
+use crate::journal::{JournalHead, append};
 use crate::lock::{release, take};
 use crate::{Claim, JournalEntry, LockHolder, LockRow, Store, StoreError, clean, operation_target};
 
@@ -84,7 +84,7 @@ impl Store {
             claim.check_in_txn(&mut txn).await?;
         }
         let row = sqlx::query!(
-            "SELECT version, journal_seq, journal_hash, locks FROM operation WHERE id = $1 FOR NO KEY UPDATE",
+            "SELECT version, priority, journal_seq, journal_hash, locks FROM operation WHERE id = $1 FOR NO KEY UPDATE",
             Uuid::from(id)
         )
         .fetch_optional(&mut *txn)
@@ -96,13 +96,13 @@ impl Store {
             LockChange::Take => {
                 let wanted: Vec<LockRow> =
                     serde_json::from_value(row.locks).map_err(|error| StoreError::corrupt("operation.locks", error))?;
-                let held = take(&mut txn, id, &wanted).await?;
+                let held = take(&mut txn, id, row.priority, &wanted).await?;
                 if !held.is_empty() {
                     return Ok(OperationCommitted::Locked(held));
                 }
             }
         }
-        let head = Head { seq: row.journal_seq, hash: row.journal_hash };
+        let head = JournalHead { seq: row.journal_seq, hash: row.journal_hash };
         let head = append(&mut txn, id, head, &change.entries).await?;
         operation_target::put(&mut txn, id, &change.targets).await?;
         let version = version + 1;
@@ -119,7 +119,7 @@ async fn update(
     id: OperationId,
     version: i64,
     header: &OperationHeader,
-    head: &Head,
+    head: &JournalHead,
 ) -> Result<(), StoreError> {
     sqlx::query!(
         r#"

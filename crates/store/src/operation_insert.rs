@@ -6,7 +6,7 @@ use uuid::Uuid;
 use vocabulary::OperationId;
 
 use crate::decision_row::Txn;
-use crate::journal::{Head, append};
+use crate::journal::{JournalHead, append};
 use crate::lock::take;
 use crate::{JournalEntry, LockHolder, LockRow, OperationRow, Store, StoreError};
 
@@ -92,20 +92,19 @@ impl Store {
         key: Option<&IdempotencyKey>,
     ) -> Result<OperationInserted, StoreError> {
         let mut txn = self.transaction().await?;
-        if let Some(operation) = present(&mut txn, new.id).await? {
-            return Ok(OperationInserted::Existing(operation));
+        if !insert(&mut txn, new).await? {
+            return Ok(OperationInserted::Existing(new.id));
         }
-        insert(&mut txn, new).await?;
         if let Some(key) = key
             && let Some(known) = reserve(&mut txn, new.id, key).await?
         {
             return Ok(known);
         }
-        let held = take(&mut txn, new.id, &new.locks).await?;
+        let held = take(&mut txn, new.id, new.priority, &new.locks).await?;
         if held.iter().any(|holder| holder.priority >= new.priority) {
             return Ok(OperationInserted::Locked(held));
         }
-        let head = append(&mut txn, new.id, Head::default(), std::slice::from_ref(&new.entry)).await?;
+        let head = append(&mut txn, new.id, JournalHead::default(), std::slice::from_ref(&new.entry)).await?;
         sqlx::query!(
             "UPDATE operation SET journal_seq = $2, journal_hash = $3 WHERE id = $1",
             Uuid::from(new.id),
@@ -137,19 +136,16 @@ impl Store {
     }
 }
 
-async fn present(txn: &mut Txn, id: OperationId) -> Result<Option<OperationId>, StoreError> {
-    let id = sqlx::query_scalar!("SELECT id FROM operation WHERE id = $1", Uuid::from(id))
-        .fetch_optional(&mut **txn)
-        .await?;
-    Ok(id.map(OperationId::from))
-}
-
-async fn insert(txn: &mut Txn, new: &NewOperation) -> Result<(), StoreError> {
+/// Inserts the operation, and returns whether there was none with this id.
+///
+/// Another insert with this id that is not committed yet is awaited.
+async fn insert(txn: &mut Txn, new: &NewOperation) -> Result<bool, StoreError> {
     let locks = serde_json::to_value(&new.locks).expect("locks are plain data");
-    sqlx::query!(
+    let inserted = sqlx::query!(
         r#"
         INSERT INTO operation (id, kind, logic_version, priority, subject, spec, plan, locks, state, phase, actor, reason)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'Forward', $10, $11)"#,
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'Forward', $10, $11)
+        ON CONFLICT (id) DO NOTHING"#,
         Uuid::from(new.id),
         new.kind,
         new.logic_version,
@@ -164,7 +160,7 @@ async fn insert(txn: &mut Txn, new: &NewOperation) -> Result<(), StoreError> {
     )
     .execute(&mut **txn)
     .await?;
-    Ok(())
+    Ok(inserted.rows_affected() > 0)
 }
 
 /// Reserves the key for the new operation, or returns what the key was used for.

@@ -10,26 +10,30 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, Row};
 use testbed::Bed;
 
-/// Tables with a row or more for each application, and directives.
-const LARGE: [&str; 11] = [
+/// Tables with a row or more for each application or operation, and directives.
+const LARGE: [&str; 15] = [
     "app_revision",
     "application",
     "cell_decision",
     "decision_log",
     "delete_window",
     "forgotten_application",
+    "journal",
+    "operation",
+    "operation_target",
     "payload",
     "placement",
     "placement_directive",
     "placement_status",
     "reservation",
+    "scope_lock",
 ];
 
 /// Indexes that cover few rows of a large table.
-const PARTIAL: [&str; 2] = ["application_blocked", "application_short"];
+const PARTIAL: [&str; 3] = ["application_blocked", "application_short", "operation_active"];
 
 /// Beginnings of statements that read more of a large table than their answer, on purpose.
-const ON_PURPOSE: [&str; 7] = [
+const ON_PURPOSE: [&str; 8] = [
     // This statement reads rows by id, and then compares their epoch with the epoch that was read.
     "UPDATE placement p SET component",
     // Each round over all applications reads all ids and names, and all times until failover.
@@ -37,6 +41,8 @@ const ON_PURPOSE: [&str; 7] = [
     "SELECT DISTINCT (intent ->> 'failoverAfter')",
     // Deleting a Cell reads all placements of its cluster.
     "UPDATE cell c SET spec = NULL",
+    // A page of operations, the newest first, ends after its rows.
+    "SELECT id, kind, logic_version, priority, subject, spec, state",
     // These statements compute sums over the fleet.
     "WITH sums AS MATERIALIZED",
     "SELECT cluster, count(*)",

@@ -55,7 +55,10 @@ pub fn advance(run: &mut Run, acting: &BTreeSet<Key>, now: Timestamp) -> Vec<Ent
 }
 
 /// Returns when the run must be advanced again although nothing is observed: at a deadline or the end of a backoff.
-pub fn next_wake(run: &Run) -> Option<Timestamp> {
+///
+/// A run that was advanced at `now` has handled all earlier times: a target past its deadline acts, and its end wakes
+/// the owner. A target past its backoff waits for a free place.
+pub fn next_wake(run: &Run, now: Timestamp) -> Option<Timestamp> {
     if run.state != State::Running {
         return None;
     }
@@ -64,7 +67,7 @@ pub fn next_wake(run: &Run) -> Option<Timestamp> {
         TargetState::Waiting => target.run_after,
         _ => None,
     });
-    times.min()
+    times.filter(|time| *time > now).min()
 }
 
 /// Changes the state of the operation and notes the change.
@@ -83,6 +86,8 @@ pub(super) fn enter(run: &mut Run, state: State, actor: &str, now: Timestamp, en
 /// Begins to pause the operation for a reason.
 pub(super) fn pause(run: &mut Run, pause: Pause, now: Timestamp, entries: &mut Vec<Entry>) {
     let actor = pause.by.clone();
+    // The operation may have waited for its locks until now.
+    run.end_pause(now);
     run.pause = Some(pause);
     enter(run, State::Pausing, &actor, now, entries);
 }
@@ -96,11 +101,18 @@ fn after_pausing(run: &Run) -> State {
 fn settle_failure(run: &mut Run, now: Timestamp, entries: &mut Vec<Entry>) {
     conclude_open(run, now, entries);
     if run.marks.revert_on_failure && run.phase == Phase::Forward && !run.plan.revert.is_empty() {
-        run.phase = Phase::Revert;
-        enter(run, State::Running, ENGINE, now, entries);
+        begin_revert(run, ENGINE, now, entries);
     } else {
         enter(run, State::Failed, ENGINE, now, entries);
     }
+}
+
+/// Turns an operation round. It takes its locks again: it may have ceded them.
+pub(super) fn begin_revert(run: &mut Run, actor: &str, now: Timestamp, entries: &mut Vec<Entry>) {
+    conclude_open(run, now, entries);
+    run.phase = Phase::Revert;
+    run.pause = None;
+    enter(run, State::AwaitingLocks, actor, now, entries);
 }
 
 /// Concludes targets whose effect was not observed when the phase ends early.
@@ -266,8 +278,7 @@ fn fail(run: &mut Run, step: &Step, reaction: OnFailure, now: Timestamp, entries
     let worst = step.targets.iter().find_map(|target| {
         let key = Key { step: step.id.clone(), target: target.clone() };
         let known = run.targets.get(&key)?;
-        let is_lost = matches!(known.state, TargetState::Failed | TargetState::TimedOut | TargetState::Cancelled);
-        is_lost.then(|| format!("step {}, target {target}: {}", step.id, known.message))
+        known.state.is_lost().then(|| format!("step {}, target {target}: {}", step.id, known.message))
     });
     let failure = worst.unwrap_or_else(|| format!("step {} failed", step.id));
     if reaction == OnFailure::Pause {
@@ -284,13 +295,12 @@ fn finish(run: &mut Run, steps: &[Step], now: Timestamp, entries: &mut Vec<Entry
         return enter(run, State::Reverted, ENGINE, now, entries);
     }
     // What a condition skipped is no exception; what a person skipped or forced, and what failed, is.
-    let excepted = |step: &Step| {
-        let outcome = outcome(run, step);
-        let skipped = step.when.is_none()
-            && step.targets.iter().any(|target| run.target_state(&step.id, target) == TargetState::Skipped);
-        outcome == StepOutcome::Tolerated || skipped || run.marks.forced.contains(&step.id)
+    let has_exception = |step: &Step| {
+        let is_lost = |target: &String| run.target_state(&step.id, target).is_lost();
+        let is_overridden = run.marks.skipped.contains(&step.id) || run.marks.forced.contains(&step.id);
+        is_overridden || step.targets.iter().any(is_lost)
     };
-    let state = if steps.iter().any(excepted) { State::SucceededWithExceptions } else { State::Succeeded };
+    let state = if steps.iter().any(has_exception) { State::SucceededWithExceptions } else { State::Succeeded };
     enter(run, state, ENGINE, now, entries);
 }
 

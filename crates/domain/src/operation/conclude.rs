@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::advance::{backoff, settle};
 use super::entry::{Entry, EntryKind};
-use super::run::{Key, Run, TargetState};
+use super::run::{Key, Run, TargetRun, TargetState};
 
 /// Result of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,12 +29,14 @@ pub enum Outcome {
     },
 }
 
-/// Applies the result of an attempt, and returns the journal entries of the changes.
+/// Applies the result of an attempt, which has a round and a number, and returns the journal entries of the changes.
 ///
-/// A result of a target that is no longer under way is dropped: a person or a timeout decided meanwhile.
-pub fn conclude(run: &mut Run, key: &Key, outcome: Outcome, now: Timestamp) -> Vec<Entry> {
+/// A result of an attempt that is no longer under way is dropped: a person or a timeout decided meanwhile.
+pub fn conclude(run: &mut Run, key: &Key, number: (i32, i32), outcome: Outcome, now: Timestamp) -> Vec<Entry> {
     let mut entries = Vec::new();
-    let Some(target) = run.targets.get(key).filter(|target| target.state == TargetState::Intended).cloned() else {
+    let is_under_way =
+        |target: &&TargetRun| target.state == TargetState::Intended && (target.round, target.attempt) == number;
+    let Some(target) = run.targets.get(key).filter(is_under_way).cloned() else {
         return entries;
     };
     match outcome {

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `Pending` | waits for `start` | `start`, `cancel` |
 //! | `AwaitingApproval` | waits for approvals | the last approval, `reject`, `cancel` |
-//! | `AwaitingLocks` | waits until its locks are free | the locks, `pause`, `cancel` |
+//! | `AwaitingLocks` | waits until its locks are free | the locks, `pause`, `cancel`, `revert` |
 //! | `Running` | begins steps and observes their effects | the last step, a failure, a verb |
 //! | `Pausing`, `Cancelling`, `Failing` | begins nothing and lets writes under way end | the last of them |
 //! | `Paused` | waits for a person | `resume`, `confirm`, `retry`, `skip`, `force`, `cancel`, `revert` |
@@ -17,8 +17,10 @@
 //! In phase `Revert` the steps of the plan's `revert` run through the same states.
 
 mod advance;
+mod cede;
 mod conclude;
 mod control;
+mod control_step;
 mod effect;
 mod entry;
 mod lock;
@@ -29,8 +31,9 @@ mod run;
 mod tests;
 
 pub use advance::{advance, next_wake};
+pub use cede::{begin, cedes_at_once, preempt};
 pub use conclude::{Outcome, conclude};
-pub use control::{Control, ControlRefusal, Verb, begin, control, preempt};
+pub use control::{Control, ControlRefusal, Verb, control};
 pub use effect::{EffectClass, Recovery};
 pub use entry::{Entry, EntryKind};
 pub use lock::{LockKey, LockMode, LockRequest, Priority};

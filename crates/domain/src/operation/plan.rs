@@ -132,7 +132,7 @@ impl Plan {
     ///
     /// # Errors
     /// The first step that breaks a rule: unique ids, needs that name earlier steps, targets, limits, and a person for
-    /// every `Opaque` step that fails.
+    /// every `Opaque` step that fails or times out.
     pub fn check(&self) -> Result<(), PlanError> {
         let mut ids = BTreeSet::new();
         let mut targets = 0;
@@ -156,8 +156,13 @@ impl Plan {
                 if step.max_parallel == 0 || step.timeout_seconds == 0 {
                     return refuse("maxParallel and timeoutSeconds are at least 1");
                 }
-                if step.class == EffectClass::Opaque && step.on_failure != OnFailure::Pause {
-                    return refuse("a step whose effect cannot be observed pauses on failure");
+                let asks_person =
+                    [step.on_failure, step.on_timeout].iter().all(|reaction| *reaction == OnFailure::Pause);
+                if step.class == EffectClass::Opaque && !asks_person {
+                    return refuse("a step whose effect cannot be observed pauses on failure and on timeout");
+                }
+                if matches!(step.require, Require::Percent(percent) if percent > 100) {
+                    return refuse("it requires more than all of its targets");
                 }
                 earlier.insert(step.id.as_str());
             }

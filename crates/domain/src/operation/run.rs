@@ -120,6 +120,8 @@ pub struct Marks {
     pub confirmed: BTreeSet<String>,
     /// Steps whose checks need not pass.
     pub forced: BTreeSet<String>,
+    /// Steps of which a person left targets out.
+    pub skipped: BTreeSet<String>,
     /// Persons who approved.
     pub approvals: BTreeSet<String>,
     /// The operation takes back what it did once it has failed.
@@ -171,6 +173,16 @@ impl TargetState {
     /// Parses the text form.
     pub fn parse(text: &str) -> Option<Self> {
         TARGET_STATES.iter().find(|(_, known)| *known == text).map(|(state, _)| *state)
+    }
+
+    /// Returns whether the target was begun and did not succeed.
+    pub(super) const fn is_lost(self) -> bool {
+        matches!(self, Self::Failed | Self::TimedOut | Self::Cancelled)
+    }
+
+    /// Returns whether a person decides how the target goes on.
+    pub(super) const fn needs_person(self) -> bool {
+        self.is_lost() || matches!(self, Self::Indeterminate)
     }
 
     /// Returns whether the target needs no more work.
@@ -252,6 +264,15 @@ impl Run {
         self.targets.iter().filter(|(key, run)| {
             run.state == TargetState::Intended && self.steps().iter().any(|step| step.id == key.step)
         })
+    }
+
+    /// Ends a pause. Its time does not count towards the timeouts of targets under way.
+    pub(super) fn end_pause(&mut self, now: Timestamp) {
+        let Some(pause) = self.pause.take() else { return };
+        let paused = now.duration_since(pause.since);
+        for target in self.targets.values_mut().filter(|target| target.state == TargetState::Intended) {
+            target.deadline = target.deadline.and_then(|deadline| deadline.checked_add(paused).ok());
+        }
     }
 
     pub(super) fn target_mut(&mut self, key: &Key, now: Timestamp) -> &mut TargetRun {
