@@ -4,10 +4,10 @@
 //! |---|---|
 //! | 0 | none: the command succeeded |
 //! | 1 | [`Failure::Failed`] |
-//! | 2 | [`Failure::Usage`], [`Failure::NotFound`] |
+//! | 2 | [`Failure::Usage`], [`Failure::NotFound`], [`Failure::Refused`] |
 //! | 3 | [`Failure::Unchanged`] |
 //! | 4 | [`Failure::Waits`] |
-//! | 5 | [`Failure::Refused`], [`Failure::NotReady`], [`Failure::Ended`] |
+//! | 5 | [`Failure::NotReady`], [`Failure::Ended`] |
 //! | 6 | [`Failure::TimedOut`] |
 //! | 7 | [`Failure::Superseded`] |
 //! | 8 | [`Failure::NotAllowed`] |
@@ -25,10 +25,10 @@ use crate::messages::cause_first;
 const EXIT_CODES: [(u8, &str); 10] = [
     (0, "done, or the goal is reached"),
     (1, "an unexpected error"),
-    (2, "wrong usage, input that is not valid, or an object that does not exist"),
+    (2, "wrong usage, input that is not valid or breaks a rule, or an object that does not exist"),
     (3, "nothing had to be changed; only with --error-unchanged"),
     (4, "a person has to act first; only with --exit-on-pause"),
-    (5, "refused by a rule, failed for good, or not ready until a person mends it"),
+    (5, "failed for good: the operation failed, or nothing goes on until a person mends it"),
     (6, "not reached yet, or not in the time of --timeout; what was started goes on"),
     (7, "cancelled, not confirmed, or somebody else changed or holds it; the message says who"),
     (8, "not allowed; the message names the missing right"),
@@ -67,7 +67,7 @@ pub(crate) enum Failure {
     /// The operation waits until a person confirms it. The message names the command.
     #[error("{0}")]
     Waits(String),
-    /// A rule of Meridian refuses the command. The same command is refused again.
+    /// A rule of Meridian refuses the command as not valid. The same command is refused again.
     #[error("{0}")]
     Refused(String),
     /// The goal is not reached, and only a person can change that.
@@ -99,10 +99,10 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Self::Failed(_) => 1,
-            Self::Usage(_) | Self::NotFound(_) => 2,
+            Self::Usage(_) | Self::NotFound(_) | Self::Refused(_) => 2,
             Self::Unchanged(_) => 3,
             Self::Waits(_) => 4,
-            Self::Refused(_) | Self::NotReady(_) | Self::Ended(_) => 5,
+            Self::NotReady(_) | Self::Ended(_) => 5,
             Self::TimedOut(_) => 6,
             Self::Superseded(_) => 7,
             Self::NotAllowed(_) => 8,
@@ -262,7 +262,7 @@ mod tests {
         for (case, error, code) in [
             ("no right", of(api(403, "cannot get resource \"namespaces\"")), 8),
             ("silent", of(silent()), 9),
-            ("too old", InstallError::TooOld { found: "v1.29.0".to_owned() }, 5),
+            ("too old", InstallError::TooOld { found: "v1.29.0".to_owned() }, 2),
             ("odd answer", InstallError::Answer { what: "x".to_owned(), message: "y".to_owned() }, 1),
         ] {
             let failure = Failure::member("https://north:6443", &error);
@@ -282,7 +282,7 @@ mod tests {
             (Failure::NotFound(text()), 2),
             (Failure::Unchanged(text()), 3),
             (Failure::Waits(text()), 4),
-            (Failure::Refused(text()), 5),
+            (Failure::Refused(text()), 2),
             (Failure::NotReady(text()), 5),
             (Failure::Ended(text()), 5),
             (Failure::TimedOut(text()), 6),
