@@ -9,11 +9,13 @@ mod hub;
 mod intake;
 mod mask;
 mod messages;
+mod op;
 mod output;
 mod plan;
 #[cfg(test)]
 mod printed;
 mod progress;
+mod server;
 mod shell;
 
 use std::process::ExitCode;
@@ -48,6 +50,12 @@ async fn run(cli: Cli, progress: Progress) -> Result<(), Failure> {
         Command::Explain(command) => plan::explain::run(command, hub, progress).await,
         Command::WhatIf(args) => plan::what_if::run(args, hub, progress).await,
         Command::Rebalance(args) => plan::rebalance::run(args, hub, progress).await,
+        Command::Op(args) => op::run(&args, progress).await,
+        Command::Lock(args) => op::locks(&args, progress).await,
+        Command::Drain(args) => op::drain(&args, progress).await,
+        Command::Login(args) => server::login(&args, progress).await,
+        Command::Logout => server::logout(progress),
+        Command::Whoami(args) => server::whoami(&args).await,
         Command::Completion { shell } => shell::completion(shell),
         Command::Version { output } => shell::version(output.output),
     }

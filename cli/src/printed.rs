@@ -9,6 +9,9 @@ use crate::args::{AppCommand, Cli, Command, ExplainCommand, IntakeCommand};
 /// Folders with sources whose messages people read, relative to this crate's folder.
 const FOLDERS: [&str; 4] = ["../cli/src", "../operator/src", "../crates", "../crds/src"];
 
+/// Id that is filled in for an operation.
+const OPERATION: &str = "0198c0de-0000-7000-8000-000000000001";
+
 /// Returns the Rust sources under a folder, except folders named `tests` and this file.
 fn sources(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
@@ -53,7 +56,10 @@ fn filled_in(command: &str) -> String {
         text.push_str(part.split_once('}').expect("a brace that closes").1);
     }
     let is_for_people = |word: &&str| word.bytes().all(|byte| byte.is_ascii_uppercase());
-    text.split(' ').map(|word| if is_for_people(&word) { "x" } else { word }).collect::<Vec<_>>().join(" ")
+    let filled =
+        text.split(' ').map(|word| if is_for_people(&word) { "x" } else { word }).collect::<Vec<_>>().join(" ");
+    // Every placeholder of a command about an operation is its id, except after a flag.
+    if filled.starts_with("meridian op ") { filled.replacen(" x", &format!(" {OPERATION}"), 1) } else { filled }
 }
 
 /// Whether a command is about one Application and has no namespace.
@@ -75,6 +81,12 @@ fn lacks_namespace(command: Command) -> bool {
         | Command::Intake(_)
         | Command::WhatIf(_)
         | Command::Cluster(_)
+        | Command::Op(_)
+        | Command::Lock(_)
+        | Command::Drain(_)
+        | Command::Login(_)
+        | Command::Logout
+        | Command::Whoami(_)
         | Command::Completion { .. }
         | Command::Version { .. } => return false,
     };

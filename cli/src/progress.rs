@@ -47,6 +47,11 @@ impl Progress {
         self.line("error:", "31", text.as_ref());
     }
 
+    /// Whether standard error is a terminal.
+    pub(crate) fn is_terminal(self) -> bool {
+        self.terminal
+    }
+
     /// Whether the user can be asked a question.
     pub(crate) fn interactive(self) -> bool {
         self.terminal && std::io::stdin().is_terminal()

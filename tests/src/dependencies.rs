@@ -20,7 +20,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("operations", &["flow", "store", "domain", "runtime"]),
     ("rest", &["crds", "vocabulary"]),
     ("operator", &["crds", "schedule", "delivery", "operations", "members", "store", "runtime"]),
-    ("meridian", &["crds", "domain", "members"]),
+    ("meridian", &["crds", "domain", "members", "rest"]),
 ];
 
 /// Crates that must not reach certain libraries, not even through other crates.

@@ -115,7 +115,7 @@ pub(crate) struct AppArg {
 }
 
 /// Parses a duration such as `60s`, `5m` or `1h30m`.
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     let remedy = || format!("{text:?} is not a time; write for example 60s, 5m or 1h30m");
     let span: jiff::SignedDuration = text.parse().map_err(|_| remedy())?;
     if span.is_zero() {

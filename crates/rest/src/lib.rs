@@ -3,14 +3,22 @@
 //! All fields are camelCase. A field that a client does not know is ignored; a word that it does not know (a state, a
 //! kind) means something in progress.
 
+#[cfg(feature = "client")]
+mod client;
 mod operation;
 mod problem;
+mod whoami;
 
+#[cfg(feature = "client")]
+pub use client::{
+    Client, ClientConfig, ClientError, ConfigError, Events, OperationFilter, PageRequest, StreamEvent, Waited,
+};
 pub use operation::{
     ControlBody, JournalEvent, Lock, NewOperation, Operation, OperationLinks, Page, Pause, Progress, StepView,
     TargetView, Verification,
 };
 pub use problem::{FieldProblem, Holder, Problem};
+pub use whoami::Whoami;
 
 /// Prefix of all paths.
 pub const PREFIX: &str = "/api/v1";
