@@ -7,7 +7,9 @@
 //! - A write that claims authority checks the epoch of its lease in the same transaction ([`Claim`]).
 //! - This crate makes no decisions: it writes values as given.
 
+mod api_token;
 mod application;
+mod audit;
 mod cell;
 mod cell_decision;
 mod claim;
@@ -32,6 +34,7 @@ mod lock;
 mod operation;
 mod operation_commit;
 mod operation_insert;
+mod operation_summary;
 mod operation_target;
 mod parsed;
 mod parsed_rows;
@@ -48,11 +51,14 @@ mod reach;
 mod renewal;
 mod reservation;
 mod revision;
+mod role_binding;
 mod schema;
 pub mod seal;
 mod write;
 
+pub use api_token::{ApiTokenRow, NewApiToken};
 pub use application::{ApplicationRow, ApplicationTaken, InMotion, Removal};
+pub use audit::{AuditChain, AuditEntry, AuditFilter, AuditRow};
 pub use cell::{CellRow, CellTaken};
 pub use cell_decision::CellDecisionRow;
 pub use claim::{Claim, LeaseTimes, Term};
@@ -72,6 +78,7 @@ pub use lock::{LockHolder, LockRow};
 pub use operation::{ActiveOperation, OperationFilter, OperationRow};
 pub use operation_commit::{LockChange, OperationChange, OperationCommitted, OperationHeader};
 pub use operation_insert::{IdempotencyKey, KeyedOperation, NewOperation, OperationInserted};
+pub use operation_summary::TargetCounts;
 pub use operation_target::TargetRow;
 pub use parsed::ParsedRevisions;
 pub use placement::{DesiredState, OwnerRow, PlacementRow, Slot};
@@ -80,6 +87,7 @@ pub use placement_write::{PlacementChange, PlacementInsert};
 pub use pool::Store;
 pub use reservation::{Bookings, ReservationRow};
 pub use revision::RevisionRow;
+pub use role_binding::{NewRoleBinding, RoleBindingRow};
 pub use write::WRITES;
 
 /// Row id of an application.
