@@ -4,12 +4,14 @@
 //! kind) means something in progress.
 
 mod operation;
+mod preview;
 mod problem;
 
 pub use operation::{
     ControlBody, JournalEvent, Lock, NewOperation, Operation, OperationLinks, Page, Pause, Progress, StepView,
     TargetView, Verification,
 };
+pub use preview::{LockNeed, Preview};
 pub use problem::{FieldProblem, Holder, Problem};
 
 /// Prefix of all paths.
