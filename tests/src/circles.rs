@@ -8,10 +8,14 @@ use anyhow::Context;
 use crate::wording::sources;
 
 /// Folders of the crates that the rule covers, relative to the repository.
-const CRATES: [&str; 10] = [
+const CRATES: [&str; 15] = [
+    "crates/access",
     "crates/delivery",
     "crates/domain",
+    "crates/flow",
     "crates/members",
+    "crates/operations",
+    "crates/rest",
     "crates/runtime",
     "crates/schedule",
     "crates/store",
@@ -19,6 +23,7 @@ const CRATES: [&str; 10] = [
     "crds",
     "cli",
     "operator",
+    "web-api",
 ];
 
 /// Path of a module below the root of its crate. The root has the empty path.

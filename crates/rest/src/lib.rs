@@ -6,6 +6,7 @@
 #[cfg(feature = "client")]
 mod client;
 mod operation;
+mod preview;
 mod problem;
 mod whoami;
 
@@ -17,6 +18,7 @@ pub use operation::{
     ControlBody, JournalEvent, Lock, NewOperation, Operation, OperationLinks, Page, Pause, Progress, StepView,
     TargetView, Verification,
 };
+pub use preview::{LockNeed, Preview};
 pub use problem::{FieldProblem, Holder, Problem};
 pub use whoami::Whoami;
 

@@ -7,7 +7,9 @@
 //! - A write that claims authority checks the epoch of its lease in the same transaction ([`Claim`]).
 //! - This crate makes no decisions: it writes values as given.
 
+mod api_token;
 mod application;
+mod audit;
 mod cell;
 mod cell_decision;
 mod claim;
@@ -32,6 +34,7 @@ mod lock;
 mod operation;
 mod operation_commit;
 mod operation_insert;
+mod operation_summary;
 mod operation_target;
 mod parsed;
 mod parsed_rows;
@@ -49,6 +52,7 @@ mod renewal;
 mod reservation;
 mod resident;
 mod revision;
+mod role_binding;
 mod row_id;
 mod schema;
 pub mod seal;
@@ -56,7 +60,9 @@ mod stored_hash;
 mod terms;
 mod write;
 
+pub use api_token::{ApiTokenRow, NewApiToken};
 pub use application::{ApplicationRow, ApplicationTaken, InMotion, Removal};
+pub use audit::{AuditChain, AuditEntry, AuditFilter, AuditRow};
 pub use cell::{CellRow, CellTaken};
 pub use cell_decision::CellDecisionRow;
 pub use claim::{Claim, LeaseTimes, Term};
@@ -76,6 +82,7 @@ pub use lock::{LockHolder, LockRow};
 pub use operation::{ActiveOperation, OperationFilter, OperationRow};
 pub use operation_commit::{LockChange, OperationChange, OperationCommitted, OperationHeader};
 pub use operation_insert::{IdempotencyKey, KeyedOperation, NewOperation, OperationInserted};
+pub use operation_summary::TargetCounts;
 pub use operation_target::TargetRow;
 pub use parsed::ParsedRevisions;
 pub use placement::{DesiredState, OwnerRow, PlacementRow, Slot};
@@ -85,6 +92,7 @@ pub use pool::Store;
 pub use reservation::{Bookings, ReservationRow};
 pub use resident::ResidentRow;
 pub use revision::RevisionRow;
+pub use role_binding::{NewRoleBinding, RoleBindingRow};
 pub use row_id::{AppId, PlacementId};
 pub use terms::Terms;
 pub use write::WRITES;

@@ -1,0 +1,24 @@
+//! The REST API of Meridian.
+//!
+//! Order of a request: `trail` gives it an id, a deadline and its row of the audit; `caller` finds the subject of its
+//! token and its turn at the database; a handler checks the rights, and reads or changes. [`serve`] accepts
+//! connections.
+
+mod api;
+mod body;
+mod caller;
+mod code;
+mod failure;
+mod limits;
+mod metrics;
+mod operations;
+mod page;
+mod problems;
+mod serve;
+mod trail;
+mod wakes;
+
+pub use api::{Api, ApiParts, ApiState};
+pub use code::{CODES, Code, CodeText};
+pub use limits::LimitSettings;
+pub use serve::{Tls, serve};

@@ -1,0 +1,36 @@
+//! Operations: created, listed, read, controlled, followed.
+
+pub(crate) mod control;
+pub(crate) mod create;
+pub(crate) mod get;
+pub(crate) mod list;
+mod view;
+
+use std::str::FromStr;
+
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use vocabulary::OperationId;
+
+use crate::code::Code;
+use crate::failure::Failure;
+
+/// Parses the id of an operation in a path. Something else is the id of no operation.
+fn id_of(text: &str) -> Result<OperationId, Failure> {
+    OperationId::from_str(text)
+        .map_err(|_| Failure::new(Code::NotFound, format!("operation {text} does not exist: ids are UUIDs")))
+}
+
+/// Returns a value as JSON.
+pub(crate) fn json(value: &impl Serialize) -> Response {
+    let body = serde_json::to_vec(value).expect("answers are plain data");
+    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body).into_response()
+}
+
+/// Returns the namespace in which a right for an operation must count; `None` for everywhere.
+///
+/// Only kinds that change one Application alone have one.
+fn namespace_of<'a>(kind: &str, spec: &'a serde_json::Value) -> Option<&'a str> {
+    (kind == "release").then(|| spec.get("namespace")?.as_str()).flatten()
+}
