@@ -24,6 +24,9 @@ const SOON: Duration = Duration::from_secs(30);
 
 fn cluster() -> (ClusterTaken, ClusterStatusRow) {
     let amounts = json!({"cpuMilli": 100_000, "memoryMi": 100_000, "pods": 1000});
+    let none = json!({"cpuMilli": 0, "memoryMi": 0, "pods": 0});
+    let zone = json!({"name": "a", "allocatable": amounts, "requested": none, "foreign": none, "reserved": none,
+        "shapes": [{"free": amounts, "nodes": 1}]});
     let taken = ClusterTaken {
         name: "east".to_owned(),
         object_uid: "object".to_owned(),
@@ -41,7 +44,7 @@ fn cluster() -> (ClusterTaken, ClusterStatusRow) {
         as_of: Some(Timestamp::now()),
         checked_at: Some(Timestamp::now()),
         kinds: json!(["apps/v1/Deployment"]),
-        capacity: json!([{"name": "a", "allocatable": amounts, "shapes": [{"free": amounts, "nodes": 1}]}]),
+        capacity: json!([zone]),
         ..ClusterStatusRow::unknown()
     };
     (taken, status)
