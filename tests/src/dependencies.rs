@@ -20,7 +20,22 @@ const ALLOWED: [(&str, &[&str]); 15] = [
     ("operations", &["flow", "store", "domain", "runtime"]),
     ("rest", &["crds", "vocabulary"]),
     ("access", &["store", "domain"]),
-    ("web-api", &["access", "rest", "flow", "operations", "members", "store", "domain", "crds", "schedule", "delivery", "runtime"]),
+    (
+        "web-api",
+        &[
+            "access",
+            "rest",
+            "flow",
+            "operations",
+            "members",
+            "store",
+            "domain",
+            "crds",
+            "schedule",
+            "delivery",
+            "runtime",
+        ],
+    ),
     ("operator", &["crds", "schedule", "delivery", "operations", "members", "store", "runtime"]),
     ("meridian", &["crds", "domain", "members", "rest"]),
 ];

@@ -11,6 +11,7 @@ use kube::{Api, Client};
 use serde_json::Value;
 use testbed::{AuditEvent, Bed, Gateway, GatewayMode, Link, LinkMode, MemberSpec, eventually};
 
+use crate::api_server::ApiServer;
 use crate::operator::{Operator, Times};
 
 /// Timeout for any condition that the tests wait for.
@@ -60,6 +61,8 @@ pub struct Fleet {
     pub bed: Bed,
     /// Plan that the fleet was started from.
     pub plan: FleetPlan,
+    /// Server of the API, if a scenario started it. The command line uses it.
+    pub api: Option<ApiServer>,
     programs: PathBuf,
 }
 
@@ -77,7 +80,8 @@ impl Fleet {
             .args(["migrate", "--database-url", &bed.postgres.url()])
             .output()?;
         ensure!(migrated.status.success(), "migrate: {}", String::from_utf8_lossy(&migrated.stdout));
-        let mut fleet = Self { operators: Vec::new(), ways: BTreeMap::new(), bed, plan: plan.clone(), programs };
+        let mut fleet =
+            Self { operators: Vec::new(), ways: BTreeMap::new(), bed, plan: plan.clone(), api: None, programs };
         fleet.install()?;
         if plan.faults {
             for member in &plan.members {
@@ -117,6 +121,17 @@ impl Fleet {
         operator.process.start()?;
         self.operators.push(operator);
         self.operators.last_mut().context("it was just added")
+    }
+
+    /// Starts a server of the API, if none runs.
+    ///
+    /// # Errors
+    /// If the server does not start.
+    pub async fn start_api(&mut self) -> anyhow::Result<&mut ApiServer> {
+        if self.api.is_none() {
+            self.api = Some(ApiServer::start(&self.programs, &self.bed).await?);
+        }
+        self.api.as_mut().context("it was just started")
     }
 
     /// Returns the first operator, which in most fleets is the only one.
@@ -200,7 +215,11 @@ impl Fleet {
     /// If the program cannot be run.
     pub fn try_meridian(&self, arguments: &[&str]) -> anyhow::Result<Output> {
         let mut command = Command::new(self.programs.join("meridian"));
-        Ok(command.args(arguments).env("KUBECONFIG", self.bed.hub.kubeconfig()).output()?)
+        command.args(arguments).env("KUBECONFIG", self.bed.hub.kubeconfig());
+        if let Some(api) = &self.api {
+            command.env("MERIDIAN_SERVER", &api.url).env("MERIDIAN_TOKEN", &api.token);
+        }
+        Ok(command.output()?)
     }
 
     /// Runs kubectl against the hub or a member, and returns its standard output.
@@ -348,7 +367,8 @@ fn said(program: &str, arguments: &[&str], output: Output) -> anyhow::Result<Str
 fn programs() -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe()?;
     let folder = test.parent().and_then(Path::parent).context("the test lies in target/…/deps")?;
-    let missing = ["meridian", "meridian-operator"].iter().find(|program| !folder.join(program).exists());
+    let missing =
+        ["meridian", "meridian-operator", "meridian-web-api"].iter().find(|program| !folder.join(program).exists());
     ensure!(
         missing.is_none(),
         "{} has no {}; run `make test`, which builds it",

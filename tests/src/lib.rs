@@ -1,5 +1,6 @@
 //! An installed Meridian on a bed: operators, command line, joined members and their history.
 
+mod api_server;
 mod circles;
 mod dependencies;
 mod fleet;
@@ -10,6 +11,7 @@ pub mod scenario;
 mod stored;
 mod wording;
 
+pub use api_server::ApiServer;
 pub use circles::circles;
 pub use dependencies::forbidden;
 pub use fleet::{Fleet, FleetPlan, SOON, Way, condition, desired};

@@ -85,7 +85,7 @@ impl From<StoreError> for Failure {
             StoreError::Unavailable(_) | StoreError::Again(_) | StoreError::Busy | StoreError::Schema(_) => {
                 Code::StoreUnavailable
             }
-            StoreError::Fenced { .. } | StoreError::Stale { .. } => Code::Conflict,
+            StoreError::Fenced { .. } | StoreError::Stale { .. } | StoreError::TooMany { .. } => Code::Conflict,
             StoreError::Corrupt { .. } | StoreError::Seal(_) | StoreError::Refused(_) => Code::Internal,
         };
         match code {

@@ -17,6 +17,7 @@ mod edits;
 mod intent;
 mod kinds;
 mod motion;
+mod operations;
 mod ownership;
 mod placement;
 mod recovery;
@@ -43,6 +44,8 @@ fn main() -> ExitCode {
         motion::a_revision_goes_cell_by_cell,
         motion::a_revision_that_restarts_nothing_goes_everywhere_at_once,
         motion::drain_is_never_below_desired_and_nothing_moves_back,
+        operations::a_drain_is_watched_and_taken_back,
+        operations::pipelines_start_once_and_wait_by_curl,
         ownership::drift_is_reported_or_put_back_and_foreign_fields_stay,
         ownership::adoption_is_refused_with_the_owners_name_or_taken,
         ownership::imported_objects_are_not_touched,
