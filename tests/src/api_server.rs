@@ -23,7 +23,9 @@ pub struct ApiServer {
 
 impl ApiServer {
     /// Starts a server on the database and the hub of a bed, and waits until it answers.
-    pub(crate) async fn start(programs: &Path, bed: &Bed) -> anyhow::Result<Self> {
+    ///
+    /// Without an engine, operators run all operations.
+    pub(crate) async fn start(programs: &Path, bed: &Bed, has_engine: bool) -> anyhow::Result<Self> {
         let program = programs.join("meridian-web-api");
         let token = Command::new(&program)
             .args(["token", "create", "--bootstrap", "--name", "tests", "--subject", "person/alice", "--role", "admin"])
@@ -37,10 +39,11 @@ impl ApiServer {
         let mut process = Process::new("web-api", &program, &folder)
             .arguments(&format!(
                 "--log-format text run --database-url {} --envelope-key-file {} --hub-kubeconfig {} --lease 1 \
-                 --listen 127.0.0.1:{port} --probes-address 127.0.0.1:{probes}",
+                 --listen 127.0.0.1:{port} --probes-address 127.0.0.1:{probes} {}",
                 bed.postgres.url(),
                 bed.folder().join("envelope.key").display(),
                 bed.hub.kubeconfig().display(),
+                if has_engine { "" } else { "--no-engine" },
             ))
             .ends_by("TERM");
         process.start()?;

@@ -123,13 +123,13 @@ impl Fleet {
         self.operators.last_mut().context("it was just added")
     }
 
-    /// Starts a server of the API, if none runs.
+    /// Starts a server of the API, if none runs; without an engine, operators run all operations.
     ///
     /// # Errors
     /// If the server does not start.
-    pub async fn start_api(&mut self) -> anyhow::Result<&mut ApiServer> {
+    pub async fn start_api(&mut self, has_engine: bool) -> anyhow::Result<&mut ApiServer> {
         if self.api.is_none() {
-            self.api = Some(ApiServer::start(&self.programs, &self.bed).await?);
+            self.api = Some(ApiServer::start(&self.programs, &self.bed, has_engine).await?);
         }
         self.api.as_mut().context("it was just started")
     }

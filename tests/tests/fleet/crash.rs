@@ -16,19 +16,21 @@ const CRASH_AT: &str = "MERIDIAN_CRASH_AT";
 ///
 /// The breaker is written when it opens, and when it closes.
 const CLOSING: [&str; 2] = ["failover_breaker_set:before:2", "failover_breaker_set:after:2"];
-/// Writes that only operations make. No work of this scenario passes them.
-const OF_OPERATIONS: [&str; 2] = ["directive_put", "directive_end"];
+/// Writes that operations make. They commit often, so the operator dies at some of these commits.
+const OF_OPERATIONS: [&str; 3] = ["directive_put", "directive_end", "operation_commit"];
+/// Commits of an operation at which the operator dies, besides the first.
+const COMMITS: [usize; 3] = [2, 4, 7];
 /// Number of revisions, more than Meridian keeps.
 const REVISIONS: usize = 23;
 
 pub(crate) async fn dying_at_any_write_loses_nothing_and_does_nothing_twice(fleet: &mut Fleet) -> anyhow::Result<()> {
     let mut calm = Victim { fleet, point: None, died: true };
     let undisturbed = life(&mut calm, "calm").await?;
-    let writes = store::WRITES.iter().filter(|write| !OF_OPERATIONS.contains(write)).chain(&delivery::MEMBER_WRITES);
-    let points: Vec<String> = writes
-        .flat_map(|write| ["before", "after"].map(|side| format!("{write}:{side}")))
-        .chain(CLOSING.map(str::to_owned))
-        .collect();
+    let sides = |write: &str| ["before", "after"].map(|side| format!("{write}:{side}"));
+    let commits = sides("operation_commit").into_iter().flat_map(|point| COMMITS.map(|time| format!("{point}:{time}")));
+    let writes = store::WRITES.iter().chain(&delivery::MEMBER_WRITES);
+    let points: Vec<String> =
+        writes.flat_map(|write| sides(write)).chain(CLOSING.map(str::to_owned)).chain(commits).collect();
     for (number, point) in points.iter().enumerate() {
         let begun = std::time::Instant::now();
         let namespace = format!("crash-{number}");
@@ -131,6 +133,7 @@ async fn stimulate(victim: &mut Victim<'_>, point: &str, namespace: &str) -> any
         "cluster_forget" => rejoin(victim).await?,
         "cluster_replace" => replace(victim, "south-a").await?,
         "failover_breaker_set" => half(victim, namespace).await?,
+        write if OF_OPERATIONS.contains(&write) => drain(victim, namespace).await?,
         "revisions_collect" => return revisions(victim, namespace).await.map(|()| None),
         _ => return life(victim, namespace).await.map(Some),
     }
@@ -253,6 +256,43 @@ async fn cell(victim: &mut Victim<'_>, name: &str) -> anyhow::Result<()> {
         .await?;
     victim.fleet.kubectl("hub", &["delete", "mcell", name, "--wait=false"])?;
     victim.until("the cell is gone", async |fleet| Ok(fleet.get("hub", "mcell", "", name)?.is_none())).await
+}
+
+/// Drains a cluster by an operation that only the operator runs, and takes the drain back.
+async fn drain(victim: &mut Victim<'_>, name: &str) -> anyhow::Result<()> {
+    victim.fleet.start_api(false).await?;
+    namespace(victim.fleet, name)?;
+    victim.fleet.apply("hub", &web(name, "web", 6))?;
+    victim.ready(name).await?;
+    let output = victim.fleet.meridian(&["drain", "cluster/north-b", "-o", "json"])?;
+    let operation: Value = serde_json::from_str(&output)?;
+    let id = operation["id"].as_str().context("an id")?.to_owned();
+    over(victim, &id, "Succeeded").await?;
+    let left = victim.fleet.get("north-b", "deployment", name, "web")?;
+    ensure!(left.is_none_or(|left| left["spec"]["replicas"] == 0), "the drained cluster has replicas");
+    victim.ready(name).await?;
+    victim.fleet.meridian(&["op", "revert", &id])?;
+    over(victim, &id, "Reverted").await?;
+    let query = format!("select count(*) from placement_directive where owner = 'operation/{id}'");
+    ensure!(victim.fleet.bed.postgres.query(&query)? == "0", "directives of a reverted drain are left");
+    let query = format!(
+        "select count(*) from (select step, target, round, attempt from journal where operation = '{id}' and entry = 'Intent' \
+         group by 1, 2, 3, 4 having count(*) > 1) twice"
+    );
+    ensure!(victim.fleet.bed.postgres.query(&query)? == "0", "an intent was stored twice");
+    victim.fleet.meridian(&["app", "delete", "web", "-n", name, "--yes", "--timeout", "60s"]).map(drop)
+}
+
+/// Waits until an operation is over, in this state.
+async fn over(victim: &mut Victim<'_>, id: &str, state: &str) -> anyhow::Result<()> {
+    let query = format!("select state from operation where id = '{id}'");
+    victim
+        .until(&format!("operation {id} is {state}"), async |fleet| {
+            let found = fleet.bed.postgres.query(&query)?;
+            ensure!(found == state, "the operation is {found}");
+            Ok(true)
+        })
+        .await
 }
 
 async fn cordon(victim: &mut Victim<'_>) -> anyhow::Result<()> {

@@ -17,7 +17,7 @@ fn id_of(output: &str) -> anyhow::Result<String> {
 
 /// A drain over the API moves everything raise-before-lower, holds its locks, and is taken back.
 pub(crate) async fn a_drain_is_watched_and_taken_back(fleet: &mut Fleet) -> anyhow::Result<()> {
-    fleet.start_api().await?;
+    fleet.start_api(true).await?;
     namespace(fleet, "op-drain")?;
     fleet.apply("hub", &web("op-drain", "web", 9))?;
     fleet.ready("op-drain", "web").await?;
@@ -71,7 +71,7 @@ fn curl(fleet: &Fleet, arguments: &[&str], path: &str) -> anyhow::Result<Value> 
 
 /// Start, wait, exit code: what a pipeline does. A repeated request is answered with the same operation.
 pub(crate) async fn pipelines_start_once_and_wait_by_curl(fleet: &mut Fleet) -> anyhow::Result<()> {
-    fleet.start_api().await?;
+    fleet.start_api(true).await?;
     namespace(fleet, "op-curl")?;
     fleet.apply("hub", &web("op-curl", "web", 6))?;
     fleet.ready("op-curl", "web").await?;
