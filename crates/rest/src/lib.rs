@@ -3,10 +3,14 @@
 //! All fields are camelCase. A field that a client does not know is ignored; a word that it does not know (a state, a
 //! kind) means something in progress.
 
+mod access;
+mod fleet;
 mod operation;
 mod preview;
 mod problem;
 
+pub use access::{AuditEvent, RoleView, WhoAmI};
+pub use fleet::{Application, ApplicationCell, ApplicationStatus, Cell, Cluster, Decision, PlacedObject};
 pub use operation::{
     ControlBody, JournalEvent, Lock, NewOperation, Operation, OperationLinks, Page, Pause, Progress, StepView,
     TargetView, Verification,
