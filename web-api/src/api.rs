@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::limits::{LimitSettings, Limits};
 use crate::metrics::ApiMetrics;
 use crate::wakes::OperationWakes;
-use crate::{operations, problems, trail};
+use crate::{applications, audit, fleet, locks, operations, problems, trail, whoami};
 
 /// What the server needs.
 #[derive(Debug)]
@@ -101,7 +101,17 @@ impl Api {
         let v1 = Router::new()
             .route("/operations", get(operations::list::list).post(operations::create::create))
             .route("/operations/{id}", get(operations::get::get))
-            .route("/operations/{id}/{verb}", post(operations::control::control));
+            .route("/operations/{id}/events", get(operations::events::events))
+            .route("/operations/{id}/verification", get(operations::verification::verification))
+            .route("/operations/{id}/{verb}", post(operations::control::control))
+            .route("/locks", get(locks::list))
+            .route("/clusters", get(fleet::clusters))
+            .route("/cells", get(fleet::cells))
+            .route("/applications", get(applications::list))
+            .route("/applications/{namespace}/{name}", get(applications::get))
+            .route("/applications/{namespace}/{name}/placement", get(applications::placement))
+            .route("/audit", get(audit::list))
+            .route("/whoami", get(whoami::whoami));
         Router::new()
             .nest(rest::PREFIX, v1)
             .route("/problems", get(problems::index))

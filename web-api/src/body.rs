@@ -1,10 +1,13 @@
 //! Reads bodies and queries, with the field at which they are wrong.
 
 use axum::body::{Body, Bytes};
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::api::Api;
 use crate::code::Code;
 use crate::failure::Failure;
 use crate::limits::BODY_BYTES_MAX;
@@ -58,6 +61,21 @@ fn pointer(path: &serde_path_to_error::Path, field: Option<&str>) -> String {
         parts.push(field.to_owned());
     }
     parts.iter().map(|part| format!("/{}", part.replace('~', "~0").replace('/', "~1"))).collect()
+}
+
+/// Parameters of a path. A path that is no text names nothing.
+#[derive(Debug)]
+pub(crate) struct PathOf<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Api> for PathOf<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Failure> {
+        match Path::from_request_parts(parts, api).await {
+            Ok(Path(value)) => Ok(Self(value)),
+            Err(error) => Err(Failure::new(Code::NotFound, format!("the path names nothing: {error}"))),
+        }
+    }
 }
 
 /// Parameters of a query.

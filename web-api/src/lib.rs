@@ -4,12 +4,17 @@
 //! token and its turn at the database; a handler checks the rights, and reads or changes. [`serve`] accepts
 //! connections.
 
+mod answer;
 mod api;
+mod applications;
+mod audit;
 mod body;
 mod caller;
 mod code;
 mod failure;
+mod fleet;
 mod limits;
+mod locks;
 mod metrics;
 mod operations;
 mod page;
@@ -17,6 +22,7 @@ mod problems;
 mod serve;
 mod trail;
 mod wakes;
+mod whoami;
 
 pub use api::{Api, ApiParts, ApiState};
 pub use code::{CODES, Code, CodeText};

@@ -42,7 +42,7 @@ impl PageRequest {
     }
 }
 
-fn wrong_token() -> Failure {
+pub(crate) fn wrong_token() -> Failure {
     Failure::new(Code::InvalidRequest, "pageToken is not one that this list returned; begin without it")
 }
 

@@ -3,6 +3,8 @@
 //! All fields are camelCase. A field that a client does not know is ignored; a word that it does not know (a state, a
 //! kind) means something in progress.
 
+mod access;
+mod fleet;
 #[cfg(feature = "client")]
 mod client;
 mod operation;
@@ -10,6 +12,8 @@ mod preview;
 mod problem;
 mod whoami;
 
+pub use access::{AuditEvent, RoleView, WhoAmI};
+pub use fleet::{Application, ApplicationCell, ApplicationStatus, Cell, Cluster, Decision, PlacedObject};
 #[cfg(feature = "client")]
 pub use client::{
     Client, ClientConfig, ClientError, ConfigError, Events, OperationFilter, PageRequest, StreamEvent, Waited,

@@ -111,6 +111,28 @@ pub struct AuditFilter {
     pub before: Option<i64>,
 }
 
+macro_rules! audit_row {
+    ($row:expr) => {{
+        let row = $row;
+        Ok(AuditRow {
+            id: row.id,
+            chain: row.chain,
+            seq: row.seq,
+            entry: AuditEntry {
+                at: row.at.to_jiff(),
+                actor: row.actor,
+                method: row.method,
+                path: row.path,
+                operation: row.operation.map(OperationId::from),
+                status: u16::try_from(row.status).map_err(|error| StoreError::corrupt("audit.status", error))?,
+                reason: row.reason,
+                request_id: row.request_id,
+            },
+            hash: row.hash,
+        })
+    }};
+}
+
 impl Store {
     /// Appends a row to a chain.
     ///
@@ -156,40 +178,49 @@ impl Store {
 
     /// Returns a page of the audit, the newest row first.
     pub async fn audit_page(&self, filter: &AuditFilter, rows: i64) -> Result<Vec<AuditRow>, StoreError> {
-        let rows = sqlx::query!(
-            r#"
-            SELECT id, chain, seq, at AS "at: Ts", actor, method, path, operation, status, reason, request_id, hash
-            FROM audit
-            WHERE ($1::text IS NULL OR actor = $1) AND ($2::uuid IS NULL OR operation = $2)
-              AND id < coalesce($3, 9223372036854775807)
-            ORDER BY id DESC LIMIT $4"#,
-            filter.actor,
-            filter.operation.map(Uuid::from),
-            filter.before,
-            rows
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        rows.into_iter()
-            .map(|row| {
-                Ok(AuditRow {
-                    id: row.id,
-                    chain: row.chain,
-                    seq: row.seq,
-                    entry: AuditEntry {
-                        at: row.at.to_jiff(),
-                        actor: row.actor,
-                        method: row.method,
-                        path: row.path,
-                        operation: row.operation.map(OperationId::from),
-                        status: u16::try_from(row.status)
-                            .map_err(|error| StoreError::corrupt("audit.status", error))?,
-                        reason: row.reason,
-                        request_id: row.request_id,
-                    },
-                    hash: row.hash,
-                })
-            })
-            .collect()
+        let before = filter.before.unwrap_or(i64::MAX);
+        // Each filter has a statement of its own, because each needs another index.
+        match (filter.operation, &filter.actor) {
+            (Some(operation), actor) => sqlx::query!(
+                r#"
+                SELECT id, chain, seq, at AS "at: Ts", actor, method, path, operation, status, reason, request_id, hash
+                FROM audit WHERE operation = $1 AND id < $2 AND ($3::text IS NULL OR actor = $3)
+                ORDER BY id DESC LIMIT $4"#,
+                Uuid::from(operation),
+                before,
+                actor.as_ref(),
+                rows
+            )
+            .fetch_all(&self.pool)
+            .await?
+            .into_iter()
+            .map(|row| audit_row!(row))
+            .collect(),
+            (None, Some(actor)) => sqlx::query!(
+                r#"
+                SELECT id, chain, seq, at AS "at: Ts", actor, method, path, operation, status, reason, request_id, hash
+                FROM audit WHERE actor = $1 AND id < $2 ORDER BY id DESC LIMIT $3"#,
+                actor,
+                before,
+                rows
+            )
+            .fetch_all(&self.pool)
+            .await?
+            .into_iter()
+            .map(|row| audit_row!(row))
+            .collect(),
+            (None, None) => sqlx::query!(
+                r#"
+                SELECT id, chain, seq, at AS "at: Ts", actor, method, path, operation, status, reason, request_id, hash
+                FROM audit WHERE id < $1 ORDER BY id DESC LIMIT $2"#,
+                before,
+                rows
+            )
+            .fetch_all(&self.pool)
+            .await?
+            .into_iter()
+            .map(|row| audit_row!(row))
+            .collect(),
+        }
     }
 }

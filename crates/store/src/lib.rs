@@ -9,6 +9,7 @@
 
 mod api_token;
 mod application;
+mod application_page;
 mod audit;
 mod cell;
 mod cell_decision;
@@ -78,7 +79,7 @@ pub use hint::Hint;
 pub use hints::Hints;
 pub use journal::{JournalEntry, JournalHead, JournalRow};
 pub use lease::Keeper;
-pub use lock::{LockHolder, LockRow};
+pub use lock::{LockHolder, LockPlace, LockRow};
 pub use operation::{ActiveOperation, OperationFilter, OperationRow};
 pub use operation_commit::{LockChange, OperationChange, OperationCommitted, OperationHeader};
 pub use operation_insert::{IdempotencyKey, KeyedOperation, NewOperation, OperationInserted};

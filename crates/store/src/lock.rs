@@ -39,15 +39,25 @@ pub struct LockHolder {
     pub since: Timestamp,
 }
 
+/// Place of a lock in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockPlace {
+    /// Key, as text.
+    pub key: String,
+    /// Operation that holds the lock.
+    pub operation: OperationId,
+}
+
 impl Store {
-    /// Returns the locks that are held, ordered by key; at most `rows`, and after the key `after`.
-    pub async fn lock_list(&self, after: &str, rows: i64) -> Result<Vec<LockHolder>, StoreError> {
+    /// Returns the locks that are held, ordered by key and operation; at most `rows`, and after the lock `after`.
+    pub async fn lock_list(&self, after: Option<&LockPlace>, rows: i64) -> Result<Vec<LockHolder>, StoreError> {
         let rows = sqlx::query!(
             r#"
             SELECT l.key, l.mode, l.operation, l.since AS "since: Ts", o.kind, o.subject, o.actor, o.priority
             FROM scope_lock l JOIN operation o ON o.id = l.operation
-            WHERE l.key > $1 ORDER BY l.key, l.operation LIMIT $2"#,
-            after,
+            WHERE (l.key, l.operation) > ($1, $2) ORDER BY l.key, l.operation LIMIT $3"#,
+            after.map_or("", |after| &after.key),
+            after.map_or(Uuid::nil(), |after| after.operation.into()),
             rows
         )
         .fetch_all(&self.pool)

@@ -2,7 +2,7 @@
 
 use access::Right;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use domain::operation::{Control, Verb};
 use flow::{ControlRequest, LoadError, control as apply};
@@ -11,7 +11,7 @@ use rest::ControlBody;
 use super::create::check_text;
 use super::{get, id_of, namespace_of};
 use crate::api::Api;
-use crate::body;
+use crate::body::{self, PathOf};
 use crate::caller::Caller;
 use crate::code::Code;
 use crate::failure::Failure;
@@ -19,7 +19,7 @@ use crate::failure::Failure;
 pub(crate) async fn control(
     State(api): State<Api>,
     caller: Caller,
-    Path((id, verb)): Path<(String, String)>,
+    PathOf((id, verb)): PathOf<(String, String)>,
     body: Body,
 ) -> Result<Response, Failure> {
     let verb = Verb::parse(&verb).ok_or_else(|| no_such_verb(&verb))?;

@@ -11,7 +11,8 @@ use sha2::{Digest, Sha256};
 use store::IdempotencyKey;
 use vocabulary::OperationId;
 
-use super::{get, json, namespace_of};
+use super::{get, namespace_of};
+use crate::answer::json;
 use crate::api::Api;
 use crate::body::{self, Query};
 use crate::caller::Caller;

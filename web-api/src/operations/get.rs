@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use access::Right;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::operation::State as OperationState;
@@ -13,9 +13,10 @@ use store::Store;
 use tokio::time::Instant;
 use vocabulary::OperationId;
 
-use super::{id_of, json, namespace_of, view};
+use super::{id_of, namespace_of, view};
+use crate::answer::json;
 use crate::api::Api;
-use crate::body::Query;
+use crate::body::{PathOf, Query};
 use crate::caller::Caller;
 use crate::code::Code;
 use crate::failure::Failure;
@@ -57,7 +58,7 @@ pub(super) async fn load_view(store: &Store, id: OperationId) -> Result<View, Fa
 pub(crate) async fn get(
     State(api): State<Api>,
     mut caller: Caller,
-    Path(id): Path<String>,
+    PathOf(id): PathOf<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {

@@ -10,7 +10,8 @@ use rest::{Operation, Page};
 use store::{OperationFilter, OperationRow};
 use vocabulary::OperationId;
 
-use super::{json, view};
+use super::view;
+use crate::answer::json;
 use crate::body::Query;
 use crate::caller::Caller;
 use crate::code::Code;

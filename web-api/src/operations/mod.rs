@@ -2,15 +2,14 @@
 
 pub(crate) mod control;
 pub(crate) mod create;
+pub(crate) mod events;
 pub(crate) mod get;
 pub(crate) mod list;
+pub(crate) mod verification;
 mod view;
 
 use std::str::FromStr;
 
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 use vocabulary::OperationId;
 
 use crate::code::Code;
@@ -20,12 +19,6 @@ use crate::failure::Failure;
 fn id_of(text: &str) -> Result<OperationId, Failure> {
     OperationId::from_str(text)
         .map_err(|_| Failure::new(Code::NotFound, format!("operation {text} does not exist: ids are UUIDs")))
-}
-
-/// Returns a value as JSON.
-pub(crate) fn json(value: &impl Serialize) -> Response {
-    let body = serde_json::to_vec(value).expect("answers are plain data");
-    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body).into_response()
 }
 
 /// Returns the namespace in which a right for an operation must count; `None` for everywhere.

@@ -119,6 +119,8 @@ async fn operation_is_created_once_controlled_and_waited_for() {
 async fn failure_confirm_and_approval_wait_for_a_person() {
     let server = Server::start().await;
     let client = &server.client;
+    let ann = server.client_of(SubjectKind::Person, "ann", Some(Role::Approver)).await;
+    let ben = server.client_of(SubjectKind::Person, "ben", Some(Role::Admin)).await;
     for target in ["a", "b", "c"] {
         server.wave.let_go(target);
     }
@@ -146,8 +148,6 @@ async fn failure_confirm_and_approval_wait_for_a_person() {
     reach(client, &id, "Succeeded").await;
 
     // An approval needs a person with the role, who is not the one that created the operation.
-    let ann = server.client_of(SubjectKind::Person, "ann", Some(Role::Approver)).await;
-    let ben = server.client_of(SubjectKind::Person, "ben", Some(Role::Admin)).await;
     let guarded = json!({"kind": "wave", "spec": {"cluster": "south", "targets": ["c"], "approvals": true}});
     let id = id_of(&create(&ben, &guarded, "guarded").await.expect(202));
     let approve = format!("{OPERATIONS}/{id}/approve");
