@@ -39,7 +39,7 @@ const ENVIRONMENT: &str = "\
 Environment:
   KUBECONFIG                kubeconfig of the hub, unless --hub-kubeconfig is given
   MERIDIAN_HUB_KUBECONFIG   the same; read only by meridian, and before KUBECONFIG
-  MERIDIAN_SERVER           URL of the server of the API, instead of that of `meridian login`
+  MERIDIAN_SERVER           URL of the server of the API, instead of that of the login
   MERIDIAN_TOKEN            token for that server
   NO_COLOR                  no colours, like --no-color";
 

@@ -9,10 +9,10 @@ use super::ReportFlag;
 /// Which server is used, and as whom.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct ServerFlags {
-    /// URL of the server [default: MERIDIAN_SERVER, or that of the last login]
+    /// URL of the server [default: `MERIDIAN_SERVER`, or that of the last login]
     #[arg(long, global = true, value_name = "URL", env = "MERIDIAN_SERVER", hide_env = true)]
     pub(crate) server: Option<String>,
-    /// File with the token [default: MERIDIAN_TOKEN, or that of the last login]
+    /// File with the token [default: `MERIDIAN_TOKEN`, or that of the last login]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
     /// PEM file with the only CAs to trust [default: that of the last login, else those of the system]
@@ -26,10 +26,10 @@ pub(crate) struct ServerFlags {
 /// `meridian login`
 #[derive(Debug, Args)]
 pub(crate) struct LoginArgs {
-    /// URL of the server, such as https://meridian.example
+    /// URL of the server, such as `https://meridian.example`
     #[arg(value_name = "URL")]
     pub(crate) url: String,
-    /// File with the token [default: MERIDIAN_TOKEN]
+    /// File with the token [default: `MERIDIAN_TOKEN`]
     #[arg(long, value_name = "FILE", conflicts_with = "token_stdin")]
     pub(crate) token_file: Option<PathBuf>,
     /// Read the token from standard input

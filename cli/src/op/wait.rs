@@ -90,7 +90,7 @@ fn expired(last: &Operation, silence: Option<&str>) -> String {
         Some(why) => format!("its state is not known, it was {} when the server last answered ({why})", last.state),
         None => format!("it is {}", last.state),
     };
-    let paused = is_waiting_for_person(last).then(|| format!("; {}", wait_reason(last))).unwrap_or_default();
+    let paused = if is_waiting_for_person(last) { format!("; {}", wait_reason(last)) } else { String::new() };
     format!("{} is not over: {state}{paused}; {}", title(last), goes_on(last.id))
 }
 

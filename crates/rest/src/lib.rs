@@ -4,20 +4,20 @@
 //! kind) means something in progress.
 
 mod access;
-mod fleet;
 #[cfg(feature = "client")]
 mod client;
+mod fleet;
 mod operation;
 mod preview;
 mod problem;
 mod whoami;
 
 pub use access::{AuditEvent, RoleView, WhoAmI};
-pub use fleet::{Application, ApplicationCell, ApplicationStatus, Cell, Cluster, Decision, PlacedObject};
 #[cfg(feature = "client")]
 pub use client::{
     Client, ClientConfig, ClientError, ConfigError, Events, OperationFilter, PageRequest, StreamEvent, Waited,
 };
+pub use fleet::{Application, ApplicationCell, ApplicationStatus, Cell, Cluster, Decision, PlacedObject};
 pub use operation::{
     ControlBody, JournalEvent, Lock, NewOperation, Operation, OperationLinks, Page, Pause, Progress, StepView,
     TargetView, Verification,

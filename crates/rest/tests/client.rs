@@ -140,7 +140,7 @@ fn new_drain() -> NewOperation {
 }
 
 const SHORT: Duration = Duration::from_secs(1);
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn an_operation_is_created_with_token_and_key() {

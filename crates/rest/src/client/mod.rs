@@ -29,6 +29,11 @@ use endpoint::Endpoint;
 /// Timeout for a connection. A server that is away is reported, or another one tried, after this time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Minimum interval between pings of an HTTP/2 connection. Proxies cut connections that are idle for a minute.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
+/// Timeout for the answer to a ping; after it the connection is closed.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How a server is reached.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
@@ -66,6 +71,10 @@ impl Client {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("meridian/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
+            // Without it, requests would go on over the connection of a server that vanished, until the system notices.
+            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .http2_keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .http2_keep_alive_while_idle(true)
             // A redirect would carry the token to another server.
             .redirect(Policy::none());
         if endpoint.is_loopback() {

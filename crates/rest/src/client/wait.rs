@@ -10,13 +10,15 @@ use super::{Client, ClientError};
 use crate::Operation;
 
 /// Time that the server may hold an answer back.
-const POLL_HOLD: Duration = Duration::from_secs(60);
+const POLL_HOLD: Duration = Duration::from_mins(1);
 /// Timeout for an answer that is held back: the network needs some time too.
 const POLL_TIMEOUT: Duration = Duration::from_secs(75);
+/// Time on top of the limit of a wait for the answer to its last poll, which the server gives at the limit.
+const LAST_POLL_EXTRA: Duration = Duration::from_secs(2);
 /// Minimum interval between polls, for a server that holds nothing back.
 const POLL_INTERVAL_MIN: Duration = Duration::from_millis(500);
 /// Timeout for the polls of a wait without a limit: long enough for any maintenance of the server.
-const POLL_DEADLINE_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+const POLL_DEADLINE_MAX: Duration = Duration::from_hours(30 * 24);
 
 /// Result of a wait.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,8 +73,7 @@ impl Client {
                 .with_attempt_timeout(POLL_TIMEOUT)
                 .with_any_server_error();
             let begun = Instant::now();
-            // The poll gets some more time than is left, because the server answers at the end of it.
-            match self.send(&request, left + (POLL_TIMEOUT - POLL_HOLD).min(Duration::from_secs(2))).await {
+            match self.send(&request, left + LAST_POLL_EXTRA).await {
                 Ok(operation) => last = operation,
                 Err(ClientError::Unreachable { last: silence, .. }) => {
                     return Ok(Waited::Expired { last: Box::new(last), silence: Some(silence) });
