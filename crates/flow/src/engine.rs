@@ -171,7 +171,7 @@ impl Engine {
     }
 }
 
-fn lease(id: OperationId) -> String {
+pub(crate) fn lease(id: OperationId) -> String {
     format!("operation/{id}")
 }
 
