@@ -8,6 +8,7 @@ mod credential;
 mod dead_link;
 mod fences;
 mod lease;
+mod operations;
 mod refused;
 mod rows;
 mod schema;
