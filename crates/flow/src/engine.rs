@@ -162,6 +162,6 @@ impl Engine {
     }
 }
 
-fn lease(id: OperationId) -> String {
+pub(crate) fn lease(id: OperationId) -> String {
     format!("operation/{id}")
 }

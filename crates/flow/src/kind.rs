@@ -53,6 +53,12 @@ pub trait Kind: Debug + Send + Sync + 'static {
     fn is_woken_by(&self, hint: &Hint) -> bool {
         matches!(hint, Hint::Observed(_) | Hint::Show(_) | Hint::Topology | Hint::Health(_) | Hint::Everything)
     }
+
+    /// Place around each commit of an operation's owner, for tests.
+    #[cfg(feature = "testing")]
+    fn commit_hook(&self) -> Option<Arc<dyn crate::testing::CommitHook>> {
+        None
+    }
 }
 
 /// A request that was checked and planned.

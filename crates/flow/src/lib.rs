@@ -15,6 +15,8 @@ mod kind;
 mod metrics;
 mod owner;
 mod stored;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod verify;
 
 pub use control::{ControlError, ControlRequest, control};

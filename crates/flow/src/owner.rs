@@ -209,7 +209,11 @@ impl Owner {
         locks: LockChange,
     ) -> Result<OperationCommitted, StoreError> {
         let change = change(before, after, entries, locks);
+        #[cfg(feature = "testing")]
+        self.reach_hook(runtime::crash::Side::Before).await;
         let committed = self.store.operation_commit(Some(&self.claim), before.id, before.version, &change).await?;
+        #[cfg(feature = "testing")]
+        self.reach_hook(runtime::crash::Side::After).await;
         if matches!(committed, OperationCommitted::Written(_)) {
             self.metrics.commits.inc();
             if before.state != after.state {
@@ -218,6 +222,13 @@ impl Owner {
             self.hints.send(Hint::Operation(before.id));
         }
         Ok(committed)
+    }
+
+    #[cfg(feature = "testing")]
+    async fn reach_hook(&self, side: runtime::crash::Side) {
+        if let Some(hook) = self.kind.commit_hook() {
+            hook.reached(side).await;
+        }
     }
 
     /// Takes the locks and begins, or says which operation holds them. Returns whether anything changed.

@@ -10,6 +10,7 @@ mod dead_link;
 mod directive;
 mod fences;
 mod lease;
+mod operations;
 mod refused;
 mod rows;
 mod schema;
