@@ -21,9 +21,6 @@ use crate::page::{PageRequest, wrong_token};
 const LIST: &str = "applications";
 /// State of an object of which nothing was observed.
 const WAITING: &str = "Waiting";
-/// Number of digits of a revision that are shown.
-const REVISION_DIGITS: usize = 10;
-
 pub(crate) async fn list(caller: Caller, RawQuery(query): RawQuery) -> Result<Response, Failure> {
     let query = Query::parse(query.as_deref(), &["namespace", "pageSize", "pageToken"])?;
     let page = PageRequest::of(&query, LIST)?;
@@ -52,7 +49,7 @@ pub(crate) async fn placement(
 ) -> Result<Response, Failure> {
     let query = Query::parse(query.as_deref(), &["pageSize", "pageToken"])?;
     let page = PageRequest::of(&query, "placement")?;
-    let after: Option<PlacementId> = page.after()?;
+    let after: Option<PlacementId> = page.after::<i64>()?.map(PlacementId::from);
     caller.require(Right::Get, Some(&namespace)).await?;
     let store = caller.store();
     let row = row_of(store, namespace, name).await?;
@@ -104,10 +101,6 @@ async fn views(store: &Store, rows: Vec<ApplicationRow>) -> Result<Vec<Applicati
         .collect())
 }
 
-fn short(revision: &[u8]) -> String {
-    hex::encode(revision).chars().take(REVISION_DIGITS).collect()
-}
-
 fn view(row: ApplicationRow, cells: Vec<CellDecisionRow>, status: ApplicationStatus) -> Application {
     let decision = row.decision.unwrap_or(Value::Null);
     Application {
@@ -115,7 +108,7 @@ fn view(row: ApplicationRow, cells: Vec<CellDecisionRow>, status: ApplicationSta
         name: row.key.name,
         generation: row.generation,
         decided_generation: row.decided_generation,
-        revision: short(&row.revision),
+        revision: row.revision.short(),
         replicas: row.intent.get("replicas").and_then(Value::as_i64).unwrap_or(0),
         suspended: row.intent.get("suspended").and_then(Value::as_bool).unwrap_or(false),
         leaving: row.removal.is_some(),
@@ -127,7 +120,7 @@ fn view(row: ApplicationRow, cells: Vec<CellDecisionRow>, status: ApplicationSta
         },
         cells: cells
             .into_iter()
-            .map(|cell| ApplicationCell { cell: cell.cell, target: cell.target, revision: short(&cell.revision) })
+            .map(|cell| ApplicationCell { cell: cell.cell, target: cell.target, revision: cell.revision.short() })
             .collect(),
         status,
     }

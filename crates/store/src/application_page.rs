@@ -2,7 +2,7 @@
 
 use vocabulary::AppKey;
 
-use crate::{ApplicationRow, Store, StoreError};
+use crate::{AppId, ApplicationRow, Store, StoreError};
 
 impl Store {
     /// Returns at most `rows` applications after the name `after`, of one namespace or of all.
@@ -34,6 +34,7 @@ impl Store {
                 .fetch_all(&self.pool)
                 .await?,
             };
+        let ids: Vec<AppId> = ids.into_iter().map(AppId).collect();
         let mut page = self.application_list(&ids).await?;
         // The database orders names by its own collation.
         page.sort_by_key(|row| ids.iter().position(|id| *id == row.id));
