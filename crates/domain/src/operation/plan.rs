@@ -142,7 +142,7 @@ impl Plan {
                 let refuse = |problem: &str| Err(PlanError { step: step.id.clone(), problem: problem.to_owned() });
                 targets += step.targets.len();
                 let distinct: BTreeSet<&String> = step.targets.iter().collect();
-                let conditions = step.when.iter().map(|when| when.step());
+                let conditions = step.when.iter().map(When::step);
                 let mut named = step.needs.iter().map(String::as_str).chain(conditions);
                 if step.id.is_empty() || !ids.insert(step.id.as_str()) {
                     return refuse("its id is empty or not unique");

@@ -162,8 +162,7 @@ impl Harness {
         create(&store, &hints, &kinds, request).await.map_err(|error| vocabulary::chain(&error))?;
 
         let mut terms = keeper.want(&lease(id));
-        let term = terms.wait_for(Option::is_some).await.map_err(|error| error.to_string())?.clone();
-        let claim = term.map(|term| term.claim).ok_or("no lease")?;
+        let claim = terms.begin().await.ok_or("no lease")?;
         injector.holds(Arc::clone(&keeper), lease(id));
         let metrics = FlowMetrics::new(&Metrics::default());
         let owner = Owner { store: store.clone(), hints: hints.clone(), kind, claim, metrics, times: TIMES };

@@ -40,7 +40,7 @@ async fn higher_priority_takes_the_lock_and_the_other_resumes() {
     assert!(matches!(pause.reason, PauseReason::Preempted | PauseReason::Locks), "{pause:?}");
     // The lower one never has the lock while the higher one runs.
     low.let_go("a");
-    let held = database.store.lock_list("", 10).await.unwrap();
+    let held = database.store.lock_list(None, 10).await.unwrap();
     assert_eq!(held.iter().map(|holder| holder.operation).collect::<Vec<_>>(), [higher]);
     assert_eq!(database.run(lower).await.state, State::AwaitingLocks);
 
@@ -49,7 +49,7 @@ async fn higher_priority_takes_the_lock_and_the_other_resumes() {
     database.until_state(higher, State::Succeeded).await;
     let run = database.until_state(lower, State::Succeeded).await;
     assert_eq!(run.targets.values().map(|target| (target.round, target.attempt)).collect::<Vec<_>>(), [(0, 0)]);
-    assert!(database.store.lock_list("", 10).await.unwrap().is_empty());
+    assert!(database.store.lock_list(None, 10).await.unwrap().is_empty());
     process.stop().await;
 }
 

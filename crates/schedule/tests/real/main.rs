@@ -63,9 +63,9 @@ fn application() -> ApplicationTaken {
         hub_uid: "hub".to_owned(),
         object_uid: "object".to_owned(),
         generation: 1,
-        spec_hash: vec![1],
+        spec_hash: revision,
         intent: json!({"replicas": 4, "suspended": false, "placement": {}, "drift": "Report", "adopt": "Never"}),
-        revision: revision.as_bytes().to_vec(),
+        revision,
         payload,
         secret: false,
         rebalance_asked: None,
@@ -87,9 +87,7 @@ fn cordon() -> NewDirective {
 }
 
 async fn claim(keeper: &Keeper) -> Claim {
-    let mut terms = keeper.want("leader");
-    let term = terms.wait_for(Option::is_some).await.unwrap();
-    term.as_ref().unwrap().claim.clone()
+    keeper.want("schedule").begin().await.unwrap()
 }
 
 /// The stage reads all applications once an hour here, so that only the end of the directive causes the decision.
