@@ -98,22 +98,22 @@ impl Api {
 
     /// Returns all paths.
     pub fn router(self) -> Router {
-        let v1 = Router::new()
-            .route("/operations", get(operations::list::list).post(operations::create::create))
-            .route("/operations/{id}", get(operations::get::get))
-            .route("/operations/{id}/events", get(operations::events::events))
-            .route("/operations/{id}/verification", get(operations::verification::verification))
-            .route("/operations/{id}/{verb}", post(operations::control::control))
-            .route("/locks", get(locks::list))
-            .route("/clusters", get(fleet::clusters))
-            .route("/cells", get(fleet::cells))
-            .route("/applications", get(applications::list))
-            .route("/applications/{namespace}/{name}", get(applications::get))
-            .route("/applications/{namespace}/{name}/placement", get(applications::placement))
-            .route("/audit", get(audit::list))
-            .route("/whoami", get(whoami::whoami));
+        // Not nested: handlers and the audit then see the whole path.
+        let v1 = |path: &str| format!("{}{path}", rest::PREFIX);
         Router::new()
-            .nest(rest::PREFIX, v1)
+            .route(&v1("/operations"), get(operations::list::list).post(operations::create::create))
+            .route(&v1("/operations/{id}"), get(operations::get::get))
+            .route(&v1("/operations/{id}/events"), get(operations::events::events))
+            .route(&v1("/operations/{id}/verification"), get(operations::verification::verification))
+            .route(&v1("/operations/{id}/{verb}"), post(operations::control::control))
+            .route(&v1("/locks"), get(locks::list))
+            .route(&v1("/clusters"), get(fleet::clusters))
+            .route(&v1("/cells"), get(fleet::cells))
+            .route(&v1("/applications"), get(applications::list))
+            .route(&v1("/applications/{namespace}/{name}"), get(applications::get))
+            .route(&v1("/applications/{namespace}/{name}/placement"), get(applications::placement))
+            .route(&v1("/audit"), get(audit::list))
+            .route(&v1("/whoami"), get(whoami::whoami))
             .route("/problems", get(problems::index))
             .route("/problems/{code}", get(problems::describe))
             .fallback(no_such_path)

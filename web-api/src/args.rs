@@ -121,7 +121,7 @@ pub(crate) enum Token {
 pub(crate) struct CreateToken {
     #[command(flatten)]
     pub(crate) database: Database,
-    /// Write to the database directly, as whoever has its URL may.
+    /// Write to the database directly, which everybody with its URL may.
     #[arg(long, required = true)]
     pub(crate) bootstrap: bool,
     /// What the token is for.

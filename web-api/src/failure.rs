@@ -20,7 +20,7 @@ pub(crate) struct Failure {
     pub(crate) code: Code,
     pub(crate) detail: String,
     pub(crate) errors: Vec<FieldProblem>,
-    pub(crate) holder: Option<Holder>,
+    pub(crate) holder: Option<Box<Holder>>,
     pub(crate) retry_after_seconds: u32,
 }
 
@@ -49,7 +49,7 @@ impl Failure {
             retryable: text.is_retryable,
             request_id: request_id.to_owned(),
             errors: self.errors.clone(),
-            holder: self.holder.clone(),
+            holder: self.holder.as_deref().cloned(),
         }
     }
 
@@ -127,13 +127,15 @@ impl From<CreateError> for Failure {
             CreateError::Plan(PlanFailure::Store(error)) | CreateError::Store(error) => error.into(),
             CreateError::Defect(_) => Self::new(Code::Internal, detail),
             CreateError::Locked(holders) => {
-                let holder = holders.into_iter().next().map(|holder| Holder {
-                    operation: holder.operation,
-                    kind: holder.kind,
-                    subject: holder.subject,
-                    key: holder.key,
-                    started_by: holder.actor,
-                    since: holder.since,
+                let holder = holders.into_iter().next().map(|holder| {
+                    Box::new(Holder {
+                        operation: holder.operation,
+                        kind: holder.kind,
+                        subject: holder.subject,
+                        key: holder.key,
+                        started_by: holder.actor,
+                        since: holder.since,
+                    })
                 });
                 Self { holder, ..Self::new(Code::Locked, detail) }
             }

@@ -17,6 +17,8 @@ use crate::{Right, Role, Subject, SubjectKind};
 
 /// Maximum age of what was read: a revoked token or a role that was taken away counts for this long.
 const CACHE_AGE_MAX: Duration = Duration::from_secs(10);
+/// Maximum age of roles by which a right is denied: a role that was given a moment ago counts.
+const DENIAL_AGE_MAX: Duration = Duration::from_secs(1);
 /// Maximum number of tokens that are kept. When they are more, all are read again.
 const CACHED_MAX: usize = 10_000;
 
@@ -71,7 +73,11 @@ impl<T> Kept<T> {
     }
 
     fn is_fresh(&self) -> bool {
-        self.read_at.elapsed() < CACHE_AGE_MAX
+        self.is_younger_than(CACHE_AGE_MAX)
+    }
+
+    fn is_younger_than(&self, age: Duration) -> bool {
+        self.read_at.elapsed() < age
     }
 }
 
@@ -117,13 +123,12 @@ impl Access {
     async fn by_api_token(&self, store: &Store, token: &str) -> Result<Subject, Unauthenticated> {
         let parsed = ParsedToken::parse(token).ok_or(Unauthenticated::Invalid)?;
         let kept = self.0.tokens.lock().get(&parsed.id).filter(|kept| kept.is_fresh()).map(|kept| kept.value.clone());
-        let row = match kept {
-            Some(row) => row,
-            None => {
-                let row = store.api_token_get(parsed.id).await?.ok_or(Unauthenticated::Invalid)?;
-                keep(&mut self.0.tokens.lock(), row.id, row.clone());
-                row
-            }
+        let row = if let Some(row) = kept {
+            row
+        } else {
+            let row = store.api_token_get(parsed.id).await?.ok_or(Unauthenticated::Invalid)?;
+            keep(&mut self.0.tokens.lock(), row.id, row.clone());
+            row
         };
         // The secret comes first: the state of a token is shown to its owner only.
         if !parsed.has_secret(&row.secret_hash) {
@@ -161,9 +166,13 @@ impl Access {
     /// # Errors
     /// [`StoreError`] when they cannot be read.
     pub async fn bindings(&self, store: &Store) -> Result<Arc<Bindings>, StoreError> {
-        let kept = self.0.bindings.lock().as_ref().filter(|kept| kept.is_fresh()).map(|kept| Arc::clone(&kept.value));
-        if let Some(bindings) = kept {
-            return Ok(bindings);
+        self.bindings_younger_than(store, CACHE_AGE_MAX).await
+    }
+
+    async fn bindings_younger_than(&self, store: &Store, age: Duration) -> Result<Arc<Bindings>, StoreError> {
+        let kept = self.0.bindings.lock().clone();
+        if let Some(kept) = kept.filter(|kept| kept.is_younger_than(age)) {
+            return Ok(kept.value);
         }
         let bindings = Arc::new(Bindings::of_rows(store.role_binding_list().await?));
         *self.0.bindings.lock() = Some(Kept::new(Arc::clone(&bindings)));
@@ -181,7 +190,12 @@ impl Access {
         right: Right,
         namespace: Option<&str>,
     ) -> Result<Result<(), Denied>, StoreError> {
-        Ok(authorize(&*self.bindings(store).await?, subject, right, namespace))
+        let bindings = self.bindings(store).await?;
+        if authorize(&bindings, subject, right, namespace).is_ok() {
+            return Ok(Ok(()));
+        }
+        let bindings = self.bindings_younger_than(store, DENIAL_AGE_MAX).await?;
+        Ok(authorize(&bindings, subject, right, namespace))
     }
 }
 

@@ -18,7 +18,7 @@ pub struct WhoAmI {
     pub groups: Vec<String>,
     /// Roles that limit the token; empty for no limit.
     pub scopes: Vec<String>,
-    /// Roles.
+    /// Roles of the subject, in all namespaces.
     pub roles: Vec<RoleView>,
     /// Rights that count everywhere.
     pub rights: Vec<String>,

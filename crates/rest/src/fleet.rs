@@ -10,13 +10,13 @@ use serde_json::Value;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cluster {
-    /// Name.
+    /// Name of the object.
     pub name: String,
     /// Labels of the object.
     pub labels: BTreeMap<String, String>,
-    /// Region.
+    /// Region of the cluster.
     pub region: String,
-    /// Zones.
+    /// Zones of the cluster.
     pub zones: Vec<String>,
     /// New replicas are kept away.
     pub cordoned: bool,
@@ -47,7 +47,7 @@ pub struct Cluster {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cell {
-    /// Name.
+    /// Name of the object.
     pub name: String,
     /// Cluster that hosts it.
     pub cluster: String,
@@ -70,9 +70,9 @@ pub struct Cell {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Application {
-    /// Namespace.
+    /// Namespace of the object.
     pub namespace: String,
-    /// Name.
+    /// Name of the object.
     pub name: String,
     /// Generation of the object that was taken in.
     pub generation: i64,

@@ -44,7 +44,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Pause after a failed read of the journal.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 /// Maximum life of a stream.
-const STREAM_LIFE: Duration = Duration::from_secs(600);
+const STREAM_LIFE: Duration = Duration::from_mins(10);
 /// Pause before a client connects again.
 const RECONNECT_AFTER: Duration = Duration::from_secs(3);
 /// Number of journal entries read at once.
@@ -75,7 +75,7 @@ pub(crate) async fn events(
         // By the standard, a client does not connect again after this status.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    Ok(stream(&api, id, after, row.journal_seq)?)
+    stream(&api, id, after, row.journal_seq)
 }
 
 /// Returns the number of the entry after which the client wants to continue.

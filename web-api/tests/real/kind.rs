@@ -89,7 +89,7 @@ impl Kind for Wave {
                 return Err(PlanFailure::invalid("/targets", "name targets"));
             }
             let confirm = spec["confirm"] == true;
-            let approvals = if spec["approvals"] == true { 1 } else { 0 };
+            let approvals = usize::from(spec["approvals"] == true);
             let revert = vec![step("back", targets.clone(), false)];
             Ok(Planned {
                 subject: format!("cluster {cluster}"),

@@ -13,7 +13,7 @@ use crate::client::{Answer, Client};
 use crate::server::Server;
 
 const OPERATIONS: &str = "/api/v1/operations";
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 fn body(cluster: &str, targets: &[&str]) -> Value {
     json!({"kind": "wave", "spec": {"cluster": cluster, "targets": targets}, "reason": "a test"})

@@ -73,7 +73,7 @@ async fn program_serves_tls_with_a_bootstrapped_token() {
         .unwrap();
     let mut running = Running(child);
     let probe = Client::new(format!("http://127.0.0.1:{probes}"), None);
-    eventually("the program is ready", Duration::from_secs(60), async || {
+    eventually("the program is ready", Duration::from_mins(1), async || {
         let Ok(_) = tokio::net::TcpStream::connect(("127.0.0.1", probes)).await else { return Ok(None) };
         Ok((probe.get("/readyz").await.status == 200).then_some(()))
     })

@@ -9,7 +9,7 @@ use testbed::eventually;
 use crate::server::Server;
 
 const OPERATIONS: &str = "/api/v1/operations";
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 /// Ids of the events of a stream.
 fn ids(text: &str) -> Vec<i64> {
@@ -57,7 +57,7 @@ async fn stream_continues_after_the_last_event_and_ends() {
     assert_eq!(next["items"][0]["seq"], 3);
     assert_eq!(next["nextPageToken"], Value::Null);
 
-    // The chain of the journal is whole, until somebody edits it.
+    // The chain of the journal is whole, until an entry is removed.
     let whole = client.get(&format!("{OPERATIONS}/{id}/verification")).await.expect(200);
     assert_eq!(whole, json!({"entries": last, "whole": true}));
     server.bed.postgres.query(&format!("delete from journal where seq = 2 and operation = '{id}'")).unwrap();
