@@ -109,7 +109,7 @@ impl Owner {
     /// Drives the operation until it needs no owner.
     ///
     /// # Errors
-    /// [`LoadError`]; whoever owns the operation next continues from what is stored.
+    /// [`LoadError`]; the next owner of the operation continues from what is stored.
     pub(crate) async fn drive(self, id: OperationId) -> Result<(), LoadError> {
         let mut hints = self.hints.subscribe();
         let (row, mut run) = load(&self.store, id).await?;

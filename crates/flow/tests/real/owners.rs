@@ -1,4 +1,4 @@
-//! Owners of operations: take-over, kinds that nobody supports, and kinds that panic.
+//! Owners of operations: take-over, kinds that no process supports, and kinds that panic.
 
 use std::time::Instant;
 

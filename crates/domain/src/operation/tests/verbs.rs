@@ -43,7 +43,7 @@ fn pause_of_an_operation_that_cedes_counts_from_the_preemption() {
 }
 
 #[test]
-fn preempted_operation_goes_on_by_itself_and_paused_one_does_not() {
+fn preempted_operation_goes_on_and_paused_one_does_not() {
     let mut bench = Bench::running(plan(vec![step("only", &["x"])]));
     bench.preempt();
     assert_eq!((bench.run.state, bench.pause_reason()), (State::AwaitingLocks, Some(PauseReason::Preempted)));
