@@ -181,7 +181,7 @@ fn deletes_that_a_draining_directive_causes_do_not_count() {
         ("one of its cells", None, &x, "Drain", &["east-x", "east-y"], &["east", "east-y"]),
         ("one cell here, one elsewhere", None, &x, "Drain", &["east-x", "west"], &["east-y"]),
     ] {
-        let snapshot = snapshot_with(app, target, effect);
+        let snapshot = snapshot_with(app.map(store::AppId::from), target, effect);
         let held_cell = || HeldCell { target: 1, revision: ContentHash::of(b"r"), inputs: None };
         let held: HeldCells = held.iter().map(|cell| (cell.parse().unwrap(), held_cell())).collect();
         let mut deletes = Deletes::default();

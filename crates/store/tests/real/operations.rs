@@ -52,7 +52,7 @@ fn change(state: &'static str, locks: LockChange) -> OperationChange {
 }
 
 async fn held(store: &Store) -> Vec<(String, OperationId)> {
-    store.lock_list("", 100).await.unwrap().into_iter().map(|lock| (lock.key, lock.operation)).collect()
+    store.lock_list(None, 100).await.unwrap().into_iter().map(|lock| (lock.key, lock.operation)).collect()
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn locks_are_taken_all_or_none_and_shared_ones_together() {
     // A key that is wanted in both modes is taken exclusively.
     let (both, created) = insert(30, &[shared("cell/b"), exclusive("cell/b")]).await;
     assert_eq!(created, OperationInserted::Created);
-    let mode = store.lock_list("", 100).await.unwrap().into_iter().find(|lock| lock.operation == both).unwrap().mode;
+    let mode = store.lock_list(None, 100).await.unwrap().into_iter().find(|lock| lock.operation == both).unwrap().mode;
     assert_eq!(mode, "Exclusive");
 
     // Takers at the same time, with their keys in different orders: one has both, and none waits for another.
