@@ -14,7 +14,7 @@ use store::seal::EnvelopeKey;
 use store::{Hints, Keeper, LeaseTimes, Store};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use web_api::{Api, ApiParts, LimitSettings, Tls, serve};
+use web_api::{Api, ApiParts, LimitSettings, Tls, router, serve};
 
 use crate::args::Run;
 
@@ -62,7 +62,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
         metrics: metrics.clone(),
         shutdown: shutdown.clone(),
     });
-    supervisor.spawn("api", serve(listener, tls, api.router(), shutdown.clone()));
+    supervisor.spawn("api", serve(listener, tls, router(api), shutdown.clone()));
     let times = LeaseTimes { lasts: args.lease, renew: args.lease / 5 };
     let flow_metrics = FlowMetrics::new(&metrics);
     let work = Work { store: store.clone(), hints, kinds, flow_metrics, times, identity, has_engine: !args.no_engine };

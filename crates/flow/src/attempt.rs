@@ -9,8 +9,8 @@ use futures::FutureExt;
 use tokio::sync::{mpsc, watch};
 use vocabulary::Verdict;
 
-use crate::engine::FlowTimes;
 use crate::kind::{ActError, Attempt, CheckContext, Kind, Progress};
+use crate::times::FlowTimes;
 
 /// What an attempt reports.
 #[derive(Debug)]
@@ -227,14 +227,14 @@ impl AttemptTask {
                     return Next::End(Outcome::Succeeded { message });
                 }
                 Ok(Progress::Failed(message)) => return Next::End(Outcome::Failed { message, is_retryable: false }),
-                Ok(Progress::Missing(message)) => match self.attempt.step.class.recovery() {
-                    Recovery::AskPerson => return Next::End(Outcome::Indeterminate { message }),
-                    _ => {
-                        self.report(Report::Progress(self.key(), message)).await;
-                        self.wait().await;
-                        return Next::Act;
+                Ok(Progress::Missing(message)) => {
+                    if self.attempt.step.class.recovery() == Recovery::AskPerson {
+                        return Next::End(Outcome::Indeterminate { message });
                     }
-                },
+                    self.report(Report::Progress(self.key(), message)).await;
+                    self.wait().await;
+                    return Next::Act;
+                }
                 Ok(Progress::Waiting(message)) => message,
                 Err(ActError::Fenced) => return self.fenced().await,
                 Err(error) => unobservable(&error),

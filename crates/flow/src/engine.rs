@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use store::{Hint, Hints, Keeper, Store, Terms};
 use tokio::sync::broadcast::error::RecvError;
@@ -13,33 +12,10 @@ use vocabulary::{OperationId, chain};
 use crate::kind::{Kind, Kinds};
 use crate::metrics::FlowMetrics;
 use crate::owner::Owner;
+use crate::times::FlowTimes;
 
 /// Maximum number of operations that one process owns at once. Others wait for a free process, the oldest first.
 const OWNED_MAX: usize = 256;
-
-/// Intervals and timeouts of the engine.
-#[derive(Debug, Clone, Copy)]
-pub struct FlowTimes {
-    /// Interval between two reads of active operations and between two observations without a hint.
-    pub look_again: Duration,
-    /// Minimum interval between two observations of one target.
-    pub observe_interval_min: Duration,
-    /// Minimum interval between two commits that only report progress.
-    pub progress_interval: Duration,
-    /// Timeout for one act.
-    pub act_timeout: Duration,
-}
-
-impl Default for FlowTimes {
-    fn default() -> Self {
-        Self {
-            look_again: Duration::from_secs(1),
-            observe_interval_min: Duration::from_millis(50),
-            progress_interval: Duration::from_secs(1),
-            act_timeout: Duration::from_secs(10),
-        }
-    }
-}
 
 /// The engine with its dependencies.
 #[derive(Debug, Clone)]
@@ -52,7 +28,7 @@ pub struct Engine {
     pub keeper: Arc<Keeper>,
     /// Kinds that this process supports.
     pub kinds: Kinds,
-    /// Metrics.
+    /// Metrics of this process.
     pub metrics: FlowMetrics,
     /// Intervals and timeouts.
     pub times: FlowTimes,

@@ -17,12 +17,14 @@ mod owner;
 mod stored;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod times;
 mod verify;
 
 pub use control::{ControlError, ControlRequest, control};
 pub use create::{CreateError, Created, Request, create, preview};
-pub use engine::{Engine, FlowTimes};
+pub use engine::Engine;
 pub use kind::{ActError, Attempt, CheckContext, Kind, Kinds, PlanFailure, Planned, Progress};
 pub use metrics::FlowMetrics;
 pub use stored::{LoadError, load};
+pub use times::FlowTimes;
 pub use verify::{ChainBreak, verify};

@@ -20,10 +20,10 @@ use vocabulary::OperationId;
 
 use crate::attempt::{AttemptTask, Report, Stage};
 use crate::control::locks_of;
-use crate::engine::FlowTimes;
 use crate::kind::{Attempt, Kind};
 use crate::metrics::FlowMetrics;
 use crate::stored::{LoadError, change, load};
+use crate::times::FlowTimes;
 
 /// Maximum number of reports that wait for the owner.
 const REPORTS: usize = 1_024;

@@ -23,7 +23,9 @@ pub(crate) async fn put(
     if apps.contains(&None) {
         hints.send(Hint::Directives(None));
     } else {
-        apps.into_iter().for_each(|app| hints.send(Hint::Directives(app)));
+        for app in apps {
+            hints.send(Hint::Directives(app));
+        }
     }
     Ok(())
 }

@@ -134,7 +134,7 @@ pub struct StepView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetView {
-    /// The target.
+    /// Name of the target, unique in its step.
     pub target: String,
     /// State.
     pub state: String,

@@ -33,7 +33,7 @@ const LARGE: [&str; 15] = [
 const PARTIAL: [&str; 3] = ["application_blocked", "application_short", "operation_active"];
 
 /// Beginnings of statements that read more of a large table than their answer, on purpose.
-const ON_PURPOSE: [&str; 8] = [
+const ON_PURPOSE: [&str; 11] = [
     // This statement reads rows by id, and then compares their epoch with the epoch that was read.
     "UPDATE placement p SET component",
     // Each round over all applications reads all ids and names, and all times until failover.
@@ -43,6 +43,11 @@ const ON_PURPOSE: [&str; 8] = [
     "UPDATE cell c SET spec = NULL",
     // A page of operations, the newest first, ends after its rows.
     "SELECT id, kind, logic_version, priority, subject, spec, state",
+    // These statements count the divided replicas of clusters, or of an application.
+    "SELECT p.app, a.namespace, a.name, p.cell, p.cluster",
+    "SELECT p.app, p.cell, p.cluster",
+    // Holders of few locks, without the operation that asks.
+    "WITH wanted AS ( SELECT key, mode",
     // These statements compute sums over the fleet.
     "WITH sums AS MATERIALIZED",
     "SELECT cluster, count(*)",

@@ -16,6 +16,7 @@ mod deletion;
 mod edits;
 mod intent;
 mod kinds;
+mod members_restored;
 mod motion;
 mod operations;
 mod ownership;
@@ -90,9 +91,9 @@ fn main() -> ExitCode {
         takeover::a_scale_up_survives_a_database_that_is_gone_for_a_while,
         takeover::a_scale_up_survives_a_database_without_a_free_connection,
         takeover::accepted_changes_are_delivered_while_the_hub_is_down,
-        takeover::a_member_restored_from_an_older_snapshot_is_put_right,
-        takeover::a_member_restored_with_revisions_that_go_back_is_put_right,
-        takeover::an_object_deleted_behind_our_back_is_made_again_once,
+        members_restored::a_member_restored_from_an_older_snapshot_is_put_right,
+        members_restored::a_member_restored_with_revisions_that_go_back_is_put_right,
+        members_restored::an_object_deleted_behind_our_back_is_made_again_once,
         intent::an_edit_that_prunes_much_waits_for_a_person,
         intent::a_namespace_that_goes_leaves_the_fleet_as_it_is,
         intent::a_hub_restored_from_an_older_snapshot_moves_nothing,

@@ -23,7 +23,7 @@ pub(crate) async fn a_drain_is_watched_and_taken_back(fleet: &mut Fleet) -> anyh
     fleet.ready("op-drain", "web").await?;
     let history = History::follow(fleet, &MEMBERS, DEPLOYMENTS, "op-drain").await?;
 
-    // A dry run tells what would move, and creates nothing.
+    // A dry run shows what would move, and creates nothing.
     let preview = fleet.meridian(&["drain", "cluster/north-b", "--dry-run"])?;
     ensure!(preview.contains("op-drain/web"), "{preview}");
     ensure!(!fleet.meridian(&["op", "list", "-o", "json"])?.contains("cluster north-b"), "a dry run creates nothing");

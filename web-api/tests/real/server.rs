@@ -67,7 +67,7 @@ impl Server {
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let anonymous = Client::new(format!("http://{}", listener.local_addr().unwrap()), None);
-        tokio::spawn(serve(listener, None, api.router(), shutdown.clone()));
+        tokio::spawn(serve(listener, None, web_api::router(api), shutdown.clone()));
         let token = create_token(&store, SubjectKind::Token, "ops", Some(Role::Operator), 1).await;
         let client = anonymous.with_token(&token);
         Self { bed, store, wave, anonymous, client, _shutdown: shutdown.drop_guard() }

@@ -96,7 +96,8 @@ async fn lists_show_locks_fleet_audit_and_the_subject() {
     for name in ["api", "web"] {
         sql(&format!(
             "insert into application (namespace, name, hub_uid, object_uid, generation, spec_hash, intent, revision) \
-             values ('shop', '{name}', 'h', '{name}', 2, '', '{{\"replicas\": 3}}', '\\x0102')"
+             values ('shop', '{name}', 'h', '{name}', 2, decode(repeat('01', 16), 'hex'), '{{\"replicas\": 3}}', \
+             decode(repeat('02', 16), 'hex'))"
         ));
     }
     let page = client.get("/api/v1/applications?pageSize=1").await.expect(200);

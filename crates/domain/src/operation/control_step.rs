@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::advance::settle;
-use super::control::{Control, ControlRefusal, Verb, go_on, refuse};
 use super::entry::{Entry, EntryKind};
 use super::run::{Key, PauseReason, Run, State, TargetState};
+use super::verb::{Control, ControlRefusal, Verb, go_on, refuse};
 
 pub(super) fn retry(
     run: &mut Run,

@@ -26,6 +26,7 @@ mod entry;
 mod lock;
 mod plan;
 mod run;
+mod verb;
 
 #[cfg(test)]
 mod tests;
@@ -33,9 +34,10 @@ mod tests;
 pub use advance::{advance, next_wake};
 pub use cede::{begin, cedes_at_once, preempt};
 pub use conclude::{Outcome, conclude};
-pub use control::{Control, ControlRefusal, Verb, control};
+pub use control::control;
 pub use effect::{EffectClass, Recovery};
 pub use entry::{Entry, EntryKind};
 pub use lock::{LockKey, LockMode, LockRequest, Priority};
 pub use plan::{OnFailure, Plan, PlanError, Require, Retry, Step, When};
 pub use run::{Key, Marks, Pause, PauseReason, Phase, Run, State, TargetRun, TargetState};
+pub use verb::{Control, ControlRefusal, Verb};

@@ -63,6 +63,9 @@ pub(super) fn ending(run: &Run, world: &dyn World, expected: Option<State>) -> V
     problems
 }
 
+/// Step, target, and number of an attempt.
+type AttemptName = (Option<String>, Option<String>, (Option<i32>, Option<i32>));
+
 /// Returns what is wrong with the journal of an operation.
 pub(super) async fn faults_of_journal(store: &Store, run: &Run) -> Result<Vec<String>, StoreError> {
     let mut problems = Vec::new();
@@ -76,10 +79,8 @@ pub(super) async fn faults_of_journal(store: &Store, run: &Run) -> Result<Vec<St
     };
     let (intents, outcomes) = (numbers("Intent"), numbers("Outcome"));
     for intent in &intents {
-        let is_later = |other: &&(Option<String>, Option<String>, (Option<i32>, Option<i32>))| {
-            (&other.0, &other.1) == (&intent.0, &intent.1) && other.2 > intent.2
-        };
-        if !outcomes.contains(intent) && !intents.iter().any(|other| is_later(&other)) {
+        let is_later = |other: &AttemptName| (&other.0, &other.1) == (&intent.0, &intent.1) && other.2 > intent.2;
+        if !outcomes.contains(intent) && !intents.iter().any(is_later) {
             problems.push(format!("the intent {intent:?} has no outcome"));
         }
     }

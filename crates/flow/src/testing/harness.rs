@@ -29,7 +29,7 @@ use crate::stored::{LoadError, load};
 /// Number of connections that all runs share.
 const CONNECTIONS: u32 = 16;
 /// Maximum duration of one run on a busy machine.
-const RUN_MAX: Duration = Duration::from_secs(60);
+const RUN_MAX: Duration = Duration::from_mins(1);
 
 /// A kind with what it changes, new for each run.
 #[derive(Debug, Clone)]
@@ -241,7 +241,7 @@ fn verbs(run: &Run, world: &dyn World) -> Vec<(Verb, Option<String>, Option<Stri
             });
             decided.take(1).collect()
         }
-        (State::Paused, _) | (State::Failed, _) => plain(Verb::Retry),
+        (State::Paused | State::Failed, _) => plain(Verb::Retry),
         _ => Vec::new(),
     }
 }

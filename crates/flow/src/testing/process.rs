@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use vocabulary::OperationId;
 
-use crate::engine::{Engine, FlowTimes, lease};
+use crate::engine::{Engine, lease};
 use crate::kind::Kinds;
 use crate::metrics::FlowMetrics;
+use crate::times::FlowTimes;
 
 /// Duration of leases in tests.
 pub const LEASE: Duration = Duration::from_millis(300);

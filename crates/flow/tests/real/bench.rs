@@ -31,13 +31,12 @@ pub(crate) struct Database {
 pub(crate) async fn database() -> Database {
     let bed = {
         let mut shared = SHARED.lock().await;
-        match shared.upgrade() {
-            Some(bed) => bed,
-            None => {
-                let bed = Arc::new(Bed::builder().start().await.unwrap());
-                *shared = Arc::downgrade(&bed);
-                bed
-            }
+        if let Some(bed) = shared.upgrade() {
+            bed
+        } else {
+            let bed = Arc::new(Bed::builder().start().await.unwrap());
+            *shared = Arc::downgrade(&bed);
+            bed
         }
     };
     let name = format!("flow_{}", DATABASES.fetch_add(1, Ordering::Relaxed));

@@ -65,7 +65,9 @@ async fn operation_that_reverts_survives_every_fault() {
                 step("end", REFUSE, EffectClass::Cas, &["a"]),
             ];
             forward[1].needs = vec!["set".to_owned()];
-            forward.iter_mut().for_each(|step| step.on_failure = OnFailure::Revert);
+            for step in &mut forward {
+                step.on_failure = OnFailure::Revert;
+            }
             let mut kind = FixedKind::new("reverts", forward, &targets);
             kind.plan.revert = vec![step("unset", UNSET, EffectClass::Absolute, &["a", "b"])];
             Box::pin(async move { Setup { kind: Arc::new(kind), world: targets } })

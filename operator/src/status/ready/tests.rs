@@ -197,11 +197,11 @@ fn directive_that_holds_floors_is_named() {
     let record = owned(&[("deployment", ReplicaOwner::Placement)], 3);
     let held = DecisionRecord { floor_hold: Some("directive 7 of op-1 holds them: soak".to_owned()), ..record.clone() };
     for (case, record, expected) in [
-        ("no directive", record, "6 of 6 replicas available; 3 stay until enough others are available"),
+        ("no directive", record, "3 of 6 replicas available; 3 stay until enough others are available"),
         (
             "a directive",
             held,
-            "6 of 6 replicas available; 3 stay until enough others are available and while directive 7 of op-1 holds them: soak",
+            "3 of 6 replicas available; 3 stay until enough others are available and while directive 7 of op-1 holds them: soak",
         ),
     ] {
         let status = show(&rows, rows.iter().map(well).collect(), 3, &record);

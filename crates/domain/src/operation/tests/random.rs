@@ -47,7 +47,7 @@ prop_compose! {
         reactions in (reaction(), reaction()),
         percent in prop::option::weighted(0.3, 0_u8..=100),
         confirm in prop::bool::weighted(0.15),
-    ) -> (Step, Vec<usize>, Option<(usize, bool)>) {
+    ) -> Unnamed {
         let mut step = step("", &["x", "y", "z"][..targets]);
         let reactions = if class == EffectClass::Opaque { (OnFailure::Pause, OnFailure::Pause) } else { reactions };
         (step.class, step.max_parallel, step.confirm) = (class, max_parallel, confirm);
@@ -58,10 +58,13 @@ prop_compose! {
     }
 }
 
+/// A step without a name, the places of those it needs, and the condition on another one.
+type Unnamed = (Step, Vec<usize>, Option<(usize, bool)>);
+
 /// Names the steps, and lets them need earlier ones only.
-fn named(prefix: &str, steps: Vec<(Step, Vec<usize>, Option<(usize, bool)>)>) -> Vec<Step> {
+fn named(prefix: &str, steps: Vec<Unnamed>) -> Vec<Step> {
     let id = |index: usize| format!("{prefix}{index}");
-    let of = |(index, (mut step, needs, when)): (usize, (Step, Vec<usize>, Option<(usize, bool)>))| {
+    let of = |(index, (mut step, needs, when)): (usize, Unnamed)| {
         step.id = id(index);
         step.needs = needs.into_iter().filter(|need| *need < index).map(id).collect();
         step.when = when
@@ -111,7 +114,6 @@ impl Watched {
         let chosen = |index: usize| (!under_way.is_empty()).then(|| under_way[index % under_way.len()].clone());
         match event {
             Event::Acts(index) if bench.run.state == State::Running => bench.acting.extend(chosen(index)),
-            Event::Acts(_) => {}
             Event::Acted(index) => {
                 let acting: Vec<Key> = bench.acting.iter().cloned().collect();
                 if !acting.is_empty() {
@@ -135,7 +137,7 @@ impl Watched {
             }
             Event::Preempted => bench.preempt(),
             Event::LocksFree if bench.run.state == State::AwaitingLocks => bench.take_locks(),
-            Event::LocksFree => {}
+            Event::Acts(_) | Event::LocksFree => {}
             Event::Seconds(seconds) => bench.wait(seconds),
         }
         self.check(&before);

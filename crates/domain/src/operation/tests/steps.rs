@@ -198,7 +198,8 @@ fn plan_that_breaks_a_rule_is_refused() {
         change(&mut changed);
         plan(vec![step("a", &["x"]), changed]).check().map_err(|error| error.to_string())
     };
-    let cases: [(&str, fn(&mut Step), &str); 9] = [
+    type Change = fn(&mut Step);
+    let cases: [(&str, Change, &str); 9] = [
         ("sound", |step| step.needs = vec!["a".to_owned()], ""),
         ("an id twice", |step| "a".clone_into(&mut step.id), "not unique"),
         ("a need that comes later", |step| step.needs = vec!["c".to_owned()], "does not come before"),
