@@ -18,7 +18,7 @@ prepare: ## Install what is missing where that is possible, and build the pinned
 
 .PHONY: build
 build: ## Build the programs
-	cargo build --locked -p operator -p meridian -p testbed
+	cargo build --locked -p operator -p web-api -p meridian -p testbed
 
 .PHONY: demo
 demo: prepare build ## Show the main job on real control planes; DEMO_ONCE=1 ends by itself

@@ -3,7 +3,7 @@
 CREATE TABLE operation (
   id            uuid PRIMARY KEY,
   kind          text NOT NULL,
-  -- Version of the kind's logic that made the plan. A program runs the operation only if it has this version.
+  -- Version of the kind's logic that made the plan. A program runs the operation only if its kind supports this version.
   logic_version integer NOT NULL,
   -- A higher number takes locks from a lower one.
   priority      smallint NOT NULL,

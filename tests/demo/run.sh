@@ -8,8 +8,9 @@ bed=.testbed
 tools=$(bash tests/tools/build.sh)
 export PATH=$PWD/$programs:$programs:$tools:$PATH
 operator=
+api=
 cleanup() {
-  [ -n "$operator" ] && kill "$operator" 2>/dev/null && wait "$operator" 2>/dev/null
+  for program in $api $operator; do kill "$program" 2>/dev/null && wait "$program" 2>/dev/null; done
   testbed down "$bed" || true
 }
 trap cleanup EXIT
@@ -51,11 +52,33 @@ run meridian explain placement catalog -n shop
 tell "What if zone n1 were lost"
 run meridian what-if -A --lose zone=n1
 
-tell "Drain a cluster: each replica leaves when its successor is available elsewhere"
-run meridian cluster drain north-b --yes --wait --timeout 2m
+tell "Drain a cluster as an operation: each replica leaves when its successor is available elsewhere"
+DATABASE_URL=$(cat $bed/database.url)
+export DATABASE_URL
+MERIDIAN_TOKEN=$(meridian-web-api token create --bootstrap --name demo --subject person/you --role admin 2>/dev/null)
+export MERIDIAN_TOKEN
+meridian-web-api --log-format text run --listen 127.0.0.1:0 --probes-address 127.0.0.1:0 \
+  --envelope-key-file "$bed/envelope.key" >"$bed/web-api.log" 2>&1 &
+api=$!
+until address=$(grep -o 'address=127[0-9.:]*' "$bed/web-api.log" | head -n 1) && [ -n "$address" ]; do sleep 0.1; done
+export MERIDIAN_SERVER=http://${address#address=}
+run meridian drain cluster/north-b --dry-run
+run meridian drain cluster/north-b --reason "kernel update" --wait --timeout 2m
 run kubectl get mapp -A
-run meridian cluster uncordon north-b
+run meridian op list
+drained=$(meridian op list -o json | jq -r '.[0].id // .items[0].id')
+run meridian op verify "$drained"
+run meridian op undo "$drained" --timeout 1m
 run meridian rebalance catalog -n shop --dry-run
+
+tell "The same from a pipeline: start once, wait, exit code"
+auth="Authorization: Bearer $MERIDIAN_TOKEN"
+id=$(curl -fsS "$MERIDIAN_SERVER/api/v1/operations" -H "$auth" -H "Content-Type: application/json" -H "Idempotency-Key: run-1" \
+  -d '{"kind": "drain", "spec": {"cluster": "south-a"}, "reason": "pipeline"}' | jq -r .id)
+until state=$(curl -fsS "$MERIDIAN_SERVER/api/v1/operations/$id?waitSeconds=60" -H "$auth") && jq -e .done <<<"$state" >/dev/null; do sleep 1; done
+jq -c '{id, kind, subject, state, succeeded}' <<<"$state"
+jq -e .succeeded <<<"$state" >/dev/null
+run meridian op undo "$id" --timeout 1m
 
 tell "Every step held"
 if [ "${DEMO_ONCE:-0}" = 1 ]; then exit 0; fi

@@ -12,6 +12,8 @@ if ! command -v cc >/dev/null; then
 elif ! printf '#include <stdio.h>\n' | cc -E - >/dev/null 2>&1; then
   missing+=(libc6-dev)
 fi
+# What pipelines call: the demo and a scenario do as they do.
+for tool in curl jq; do command -v $tool >/dev/null || missing+=("$tool"); done
 command -v setsid >/dev/null && command -v setpriv >/dev/null || missing+=(util-linux)
 if [ ${#missing[@]} -gt 0 ]; then
   if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then

@@ -31,7 +31,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let tls = tls(&args)?;
-    // Kinds open credentials of members with the key. It is read now, so that a wrong file shows at the start.
+    // Only the form of the key is checked here: no kind of this version opens a credential.
     let key = std::fs::read_to_string(&args.envelope_key_file)
         .with_context(|| format!("reading the envelope key from {}", args.envelope_key_file.display()))?;
     EnvelopeKey::from_hex(&key)?;

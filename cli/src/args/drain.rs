@@ -16,7 +16,7 @@ pub(crate) struct DrainOperationArgs {
     /// Show what would move, and create no operation
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Most clusters or cells to empty at once
+    /// Most Applications that move at once, up to 256
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_parallel: Option<u32>,
     /// Why

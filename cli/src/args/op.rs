@@ -64,7 +64,7 @@ pub(crate) enum OpCommand {
     Confirm(ControlArgs),
     /// Take back what an operation did
     Revert(ControlArgs),
-    /// Let a step begin although its checks do not pass; needs --reason
+    /// Let a step go on although its checks do not pass; needs --reason
     Force(ControlArgs),
     /// Cancel an operation and take back what it did
     Abort(AbortArgs),

@@ -8,7 +8,7 @@
 //! | `approver` | what `viewer` gives, `approve` and `reject` |
 //! | `admin` | everything |
 //!
-//! A verb needs its own right. Where it makes an operation go on, it also needs the right to create one of that kind.
+//! A verb needs its own right. Except for `approve` and `reject` it also needs the right to create one of that kind.
 //! So a deployer resumes releases, and no drains.
 
 use domain::operation::Verb;

@@ -11,7 +11,7 @@ use vocabulary::OperationId;
 use crate::kind::{Kinds, PlanFailure, Planned};
 use crate::stored::{journal_entry, lock_rows};
 
-/// Maximum length of a reason, in bytes.
+/// Maximum length of a reason, in characters.
 const REASON_MAX: usize = 4_096;
 
 /// A request for an operation.

@@ -14,7 +14,9 @@ use crate::metrics::FlowMetrics;
 use crate::owner::Owner;
 use crate::times::FlowTimes;
 
-/// Maximum number of operations that one process owns at once. Others wait for a free process, the oldest first.
+/// Maximum number of operations whose lease one process wants at once, in the order of their ids.
+///
+/// All processes want the same ones, so further operations wait until one of these ends.
 const OWNED_MAX: usize = 256;
 
 /// The engine with its dependencies.
@@ -68,7 +70,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Wants the lease of every active operation of a known kind, and leaves those that ended.
+    /// Wants the leases of active operations of known kinds, up to `OWNED_MAX`, and leaves those that ended.
     async fn cover(
         &self,
         running: &mut BTreeMap<OperationId, CancellationToken>,

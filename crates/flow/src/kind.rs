@@ -26,7 +26,7 @@ pub trait Kind: Debug + Send + Sync + 'static {
         1
     }
 
-    /// Returns whether this program can run a plan of another version; the one before, as a rule.
+    /// Returns whether this program can run a plan of this version. A kind that changes its plans supports the version before as well.
     fn supports(&self, logic_version: i32) -> bool {
         logic_version == self.logic_version()
     }
@@ -131,7 +131,7 @@ pub struct CheckContext {
     pub spec: Value,
     /// The step.
     pub step: Step,
-    /// The target; `None` before the first one begins.
+    /// The target; `None` for checks before an act.
     pub target: Option<String>,
 }
 

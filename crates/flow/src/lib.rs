@@ -2,7 +2,7 @@
 //!
 //! A process claims whole operations by lease and drives each with the pure machine of `domain::operation`. An attempt
 //! goes: store the intent, act, observe, store the outcome. Everything that is stored is a compare-and-swap on the
-//! operation's version under the claim, so a process that lost its claim changes nothing.
+//! operation's version. The owner writes under its claim, so a process that lost the claim changes nothing.
 //!
 //! Order of a request: [`create`] stores an operation, [`Engine`] claims it, `owner` drives it, `attempt` acts for one
 //! target. [`control`] applies what persons ask for, in any process.

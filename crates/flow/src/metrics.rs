@@ -7,7 +7,7 @@ use runtime::metrics::Metrics;
 /// Metrics of the engine.
 #[derive(Debug, Clone)]
 pub struct FlowMetrics {
-    /// Operations that this process owns.
+    /// Operations whose lease this process wants.
     pub(crate) owned: Gauge,
     /// Attempts that were begun.
     pub(crate) attempts: Counter,
@@ -19,7 +19,11 @@ impl FlowMetrics {
     /// Registers the metrics.
     pub fn new(metrics: &Metrics) -> Self {
         Self {
-            owned: metrics.register("operations_owned", "Operations that this process owns", Gauge::default()),
+            owned: metrics.register(
+                "operations_owned",
+                "Operations that this process owns or would take over",
+                Gauge::default(),
+            ),
             attempts: metrics.register("operation_attempts", "Attempts of operation steps", Counter::default()),
             commits: metrics.register("operation_commits", "Committed changes of operations", Counter::default()),
         }

@@ -137,7 +137,7 @@ impl Owner {
                         intents.extend(new_intents(&run, &next));
                         run = next;
                     }
-                    // A person's verb came between: it counts, and what was observed is applied to it.
+                    // A person's verb or a preemption came between: it counts, and what was observed is applied to it.
                     OperationCommitted::Outdated | OperationCommitted::Locked(_) => {
                         (_, run) = load(&self.store, id).await?;
                         continue;

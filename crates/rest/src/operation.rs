@@ -68,7 +68,7 @@ pub struct Operation {
     pub reason: String,
     /// When it was created.
     pub create_time: Timestamp,
-    /// When its first step began.
+    /// When it first ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Timestamp>,
     /// When it ended.
@@ -136,7 +136,7 @@ pub struct StepView {
 pub struct TargetView {
     /// Name of the target, unique in its step.
     pub target: String,
-    /// State.
+    /// State, such as `Intended` or `Succeeded`.
     pub state: String,
     /// Round of a person's retries, from 0.
     pub round: i32,

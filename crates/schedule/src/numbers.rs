@@ -162,7 +162,7 @@ const NOTHING_MEANT: &str =
 
 /// Decides which cells hold an application without a Divided component: every eligible cell.
 ///
-/// A cell that holds the application keeps it, unless the spec no longer selects that cell or excludes it.
+/// A cell that holds the application keeps it, unless the spec no longer selects that cell or a directive excludes it.
 fn undivided(
     snapshot: &FleetSnapshot,
     request: &Request<'_>,

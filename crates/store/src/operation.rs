@@ -31,7 +31,7 @@ pub struct OperationRow {
     pub phase: String,
     /// Why it pauses or waits.
     pub pause: Option<Value>,
-    /// What persons said.
+    /// What persons said, and why it failed.
     pub marks: Value,
     /// Version of the rows; rises with every change.
     pub version: i64,
@@ -41,7 +41,7 @@ pub struct OperationRow {
     pub reason: String,
     /// When it was created.
     pub created_at: Timestamp,
-    /// When its first step began.
+    /// When it first ran.
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub ended_at: Option<Timestamp>,

@@ -23,7 +23,7 @@ pub enum EffectClass {
 /// How an attempt continues whose intent is stored and whose outcome is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recovery {
-    /// Act again with the same idempotency key.
+    /// Look, and act again with the same idempotency key where the effect is not there.
     Repeat,
     /// Observe first, and act only where the effect is certainly missing.
     ObserveFirst,
