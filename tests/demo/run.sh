@@ -66,9 +66,9 @@ run meridian drain cluster/north-b --dry-run
 run meridian drain cluster/north-b --reason "kernel update" --wait --timeout 2m
 run kubectl get mapp -A
 run meridian op list
-drained=$(meridian op list -o json | jq -r '.[0].id // .items[0].id')
+drained=$(meridian op list -o json | jq -r '.items[0].id')
 run meridian op verify "$drained"
-run meridian op undo "$drained" --timeout 1m
+run meridian op undo "$drained"
 run meridian rebalance catalog -n shop --dry-run
 
 tell "The same from a pipeline: start once, wait, exit code"
@@ -78,7 +78,7 @@ id=$(curl -fsS "$MERIDIAN_SERVER/api/v1/operations" -H "$auth" -H "Content-Type:
 until state=$(curl -fsS "$MERIDIAN_SERVER/api/v1/operations/$id?waitSeconds=60" -H "$auth") && jq -e .done <<<"$state" >/dev/null; do sleep 1; done
 jq -c '{id, kind, subject, state, succeeded}' <<<"$state"
 jq -e .succeeded <<<"$state" >/dev/null
-run meridian op undo "$id" --timeout 1m
+run meridian op undo "$id"
 
 tell "Every step held"
 if [ "${DEMO_ONCE:-0}" = 1 ]; then exit 0; fi
