@@ -10,7 +10,7 @@ use super::{OutputFlag, ServerFlags, WaitIfAskedFlags};
 /// `meridian drain`
 #[derive(Debug, Args)]
 pub(crate) struct DrainOperationArgs {
-    /// What to empty: cluster/NAME, zone/REGION/ZONE or cell/NAME
+    /// Place to empty: cluster/NAME, zone/REGION/ZONE or cell/NAME
     #[arg(value_name = "PLACE")]
     pub(crate) place: DrainPlace,
     /// Show what would move, and create no operation

@@ -84,7 +84,7 @@ pub(crate) enum Command {
     Login(LoginArgs),
     /// Delete the stored server and token
     Logout,
-    /// Who the server takes the caller for
+    /// Show the subject of the token, with its roles and rights
     Whoami(WhoamiArgs),
     /// Print the completion script of a shell
     Completion {

@@ -49,6 +49,10 @@ pub(super) async fn abort(args: &AbortArgs, client: &Client, progress: Progress)
             )));
         }
     };
+    // An operation that never ran has nothing to take back.
+    if ended.start_time.is_none() {
+        return report(Verb::Cancel, &ended, args.output.output, progress);
+    }
     let reverted = send(Verb::Revert, ended.id, &body, client).await?;
     report(Verb::Revert, &reverted, args.output.output, progress)
 }

@@ -27,7 +27,7 @@ pub(super) enum View {
     Table,
 }
 
-/// What to wait for, and how to show it.
+/// Condition on which the command ends, and the form of its output.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wait {
     pub(super) id: OperationId,

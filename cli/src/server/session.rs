@@ -25,7 +25,7 @@ pub(super) struct Session {
     pub(super) insecure: bool,
 }
 
-/// What the flags and the environment say.
+/// Server and token, as flags and environment give them.
 #[derive(Clone, Default)]
 pub(super) struct Given {
     pub(super) server: Option<String>,

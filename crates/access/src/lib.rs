@@ -1,4 +1,4 @@
-//! Who may do what: subjects, the roles they have, and the tokens that prove who they are.
+//! Access to the API: subjects, their roles and rights, and the tokens by which the server recognizes them.
 //!
 //! Order of a request: [`Access::authenticate`] finds the subject of a bearer token, [`Access::authorize`] checks one
 //! right of it. Rights come from roles alone, roles from bindings in the database. What a role gives is the table in

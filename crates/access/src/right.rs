@@ -2,7 +2,7 @@
 
 use domain::operation::Verb;
 
-/// What a subject may do.
+/// A right: one thing that a subject may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Right {
     /// Read one object.

@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use domain::operation::{Key, Outcome, Recovery};
 use futures::FutureExt;
@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use vocabulary::Verdict;
 
 use crate::kind::{ActError, Attempt, CheckContext, Kind, Progress};
+use crate::stage::Stage;
 use crate::times::FlowTimes;
 
 /// What an attempt reports.
@@ -25,35 +26,6 @@ pub(crate) enum Report {
     Ended(Key, (i32, i32), Outcome),
     /// Another process owns the operation.
     Fenced,
-}
-
-/// Whether an attempt may be stopped: not while it acts.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Stage(Arc<AtomicU8>);
-
-const IDLE: u8 = 0;
-const ACTING: u8 = 1;
-const STOPPED: u8 = 2;
-
-impl Stage {
-    /// Stops the attempt. Returns whether it acts, so that it could not be stopped.
-    pub(crate) fn stop(&self) -> bool {
-        self.0.compare_exchange(IDLE, STOPPED, Ordering::AcqRel, Ordering::Acquire) == Err(ACTING)
-    }
-
-    pub(crate) fn is_acting(&self) -> bool {
-        self.0.load(Ordering::Acquire) == ACTING
-    }
-
-    /// Begins to act, unless the attempt was stopped.
-    fn begin(&self) -> bool {
-        self.0.compare_exchange(IDLE, ACTING, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
-
-    /// Ends the act. An attempt that acts is not stopped, so the stage is still `ACTING`.
-    fn end(&self) {
-        self.0.store(IDLE, Ordering::Release);
-    }
 }
 
 /// What the task of an attempt needs.

@@ -13,7 +13,10 @@ mod create;
 mod engine;
 mod kind;
 mod metrics;
+mod news;
 mod owner;
+mod owner_locks;
+mod stage;
 mod stored;
 #[cfg(feature = "testing")]
 pub mod testing;

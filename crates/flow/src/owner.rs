@@ -5,30 +5,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use domain::operation::{
-    Entry, EntryKind, Key, Outcome, Pause, PauseReason, Run, State, TargetRun, TargetState, advance, begin,
-    cedes_at_once, conclude, next_wake, preempt,
-};
+use domain::operation::{Entry, Key, Run, State, TargetRun, TargetState, advance, next_wake, take_over};
 use jiff::Timestamp;
-use serde_json::{Value, json};
-use store::{Claim, Hint, Hints, LockChange, LockHolder, OperationCommitted, Store, StoreError};
+use serde_json::Value;
+use store::{Claim, Hint, Hints, LockChange, OperationCommitted, Store, StoreError};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use vocabulary::OperationId;
 
-use crate::attempt::{AttemptTask, Report, Stage};
+use crate::attempt::{AttemptTask, Report};
 use crate::control::locks_of;
 use crate::kind::{Attempt, Kind};
 use crate::metrics::FlowMetrics;
+use crate::news::News;
+use crate::stage::Stage;
 use crate::stored::{LoadError, change, load};
 use crate::times::FlowTimes;
 
 /// Maximum number of reports that wait for the owner.
 const REPORTS: usize = 1_024;
-/// Maximum length of a progress message, in bytes.
-const MESSAGE_MAX: usize = 2_048;
 
 /// The owner of one operation.
 #[derive(Debug)]
@@ -58,53 +55,6 @@ struct Channels<'a> {
     wakes: &'a watch::Receiver<u64>,
 }
 
-/// What the owner knows and has not stored yet.
-#[derive(Default)]
-struct News {
-    outcomes: Vec<(Key, (i32, i32), Outcome)>,
-    checks: Vec<Entry>,
-    progress: HashMap<Key, String>,
-}
-
-impl News {
-    fn take(&mut self, report: Report) -> Result<(), StoreError> {
-        match report {
-            Report::Progress(key, message) => {
-                drop(self.progress.insert(key, vocabulary::shorten(&message, MESSAGE_MAX)))
-            }
-            Report::Ended(key, number, outcome) => self.outcomes.push((key, number, outcome)),
-            Report::Checked { key, check, verdict, message } => self.checks.push(Entry {
-                kind: EntryKind::Check,
-                key: Some(key),
-                attempt: None,
-                body: json!({"check": check, "verdict": verdict.as_str(), "message": message}),
-                actor: "engine".to_owned(),
-                at: Timestamp::now(),
-            }),
-            // The owner looks again: it may have waited for the end of this act.
-            Report::Acted => {}
-            Report::Fenced => return Err(StoreError::Fenced { lease: "operation".to_owned(), epoch: 0 }),
-        }
-        Ok(())
-    }
-
-    fn is_urgent(&self) -> bool {
-        !self.outcomes.is_empty() || !self.checks.is_empty()
-    }
-
-    /// Applies everything to a run, and returns the journal entries. Progress is left out before `with_progress`.
-    fn apply(&self, run: &mut Run, with_progress: bool, now: Timestamp) -> Vec<Entry> {
-        let mut entries = self.checks.clone();
-        for (key, number, outcome) in &self.outcomes {
-            entries.extend(conclude(run, key, *number, outcome.clone(), now));
-        }
-        if with_progress || !entries.is_empty() {
-            note_progress(run, &self.progress, now);
-        }
-        entries
-    }
-}
-
 impl Owner {
     /// Drives the operation until it needs no owner.
     ///
@@ -121,10 +71,14 @@ impl Owner {
         let mut intents: HashSet<(Key, (i32, i32))> = HashSet::new();
         let mut news = News::default();
         let mut progress_due = Instant::now();
+        let mut takes_over = run.state == State::Running;
         loop {
             let now = Timestamp::now();
             let acting = stop_what_must_not_go_on(&run, &mut running, now);
             let mut next = run.clone();
+            if takes_over {
+                take_over(&mut next, now);
+            }
             let with_progress = progress_due <= Instant::now();
             let mut entries = news.apply(&mut next, with_progress, now);
             let has_progress = with_progress || !entries.is_empty();
@@ -144,6 +98,7 @@ impl Owner {
                     }
                 }
             }
+            takes_over = false;
             // Everything is applied, or was about attempts that had ended: nothing of it is left for later ones.
             for (key, number, _) in news.outcomes.drain(..) {
                 if running.get(&key).is_some_and(|attempt| attempt.number == number) {
@@ -201,7 +156,7 @@ impl Owner {
         if row.version == run.version { Ok(run) } else { Ok(load(&self.store, run.id).await?.1) }
     }
 
-    async fn commit(
+    pub(crate) async fn commit(
         &self,
         before: &Run,
         after: &Run,
@@ -229,63 +184,6 @@ impl Owner {
         if let Some(hook) = self.kind.commit_hook() {
             hook.reached(side).await;
         }
-    }
-
-    /// Takes the locks and begins, or says which operation holds them. Returns whether anything changed.
-    ///
-    /// Operations of lower priority are asked to give theirs back.
-    async fn take_locks(&self, run: &mut Run) -> Result<bool, LoadError> {
-        let now = Timestamp::now();
-        let mut next = run.clone();
-        let entries = begin(&mut next, now);
-        let held = match self.commit(run, &next, entries, LockChange::Take).await? {
-            OperationCommitted::Written(version) => {
-                next.version = version;
-                *run = next;
-                return Ok(true);
-            }
-            OperationCommitted::Outdated => {
-                *run = load(&self.store, run.id).await?.1;
-                return Ok(true);
-            }
-            OperationCommitted::Locked(held) => held,
-        };
-        let row = self.store.operation_get(run.id).await?.ok_or(LoadError::NotFound(run.id))?;
-        for holder in held.iter().filter(|holder| holder.priority < row.priority) {
-            self.ask_to_cede(holder, &row.kind, run.id).await?;
-        }
-        let waits = waits_for(&held, run.pause.as_ref().map_or(now, |pause| pause.since));
-        if run.pause.as_ref().map(|pause| &pause.message) == Some(&waits.message) {
-            return Ok(false);
-        }
-        let mut next = run.clone();
-        next.pause = Some(waits);
-        if let OperationCommitted::Written(version) = self.commit(run, &next, Vec::new(), LockChange::Release).await? {
-            next.version = version;
-            *run = next;
-            return Ok(false);
-        }
-        *run = load(&self.store, run.id).await?.1;
-        Ok(true)
-    }
-
-    /// Asks an operation of lower priority to settle what is under way and to give its locks back.
-    async fn ask_to_cede(&self, holder: &LockHolder, kind: &str, by: OperationId) -> Result<(), LoadError> {
-        let (_, before) = match load(&self.store, holder.operation).await {
-            Err(LoadError::NotFound(_)) => return Ok(()),
-            other => other?,
-        };
-        let mut after = before.clone();
-        let entries = preempt(&mut after, &format!("{kind} {by}"), Timestamp::now());
-        let locks = if cedes_at_once(after.state) { LockChange::Release } else { locks_of(&after) };
-        if after == before && locks != LockChange::Release {
-            return Ok(());
-        }
-        let change = change(&before, &after, entries, locks);
-        // Outdated: the next attempt to take the locks asks again.
-        self.store.operation_commit(None, holder.operation, before.version, &change).await?;
-        self.hints.send(Hint::Operation(holder.operation));
-        Ok(())
     }
 
     /// Starts a task for each target whose intent is stored and that has none.
@@ -368,31 +266,4 @@ fn new_intents<'a>(before: &'a Run, after: &'a Run) -> impl Iterator<Item = (Key
         .intended()
         .filter(move |(key, target)| is_new(key, target))
         .map(move |(key, target)| (key.clone(), number(target)))
-}
-
-/// Stores progress messages of targets that are still under way.
-fn note_progress(run: &mut Run, progress: &HashMap<Key, String>, now: Timestamp) {
-    for (key, message) in progress {
-        let Some(target) = run.targets.get_mut(key).filter(|target| target.state == TargetState::Intended) else {
-            continue;
-        };
-        if target.message != *message {
-            message.clone_into(&mut target.message);
-            target.changed_at = now;
-        }
-    }
-}
-
-/// Returns why an operation waits: for the first operation that holds its locks.
-fn waits_for(held: &[LockHolder], since: Timestamp) -> Pause {
-    let first = held.first();
-    let message = first.map_or_else(
-        || "waits for its locks".to_owned(),
-        |first| {
-            let (key, kind, subject) = (&first.key, &first.kind, &first.subject);
-            format!("waits for {key}, which {kind} of {subject} (operation {}) holds", first.operation)
-        },
-    );
-    let by = first.map_or_else(|| "engine".to_owned(), |first| first.operation.to_string());
-    Pause { reason: PauseReason::Locks, step: None, message, by, since }
 }

@@ -35,9 +35,31 @@ impl Store {
                 .await?,
             };
         let ids: Vec<AppId> = ids.into_iter().map(AppId).collect();
-        let mut page = self.application_list(&ids).await?;
+        let mut page = match self.application_list(&ids).await {
+            Err(StoreError::Corrupt { .. }) => self.readable_applications(&ids).await?,
+            list => list?,
+        };
         // The database orders names by its own collation.
         page.sort_by_key(|row| ids.iter().position(|id| *id == row.id));
         Ok(page)
+    }
+
+    /// Reads applications one by one, and leaves out those that this version cannot read, each with an error in the log.
+    async fn readable_applications(&self, ids: &[AppId]) -> Result<Vec<ApplicationRow>, StoreError> {
+        let mut readable = Vec::new();
+        for id in ids {
+            match self.application_list(&[*id]).await {
+                Ok(rows) => readable.extend(rows),
+                Err(error @ StoreError::Corrupt { .. }) => {
+                    tracing::error!(
+                        application = i64::from(*id),
+                        error = vocabulary::chain(&error),
+                        "application was left out of a page; this version cannot read it"
+                    );
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(readable)
     }
 }

@@ -14,6 +14,9 @@ const INTENTS_MAX: usize = 256;
 /// Longest pause between two retries.
 const BACKOFF_MAX: SignedDuration = SignedDuration::from_secs(60);
 
+/// Minimum time that a new owner has to observe a target that is under way.
+const OBSERVATION_MIN: SignedDuration = SignedDuration::from_secs(10);
+
 /// Outcome of a step as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StepOutcome {
@@ -52,6 +55,16 @@ pub fn advance(run: &mut Run, acting: &BTreeSet<Key>, now: Timestamp) -> Vec<Ent
         }
     }
     entries
+}
+
+/// Gives a new owner time to observe what is under way.
+///
+/// Without this, the first owner after an outage would time out targets whose effect took place long ago.
+pub fn take_over(run: &mut Run, now: Timestamp) {
+    let least = now + OBSERVATION_MIN;
+    for target in run.targets.values_mut().filter(|target| target.state == TargetState::Intended) {
+        target.deadline = target.deadline.map(|deadline| deadline.max(least));
+    }
 }
 
 /// Returns when the run must be advanced again although nothing is observed: at a deadline or the end of a backoff.

@@ -24,7 +24,7 @@ pub enum Outcome {
     },
     /// It is not known whether the write took effect, and it must not be repeated.
     Indeterminate {
-        /// What is known.
+        /// The last state that was seen, for people.
         message: String,
     },
 }

@@ -1,9 +1,11 @@
 //! Applies what a person asks of an operation. Pure.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::advance::{begin_revert, enter, pause};
+use super::advance::{advance, begin_revert, enter, pause};
 use super::control_step::{confirm, force, retry, skip};
 use super::entry::{Entry, EntryKind};
 use super::run::{Pause, PauseReason, Phase, Run, State, TargetState};
@@ -47,6 +49,12 @@ pub fn control(run: &mut Run, control: &Control, now: Timestamp) -> Result<Vec<E
     }
     if changed == *run {
         return Ok(Vec::new());
+    }
+    // Nothing is under way in these states, so no owner has to let anything end.
+    if changed.state == State::Cancelling
+        && matches!(run.state, State::Pending | State::AwaitingApproval | State::Paused)
+    {
+        entries.extend(advance(&mut changed, &BTreeSet::new(), now));
     }
     *run = changed;
     Ok(entries)

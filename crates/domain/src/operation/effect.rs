@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a step does to its target, as far as a repetition is concerned.
+/// Effect class of a step: whether its write may be repeated, and whether its effect can be observed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum EffectClass {

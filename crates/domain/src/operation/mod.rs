@@ -31,7 +31,7 @@ mod verb;
 #[cfg(test)]
 mod tests;
 
-pub use advance::{advance, next_wake};
+pub use advance::{advance, next_wake, take_over};
 pub use cede::{begin, cedes_at_once, preempt};
 pub use conclude::{Outcome, conclude};
 pub use control::control;

@@ -34,9 +34,9 @@ pub struct Step {
     pub id: String,
     /// Act that the operation's kind knows by this word.
     pub act: String,
-    /// What the step does, for people.
+    /// Description of the step, for people.
     pub title: String,
-    /// What may be done when the result of a write is unknown.
+    /// Effect class, which decides how a write with an unknown result is recovered.
     pub class: EffectClass,
     /// Earlier steps that must have passed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -53,9 +53,9 @@ pub struct Step {
     /// Automatic retries of a target.
     #[serde(default)]
     pub retry: Retry,
-    /// What happens when a target failed for good.
+    /// Reaction to a target that failed for good.
     pub on_failure: OnFailure,
-    /// What happens when a target timed out.
+    /// Reaction to a target that timed out.
     pub on_timeout: OnFailure,
     /// How many targets must succeed.
     #[serde(default)]

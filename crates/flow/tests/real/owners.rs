@@ -36,6 +36,31 @@ async fn operation_of_a_dead_process_is_taken_over_in_time() {
 }
 
 #[tokio::test]
+async fn effect_that_took_place_before_an_outage_is_observed() {
+    let database = database().await;
+    let targets = Targets::with_goal(&["a"]);
+    targets.hold("a");
+    let mut only = step("only", SET, EffectClass::Probe, &["a"]);
+    only.timeout_seconds = 1;
+    let kind = FixedKind::new("set", vec![only], &targets);
+    let first = database.process("first", &[&kind]);
+    let id = request(&first, "set").await.unwrap();
+    testbed::eventually("it acted", SOON, async || Ok((!targets.acted().is_empty()).then_some(()))).await.unwrap();
+    first.crash(&[id]);
+    let run = database.run(id).await;
+    let deadline = run.targets[&key("only", "a")].deadline.unwrap();
+    // The effect becomes visible, and the deadline passes, while no process owns the operation.
+    targets.let_go("a");
+    testbed::eventually("the deadline passes", SOON, async || Ok((jiff::Timestamp::now() > deadline).then_some(())))
+        .await
+        .unwrap();
+    let second = database.process("second", &[&kind]);
+    database.until_state(id, State::Succeeded).await;
+    assert_eq!(targets.acted(), ["a"]);
+    second.stop().await;
+}
+
+#[tokio::test]
 async fn operation_of_an_unknown_kind_or_version_is_left_alone() {
     let database = database().await;
     let targets = Targets::with_goal(&["a"]);

@@ -117,6 +117,23 @@ fn run_wakes_only_at_times_that_are_not_handled_yet() {
 }
 
 #[test]
+fn new_owner_observes_before_a_target_times_out() {
+    let mut bench = Bench::running(plan(vec![step("only", &["x"])]));
+    // No process owned the operation for an hour.
+    bench.now += SignedDuration::from_hours(1);
+    take_over(&mut bench.run, bench.now);
+    bench.wait(9);
+    assert_eq!(bench.under_way(), ["only/x"]);
+    bench.wait(1);
+    assert_eq!(bench.state("only", "x"), TargetState::TimedOut);
+    // A deadline that is further away stays.
+    let mut bench = Bench::running(plan(vec![step("only", &["x"])]));
+    let before = bench.run.clone();
+    take_over(&mut bench.run, bench.now);
+    assert_eq!(bench.run, before);
+}
+
+#[test]
 fn failure_and_timeout_each_have_their_reaction() {
     for (case, reaction, state) in [
         ("fail", OnFailure::Fail, State::Failed),

@@ -24,8 +24,8 @@ const TABLE: [(State, Option<PauseReason>, [&str; 11]); 20] = {
     use State::*;
     [
         // State, pause, start, pause, resume, cancel, retry, skip, approve, reject, confirm, revert, force
-        (Pending, None, ["AwaitingApproval", "-", "-", "Cancelling", "-", "-", "-", "-", "=", "-", "="]),
-        (AwaitingApproval, None, ["=", "-", "-", "Cancelling", "-", "-", "AwaitingLocks", "Cancelling", "=", "-", "="]),
+        (Pending, None, ["AwaitingApproval", "-", "-", "Cancelled", "-", "-", "-", "-", "=", "-", "="]),
+        (AwaitingApproval, None, ["=", "-", "-", "Cancelled", "-", "-", "AwaitingLocks", "Cancelled", "=", "-", "="]),
         (AwaitingLocks, None, ["=", "Pausing", "=", "Cancelling", "-", "=", "-", "-", "=", "Failing", "="]),
         (AwaitingLocks, Some(Locks), ["=", "Pausing", "=", "Cancelling", "-", "=", "-", "-", "=", "Failing", "="]),
         (Running, None, ["=", "Pausing", "=", "Cancelling", "-", "=", "-", "-", "=", "Failing", "="]),
@@ -36,13 +36,13 @@ const TABLE: [(State, Option<PauseReason>, [&str; 11]); 20] = {
         (Pausing, Some(Confirm),
             ["-", "=", "-", "Cancelling", "-", "AwaitingLocks", "-", "-", "AwaitingLocks", "Failing", "="]),
         (Paused, Some(Operator),
-            ["-", "=", "AwaitingLocks", "Cancelling", "-", "=", "-", "-", "=", "AwaitingLocks", "="]),
+            ["-", "=", "AwaitingLocks", "Cancelled", "-", "=", "-", "-", "=", "AwaitingLocks", "="]),
         (Paused, Some(Failure),
-            ["-", "=", "-", "Cancelling", "AwaitingLocks", "AwaitingLocks", "-", "-", "=", "AwaitingLocks", "AwaitingLocks"]),
+            ["-", "=", "-", "Cancelled", "AwaitingLocks", "AwaitingLocks", "-", "-", "=", "AwaitingLocks", "AwaitingLocks"]),
         (Paused, Some(Indeterminate),
-            ["-", "=", "-", "Cancelling", "AwaitingLocks", "AwaitingLocks", "-", "-", "=", "AwaitingLocks", "AwaitingLocks"]),
+            ["-", "=", "-", "Cancelled", "AwaitingLocks", "AwaitingLocks", "-", "-", "=", "AwaitingLocks", "AwaitingLocks"]),
         (Paused, Some(Confirm),
-            ["-", "=", "-", "Cancelling", "-", "AwaitingLocks", "-", "-", "AwaitingLocks", "AwaitingLocks", "="]),
+            ["-", "=", "-", "Cancelled", "-", "AwaitingLocks", "-", "-", "AwaitingLocks", "AwaitingLocks", "="]),
         (Cancelling, None, ["-", "-", "-", "=", "-", "-", "-", "-", "=", "Failing", "="]),
         (Failing, None, ["-", "-", "-", "Cancelling", "-", "-", "-", "-", "=", "=", "="]),
         (Succeeded, None, ["-", "-", "-", "-", "-", "-", "-", "-", "-", "AwaitingLocks", "-"]),
