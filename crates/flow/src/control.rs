@@ -2,7 +2,7 @@
 
 use domain::operation::{Control, ControlRefusal, Run, State, control as apply};
 use jiff::Timestamp;
-use store::{Hint, Hints, LockChange, OperationCommitted, OperationRow, Store};
+use store::{Hint, Hints, IdempotencyKey, LockChange, OperationChange, OperationCommitted, OperationRow, Store};
 use vocabulary::OperationId;
 
 use crate::stored::{LoadError, change, load};
@@ -17,6 +17,8 @@ pub struct ControlRequest {
     pub operation: OperationId,
     /// What is asked.
     pub control: Control,
+    /// Key by which a repeated request is recognized.
+    pub key: Option<IdempotencyKey>,
 }
 
 /// Why a verb was not applied.
@@ -28,17 +30,27 @@ pub enum ControlError {
     /// The operation cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// The key was used for another request.
+    #[error("the idempotency key was used for another request about operation {0}; use a new key")]
+    KeyReused(OperationId),
     /// The operation changed all the time.
     #[error("the operation changes all the time; try again")]
     Busy,
 }
 
-/// Applies a verb. Returns the operation as it is afterwards.
+/// Applies a verb, once for each key. Returns the operation as it is afterwards.
 ///
 /// # Errors
-/// [`ControlError`]; nothing was changed.
+/// [`ControlError`]. Nothing was changed, except that a [`LoadError::Store`] leaves it open: the same request with the same
+/// key gives the result.
 pub async fn control(store: &Store, hints: &Hints, request: &ControlRequest) -> Result<OperationRow, ControlError> {
     for _ in 0..ATTEMPTS {
+        if let Some(key) = &request.key
+            && let Some(known) = store.operation_by_key(key).await.map_err(LoadError::Store)?
+        {
+            let is_same = known.body_hash == key.body_hash && known.operation.id == request.operation;
+            return if is_same { Ok(known.operation) } else { Err(ControlError::KeyReused(known.operation.id)) };
+        }
         let (row, before) = load(store, request.operation).await?;
         let mut after = before.clone();
         let entries = apply(&mut after, &request.control, Timestamp::now())?;
@@ -46,7 +58,7 @@ pub async fn control(store: &Store, hints: &Hints, request: &ControlRequest) -> 
             return Ok(row);
         }
         let locks = locks_of(&after);
-        let change = change(&before, &after, entries, locks);
+        let change = OperationChange { key: request.key.clone(), ..change(&before, &after, entries, locks) };
         let written = store.operation_commit(None, request.operation, before.version, &change).await;
         match written.map_err(LoadError::Store)? {
             OperationCommitted::Written(_) => {

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use store::{Claim, Hint, Hints, LockChange, OperationCommitted, Store, StoreError};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use vocabulary::OperationId;
@@ -46,6 +46,16 @@ struct Running {
     /// A person said that the step's checks need not pass.
     is_forced: Arc<AtomicBool>,
     _task: AbortOnDropHandle<()>,
+}
+
+/// What a hint means to the owner.
+enum Heard {
+    /// The operation may have changed.
+    Changed,
+    /// Another operation changed.
+    Other,
+    /// There are no more hints.
+    Closed,
 }
 
 /// Channels between the owner and its attempts.
@@ -134,18 +144,32 @@ impl Owner {
                 () = tokio::time::sleep(due.min(self.times.look_again)), if !news.is_urgent() => {
                     run = self.reread(run).await?;
                 }
-                hint = hints.recv() => match hint.as_deref() {
-                    Ok(Hint::Operation(other)) if *other == id => run = self.reread(run).await?,
+                heard = self.listen(&mut hints, &wake, &run) => match heard {
+                    Heard::Changed => run = self.reread(run).await?,
                     // Another operation may have given locks back.
-                    Ok(Hint::Operation(_)) => {}
-                    Ok(hint) if self.kind.is_woken_by(hint) => wake.send_modify(|count| *count += 1),
-                    Ok(_) => {}
-                    Err(RecvError::Lagged(_)) => {
-                        wake.send_modify(|count| *count += 1);
-                        run = self.reread(run).await?;
-                    }
-                    Err(RecvError::Closed) => return Ok(()),
+                    Heard::Other => {}
+                    Heard::Closed => return Ok(()),
                 },
+            }
+        }
+    }
+
+    /// Listens until a hint is about the operation itself. Wakes attempts meanwhile.
+    ///
+    /// # Cancel safety
+    /// No hint is lost: an attempt is woken before the next hint is received.
+    async fn listen(&self, hints: &mut broadcast::Receiver<Arc<Hint>>, wake: &watch::Sender<u64>, run: &Run) -> Heard {
+        loop {
+            match hints.recv().await.as_deref() {
+                Ok(Hint::Operation(other)) if *other == run.id => return Heard::Changed,
+                Ok(Hint::Operation(_)) if run.state == State::AwaitingLocks => return Heard::Other,
+                Ok(hint) if self.kind.is_woken_by(hint) => wake.send_modify(|count| *count += 1),
+                Ok(_) => {}
+                Err(RecvError::Lagged(_)) => {
+                    wake.send_modify(|count| *count += 1);
+                    return Heard::Changed;
+                }
+                Err(RecvError::Closed) => return Heard::Closed,
             }
         }
     }

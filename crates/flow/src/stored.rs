@@ -86,6 +86,7 @@ pub(crate) fn change(before: &Run, after: &Run, entries: Vec<Entry>, locks: Lock
         targets: changed.map(|(key, target)| target_row(key, target)).collect(),
         entries: entries.into_iter().map(journal_entry).collect(),
         locks,
+        key: None,
     }
 }
 

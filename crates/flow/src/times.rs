@@ -19,7 +19,7 @@ impl Default for FlowTimes {
     fn default() -> Self {
         Self {
             look_again: Duration::from_secs(1),
-            observe_interval_min: Duration::from_millis(50),
+            observe_interval_min: Duration::from_millis(250),
             progress_interval: Duration::from_secs(1),
             act_timeout: Duration::from_secs(10),
         }

@@ -177,7 +177,9 @@ fn advance_steps(run: &mut Run, acting: &BTreeSet<Key>, now: Timestamp, entries:
             // The other step is still open.
             Some(None) => continue,
             Some(Some(false)) => {
-                for target in &step.targets {
+                let open = |target: &&String| !run.target_state(&step.id, target).is_settled();
+                let open: Vec<&String> = step.targets.iter().filter(open).collect();
+                for target in open {
                     let key = Key { step: step.id.clone(), target: target.clone() };
                     settle(run, &key, TargetState::Skipped, "its condition does not hold", now, entries);
                 }

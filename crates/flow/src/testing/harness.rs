@@ -217,7 +217,8 @@ async fn person(heir: &Process, id: OperationId, world: &dyn World, expected: Op
                 reason: Some("a test".to_owned()),
             };
             // A refusal means that the operation is past it.
-            let _ = control(&heir.store, &heir.hints, &ControlRequest { operation: id, control: asked }).await;
+            let _ =
+                control(&heir.store, &heir.hints, &ControlRequest { operation: id, control: asked, key: None }).await;
         }
         // The operation has no event for a test.
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -114,7 +114,7 @@ pub(crate) async fn verb(process: &Process, id: OperationId, verb: Verb, step: O
         actor: "eve".to_owned(),
         reason: Some("a test".to_owned()),
     };
-    control(&process.store, &process.hints, &ControlRequest { operation: id, control: asked }).await.unwrap()
+    control(&process.store, &process.hints, &ControlRequest { operation: id, control: asked, key: None }).await.unwrap()
 }
 
 pub(crate) fn key(step: &str, target: &str) -> Key {

@@ -236,3 +236,25 @@ fn plan_that_breaks_a_rule_is_refused() {
         assert!(if problem.is_empty() { found.is_empty() } else { found.contains(problem) }, "{case}: {found}");
     }
 }
+
+#[test]
+fn target_skipped_before_its_condition_is_known_has_one_outcome() {
+    let mut first = step("a", &["x"]);
+    first.on_failure = OnFailure::Continue;
+    let mut second = step("b", &["y", "z"]);
+    second.when = Some(When::Failed("a".to_owned()));
+    let mut bench = Bench::running(plan(vec![first, second]));
+    let asked = Control {
+        verb: Verb::Skip,
+        step: Some("b".to_owned()),
+        target: Some("y".to_owned()),
+        actor: "eve".to_owned(),
+        reason: Some("a test".to_owned()),
+    };
+    let now = bench.now;
+    bench.journal.extend(control(&mut bench.run, &asked, now).unwrap());
+    bench.end("a", "x", succeeded());
+    assert_eq!((bench.state("b", "y"), bench.state("b", "z")), (TargetState::Skipped, TargetState::Skipped));
+    let is_outcome = |entry: &&Entry| entry.kind == EntryKind::Outcome && entry.key == Some(key("b", "y"));
+    assert_eq!(bench.journal.iter().filter(is_outcome).count(), 1);
+}
