@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::placement::DirectiveTarget;
 use domain::stored_topology::{StoredCell, StoredCluster, topology_from_rows};
-use domain::topology::{CellFacts, Topology};
+use domain::topology::{CellFacts, Topology, TopologyProblem};
 use store::{AppId, ResidentRow, Store, StoreError};
 use vocabulary::AppKey;
 
@@ -23,8 +23,8 @@ impl Resident {
     }
 }
 
-/// Reads the topology.
-pub(crate) async fn topology(store: &Store) -> Result<Topology, StoreError> {
+/// Reads the topology, and the clusters and cells that cannot be part of it.
+pub(crate) async fn topology(store: &Store) -> Result<(Topology, Vec<TopologyProblem>), StoreError> {
     let clusters = store.cluster_list().await?;
     let cells = store.cell_list().await?;
     let clusters = clusters
@@ -45,7 +45,7 @@ pub(crate) async fn topology(store: &Store) -> Result<Topology, StoreError> {
             Some(StoredCell { name: row.name, labels: row.labels, spec: row.spec?, leaving: row.leaving })
         })
         .collect();
-    Ok(topology_from_rows(clusters, cells).0)
+    Ok(topology_from_rows(clusters, cells))
 }
 
 /// Returns the cells that a place covers.
@@ -72,6 +72,16 @@ pub(crate) async fn resident(
     }
     let covered = Covered::read(store, place).await?;
     Ok(by_application(rows.into_iter().filter(|row| covered.covers(row))).into_iter().next())
+}
+
+/// Returns why it is not known what a place has: a cluster or cell that cannot be read may be in it.
+pub(crate) async fn unreadable(store: &Store, place: &DirectiveTarget) -> Result<Option<String>, StoreError> {
+    if matches!(place, DirectiveTarget::Cluster { .. }) {
+        return Ok(None);
+    }
+    let (_, problems) = topology(store).await?;
+    let problem = problems.into_iter().find(|problem| problem.excluded);
+    Ok(problem.map(|problem| format!("{} {} may be there: {}", problem.kind, problem.name, problem.message)))
 }
 
 fn by_application(rows: impl Iterator<Item = ResidentRow>) -> Vec<Resident> {
@@ -102,7 +112,7 @@ impl Covered {
         if let DirectiveTarget::Cluster { cluster } = place {
             return Ok(Self { clusters: vec![cluster.clone()], cells: None });
         }
-        let topology = topology(store).await?;
+        let (topology, _) = topology(store).await?;
         let covered = cells_of(&topology, place);
         let clusters: BTreeSet<String> = covered.iter().map(|cell| cell.cluster.to_string()).collect();
         let cells = covered.iter().map(|cell| cell.name.to_string()).collect();

@@ -91,6 +91,12 @@ impl Store {
         .await?
         .rows_affected()
             == 1;
+        if gone {
+            // Another cell may be declared under the name, and is not what they were about.
+            sqlx::query!("DELETE FROM placement_directive WHERE scope -> 'Cell' ->> 'cell' = $1", name)
+                .execute(&mut **write)
+                .await?;
+        }
         write.commit().await?;
         Ok(gone)
     }

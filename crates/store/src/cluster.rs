@@ -208,6 +208,12 @@ impl Store {
         .await?
         .rows_affected()
             == 1;
+        if gone {
+            // Another cluster may join under the name, and is not what they were about.
+            sqlx::query!("DELETE FROM placement_directive WHERE scope -> 'Cluster' ->> 'cluster' = $1", name)
+                .execute(&mut **write)
+                .await?;
+        }
         write.commit().await?;
         Ok(gone)
     }

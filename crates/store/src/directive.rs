@@ -136,6 +136,19 @@ impl Store {
         Ok(rows.into_iter().map(DirectiveRow::from).collect())
     }
 
+    /// Returns whether a directive with this owner, key and application is stored.
+    pub async fn directive_exists(&self, owner: &str, key: &str, app: Option<AppId>) -> Result<bool, StoreError> {
+        let found = sqlx::query_scalar!(
+            "SELECT 1 AS found FROM placement_directive WHERE owner = $1 AND key = $2 AND app IS NOT DISTINCT FROM $3",
+            owner,
+            key,
+            app.map(|app| app.0)
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(found.is_some())
+    }
+
     /// Returns the time until the next directive ends by itself, by the clock of the database.
     ///
     /// Returns `None` if no directive in force has an end.

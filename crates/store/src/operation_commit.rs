@@ -8,7 +8,8 @@ use vocabulary::OperationId;
 use crate::decision_row::Txn;
 use crate::journal::{JournalHead, append};
 use crate::lock::{release, take};
-use crate::{Claim, JournalEntry, LockHolder, LockRow, Store, StoreError, clean, operation_target};
+use crate::operation_insert::reserve;
+use crate::{Claim, IdempotencyKey, JournalEntry, LockHolder, LockRow, Store, StoreError, clean, operation_target};
 
 /// Name of the write, for errors and crash points.
 const WRITE: &str = "operation_commit";
@@ -39,6 +40,8 @@ pub struct OperationChange {
     pub entries: Vec<JournalEntry>,
     /// What happens to the locks.
     pub locks: LockChange,
+    /// Key of the request that caused the change; written with it, once.
+    pub key: Option<IdempotencyKey>,
 }
 
 /// What a change does with the locks of its operation.
@@ -57,7 +60,7 @@ pub enum LockChange {
 pub enum OperationCommitted {
     /// It was written; this is the version now.
     Written(i64),
-    /// The operation changed meanwhile, or does not exist. Nothing was written.
+    /// The operation changed meanwhile, does not exist, or the key was used before. Nothing was written.
     Outdated,
     /// Others hold its locks. Nothing was written.
     Locked(Vec<LockHolder>),
@@ -90,6 +93,11 @@ impl Store {
         .fetch_optional(&mut *txn)
         .await?;
         let Some(row) = row.filter(|row| row.version == version) else { return Ok(OperationCommitted::Outdated) };
+        if let Some(key) = &change.key
+            && reserve(&mut txn, id, key).await?.is_some()
+        {
+            return Ok(OperationCommitted::Outdated);
+        }
         match change.locks {
             LockChange::Keep => {}
             LockChange::Release => drop(release(&mut txn, id).await?),

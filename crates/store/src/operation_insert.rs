@@ -163,10 +163,10 @@ async fn insert(txn: &mut Txn, new: &NewOperation) -> Result<bool, StoreError> {
     Ok(inserted.rows_affected() > 0)
 }
 
-/// Reserves the key for the new operation, or returns what the key was used for.
+/// Reserves the key for a request about the operation, or returns what the key was used for.
 ///
 /// A twin of the request that runs at the same time waits here for the other's commit.
-async fn reserve(
+pub(crate) async fn reserve(
     txn: &mut Txn,
     id: OperationId,
     key: &IdempotencyKey,

@@ -43,9 +43,9 @@ const ON_PURPOSE: [&str; 11] = [
     "UPDATE cell c SET spec = NULL",
     // A page of operations, the newest first, ends after its rows.
     "SELECT id, kind, logic_version, priority, subject, spec, state",
-    // These statements count the divided replicas of clusters, or of an application.
-    "SELECT p.app, a.namespace, a.name, p.cell, p.cluster",
-    "SELECT p.app, p.cell, p.cluster",
+    // A cluster or a cell is forgotten seldom; its directives go with it.
+    "DELETE FROM placement_directive WHERE scope -> 'Cell'",
+    "DELETE FROM placement_directive WHERE scope -> 'Cluster'",
     // Holders of few locks, without the operation that asks.
     "WITH wanted AS ( SELECT key, mode",
     // These statements compute sums over the fleet.

@@ -15,7 +15,7 @@ pub struct ResidentRow {
     pub cell: String,
     /// Name of the cluster.
     pub cluster: String,
-    /// Replicas that its objects contain there.
+    /// Replicas that are decided or were last observed there, whichever is more.
     pub replicas: i64,
 }
 
@@ -24,10 +24,17 @@ impl Store {
     pub async fn resident_list(&self, clusters: &[String]) -> Result<Vec<ResidentRow>, StoreError> {
         let rows = sqlx::query!(
             r#"
-            SELECT p.app, a.namespace, a.name, p.cell, p.cluster, sum(greatest(p.target, p.floor) + p.surge) AS "replicas!"
-            FROM placement p JOIN application a ON a.id = p.app
-            WHERE p.cluster = ANY($1) AND p.divided AND p.wish = 'Present' AND greatest(p.target, p.floor) + p.surge > 0
-            GROUP BY p.app, a.namespace, a.name, p.cell, p.cluster ORDER BY a.namespace, a.name, p.cell"#,
+            WITH r AS (
+              -- Decided replicas, or those last observed where they are more: objects that are being deleted still run.
+              SELECT p.app, p.cell, p.cluster, greatest(
+                CASE WHEN p.wish = 'Present' THEN greatest(p.target, p.floor) + p.surge ELSE 0 END,
+                coalesce(s.replicas, 0)) AS replicas
+              FROM placement p LEFT JOIN placement_status s ON s.placement = p.id
+              WHERE p.cluster = ANY($1) AND p.divided AND p.wish <> 'Orphan'
+            )
+            SELECT r.app, a.namespace, a.name, r.cell, r.cluster, sum(r.replicas)::bigint AS "replicas!"
+            FROM r JOIN application a ON a.id = r.app WHERE r.replicas > 0
+            GROUP BY r.app, a.namespace, a.name, r.cell, r.cluster ORDER BY a.namespace, a.name, r.cell"#,
             clusters
         )
         .fetch_all(&self.pool)
@@ -48,11 +55,15 @@ impl Store {
     pub async fn resident_of(&self, key: &AppKey) -> Result<Vec<ResidentRow>, StoreError> {
         let rows = sqlx::query!(
             r#"
-            SELECT p.app, p.cell, p.cluster, sum(greatest(p.target, p.floor) + p.surge) AS "replicas!"
-            FROM application a JOIN placement p ON p.app = a.id
-            WHERE a.namespace = $1 AND a.name = $2 AND p.divided AND p.wish = 'Present'
-              AND greatest(p.target, p.floor) + p.surge > 0
-            GROUP BY p.app, p.cell, p.cluster ORDER BY p.cell"#,
+            WITH r AS (
+              SELECT p.app, p.cell, p.cluster, greatest(
+                CASE WHEN p.wish = 'Present' THEN greatest(p.target, p.floor) + p.surge ELSE 0 END,
+                coalesce(s.replicas, 0)) AS replicas
+              FROM application a JOIN placement p ON p.app = a.id LEFT JOIN placement_status s ON s.placement = p.id
+              WHERE a.namespace = $1 AND a.name = $2 AND p.divided AND p.wish <> 'Orphan'
+            )
+            SELECT app, cell, cluster, sum(replicas)::bigint AS "replicas!" FROM r WHERE replicas > 0
+            GROUP BY app, cell, cluster ORDER BY cell"#,
             key.namespace,
             key.name
         )

@@ -178,11 +178,14 @@ fn policy(fleet: &Fleet, space: &str, cluster: &str) -> anyhow::Result<()> {
 /// `stored` is an SQL expression over the row of the cluster. `newer` and `older` are its values for the state of the
 /// hub before and after the restore.
 async fn older_cluster(fleet: &Fleet, name: &str, stored: &str, [newer, older]: [&str; 2]) -> anyhow::Result<()> {
+    let version = format!("select coalesce(resource_version, 0) from cluster where name = '{name}'");
     let remedy = eventually("the older Cluster is refused", SOON, async || {
         let cluster = fleet.get("hub", "mcl", "", name)?.context("a cluster")?;
         let conditions = cluster["status"]["conditions"].as_array().cloned().unwrap_or_default();
         let ready = conditions.into_iter().find(|one| one["type"] == "Ready").context("a condition")?;
-        ensure!(ready["reason"] == "IntentSourceLost", "{ready}");
+        let taken = fleet.bed.postgres.query(&version)?;
+        let version = &cluster["metadata"]["resourceVersion"];
+        ensure!(ready["reason"] == "IntentSourceLost", "{ready}, version {version}, of the one taken in {taken}");
         let message = ready["message"].as_str().unwrap_or_default().to_owned();
         Ok(message.split('`').nth(1).and_then(|command| command.strip_prefix("kubectl ")).map(str::to_owned))
     })

@@ -50,23 +50,27 @@ pub(super) async fn observe(store: &Store, attempt: &Attempt) -> Result<Progress
     let place = place(attempt)?;
     match attempt.step.act.as_str() {
         "cordon" => has_directive(store, attempt, CORDON).await,
-        "hold" => has_directive(store, attempt, ALL).await,
+        "hold" => holds_all(store, attempt).await,
         "move" => moved(store, attempt, &place).await,
         "empty" => {
             let left = residents(store, &place).await?;
-            Ok(if left.is_empty() {
-                Progress::Done(format!("{} has no divided replica", place_text(&place)))
-            } else {
-                Progress::Waiting(left_text(&left))
+            let unreadable = fleet::unreadable(store, &place).await?;
+            Ok(match (left.is_empty(), unreadable) {
+                (false, _) => Progress::Waiting(left_text(&left)),
+                // What runs in a place that cannot be read is unknown, and Unknown is not empty.
+                (true, Some(problem)) => Progress::Waiting(problem),
+                (true, None) => Progress::Done(format!("{} has no divided replica", place_text(&place))),
             })
         }
         "release" => {
             let left = directives::of(store, attempt.operation).await?;
-            Ok(if left.is_empty() {
-                Progress::Done(format!("{} takes replicas again", place_text(&place)))
-            } else {
-                Progress::Missing(format!("{} directives are in force", left.len()))
-            })
+            if !left.is_empty() {
+                return Ok(Progress::Missing(format!("{} directives are in force", left.len())));
+            }
+            Ok(Progress::Done(match kept_out_by(store, &place).await? {
+                None => format!("{} takes replicas again", place_text(&place)),
+                Some(owner) => format!("{} is still kept empty by {owner}", place_text(&place)),
+            }))
         }
         other => Err(ActError::Refused(format!("this version has no act {other}"))),
     }
@@ -110,13 +114,36 @@ async fn has_directive(store: &Store, attempt: &Attempt, key: &str) -> Result<Pr
     })
 }
 
+/// The directive for all Applications is in force, and those of single ones have ended.
+async fn holds_all(store: &Store, attempt: &Attempt) -> Result<Progress, ActError> {
+    let present = directives::of(store, attempt.operation).await?;
+    let is_all = |key: &Option<String>| key.as_deref() == Some(ALL);
+    Ok(match present.as_slice() {
+        [only] if is_all(&only.key) => Progress::Done("in force".to_owned()),
+        _ => Progress::Missing("its directives are not as they are to be".to_owned()),
+    })
+}
+
+/// Returns the owner of another directive that keeps replicas out of exactly this place.
+async fn kept_out_by(store: &Store, place: &DirectiveTarget) -> Result<Option<String>, ActError> {
+    let scope = serde_json::to_value(place).expect("a place is plain data");
+    let keeps_out = |effect: &Value| {
+        [Effect::Cordon, Effect::Drain, Effect::Exclude]
+            .iter()
+            .any(|known| serde_json::to_value(known).is_ok_and(|known| known == *effect))
+    };
+    let all = store.directive_list().await?;
+    let other = all.into_iter().find(|row| row.app.is_none() && row.scope == scope && keeps_out(&row.effect));
+    Ok(other.map(|row| row.owner))
+}
+
 async fn moved(store: &Store, attempt: &Attempt, place: &DirectiveTarget) -> Result<Progress, ActError> {
     let Some(resident) = resident(store, attempt, place).await? else {
         return Ok(Progress::Done("moved".to_owned()));
     };
     let key = app_key(&attempt.target);
-    let present = directives::of(store, attempt.operation).await?;
-    if !present.iter().any(|row| row.key.as_ref() == Some(&key) && row.app == Some(resident.app)) {
+    let owner = directives::owner(attempt.operation);
+    if !store.directive_exists(&owner, &key, Some(resident.app)).await? {
         // The Application was deleted and made anew, and its directive went with it.
         return Ok(Progress::Missing("its directive is not there".to_owned()));
     }

@@ -64,7 +64,6 @@ impl Kind for Drain {
             hint,
             Hint::Observed(_)
                 | Hint::Show(_)
-                | Hint::Deliver(_)
                 | Hint::Directives(_)
                 | Hint::Topology
                 | Hint::Health(_)

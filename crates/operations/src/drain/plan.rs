@@ -14,19 +14,28 @@ use crate::fleet::{Resident, cells_of, residents, topology};
 
 /// Timeout for a write to the database, in seconds.
 const WRITE_TIMEOUT_SECONDS: u32 = 120;
+/// Maximum number of Applications that one drain moves. Each has a directive of the operation until all have moved.
+const APPLICATIONS_MAX: usize = 9_000;
 /// Maximum number of Applications in a preview.
 const PREVIEW_MAX: usize = 200;
 
 pub(super) async fn plan(store: &Store, spec: &Value) -> Result<Planned, PlanFailure> {
     let request = DrainSpec::parse(spec)?;
     let place = request.place()?;
-    let fleet = topology(store).await?;
+    let (fleet, _) = topology(store).await?;
     let covered = cells_of(&fleet, &place);
     if covered.is_empty() {
         let text = place_text(&place);
         return Err(PlanFailure::NotFound(format!("{text} has no cell; see `meridian cluster list`")));
     }
     let moving = residents(store, &place).await?;
+    if moving.len() > APPLICATIONS_MAX {
+        let problem = format!(
+            "{} Applications have replicas there; at most {APPLICATIONS_MAX} move in one drain: drain its cells one after the other",
+            moving.len()
+        );
+        return Err(PlanFailure::invalid("/spec", problem));
+    }
     Ok(Planned {
         subject: place_text(&place),
         plan: steps(&request, &place, &moving),

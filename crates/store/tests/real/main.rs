@@ -12,6 +12,7 @@ mod fences;
 mod lease;
 mod operations;
 mod refused;
+mod resident;
 mod rows;
 mod schema;
 mod status;

@@ -48,7 +48,7 @@ fn operation(priority: i16, locks: &[LockRow]) -> NewOperation {
 fn change(state: &'static str, locks: LockChange) -> OperationChange {
     let is_over = state == "Succeeded";
     let header = OperationHeader { state, is_over, phase: "Forward", pause: None, marks: json!({}) };
-    OperationChange { header, targets: Vec::new(), entries: vec![entry("State", "{}")], locks }
+    OperationChange { header, targets: Vec::new(), entries: vec![entry("State", "{}")], locks, key: None }
 }
 
 async fn held(store: &Store) -> Vec<(String, OperationId)> {
