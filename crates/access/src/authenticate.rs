@@ -155,7 +155,9 @@ impl Access {
         }
         let subject = review(hub, token).await.map_err(|error| match error {
             ReviewError::Refused(_) => Unauthenticated::Refused(error.to_string()),
-            ReviewError::Unavailable(_) => Unauthenticated::HubUnavailable(vocabulary::chain(&error)),
+            ReviewError::Late | ReviewError::Unavailable(_) => {
+                Unauthenticated::HubUnavailable(vocabulary::chain(&error))
+            }
         })?;
         keep(&mut self.0.reviewed.lock(), key, subject.clone());
         Ok(subject)

@@ -1,5 +1,7 @@
 //! Tokens of the hub: `ServiceAccount` tokens and others that its API server accepts.
 
+use std::time::Duration;
+
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use kube::api::{Api, PostParams};
 use kube::core::ObjectMeta;
@@ -8,6 +10,8 @@ use crate::{Subject, SubjectKind};
 
 /// Audience that a token must be made for: `kubectl create token NAME --audience meridian-api`.
 pub const AUDIENCE: &str = "meridian-api";
+/// Timeout for a review. A hub that hangs must not hold up tokens that work without it.
+const REVIEW_TIMEOUT: Duration = Duration::from_secs(3);
 /// Beginning of the user names of `ServiceAccount`s.
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
 
@@ -17,6 +21,9 @@ pub(crate) enum ReviewError {
     /// The hub refuses the token.
     #[error("the hub does not accept the token: {0}")]
     Refused(String),
+    /// The hub does not answer in time.
+    #[error("the hub does not review tokens now: no answer within {} s", REVIEW_TIMEOUT.as_secs())]
+    Late,
     /// The hub does not answer.
     #[error("the hub does not review tokens now")]
     Unavailable(#[source] Box<kube::Error>),
@@ -26,9 +33,11 @@ pub(crate) enum ReviewError {
 pub(crate) async fn review(client: &kube::Client, token: &str) -> Result<Subject, ReviewError> {
     let spec = TokenReviewSpec { audiences: Some(vec![AUDIENCE.to_owned()]), token: Some(token.to_owned()) };
     let request = TokenReview { metadata: ObjectMeta::default(), spec, status: None };
-    let answer = Api::<TokenReview>::all(client.clone())
-        .create(&PostParams::default(), &request)
+    let reviews = Api::<TokenReview>::all(client.clone());
+    let parameters = PostParams::default();
+    let answer = tokio::time::timeout(REVIEW_TIMEOUT, reviews.create(&parameters, &request))
         .await
+        .map_err(|_| ReviewError::Late)?
         .map_err(|error| ReviewError::Unavailable(Box::new(error)))?;
     let status = answer.status.unwrap_or_default();
     let refused = |why: &str| ReviewError::Refused(why.to_owned());

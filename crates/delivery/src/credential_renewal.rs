@@ -98,7 +98,17 @@ impl CredentialRenewal {
         let now = Timestamp::now();
         let due = self.store.credential_lives().await?.into_iter().filter(|life| is_due(life, now));
         futures::stream::iter(due.map(Ok))
-            .try_for_each_concurrent(AT_ONCE, async |life| self.renew(claim, &life).await)
+            .try_for_each_concurrent(AT_ONCE, async |life| match self.renew(claim, &life).await {
+                Err(error) if !matches!(error, StoreError::Fenced { .. }) => {
+                    tracing::warn!(
+                        cluster = life.cluster,
+                        error = vocabulary::chain(&error),
+                        "the credential of a cluster was not looked after; the next round will"
+                    );
+                    Ok(())
+                }
+                outcome => outcome,
+            })
             .await
     }
 
