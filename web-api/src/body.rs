@@ -1,5 +1,7 @@
 //! Reads bodies and queries, with the field at which they are wrong.
 
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
@@ -12,9 +14,16 @@ use crate::code::Code;
 use crate::failure::Failure;
 use crate::limits::BODY_BYTES_MAX;
 
+/// Timeout for the whole body of a request.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Reads a body of at most 1 MiB.
 pub(crate) async fn read(body: Body) -> Result<Bytes, Failure> {
-    match Limited::new(body, BODY_BYTES_MAX).collect().await {
+    let limited = Limited::new(body, BODY_BYTES_MAX).collect();
+    let late = |_| {
+        Failure::new(Code::DeadlineExceeded, format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs()))
+    };
+    match tokio::time::timeout(BODY_TIMEOUT, limited).await.map_err(late)? {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
             Err(Failure::new(Code::TooLarge, format!("the body has more than {BODY_BYTES_MAX} bytes")))

@@ -58,6 +58,12 @@ impl Caller {
         Ok(self.api.access.authorize(self.store(), &self.subject, right, namespace).await??)
     }
 
+    /// Waits for another turn at the database, after [`Self::end_turn`].
+    pub(crate) async fn begin_turn(&mut self) -> Result<(), Failure> {
+        self.turn = Some(self.api.limits.turn().await?);
+        Ok(())
+    }
+
     /// Gives the turn at the database back, before the request waits.
     pub(crate) fn end_turn(&mut self) {
         self.turn = None;

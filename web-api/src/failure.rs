@@ -150,6 +150,7 @@ impl From<ControlError> for Failure {
             ControlError::Refused(ControlRefusal::State { .. }) => Self::new(Code::StateConflict, error.to_string()),
             ControlError::Refused(ControlRefusal::Invalid(_)) => Self::new(Code::Invalid, error.to_string()),
             ControlError::Load(error) => error.into(),
+            ControlError::KeyReused(_) => Self::new(Code::IdempotencyKeyReused, error.to_string()),
             ControlError::Busy => Self::new(Code::Busy, error.to_string()),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Read};
 
-use rest::Whoami;
+use rest::{RoleView, WhoAmI};
 
 use super::session::{self, Session};
 use super::{client, connect, read_file, read_token, token_of_environment};
@@ -69,14 +69,22 @@ pub(crate) async fn whoami(args: &WhoamiArgs) -> Result<(), Failure> {
     emit(&text.unwrap_or_else(|| table(&client.server(), &whoami)))
 }
 
-fn table(server: &str, whoami: &Whoami) -> String {
+fn table(server: &str, whoami: &WhoAmI) -> String {
     output::fields(&[
         ("Server", server.to_owned()),
         ("Subject", whoami.subject.clone()),
         ("Groups", output::or_dash(Some(&whoami.groups.join(", ")))),
-        ("Roles", output::or_dash(Some(&whoami.roles.join(", ")))),
-        ("Expires", whoami.expires_at.map_or_else(|| "-".to_owned(), |at| at.to_string())),
+        ("Roles", output::or_dash(Some(&whoami.roles.iter().map(role_text).collect::<Vec<_>>().join(", ")))),
+        ("Limited", output::or_dash(Some(&whoami.scopes.join(", ")))),
+        ("Rights", output::or_dash(Some(&whoami.rights.join(", ")))),
     ])
+}
+
+fn role_text(role: &RoleView) -> String {
+    match &role.namespace {
+        Some(namespace) => format!("{} in {namespace}", role.role),
+        None => role.role.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -84,15 +92,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_caller_is_shown_with_roles_and_expiry() {
-        let whoami = Whoami {
-            subject: "person/ada".into(),
-            groups: vec![],
-            roles: vec!["operator".into(), "viewer".into()],
-            expires_at: None,
+    fn the_caller_is_shown_with_roles_and_rights() {
+        let role = |role: &str, namespace: Option<&str>| RoleView {
+            role: role.to_owned(),
+            namespace: namespace.map(str::to_owned),
         };
-        let expected =
-            "Server:   https://m.example\nSubject:  person/ada\nGroups:   -\nRoles:    operator, viewer\nExpires:  -\n";
+        let whoami = WhoAmI {
+            subject: "person/ada".to_owned(),
+            kind: "person".to_owned(),
+            name: "ada".to_owned(),
+            groups: vec![],
+            scopes: vec![],
+            roles: vec![role("operator", None), role("viewer", Some("shop"))],
+            rights: vec!["get".to_owned(), "pause".to_owned()],
+        };
+        let expected = "Server:   https://m.example\nSubject:  person/ada\nGroups:   -\n\
+            Roles:    operator, viewer in shop\nLimited:  -\nRights:   get, pause\n";
         assert_eq!(table("https://m.example", &whoami), expected);
     }
 }

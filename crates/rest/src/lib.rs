@@ -10,7 +10,6 @@ mod fleet;
 mod operation;
 mod preview;
 mod problem;
-mod whoami;
 
 pub use access::{AuditEvent, RoleView, WhoAmI};
 #[cfg(feature = "client")]
@@ -24,7 +23,6 @@ pub use operation::{
 };
 pub use preview::{LockNeed, Preview};
 pub use problem::{FieldProblem, Holder, Problem};
-pub use whoami::Whoami;
 
 /// Prefix of all paths.
 pub const PREFIX: &str = "/api/v1";
@@ -32,5 +30,9 @@ pub const PREFIX: &str = "/api/v1";
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Header of an answer that was given to the same request before.
 pub const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";
+/// Name of the events of a stream that carry journal entries.
+pub const EVENT_JOURNAL: &str = "journal";
+/// Name of the event after which a client reads the operation anew: entries that it has, or waits for, are gone.
+pub const EVENT_RESYNC: &str = "resync";
 /// Media type of errors, RFC 9457.
 pub const PROBLEM_JSON: &str = "application/problem+json";

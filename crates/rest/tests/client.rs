@@ -264,7 +264,7 @@ async fn streams_resume_after_the_last_entry() {
         Play::Stream(format!("retry: 10\n\n{}: heartbeat\n\n{}id: 5\ndata: {{\"seq\"", entry(3), entry(4))),
         Play::Reset,
         Play::Answer(503, "", problem(503, "store-unavailable")),
-        Play::Stream(format!("{}{}event: resync\ndata: {{}}\n\n", entry(4), entry(5))),
+        Play::Stream(format!("{}{}event: resync\ndata: {{\"journalSeq\": 5}}\n\n", entry(4), entry(5))),
         Play::Answer(204, "", json!(null)),
     ])
     .await;

@@ -3,12 +3,15 @@
 use access::Right;
 use axum::body::Body;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::Response;
 use domain::operation::{Control, Verb};
 use flow::{ControlRequest, LoadError, control as apply};
 use rest::ControlBody;
+use sha2::{Digest, Sha256};
+use store::IdempotencyKey;
 
-use super::create::check_text;
+use super::create::{check_text, idempotency_key};
 use super::{get, id_of, namespace_of};
 use crate::api::Api;
 use crate::body::{self, PathOf};
@@ -20,13 +23,15 @@ pub(crate) async fn control(
     State(api): State<Api>,
     caller: Caller,
     PathOf((id, verb)): PathOf<(String, String)>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
     let verb = Verb::parse(&verb).ok_or_else(|| no_such_verb(&verb))?;
     let operation = id_of(&id)?;
     caller.trail.set_operation(operation);
-    let body = body::read(body).await?;
-    let body: ControlBody = if body.is_empty() { ControlBody::default() } else { body::parse(&body)? };
+    let key = idempotency_key(&headers)?;
+    let bytes = body::read(body).await?;
+    let body: ControlBody = if bytes.is_empty() { ControlBody::default() } else { body::parse(&bytes)? };
     for (pointer, text) in [("/step", &body.step), ("/target", &body.target), ("/reason", &body.reason)] {
         check_text(pointer, text.as_deref().unwrap_or_default())?;
     }
@@ -40,8 +45,15 @@ pub(crate) async fn control(
         caller.require(Right::to_create(&row.kind), namespace).await?;
     }
     let actor = caller.subject.to_string();
+    let key = key.map(|key| IdempotencyKey {
+        actor: actor.clone(),
+        method: "POST".to_owned(),
+        path: format!("{}/operations/{operation}/{}", rest::PREFIX, verb.as_str()),
+        key,
+        body_hash: Sha256::digest(&bytes).to_vec(),
+    });
     let control = Control { verb, step: body.step, target: body.target, actor, reason: body.reason };
-    apply(store, &api.hints, &ControlRequest { operation, control }).await?;
+    apply(store, &api.hints, &ControlRequest { operation, control, key }).await?;
     Ok(get::load_view(store, operation).await?.response())
 }
 

@@ -28,7 +28,7 @@ const RETRY_AFTER_SECONDS: u32 = 1;
 
 pub(crate) async fn create(
     State(api): State<Api>,
-    caller: Caller,
+    mut caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
@@ -38,7 +38,10 @@ pub(crate) async fn create(
         caller.trail.set_dry_run();
     }
     let key = idempotency_key(&headers)?;
+    // The connection is given back, because a slow body would keep other requests from the database.
+    caller.end_turn();
     let body = body::read(body).await?;
+    caller.begin_turn().await?;
     let new: NewOperation = body::parse(&body)?;
     check_text("/reason", &new.reason)?;
     caller.trail.set_reason(&new.reason);
@@ -99,7 +102,8 @@ async fn dry_run(api: &Api, new: NewOperation) -> Result<Response, Failure> {
     }))
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+/// Returns the key of a request, if it has one.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
     let refuse = |detail: &str| Failure::new(Code::InvalidRequest, format!("Idempotency-Key {detail}"));
     let mut values = headers.get_all(rest::IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };

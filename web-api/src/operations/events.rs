@@ -145,13 +145,13 @@ fn stream(api: &Api, id: OperationId, after: i64, journal_seq: i64) -> Result<Re
 }
 
 fn resync(journal_seq: i64) -> Event {
-    Event::default().event("resync").data(json!({ "journalSeq": journal_seq }).to_string())
+    Event::default().event(rest::EVENT_RESYNC).data(json!({ "journalSeq": journal_seq }).to_string())
 }
 
 fn event(row: JournalRow) -> Event {
     let seq = row.seq.to_string();
     let data = serde_json::to_string(&journal_event(row)).expect("an entry is plain data");
-    Event::default().id(seq).event("journal").data(data)
+    Event::default().id(seq).event(rest::EVENT_JOURNAL).data(data)
 }
 
 impl Follower {

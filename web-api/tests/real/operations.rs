@@ -7,6 +7,8 @@ use axum::http::Method;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use testbed::eventually;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use web_api::LimitSettings;
 
 use crate::client::{Answer, Client};
@@ -196,4 +198,43 @@ async fn reads_are_limited_and_verbs_are_not() {
     for verb in ["pause", "resume", "pause", "resume", "cancel"] {
         server.client.post(&format!("{OPERATIONS}/{id}/{verb}"), &json!({})).await.expect(200);
     }
+}
+
+/// A client repeats a request whose answer it lost; other verbs may have come between.
+#[tokio::test]
+async fn repeated_verb_is_applied_once() {
+    let server = Server::start_with(LimitSettings::default(), false).await;
+    let id = id_of(&create(&server.client, &body("east", &["a", "b"]), "verbs").await.expect(202));
+    let verb = async |verb: &str, key: &str, body: Value| {
+        let path = format!("{OPERATIONS}/{id}/{verb}");
+        server.client.send(Method::POST, &path, &[("idempotency-key", key)], &body.to_string()).await
+    };
+    verb("pause", "first", json!({})).await.expect(200);
+    verb("resume", "second", json!({})).await.expect(200);
+    let again = verb("pause", "first", json!({})).await.expect(200);
+    assert_eq!(again["state"], "AwaitingLocks", "the first pause counts once");
+    let other = verb("pause", "first", json!({"reason": "another request"})).await.expect(409);
+    assert_eq!(other["code"], "idempotency-key-reused");
+    let controls = format!("select count(*) from journal where operation = '{id}' and entry = 'Control'");
+    assert_eq!(server.bed.postgres.query(&controls).unwrap(), "2");
+}
+
+#[tokio::test]
+async fn slow_body_keeps_nobody_from_the_database() {
+    let limits = LimitSettings { work_max: 1, requests_burst: 1_000.0, ..LimitSettings::default() };
+    let server = Server::start_with(limits, false).await;
+    // The server waits for a body that does not come.
+    let address = server.client.base.trim_start_matches("http://").to_owned();
+    let mut slow = TcpStream::connect(&address).await.unwrap();
+    let token = server.client.token.as_deref().unwrap();
+    let head = format!(
+        "POST {OPERATIONS} HTTP/1.1\r\nHost: m\r\nAuthorization: Bearer {token}\r\nContent-Length: 100\r\nConnection: close\r\n\r\n{{"
+    );
+    slow.write_all(head.as_bytes()).await.unwrap();
+    for _ in 0..5 {
+        server.client.get(OPERATIONS).await.expect(200);
+    }
+    let mut late = String::new();
+    slow.read_to_string(&mut late).await.unwrap();
+    assert!(late.starts_with("HTTP/1.1 504"), "{late}");
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reqwest::Response;
 use reqwest::header::{ACCEPT, HeaderValue};
+use serde::Deserialize;
 use tokio::time::Instant;
 use vocabulary::{OperationId, chain};
 
@@ -12,7 +13,7 @@ use super::retry::{Delays, Patience};
 use super::send::Request;
 use super::sse::{SseEvent, SseParser};
 use super::{Client, ClientError};
-use crate::JournalEvent;
+use crate::{EVENT_JOURNAL, EVENT_RESYNC, JournalEvent};
 
 /// Longest silence of a stream. The server sends a comment every 15 s, so a longer silence is a dead connection.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
@@ -30,6 +31,13 @@ pub enum StreamEvent {
     Entry(Box<JournalEvent>),
     /// Entries were removed that the stream has not brought. The operation must be read anew.
     Resync,
+}
+
+/// Data of a resync: the entry after which the stream goes on.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Place {
+    journal_seq: i64,
 }
 
 /// The journal of an operation from some entry on.
@@ -148,13 +156,17 @@ impl Events {
 
     /// Reads an event. Returns `None` for an entry that the stream has brought before, and for an unknown event.
     fn read(&mut self, event: &SseEvent) -> Result<Option<StreamEvent>, ClientError> {
-        if event.name == "resync" {
+        if event.name == EVENT_RESYNC {
+            let place: Place =
+                serde_json::from_str(&event.data).map_err(|error| self.client.form(&self.request.title(), &error))?;
+            self.after = place.journal_seq;
+            self.parser.set_last_id(place.journal_seq.to_string());
             return Ok(Some(StreamEvent::Resync));
         }
         let entry: JournalEvent = match serde_json::from_str(&event.data) {
             Ok(entry) => entry,
             // A later server may send events of other kinds under names of their own.
-            Err(_) if !matches!(event.name.as_str(), "" | "message" | "entry") => return Ok(None),
+            Err(_) if !matches!(event.name.as_str(), "" | EVENT_JOURNAL) => return Ok(None),
             Err(error) => return Err(self.client.form(&self.request.title(), &error)),
         };
         if entry.seq <= self.after {

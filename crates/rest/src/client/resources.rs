@@ -6,7 +6,7 @@ use vocabulary::OperationId;
 
 use super::send::Request;
 use super::{Client, ClientError};
-use crate::{ControlBody, Lock, NewOperation, Operation, Page, Verification, Whoami};
+use crate::{ControlBody, Lock, NewOperation, Operation, Page, Verification, WhoAmI};
 
 /// Number of items on a page; the maximum of the server.
 const PAGE_SIZE: usize = 500;
@@ -104,7 +104,7 @@ impl Client {
     }
 
     /// Returns the caller, as the server recognizes it.
-    pub async fn whoami(&self) -> Result<Whoami, ClientError> {
+    pub async fn whoami(&self) -> Result<WhoAmI, ClientError> {
         self.get(&["whoami"], &[]).await
     }
 

@@ -54,6 +54,11 @@ impl SseParser {
         Ok(events)
     }
 
+    /// Replaces the id of the last event.
+    pub(super) fn set_last_id(&mut self, id: String) {
+        self.last_id = Some(id);
+    }
+
     /// Returns the id after which the stream is resumed.
     pub(super) fn last_id(&self) -> Option<&str> {
         self.last_id.as_deref()
