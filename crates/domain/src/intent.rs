@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use crds::PlacementSpec;
+use crds::application::release::Release;
 use crds::application::v1alpha1::{AdoptPolicy, DriftPolicy};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,9 @@ pub struct Intent {
     /// `None` when the replicas wait for the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failover_after: Option<i64>,
+    /// How a new revision reaches the pods. `None` for cell by cell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<Release>,
     /// Time in seconds after which an unfinished deletion reports what blocks it.
     #[serde(default = "Intent::default_deadline")]
     pub deletion_deadline: i64,

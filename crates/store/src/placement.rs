@@ -41,12 +41,12 @@ impl DesiredState {
 }
 
 /// Slot of an object or a decision: which of two versions of a component in one cell.
-///
-/// This program has only the slot `Main`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Slot {
-    /// The version that serves traffic.
+    /// The version that stays.
     Main,
+    /// The new version while a release is open: a second workload beside the main one.
+    Gray,
 }
 
 impl Slot {
@@ -54,12 +54,14 @@ impl Slot {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Main => "main",
+            Self::Gray => "gray",
         }
     }
 
     pub(crate) fn parse(text: &str) -> Result<Self, StoreError> {
         match text {
             "main" => Ok(Self::Main),
+            "gray" => Ok(Self::Gray),
             other => Err(StoreError::corrupt("slot", other)),
         }
     }

@@ -1,3 +1,4 @@
-//! One file per version of the kind.
+//! One file per version of the kind, and one for each part that versions share.
 
+pub mod release;
 pub mod v1alpha1;

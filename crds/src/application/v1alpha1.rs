@@ -7,6 +7,7 @@ use kube_derive::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::application::release::Release;
 use crate::placement_policy::v1alpha1::PlacementSpec;
 use crate::selector::CellSelector;
 
@@ -72,6 +73,9 @@ pub struct ApplicationSpec {
     /// Treatment of replicas in a silent cluster.
     #[serde(default)]
     pub failover: Failover,
+    /// How a new revision reaches the pods. Defaults to cell by cell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<Release>,
 }
 
 /// An object of the application.

@@ -178,6 +178,7 @@ fn wanted(
             .then(|| span("spec.failover.after", &failover.after))
             .transpose()
             .map_err(|message| refuse("InvalidSpec", message))?,
+        release: object.spec.release.clone(),
         deletion_deadline: span("spec.deletion.deadline", &object.spec.deletion.deadline)
             .map_err(|message| refuse("InvalidSpec", message))?,
     };

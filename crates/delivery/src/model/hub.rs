@@ -252,6 +252,7 @@ impl Written {
             drift: spec.drift,
             adopt: spec.adopt,
             failover_after: (self.is_divided() && self.reschedule).then_some(300),
+            release: None,
             deletion_deadline: 600,
             pod_security: BTreeMap::new(),
         };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crds::PlacementSpec;
 use crds::cluster::v1alpha1::Amounts;
 use serde::{Deserialize, Serialize};
-use vocabulary::{AppKey, ClusterName};
+use vocabulary::{AppKey, ClusterName, ContentHash};
 
 use crate::topology::CellFacts;
 
@@ -104,6 +104,15 @@ pub enum Effect {
     ///
     /// Replicas that moved away are kept until the directive ends. `schedule` applies this effect.
     Hold,
+    /// The number of replicas does not change. Replicas of the covered cell run a revision. `schedule` applies this effect.
+    Release {
+        /// The revision.
+        revision: ContentHash,
+        /// Number of the cell's divided replicas that run the revision in the gray slot.
+        gray: i32,
+        /// Whether the main slot runs the revision too.
+        main: bool,
+    },
 }
 
 /// A directive in force.

@@ -222,7 +222,7 @@ impl<'a> Setting<'a> {
             let name = directive.title();
             match directive.effect {
                 // Eligibility applies the first three, and floors the last one.
-                Effect::Exclude | Effect::Drain | Effect::Cordon | Effect::Hold => {}
+                Effect::Exclude | Effect::Drain | Effect::Cordon | Effect::Hold | Effect::Release { .. } => {}
                 Effect::Pin { replicas } => {
                     self.add_group(name, &covered, i64::from(replicas), i64::from(replicas), None);
                 }

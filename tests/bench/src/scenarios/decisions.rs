@@ -180,6 +180,7 @@ fn taken(number: usize) -> anyhow::Result<ApplicationTaken> {
         adopt: spec.adopt,
         pod_security: BTreeMap::default(),
         failover_after: Some(60),
+        release: None,
         deletion_deadline: 600,
     };
     let body = RevisionBody { components: &spec.components, overrides: &spec.overrides };
