@@ -25,5 +25,6 @@ fn id_of(text: &str) -> Result<OperationId, Failure> {
 ///
 /// Only kinds that change one Application alone have one.
 fn namespace_of<'a>(kind: &str, spec: &'a serde_json::Value) -> Option<&'a str> {
-    (kind == "release").then(|| spec.get("namespace")?.as_str()).flatten()
+    let application = || Some(spec.get("application")?.as_str()?.split_once('/')?.0);
+    (kind == "release").then(application).flatten()
 }

@@ -273,6 +273,7 @@ impl Written {
             revision: blueprint.revision,
             payload,
             secret: false,
+            divided_kind: Some("apps/v1/Deployment".to_owned()),
             rebalance_asked: None,
             delete_confirmed: None,
             accepted: false,
