@@ -7,6 +7,7 @@ use access::{Access, Role, SubjectKind, TokenText};
 use flow::{Engine, FlowMetrics, FlowTimes, Kinds};
 use jiff::{SignedDuration, Timestamp};
 use runtime::metrics::Metrics;
+use store::seal::EnvelopeKey;
 use store::{Hints, Keeper, LeaseTimes, NewApiToken, NewRoleBinding, Store};
 use testbed::Bed;
 use tokio::net::TcpListener;
@@ -61,6 +62,8 @@ impl Server {
             hints,
             kinds,
             access: Access::new(None),
+            hub: None,
+            envelope_key: EnvelopeKey::from_hex(&"0a".repeat(32)).unwrap(),
             limits,
             metrics,
             shutdown: shutdown.clone(),
