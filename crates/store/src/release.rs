@@ -274,7 +274,7 @@ impl Store {
         Ok(ids.into_iter().map(AppId).collect())
     }
 
-    /// Returns the applications that the given operations release. Operations of other kinds are left out.
+    /// Returns the applications that the given operations change alone, which those are that release one.
     pub async fn release_applications_of(&self, operations: &[OperationId]) -> Result<Vec<AppId>, StoreError> {
         let operations: Vec<Uuid> = operations.iter().copied().map(Uuid::from).collect();
         let ids = sqlx::query_scalar!(
@@ -282,7 +282,7 @@ impl Store {
             SELECT a.id FROM operation o
             JOIN application a ON a.namespace = split_part(o.spec ->> 'application', '/', 1)
               AND a.name = split_part(o.spec ->> 'application', '/', 2)
-            WHERE o.id = ANY($1) AND o.kind = 'release'"#,
+            WHERE o.id = ANY($1)"#,
             &operations
         )
         .fetch_all(&self.pool)

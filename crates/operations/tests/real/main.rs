@@ -1,0 +1,7 @@
+//! Tests of kinds of operations against a real database.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod release;
+mod stage;
+mod starter;
