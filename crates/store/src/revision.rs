@@ -97,6 +97,8 @@ pub(crate) async fn collect(transaction: &mut OpenTransaction, app: AppId) -> Re
           AND NOT EXISTS (SELECT 1 FROM application a WHERE a.id = $1 AND a.revision = r.revision)
           AND NOT EXISTS (SELECT 1 FROM placement p WHERE p.app = $1 AND p.revision = r.revision)
           AND NOT EXISTS (SELECT 1 FROM cell_decision d WHERE d.app = $1 AND d.revision = r.revision)
+          AND NOT EXISTS (SELECT 1 FROM placement_directive e
+            WHERE e.app = $1 AND e.effect -> 'Release' ->> 'revision' = encode(r.revision, 'hex'))
           AND NOT EXISTS (
             SELECT 1 FROM application_release l WHERE l.app = $1 AND r.revision IN (l.revision, l.previous))
         RETURNING r.payload"#,
