@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod faults;
 mod release;
 mod stage;
 mod starter;

@@ -6,6 +6,7 @@ DECLARE
   total integer;
   grays integer;
 BEGIN
+  PERFORM pg_advisory_xact_lock(1);
   CREATE TABLE IF NOT EXISTS broken (revision bytea PRIMARY KEY);
   -- Gray slots end with their directive.
   UPDATE cell_decision m SET target = m.target + g.target FROM cell_decision g

@@ -162,6 +162,10 @@ impl Stage {
         self.process.take().unwrap().stop().await;
     }
 
+    pub(crate) fn bed(&self) -> Arc<Bed> {
+        Arc::clone(&self.bed)
+    }
+
     /// Starts another engine.
     pub(crate) fn start_engine(&mut self) {
         self.process = Some(Process::start(&self.bed.postgres.url(), "engine", self.starter.kinds.clone()).unwrap());
@@ -200,7 +204,7 @@ pub(crate) fn message<'a>(run: &'a Run, step: &str) -> &'a str {
     run.targets.iter().find(|(key, _)| key.step == step).map_or("", |(_, target)| target.message.as_str())
 }
 
-fn own_hints(store: &Store) -> Hints {
+pub(crate) fn own_hints(store: &Store) -> Hints {
     Hints::new(store.clone(), CancellationToken::new()).0
 }
 

@@ -21,9 +21,7 @@ pub(super) async fn release(victim: &mut Victim<'_>, name: &str) -> anyhow::Resu
     victim.ready(name).await?;
     victim.fleet.apply("hub", &released(name, "web:2"))?;
     let query = format!("select id from operation where kind = 'release' and spec ->> 'application' = '{name}/web'");
-    victim
-        .until("a release is there", async |fleet| Ok(!fleet.bed.postgres.query(&query)?.is_empty()))
-        .await?;
+    victim.until("a release is there", async |fleet| Ok(!fleet.bed.postgres.query(&query)?.is_empty())).await?;
     let id = victim.fleet.bed.postgres.query(&query)?;
     ensure!(id.lines().count() == 1, "one revision is one release: {id}");
     over(victim, &id, "Succeeded").await?;
