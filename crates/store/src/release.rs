@@ -244,7 +244,10 @@ impl Store {
                 AND (r.state IS DISTINCT FROM 'RolledBack' OR r.revision <> a.revision OR r.superseded_by IS NOT NULL)
                 AND EXISTS (
                   SELECT 1 FROM cell_decision d WHERE d.app = a.id AND d.slot = 'main' AND d.revision <> a.revision) AS due
-              FROM application a LEFT JOIN application_release r ON r.app = a.id WHERE a.id = ANY($1)) c
+              FROM application a
+              -- The limit keeps the planner from a plan that reads all releases.
+              LEFT JOIN LATERAL (SELECT * FROM application_release l WHERE l.app = a.id LIMIT 1) r ON true
+              WHERE a.id = ANY($1)) c
             WHERE due OR state = 'Open' ORDER BY id"#,
             apps as _
         )
