@@ -5,15 +5,16 @@ use std::sync::Arc;
 use access::Access;
 use flow::Kinds;
 use runtime::metrics::Metrics;
+use store::seal::EnvelopeKey;
 use store::{AuditChain, Hints, Store};
 use tokio_util::sync::CancellationToken;
 
+use crate::hub::Hub;
 use crate::limits::{LimitSettings, Limits};
 use crate::metrics::ApiMetrics;
 use crate::wakes::OperationWakes;
 
 /// What the server needs.
-#[derive(Debug)]
 pub struct ApiParts {
     /// Database for reads and creations.
     pub store: Store,
@@ -25,12 +26,23 @@ pub struct ApiParts {
     pub kinds: Kinds,
     /// Authentication and authorization.
     pub access: Access,
+    /// Client of the hub, for releases and rollbacks; `None` where the server has no hub.
+    pub hub: Option<kube::Client>,
+    /// Key that opens revisions with Secrets.
+    pub envelope_key: EnvelopeKey,
     /// Limits of requests.
     pub limits: LimitSettings,
     /// Metrics of the process.
     pub metrics: Metrics,
     /// Ends streams and waiting requests.
     pub shutdown: CancellationToken,
+}
+
+/// The client of the hub has no `Debug`, and its configuration has a credential.
+impl std::fmt::Debug for ApiParts {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("ApiParts").field("has_hub", &self.hub.is_some()).finish_non_exhaustive()
+    }
 }
 
 /// A store with a chain of the audit: one for control verbs, one for everything else.
@@ -52,6 +64,8 @@ pub struct ApiState {
     pub(crate) hints: Hints,
     pub(crate) kinds: Kinds,
     pub(crate) access: Access,
+    pub(crate) hub: Option<Hub>,
+    pub(crate) envelope_key: EnvelopeKey,
     pub(crate) limits: Limits,
     pub(crate) metrics: ApiMetrics,
     pub(crate) wakes: OperationWakes,
@@ -77,6 +91,8 @@ impl Api {
             hints: parts.hints,
             kinds: parts.kinds,
             access: parts.access,
+            hub: parts.hub.map(Hub::new),
+            envelope_key: parts.envelope_key,
             limits: Limits::new(parts.limits),
             metrics: ApiMetrics::new(&parts.metrics),
             shutdown: parts.shutdown,

@@ -31,10 +31,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let tls = tls(&args)?;
-    // Only the form of the key is checked here: no kind of this version opens a credential.
     let key = std::fs::read_to_string(&args.envelope_key_file)
         .with_context(|| format!("reading the envelope key from {}", args.envelope_key_file.display()))?;
-    EnvelopeKey::from_hex(&key)?;
+    let envelope_key = EnvelopeKey::from_hex(&key)?;
     let store = Store::open(&args.database.database_url, args.database_connections)?;
     let control_store = Store::open(&args.database.database_url, args.control_connections)?;
     let identity = args.identity.clone().unwrap_or_else(|| format!("web-api-{}", uuid::Uuid::new_v4().simple()));
@@ -51,13 +50,15 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
     let (hints, exchange) = Hints::new(store.clone(), shutdown.clone());
     supervisor.spawn("hints", exchange);
     let kinds = operations::kinds(&store, &hints);
-    let access = Access::new(hub_client(&args).await.context("reading the kubeconfig of the hub")?);
+    let hub = hub_client(&args).await.context("reading how the hub is reached")?;
     let api = Api::start(ApiParts {
         store: store.clone(),
         control_store: control_store.clone(),
         hints: hints.clone(),
         kinds: kinds.clone(),
-        access,
+        access: Access::new(hub.clone()),
+        hub,
+        envelope_key,
         limits: LimitSettings::default(),
         metrics: metrics.clone(),
         shutdown: shutdown.clone(),
@@ -171,9 +172,14 @@ fn tls(args: &Run) -> anyhow::Result<Option<Tls>> {
 }
 
 async fn hub_client(args: &Run) -> anyhow::Result<Option<kube::Client>> {
-    let Some(path) = &args.hub_kubeconfig else { return Ok(None) };
-    let kubeconfig = Kubeconfig::read_from(path)?;
-    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    let mut config = match &args.hub_kubeconfig {
+        Some(path) => {
+            let kubeconfig = Kubeconfig::read_from(path)?;
+            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
+        }
+        None if args.hub_in_cluster => kube::Config::incluster()?,
+        None => return Ok(None),
+    };
     config.default_retry = false;
     Ok(Some(kube::Client::try_from(config)?))
 }

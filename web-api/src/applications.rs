@@ -67,10 +67,26 @@ pub(crate) async fn placement(
     Ok(json(&Page { items: items.collect(), next_page_token }))
 }
 
-async fn row_of(store: &Store, namespace: String, name: String) -> Result<ApplicationRow, Failure> {
+/// Returns the name of an Application in a path. A name that no Kubernetes object has names nothing.
+pub(crate) fn app_key(namespace: String, name: String) -> Result<AppKey, Failure> {
+    let is_name = |text: &str| {
+        let is_letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        (1..=253).contains(&text.len())
+            && text.starts_with(is_letter)
+            && text.ends_with(is_letter)
+            && text.chars().all(|c| is_letter(c) || c == '-' || c == '.')
+    };
     let key = AppKey { namespace, name };
-    let row = store.application_get(&key).await?;
-    row.ok_or_else(|| Failure::new(Code::NotFound, format!("there is no Application {key}")))
+    if is_name(&key.namespace) && is_name(&key.name) { Ok(key) } else { Err(no_application(&key)) }
+}
+
+pub(crate) fn no_application(key: &AppKey) -> Failure {
+    Failure::new(Code::NotFound, format!("there is no Application {key}"))
+}
+
+async fn row_of(store: &Store, namespace: String, name: String) -> Result<ApplicationRow, Failure> {
+    let key = app_key(namespace, name)?;
+    store.application_get(&key).await?.ok_or_else(|| no_application(&key))
 }
 
 fn key_of(text: &str) -> Result<AppKey, Failure> {

@@ -84,9 +84,12 @@ pub(crate) struct Run {
     /// File with the envelope key that seals secrets: 64 hexadecimal digits.
     #[arg(long, env = "MERIDIAN_ENVELOPE_KEY_FILE")]
     pub(crate) envelope_key_file: PathBuf,
-    /// Kubeconfig of the hub, whose tokens are then accepted too. The server works without a hub.
+    /// Kubeconfig of the hub. Its tokens are then accepted, and releases edit Applications there. All else works without.
     #[arg(long)]
     pub(crate) hub_kubeconfig: Option<PathBuf>,
+    /// Use the cluster that the server runs in as the hub, as the service account of its pod.
+    #[arg(long, conflicts_with = "hub_kubeconfig")]
+    pub(crate) hub_in_cluster: bool,
     /// Address of /healthz, /readyz and /metrics.
     #[arg(long, default_value = "0.0.0.0:8081")]
     pub(crate) probes_address: SocketAddr,

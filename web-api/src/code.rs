@@ -28,6 +28,9 @@ pub enum Code {
     StoreUnavailable,
     ResultUnknown,
     HubUnavailable,
+    HubRefused,
+    NoHub,
+    FieldsOwned,
     Busy,
     DeadlineExceeded,
 }
@@ -107,7 +110,13 @@ codes! {
     ResultUnknown "result-unknown" SERVICE_UNAVAILABLE true
         "It is not known whether the change was made." "Repeat the request with the same `Idempotency-Key`, or read the object."
     HubUnavailable "hub-unavailable" SERVICE_UNAVAILABLE true
-        "The hub does not review tokens now." "Use an API token, which works without the hub, or repeat the request."
+        "The hub does not answer." "Repeat the request. To prove an identity, an API token works without the hub."
+    HubRefused "hub-refused" BAD_GATEWAY false
+        "The hub refuses the identity of this server." "Give it the rights on the hub that docs/trust.md lists."
+    NoHub "no-hub" SERVICE_UNAVAILABLE false
+        "This server has no connection to the hub." "Start it with --hub-kubeconfig FILE or --hub-in-cluster, or edit the Application with kubectl."
+    FieldsOwned "fields-owned" CONFLICT false
+        "Another field manager owns the fields." "Make the change where that manager takes it from, or send `forceConflicts: true` to take the fields over."
     Busy "busy" SERVICE_UNAVAILABLE true
         "The server has too much to do." "Repeat the request after `Retry-After`."
     DeadlineExceeded "deadline-exceeded" GATEWAY_TIMEOUT true

@@ -9,7 +9,7 @@ use axum::routing::{get, post};
 use crate::api::Api;
 use crate::code::Code;
 use crate::failure::Failure;
-use crate::{applications, audit, fleet, locks, operations, problems, trail, whoami};
+use crate::{applications, audit, fleet, locks, operations, problems, releases, revisions, trail, whoami};
 
 /// Returns all paths.
 pub fn router(api: Api) -> Router {
@@ -27,6 +27,10 @@ pub fn router(api: Api) -> Router {
         .route(&v1("/applications"), get(applications::list))
         .route(&v1("/applications/{namespace}/{name}"), get(applications::get))
         .route(&v1("/applications/{namespace}/{name}/placement"), get(applications::placement))
+        .route(&v1("/applications/{namespace}/{name}/releases"), get(releases::list::list).post(releases::start::start))
+        .route(&v1("/applications/{namespace}/{name}/rollback"), post(releases::rollback::rollback))
+        .route(&v1("/applications/{namespace}/{name}/revisions"), get(revisions::list))
+        .route(&v1("/applications/{namespace}/{name}/revisions/{revision}"), get(revisions::get))
         .route(&v1("/audit"), get(audit::list))
         .route(&v1("/whoami"), get(whoami::whoami))
         .route("/problems", get(problems::index))

@@ -43,11 +43,35 @@ impl OperationWakes {
     }
 }
 
+/// What a waiting request looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wake {
+    /// This operation changed.
+    Operation(OperationId),
+    /// Any operation may have changed.
+    Any,
+}
+
 /// Receiver of one waiting request.
 #[derive(Debug)]
 pub(crate) struct OperationWake(broadcast::Receiver<Option<OperationId>>);
 
 impl OperationWake {
+    /// Waits until any operation changed, or for the time given.
+    pub(crate) async fn next(&mut self, until: Instant) -> Wake {
+        tokio::select! {
+            () = sleep_until(until) => Wake::Any,
+            wake = self.0.recv() => match wake {
+                Ok(Some(id)) => Wake::Operation(id),
+                Ok(None) | Err(RecvError::Lagged(_)) => Wake::Any,
+                Err(RecvError::Closed) => {
+                    sleep_until(until).await;
+                    Wake::Any
+                }
+            },
+        }
+    }
+
     /// Waits until the operation may have changed, or for the time given.
     pub(crate) async fn wait(&mut self, id: OperationId, until: Instant) {
         loop {

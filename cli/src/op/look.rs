@@ -15,7 +15,7 @@ use crate::shell::emit;
 
 /// Runs `meridian op list`.
 pub(super) async fn list(args: &OpListArgs, client: &Client, progress: Progress) -> Result<(), Failure> {
-    let filter = OperationFilter { state: args.state.clone(), kind: args.kind.clone() };
+    let filter = OperationFilter { state: args.state.clone(), kind: args.kind.clone(), application: None };
     let mut operations = Vec::new();
     let mut token = None;
     let mut has_more = true;

@@ -4,6 +4,7 @@ pub mod confirmation;
 pub mod decision_record;
 pub mod failover;
 pub mod intent;
+pub mod mask;
 pub mod motion;
 pub mod operation;
 pub mod placement;

@@ -10,6 +10,7 @@ mod fleet;
 mod operation;
 mod preview;
 mod problem;
+mod release;
 
 pub use access::{AuditEvent, RoleView, WhoAmI};
 #[cfg(feature = "client")]
@@ -23,6 +24,7 @@ pub use operation::{
 };
 pub use preview::{LockNeed, Preview};
 pub use problem::{FieldProblem, Holder, Problem};
+pub use release::{NewRelease, NewRollback, Revision, RevisionContent, StartedRelease};
 
 /// Prefix of all paths.
 pub const PREFIX: &str = "/api/v1";

@@ -130,6 +130,7 @@ fn operation(state: &str, done: bool) -> Value {
 fn problem(status: u16, code: &str) -> Value {
     json!({
         "type": format!("/problems/{code}"), "title": code, "status": status, "code": code, "detail": "cluster/east is locked",
+        "retryable": status == 503,
         "remedy": "wait for it", "holder": {"operation": ID, "kind": "rebalance", "subject": "east", "key": "cluster/east",
             "startedBy": "person/bob", "since": "2026-11-02T03:04:05Z"},
     })
@@ -296,7 +297,7 @@ async fn lists_are_read_page_by_page() {
     let client = server.client(LONG);
     let keys: Vec<String> = client.locks().await.expect("two pages").into_iter().map(|lock| lock.key).collect();
     assert_eq!(keys, ["a", "b"]);
-    let filter = OperationFilter { state: Some("Running".into()), kind: None };
+    let filter = OperationFilter { state: Some("Running".into()), ..OperationFilter::default() };
     let page = client.operations(&filter, &PageRequest { size: Some(1), token: None }).await.expect("a page");
     assert_eq!((page.items.len(), page.next_page_token), (1, None));
     let requests = server.requests();

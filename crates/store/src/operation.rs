@@ -71,6 +71,8 @@ pub struct OperationFilter {
     pub state: Option<String>,
     /// Only operations with this subject.
     pub subject: Option<String>,
+    /// Only operations whose request names this Application, as `namespace/name`.
+    pub application: Option<String>,
     /// Only operations created before this one, which ends the page before.
     pub before: Option<OperationId>,
 }
@@ -121,13 +123,14 @@ impl Store {
               changed_at AS "changed_at: Ts", journal_seq
             FROM operation o
             WHERE ($1::text IS NULL OR kind = $1) AND ($2::text IS NULL OR state = $2) AND ($3::text IS NULL OR subject = $3)
-              AND ($4::uuid IS NULL OR (o.created_at, o.id) < (SELECT b.created_at, b.id FROM operation b WHERE b.id = $4))
+              AND ($6::text IS NULL OR spec ->> 'application' = $6) AND ($4::uuid IS NULL OR (o.created_at, o.id) < (SELECT b.created_at, b.id FROM operation b WHERE b.id = $4))
             ORDER BY o.created_at DESC, o.id DESC LIMIT $5"#,
             filter.kind,
             filter.state,
             filter.subject,
             before,
-            rows
+            rows,
+            filter.application
         )
         .fetch_all(&self.pool)
         .await?;

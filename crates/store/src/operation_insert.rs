@@ -134,6 +134,15 @@ impl Store {
         let operation = self.operation_get(row.operation.into()).await?;
         Ok(operation.map(|operation| KeyedOperation { operation, body_hash: row.body_hash }))
     }
+
+    /// Stores that a request with this key led to an operation which something else created.
+    ///
+    /// A key that is stored already stays as it is.
+    pub async fn operation_key_insert(&self, id: OperationId, key: &IdempotencyKey) -> Result<(), StoreError> {
+        let mut txn = self.transaction().await?;
+        reserve(&mut txn, id, key).await?;
+        txn.commit().await.map_err(StoreError::of_commit("operation_key_insert"))
+    }
 }
 
 /// Inserts the operation, and returns whether there was none with this id.

@@ -68,6 +68,26 @@ impl Store {
             .collect()
     }
 
+    /// Returns all stored revisions of one application, the newest first.
+    ///
+    /// These are the newest ones and older ones that are still in use.
+    pub async fn revision_all(&self, app: AppId) -> Result<Vec<RevisionRow>, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            SELECT revision, taken_at AS "taken_at: Ts", was_ready FROM app_revision
+            WHERE app = $1 ORDER BY taken_at DESC, revision"#,
+            app.0
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                let revision = parse_hash(&row.revision, "app_revision.revision")?;
+                Ok(RevisionRow { revision, taken_at: row.taken_at.to_jiff(), was_ready: row.was_ready })
+            })
+            .collect()
+    }
+
     /// Stores that revisions were fully ready once.
     pub async fn revisions_were_ready(&self, claim: &Claim, ready: &[(AppId, ContentHash)]) -> Result<(), StoreError> {
         let (apps, revisions): (Vec<AppId>, Vec<&[u8]>) =

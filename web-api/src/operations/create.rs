@@ -103,7 +103,7 @@ async fn dry_run(api: &Api, new: NewOperation) -> Result<Response, Failure> {
 }
 
 /// Returns the key of a request, if it has one.
-pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
     let refuse = |detail: &str| Failure::new(Code::InvalidRequest, format!("Idempotency-Key {detail}"));
     let mut values = headers.get_all(rest::IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -118,7 +118,7 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Fai
 }
 
 /// Checks a text that persons write. The database stores no NUL.
-pub(super) fn check_text(pointer: &str, text: &str) -> Result<(), Failure> {
+pub(crate) fn check_text(pointer: &str, text: &str) -> Result<(), Failure> {
     if text.len() > REASON_MAX {
         return Err(Failure::of_field(Code::Invalid, pointer, format!("has more than {REASON_MAX} bytes")));
     }

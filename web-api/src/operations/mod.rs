@@ -15,6 +15,9 @@ use vocabulary::OperationId;
 use crate::code::Code;
 use crate::failure::Failure;
 
+/// Name of the kind of operation that releases a revision of an Application.
+pub(crate) const RELEASE: &str = "release";
+
 /// Parses the id of an operation in a path. Something else is the id of no operation.
 fn id_of(text: &str) -> Result<OperationId, Failure> {
     OperationId::from_str(text)
@@ -25,6 +28,26 @@ fn id_of(text: &str) -> Result<OperationId, Failure> {
 ///
 /// Only kinds that change one Application alone have one.
 fn namespace_of<'a>(kind: &str, spec: &'a serde_json::Value) -> Option<&'a str> {
-    let application = || Some(spec.get("application")?.as_str()?.split_once('/')?.0);
-    (kind == "release").then(application).flatten()
+    let application = spec.get("application").filter(|_| kind == RELEASE)?.as_str()?;
+    application.split_once('/').map(|(namespace, _)| namespace).filter(|namespace| !namespace.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn rights_for_releases_count_in_the_namespace_of_the_application() {
+        for (case, kind, spec, expected) in [
+            ("a release", "release", json!({"application": "shop/web"}), Some("shop")),
+            ("no namespace", "release", json!({"application": "web"}), None),
+            ("an empty one", "release", json!({"application": "/web"}), None),
+            ("no text", "release", json!({"application": 7}), None),
+            ("another kind", "drain", json!({"application": "shop/web", "cluster": "east"}), None),
+        ] {
+            assert_eq!(namespace_of(kind, &spec), expected, "{case}");
+        }
+    }
 }

@@ -117,3 +117,46 @@ impl Kind for Wave {
         Box::pin(std::future::ready(Ok(progress)))
     }
 }
+
+/// Stands for the kind that releases a revision: its operations run until a test ends them.
+#[derive(Debug)]
+pub(crate) struct Release;
+
+impl Kind for Release {
+    fn name(&self) -> &'static str {
+        "release"
+    }
+
+    fn priority(&self) -> Priority {
+        Priority::Release
+    }
+
+    fn plan<'a>(&'a self, spec: &'a Value) -> BoxFuture<'a, Result<Planned, PlanFailure>> {
+        Box::pin(async move {
+            let Some((namespace, name)) = spec["application"].as_str().and_then(|text| text.split_once('/')) else {
+                return Err(PlanFailure::invalid("/application", "name an Application"));
+            };
+            Ok(Planned {
+                subject: format!("application {namespace}/{name}"),
+                plan: Plan {
+                    forward: vec![step("batch", vec!["east".to_owned()], false)],
+                    revert: vec![],
+                    approvals: 0,
+                },
+                locks: vec![LockRequest::exclusive(LockKey::App(vocabulary::AppKey {
+                    namespace: namespace.to_owned(),
+                    name: name.to_owned(),
+                }))],
+                preview: Value::Null,
+            })
+        })
+    }
+
+    fn act<'a>(&'a self, _: &'a Attempt) -> BoxFuture<'a, Result<(), ActError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn observe<'a>(&'a self, _: &'a Attempt) -> BoxFuture<'a, Result<Progress, ActError>> {
+        Box::pin(std::future::ready(Ok(Progress::Waiting("runs".to_owned()))))
+    }
+}

@@ -4,8 +4,11 @@
 
 mod bad_input;
 mod client;
+mod hub;
 mod kind;
 mod operations;
 mod program;
+mod releases;
+mod releases_refused;
 mod server;
 mod stream;

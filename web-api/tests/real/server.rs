@@ -7,6 +7,7 @@ use access::{Access, Role, SubjectKind, TokenText};
 use flow::{Engine, FlowMetrics, FlowTimes, Kinds};
 use jiff::{SignedDuration, Timestamp};
 use runtime::metrics::Metrics;
+use store::seal::EnvelopeKey;
 use store::{Hints, Keeper, LeaseTimes, NewApiToken, NewRoleBinding, Store};
 use testbed::Bed;
 use tokio::net::TcpListener;
@@ -14,12 +15,15 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use web_api::{Api, ApiParts, LimitSettings, serve};
 
 use crate::client::Client;
-use crate::kind::Wave;
+use crate::hub;
+use crate::kind::{Release, Wave};
 
 /// A running server.
 pub(crate) struct Server {
     pub(crate) bed: Bed,
     pub(crate) store: Store,
+    pub(crate) hints: Hints,
+    pub(crate) kinds: Kinds,
     pub(crate) wave: Wave,
     /// Client without a token.
     pub(crate) anonymous: Client,
@@ -33,7 +37,16 @@ impl Server {
         Self::start_with(LimitSettings { requests_burst: 1_000.0, ..LimitSettings::default() }, true).await
     }
 
+    /// Starts a server that edits Applications on the bed's hub, which has Meridian's kinds.
+    pub(crate) async fn start_on_hub() -> Self {
+        Self::start_parts(LimitSettings { requests_burst: 1_000.0, ..LimitSettings::default() }, false, true).await
+    }
+
     pub(crate) async fn start_with(limits: LimitSettings, has_engine: bool) -> Self {
+        Self::start_parts(limits, has_engine, false).await
+    }
+
+    async fn start_parts(limits: LimitSettings, has_engine: bool, has_hub: bool) -> Self {
         let bed = Bed::builder().start().await.unwrap();
         let store = Store::open(&bed.postgres.url(), 16).unwrap();
         store.migrate().await.unwrap();
@@ -42,7 +55,8 @@ impl Server {
         let (hints, exchange) = Hints::new(store.clone(), shutdown.clone());
         tokio::spawn(exchange);
         let wave = Wave::default();
-        let kinds = Kinds::new([Arc::new(wave.clone()) as Arc<dyn flow::Kind>]);
+        let kinds = Kinds::new([Arc::new(wave.clone()) as Arc<dyn flow::Kind>, Arc::new(Release)]);
+        let hub = if has_hub { Some(hub::install(&bed).await) } else { None };
         if has_engine {
             let times = LeaseTimes { lasts: Duration::from_secs(5), renew: Duration::from_secs(1) };
             let engine = Engine {
@@ -58,9 +72,11 @@ impl Server {
         let api = Api::start(ApiParts {
             store: store.clone(),
             control_store: Store::open(&bed.postgres.url(), 2).unwrap(),
-            hints,
-            kinds,
+            hints: hints.clone(),
+            kinds: kinds.clone(),
             access: Access::new(None),
+            hub,
+            envelope_key: envelope_key(),
             limits,
             metrics,
             shutdown: shutdown.clone(),
@@ -70,13 +86,18 @@ impl Server {
         tokio::spawn(serve(listener, None, web_api::router(api), shutdown.clone()));
         let token = create_token(&store, SubjectKind::Token, "ops", Some(Role::Operator), 1).await;
         let client = anonymous.with_token(&token);
-        Self { bed, store, wave, anonymous, client, _shutdown: shutdown.drop_guard() }
+        Self { bed, store, hints, kinds, wave, anonymous, client, _shutdown: shutdown.drop_guard() }
     }
 
     /// Returns a client of a subject.
     pub(crate) async fn client_of(&self, kind: SubjectKind, name: &str, role: Option<Role>) -> Client {
         self.anonymous.with_token(&create_token(&self.store, kind, name, role, 1).await)
     }
+}
+
+/// Key that opens revisions with Secrets.
+pub(crate) fn envelope_key() -> EnvelopeKey {
+    EnvelopeKey::from_hex(&"0a".repeat(32)).unwrap()
 }
 
 /// Creates a token that lives for some hours; a negative number makes one that ended.

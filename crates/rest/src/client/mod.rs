@@ -6,6 +6,7 @@
 mod endpoint;
 mod error;
 mod events;
+mod releases;
 mod resources;
 mod retry;
 mod send;

@@ -21,7 +21,7 @@ pub struct PageRequest {
 }
 
 impl PageRequest {
-    fn query(&self) -> Vec<(&'static str, String)> {
+    pub(super) fn query(&self) -> Vec<(&'static str, String)> {
         let size = self.size.map(|size| ("pageSize", size.to_string()));
         let token = self.token.clone().map(|token| ("pageToken", token));
         size.into_iter().chain(token).collect()
@@ -35,13 +35,16 @@ pub struct OperationFilter {
     pub state: Option<String>,
     /// Kind of the operations.
     pub kind: Option<String>,
+    /// Application that the operations are about, as `namespace/name`.
+    pub application: Option<String>,
 }
 
 impl OperationFilter {
     fn query(&self) -> impl Iterator<Item = (&'static str, String)> {
         let state = self.state.clone().map(|state| ("state", state));
         let kind = self.kind.clone().map(|kind| ("kind", kind));
-        state.into_iter().chain(kind)
+        let application = self.application.clone().map(|application| ("application", application));
+        state.into_iter().chain(kind).chain(application)
     }
 }
 
@@ -108,12 +111,16 @@ impl Client {
         self.get(&["whoami"], &[]).await
     }
 
-    async fn get<T: DeserializeOwned>(&self, segments: &[&str], query: &[(&str, String)]) -> Result<T, ClientError> {
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        segments: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<T, ClientError> {
         self.send(&Request::get(self.endpoint.url(segments, query)), self.deadline).await
     }
 
     /// Reads all pages of a list.
-    async fn all<T: DeserializeOwned>(&self, segments: &[&str]) -> Result<Vec<T>, ClientError> {
+    pub(super) async fn all<T: DeserializeOwned>(&self, segments: &[&str]) -> Result<Vec<T>, ClientError> {
         let mut items = Vec::new();
         let mut request = PageRequest { size: Some(PAGE_SIZE), token: None };
         loop {

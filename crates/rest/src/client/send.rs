@@ -63,6 +63,10 @@ impl Request {
         Self { patience: Patience::AnyServerError, ..self }
     }
 
+    fn repeats_any_error(&self) -> bool {
+        self.patience == Patience::AnyServerError
+    }
+
     /// Method and path, for messages.
     pub(super) fn title(&self) -> String {
         format!("{} {}", self.method, self.url.path())
@@ -133,7 +137,9 @@ impl Client {
         let status = response.status().as_u16();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| parse_retry_after(value.to_str().ok()?));
         let error = self.refusal(&request.title(), response).await;
-        if request.patience.repeats(status) {
+        // A server that names itself says whether another attempt can succeed; a proxy does not.
+        let fails_again = error.problem().is_some_and(|problem| !problem.retryable) && !request.repeats_any_error();
+        if request.patience.repeats(status) && !fails_again {
             Attempt::Unavailable(Unavailable { last: error.to_string(), retry_after })
         } else {
             Attempt::Failed(error)
