@@ -17,7 +17,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
     ("schedule", &["store", "domain", "runtime"]),
     ("delivery", &["store", "members", "domain", "runtime"]),
     ("flow", &["store", "domain", "runtime"]),
-    ("operations", &["flow", "store", "domain", "runtime"]),
+    ("operations", &["flow", "schedule", "store", "domain", "runtime"]),
     ("rest", &["crds", "vocabulary"]),
     ("access", &["store", "domain"]),
     (

@@ -11,9 +11,10 @@ use sqlx::{AssertSqlSafe, Connection, Row};
 use testbed::Bed;
 
 /// Tables with a row or more for each application or operation, and directives.
-const LARGE: [&str; 15] = [
+const LARGE: [&str; 16] = [
     "app_revision",
     "application",
+    "application_release",
     "cell_decision",
     "decision_log",
     "delete_window",
@@ -30,7 +31,13 @@ const LARGE: [&str; 15] = [
 ];
 
 /// Indexes that cover few rows of a large table.
-const PARTIAL: [&str; 3] = ["application_blocked", "application_short", "operation_active"];
+const PARTIAL: [&str; 5] = [
+    "application_blocked",
+    "application_release_open",
+    "application_releases",
+    "application_short",
+    "operation_active",
+];
 
 /// Beginnings of statements that read more of a large table than their answer, on purpose.
 const ON_PURPOSE: [&str; 11] = [

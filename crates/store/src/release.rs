@@ -244,7 +244,10 @@ impl Store {
                 AND (r.state IS DISTINCT FROM 'RolledBack' OR r.revision <> a.revision OR r.superseded_by IS NOT NULL)
                 AND EXISTS (
                   SELECT 1 FROM cell_decision d WHERE d.app = a.id AND d.slot = 'main' AND d.revision <> a.revision) AS due
-              FROM application a LEFT JOIN application_release r ON r.app = a.id WHERE a.id = ANY($1)) c
+              FROM application a
+              -- The limit keeps the planner from a plan that reads all releases.
+              LEFT JOIN LATERAL (SELECT * FROM application_release l WHERE l.app = a.id LIMIT 1) r ON true
+              WHERE a.id = ANY($1)) c
             WHERE due OR state = 'Open' ORDER BY id"#,
             apps as _
         )
@@ -274,7 +277,7 @@ impl Store {
         Ok(ids.into_iter().map(AppId).collect())
     }
 
-    /// Returns the applications that the given operations release. Operations of other kinds are left out.
+    /// Returns the applications that the given operations change alone, which those are that release one.
     pub async fn release_applications_of(&self, operations: &[OperationId]) -> Result<Vec<AppId>, StoreError> {
         let operations: Vec<Uuid> = operations.iter().copied().map(Uuid::from).collect();
         let ids = sqlx::query_scalar!(
@@ -282,7 +285,7 @@ impl Store {
             SELECT a.id FROM operation o
             JOIN application a ON a.namespace = split_part(o.spec ->> 'application', '/', 1)
               AND a.name = split_part(o.spec ->> 'application', '/', 2)
-            WHERE o.id = ANY($1) AND o.kind = 'release'"#,
+            WHERE o.id = ANY($1)"#,
             &operations
         )
         .fetch_all(&self.pool)

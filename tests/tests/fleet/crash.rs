@@ -1,5 +1,7 @@
 //! The operator dies before and after every write, and the result equals that of an undisturbed run.
 
+mod release;
+
 use std::collections::BTreeMap;
 
 use acceptance::manifests::{MEMBERS, namespace, patch, web};
@@ -134,6 +136,7 @@ async fn stimulate(victim: &mut Victim<'_>, point: &str, namespace: &str) -> any
         "cluster_replace" => replace(victim, "south-a").await?,
         "failover_breaker_set" => half(victim, namespace).await?,
         write if OF_OPERATIONS.contains(&write) => drain(victim, namespace).await?,
+        "release_open" | "release_conclude" => release::release(victim, namespace).await?,
         "revisions_collect" => return revisions(victim, namespace).await.map(|()| None),
         _ => return life(victim, namespace).await.map(Some),
     }

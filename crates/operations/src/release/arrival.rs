@@ -1,6 +1,7 @@
 //! Whether a cell runs what a release asks of it. Pure.
 
 use domain::release::Asked;
+use schedule::settled_verdict;
 use store::{CellDecisionRow, DesiredState, ObjectState, PlacementRow, Slot, StatusRow};
 use vocabulary::{ContentHash, Verdict};
 
@@ -107,16 +108,4 @@ const MESSAGE_MAX: usize = 200;
 /// Returns whether an object counts: the divided ones, and all once the cell as a whole takes the revision.
 fn counts(row: &PlacementRow, asked: Asked) -> bool {
     row.divided || asked.main
-}
-
-/// Returns `Pass` when the member runs the row as planned, and `Fail` otherwise.
-///
-/// The same rule decides in the scheduler when the next cell takes a revision.
-fn settled_verdict(row: &PlacementRow, status: &StatusRow) -> Verdict {
-    let is_applied = status.state == ObjectState::Applied
-        && status.applied_epoch == row.plan_epoch
-        && status.observed_epoch == row.plan_epoch
-        && status.applied_revision == Some(row.revision);
-    let is_there = status.settled && (!row.divided || status.available >= row.rendered());
-    if is_applied && is_there { Verdict::Pass } else { Verdict::Fail }
 }
