@@ -93,6 +93,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
         store: store.clone(),
         key: Arc::clone(&key),
         hints: hints.clone(),
+        kinds: operations::kinds(&store, &hints),
         intake_metrics: IntakeMetrics::new(&metrics),
         look_again: args.look_again,
         stale_after: SignedDuration::try_from(args.stale_after)?,

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crds::{Application, Cell, Cluster, PlacementPolicy};
+use flow::Kinds;
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::DeserializeGuard;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::watcher;
 use kube::{Api, Client};
+use operations::ReleaseStarter;
 use runtime::supervise::Supervisor;
 use store::seal::EnvelopeKey;
 use store::{Claim, Hint, Hints, Keeper, Store};
@@ -20,6 +22,7 @@ use vocabulary::{SYSTEM_NAMESPACE, labels};
 use crate::hub::{follow, follow_selected, goes_on, publish_installation, read_identity};
 use crate::intake::{HubView, Intake, IntakeMetrics, PodSecurity, Refusals};
 use crate::names::Names;
+use crate::releases;
 use crate::status::{Fleet, StatusStage};
 
 /// Name of the leader's lease.
@@ -36,6 +39,8 @@ pub(crate) struct Leader {
     pub(crate) store: Store,
     pub(crate) key: Arc<EnvelopeKey>,
     pub(crate) hints: Hints,
+    /// Kinds of operations that the leader starts.
+    pub(crate) kinds: Kinds,
     pub(crate) intake_metrics: IntakeMetrics,
     /// Maximum interval between two reads of all rows, also when no hint arrives.
     pub(crate) look_again: Duration,
@@ -105,6 +110,13 @@ impl Leader {
             stale_after: self.stale_after,
         };
         supervisor.spawn("status", stage.run(token.clone()));
+        let starter = ReleaseStarter {
+            store: self.store.clone(),
+            hints: self.hints.clone(),
+            kinds: self.kinds.clone(),
+            claim: claim.clone(),
+        };
+        supervisor.spawn("releases", releases::run(starter, token.clone()));
         supervisor.spawn("intake", self.clone().intake(claim, view, names, refusals, token));
         if let Err(end) = supervisor.run().await {
             tracing::warn!(%end, "the term ends early");

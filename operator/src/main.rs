@@ -6,6 +6,7 @@ mod hub;
 mod intake;
 mod leader;
 mod names;
+mod releases;
 mod status;
 
 use std::process::ExitCode;

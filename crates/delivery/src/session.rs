@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use members::{ApiKind, Member, MemberError};
 use runtime::queue::Queue;
 use serde_json::Value;
-use store::{AppId, Claim, Hint, PlacementId, StatusRow, StoreError};
+use store::{AppId, Claim, Hint, PlacementId, Slot, StatusRow, StoreError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vocabulary::{ClusterName, Fence, ObjectKey};
@@ -317,6 +317,8 @@ impl ClusterState {
     /// Returns the names of sibling objects, for references between components.
     pub(crate) fn sibling_names(&self, entry: &Entry, blueprint: &Blueprint) -> BTreeMap<(String, String), String> {
         self.of_app(entry.row.app)
+            // References in templates mean the main workload.
+            .filter(|other| other.row.slot == Slot::Main)
             .filter(|other| other.row.cell == entry.row.cell || other.row.cell == other.row.cluster)
             .filter_map(|other| {
                 let component = blueprint.components.iter().find(|component| component.name == other.row.component)?;

@@ -9,6 +9,7 @@ pub mod motion;
 pub mod operation;
 pub mod placement;
 pub mod placement_gap;
+pub mod release;
 pub mod render;
 pub mod stored_revision;
 pub mod stored_topology;

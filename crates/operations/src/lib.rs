@@ -5,6 +5,8 @@
 mod directives;
 mod drain;
 mod fleet;
+mod release;
+mod release_starter;
 
 use std::sync::Arc;
 
@@ -12,9 +14,12 @@ use flow::{Kind, Kinds};
 use store::{Hints, Store};
 
 pub use drain::{DRAIN, Drain};
+pub use release::{RELEASE, Release, release_request, subject_of as release_subject};
+pub use release_starter::{Looked, ReleaseStarter, StarterError};
 
 /// Returns all kinds. A new kind is added here.
 pub fn kinds(store: &Store, hints: &Hints) -> Kinds {
     let drain: Arc<dyn Kind> = Arc::new(Drain::new(store.clone(), hints.clone()));
-    Kinds::new([drain])
+    let release: Arc<dyn Kind> = Arc::new(Release::new(store.clone(), hints.clone()));
+    Kinds::new([drain, release])
 }

@@ -8,13 +8,14 @@ use domain::motion::{CellRollout, Rollout, advance};
 use domain::stored_revision::StoredRevision;
 use domain::topology::CellState;
 use store::{CellDecisionRow, DesiredState, PlacementRow, Slot};
-use vocabulary::{CellName, ContentHash, Verdict};
+use vocabulary::{CellName, ContentHash, PlaceInputs, Verdict};
 
 use crate::cell_inputs::InputsPlan;
 use crate::fleet_snapshot::FleetSnapshot;
 use crate::gather::AppSnapshot;
 use crate::identity::is_of_component;
 use crate::placement_rows::settled_verdict;
+use crate::releases::{Releases, can_be_gray};
 
 /// Components of an application that a cell holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,13 +31,33 @@ pub(crate) enum Holds {
 /// Planned decision about one cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CellPlan {
+    /// Replicas of both slots.
     pub(crate) target: i32,
+    /// Revision of the main slot.
     pub(crate) revision: ContentHash,
+    /// Revision that the main slot gets when it is the cell's turn.
+    pub(crate) next: ContentHash,
     pub(crate) inputs: InputsPlan,
     pub(crate) holds: Holds,
+    /// The gray slot, while a release is open.
+    pub(crate) gray: Option<GrayPlan>,
+}
+
+/// Planned gray slot of a cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GrayPlan {
+    pub(crate) revision: ContentHash,
+    /// Replicas of the cell that run in the gray slot; at least 1 and at most the cell's target.
+    pub(crate) target: i32,
+    pub(crate) inputs: PlaceInputs,
 }
 
 impl CellPlan {
+    /// Returns the replicas of the main slot.
+    pub(crate) fn main_target(&self) -> i32 {
+        self.target - self.gray.as_ref().map_or(0, |gray| gray.target)
+    }
+
     /// Returns whether the plan gives the cell the wanted revision and the wanted inputs.
     pub(crate) fn is_current(&self, wanted: ContentHash) -> bool {
         self.revision == wanted && self.inputs.current == self.inputs.wanted
@@ -50,21 +71,29 @@ pub(crate) fn plan_cells(
     wanted: &StoredRevision,
     targets: &BTreeMap<CellName, i32>,
 ) -> BTreeMap<CellName, CellPlan> {
+    let releases = Releases::of(snapshot, facts);
     let mut cells: BTreeMap<CellName, CellPlan> = BTreeMap::new();
     for (cell, target) in targets {
-        cells.insert(cell.clone(), planned(snapshot, facts, wanted, cell, *target, Holds::Everything));
+        cells.insert(cell.clone(), planned(snapshot, facts, &releases, cell, *target, Holds::Everything));
     }
     for (cell, holds) in anchors(snapshot, facts, wanted) {
-        cells.entry(cell.clone()).or_insert_with(|| planned(snapshot, facts, wanted, &cell, 0, holds));
+        cells.entry(cell.clone()).or_insert_with(|| planned(snapshot, facts, &releases, &cell, 0, holds));
     }
-    for cell in cells_without_restart(snapshot, facts, wanted, &cells) {
-        cells.entry(cell).and_modify(|plan| plan.revision = facts.wanted);
+    if releases.is_automatic() || !cells.keys().any(|cell| releases.is_ordered(cell)) {
+        for cell in cells_without_restart(snapshot, facts, wanted, &cells) {
+            cells.entry(cell).and_modify(|plan| (plan.revision, plan.next) = (facts.wanted, facts.wanted));
+        }
     }
+    let take_turn = |plan: &mut CellPlan| {
+        plan.revision = plan.next;
+        plan.inputs.current.clone_from(&plan.inputs.wanted);
+    };
+    cells.iter_mut().filter(|(cell, _)| releases.is_ordered(cell)).for_each(|(_, plan)| take_turn(plan));
     if let Some(next) = next_cell(snapshot, facts, &cells) {
-        cells.entry(next).and_modify(|plan| {
-            plan.revision = facts.wanted;
-            plan.inputs.current.clone_from(&plan.inputs.wanted);
-        });
+        cells.entry(next).and_modify(take_turn);
+    }
+    for (cell, plan) in &mut cells {
+        plan.gray = gray_plan(snapshot, facts, &releases, cell, plan);
     }
     if wanted.blueprint.divided.is_none() {
         for (cell, plan) in &mut cells {
@@ -80,13 +109,35 @@ pub(crate) fn plan_cells(
 fn planned(
     snapshot: &FleetSnapshot,
     facts: &AppSnapshot,
-    wanted: &StoredRevision,
+    releases: &Releases,
     cell: &CellName,
     target: i32,
     holds: Holds,
 ) -> CellPlan {
-    let revision = facts.cells.get(cell).map_or(facts.wanted, |held| held.revision);
-    CellPlan { target, revision, inputs: InputsPlan::of(snapshot, facts, wanted, cell), holds }
+    let held = facts.cells.get(cell).map(|held| held.revision);
+    let next = releases.main_of(cell, held);
+    let inputs = facts.revisions.get(&next).map(|next| InputsPlan::of(snapshot, facts, next, cell)).unwrap_or_default();
+    CellPlan { target, revision: held.unwrap_or(next), next, inputs, holds, gray: None }
+}
+
+/// Plans the gray slot of a cell.
+///
+/// A cell has one where both revisions divide their replicas over Deployments. Elsewhere a release gives whole cells the
+/// revision.
+fn gray_plan(
+    snapshot: &FleetSnapshot,
+    facts: &AppSnapshot,
+    releases: &Releases,
+    cell: &CellName,
+    plan: &CellPlan,
+) -> Option<GrayPlan> {
+    let (revision, target) = releases.gray_of(cell, plan.target).filter(|_| plan.holds == Holds::Everything)?;
+    let new = facts.revisions.get(&revision)?;
+    if !can_be_gray(new) || !facts.revisions.get(&plan.revision).is_some_and(|main| can_be_gray(main)) {
+        return None;
+    }
+    let inputs = InputsPlan::of(snapshot, facts, new, cell).wanted;
+    Some(GrayPlan { revision, target, inputs })
 }
 
 /// Returns the cells and clusters that keep a part of the application, whatever its replicas do.
@@ -158,7 +209,7 @@ fn next_cell(snapshot: &FleetSnapshot, facts: &AppSnapshot, cells: &BTreeMap<Cel
         .iter()
         .map(|(cell, plan)| CellRollout {
             cell: cell.clone(),
-            is_current: plan.is_current(facts.wanted),
+            is_current: plan.is_current(plan.next),
             settled: settled(snapshot, facts, cell),
         })
         .collect();
@@ -192,7 +243,10 @@ pub(crate) fn is_ready(snapshot: &FleetSnapshot, facts: &AppSnapshot, cells: &BT
         held.is_some_and(|held| held.revision == plan.revision && held.inputs.as_ref() == Some(&plan.inputs.current))
     };
     let is_ready = |(cell, plan): (&CellName, &CellPlan)| {
-        plan.is_current(facts.wanted) && was_told(cell, plan) && settled(snapshot, facts, cell) == Verdict::Pass
+        plan.is_current(facts.wanted)
+            && plan.gray.is_none()
+            && was_told(cell, plan)
+            && settled(snapshot, facts, cell) == Verdict::Pass
     };
     !cells.is_empty() && cells.iter().all(is_ready)
 }
@@ -206,17 +260,28 @@ pub(crate) fn decided_total(snapshot: &FleetSnapshot, cells: &BTreeMap<CellName,
     cells.iter().filter(|(cell, _)| stays(cell)).map(|(_, plan)| i64::from(plan.target)).sum()
 }
 
-/// Returns the decisions about cells as they are stored.
+/// Returns the decisions about cells and slots as they are stored, in order of cell and slot.
 pub(crate) fn decision_rows(cells: &BTreeMap<CellName, CellPlan>) -> Vec<CellDecisionRow> {
-    let row = |(cell, plan): (&CellName, &CellPlan)| CellDecisionRow {
+    let main = |(cell, plan): (&CellName, &CellPlan)| CellDecisionRow {
         cell: cell.to_string(),
         slot: Slot::Main,
-        target: plan.target,
+        target: plan.main_target(),
         revision: plan.revision,
         inputs: Some(plan.inputs.current.clone()),
         inputs_wanted: Some(plan.inputs.wanted.clone()),
     };
-    cells.iter().map(row).collect()
+    let gray = |(cell, plan): (&CellName, &CellPlan)| {
+        let gray = plan.gray.as_ref()?;
+        Some(CellDecisionRow {
+            cell: cell.to_string(),
+            slot: Slot::Gray,
+            target: gray.target,
+            revision: gray.revision,
+            inputs: Some(gray.inputs.clone()),
+            inputs_wanted: Some(gray.inputs.clone()),
+        })
+    };
+    cells.iter().flat_map(|cell| std::iter::once(main(cell)).chain(gray(cell))).collect()
 }
 
 #[cfg(test)]

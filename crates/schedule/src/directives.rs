@@ -12,6 +12,7 @@ use domain::placement::{Directive, DirectiveTarget, Effect};
 use domain::topology::{CellFacts, CellState, Topology};
 use serde_json::Value;
 use store::{AppId, DirectiveRow};
+use vocabulary::{CellName, ContentHash};
 
 /// The directives in force, as far as this version can read them.
 #[derive(Debug, Default)]
@@ -59,6 +60,23 @@ impl Directives {
         [None, Some(app)].into_iter().filter_map(|target| self.known.get(&target)).flatten()
     }
 
+    /// Returns what an open release of the application says about cells.
+    ///
+    /// A release writes one directive for each cell. Of several, the one with the lowest id counts.
+    pub(crate) fn releases_of(&self, app: AppId) -> BTreeMap<CellName, CellRelease> {
+        let mut found: BTreeMap<CellName, (i64, CellRelease)> = BTreeMap::new();
+        for directive in self.known.get(&Some(app)).into_iter().flatten() {
+            let Some(release) = release_of(directive.effect) else { continue };
+            let DirectiveTarget::Cell { cell } = &directive.target else { continue };
+            let Ok(cell) = cell.parse::<CellName>() else { continue };
+            let known = found.entry(cell).or_insert((directive.id, release));
+            if directive.id < known.0 {
+                *known = (directive.id, release);
+            }
+        }
+        found.into_iter().map(|(cell, (_, release))| (cell, release)).collect()
+    }
+
     /// Returns the directive with an effect on the cell for the application, the one with the lowest id of several.
     pub(crate) fn with_effect(&self, app: AppId, cell: &CellFacts, effect: Effect) -> Option<&Directive> {
         let applies = |directive: &&Directive| directive.effect == effect && directive.target.covers(cell);
@@ -77,6 +95,24 @@ impl Directives {
                 cell.state = CellState::Held;
             }
         }
+    }
+}
+
+/// What a release says about a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CellRelease {
+    pub(crate) revision: ContentHash,
+    /// Replicas in the gray slot.
+    pub(crate) gray: i32,
+    /// The main slot runs the revision too.
+    pub(crate) main: bool,
+}
+
+/// Returns what an effect says about the revision of a cell.
+pub(crate) const fn release_of(effect: Effect) -> Option<CellRelease> {
+    match effect {
+        Effect::Release { revision, gray, main } => Some(CellRelease { revision, gray, main }),
+        _ => None,
     }
 }
 

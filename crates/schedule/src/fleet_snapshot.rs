@@ -12,9 +12,9 @@ use store::{
     AppId, Bookings, CellRow, Claim, ClusterRow, ClusterStatusRow, DirectiveRow, FailoverBreakerRow, PlacementRow,
     RECOVERING, Removal, ReservationRow, Store, StoreError,
 };
-use vocabulary::{ClusterName, Verdict};
+use vocabulary::{CellName, ClusterName, Verdict};
 
-use crate::directives::Directives;
+use crate::directives::{CellRelease, Directives};
 use crate::silent_clusters::{restart_clock_after_breaker_closed, silences};
 
 /// All stored rows about the fleet that decisions use.
@@ -187,6 +187,11 @@ impl FleetSnapshot {
     /// Returns the directive that keeps floors of the application in the cell from being lowered.
     pub(crate) fn hold_of(&self, app: AppId, cell: &str) -> Option<&Directive> {
         self.directive_on(app, cell, Effect::Hold)
+    }
+
+    /// Returns what an open release of the application says about cells.
+    pub(crate) fn releases_of(&self, app: AppId) -> BTreeMap<CellName, CellRelease> {
+        self.directives.releases_of(app)
     }
 
     fn directive_on(&self, app: AppId, cell: &str, effect: Effect) -> Option<&Directive> {

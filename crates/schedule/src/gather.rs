@@ -31,7 +31,7 @@ pub(crate) struct AppSnapshot {
     by_cell: HashMap<String, Vec<usize>>,
     pub(crate) status: HashMap<PlacementId, StatusRow>,
     pub(crate) held: Vec<ReservationRow>,
-    /// Every revision that is wanted, decided for a cell or placed.
+    /// Every revision that is wanted, released, decided for a cell or placed.
     pub(crate) revisions: BTreeMap<ContentHash, Arc<StoredRevision>>,
 }
 
@@ -48,7 +48,7 @@ pub struct AppRows {
     pub status: Vec<StatusRow>,
     /// Capacity that the application holds.
     pub reservations: Vec<ReservationRow>,
-    /// Every revision that is wanted, decided for a cell or placed.
+    /// Every revision that is wanted, released, decided for a cell or placed.
     pub revisions: BTreeMap<ContentHash, Arc<StoredRevision>>,
 }
 
@@ -70,7 +70,7 @@ impl AppSnapshot {
             last_decision: last_decision(&row),
             wanted: row.revision,
             cells: held_cells(&cell_rows),
-            cell_rows,
+            cell_rows: in_order(cell_rows),
             by_cell,
             rows: placements,
             status: status.into_iter().map(|status| (status.placement, status)).collect(),
@@ -84,6 +84,12 @@ impl AppSnapshot {
     pub(crate) fn rows_in(&self, cell: &str) -> impl Iterator<Item = &PlacementRow> {
         self.by_cell.get(cell).into_iter().flatten().map(|place| &self.rows[*place])
     }
+}
+
+/// Sorts decisions by cell and slot, the order in which they are planned.
+fn in_order(mut rows: Vec<CellDecisionRow>) -> Vec<CellDecisionRow> {
+    rows.sort();
+    rows
 }
 
 /// A batch of applications with the fleet snapshot that decides them.
@@ -119,13 +125,18 @@ pub(crate) async fn gather(schedule: &Schedule, batch: &[AppId]) -> Result<Gathe
     for (app, row) in decided {
         cells.entry(app).or_default().push(row);
     }
-    let parsed = revisions(schedule, &rows, &placements, &cells).await?;
+    let parsed = revisions(schedule, &snapshot.fleet, &rows, &placements, &cells).await?;
     let mut apps = Vec::with_capacity(rows.len());
     for row in rows.into_iter().filter(|row| !snapshot.fleet.is_held(row.id)) {
         let placed = placements.remove(&row.id).unwrap_or_default();
         let observed = placed.iter().filter_map(|placement| status.remove(&placement.id)).collect();
         let decided = cells.remove(&row.id).unwrap_or_default();
-        let used = placed.iter().map(|placement| placement.revision).chain(decided.iter().map(|cell| cell.revision));
+        let released = snapshot.fleet.releases_of(row.id);
+        let used = placed
+            .iter()
+            .map(|placement| placement.revision)
+            .chain(decided.iter().map(|cell| cell.revision))
+            .chain(released.values().map(|release| release.revision));
         let mut revisions = BTreeMap::new();
         for revision in used.chain([row.revision]) {
             // A missing revision is no longer placed. Its rows changed meanwhile, and that change queues the
@@ -159,9 +170,10 @@ fn last_decision(row: &ApplicationRow) -> (ContentHash, DecisionRecord) {
     }
 }
 
-/// Reads every revision that is wanted, decided for a cell or placed.
+/// Reads every revision that is wanted, released, decided for a cell or placed.
 async fn revisions(
     schedule: &Schedule,
+    fleet: &FleetSnapshot,
     rows: &[ApplicationRow],
     placements: &HashMap<AppId, Vec<PlacementRow>>,
     cells: &HashMap<AppId, Vec<CellDecisionRow>>,
@@ -171,8 +183,10 @@ async fn revisions(
     let kept: BTreeSet<AppId> = rows.iter().filter(|row| row.removal.is_none()).map(|row| row.id).collect();
     let placed = placements.values().flatten().map(|placement| (placement.app, placement.revision));
     let decided = cells.iter().flat_map(|(app, cells)| cells.iter().map(|cell| (*app, cell.revision)));
+    let released =
+        rows.iter().flat_map(|row| fleet.releases_of(row.id).into_values().map(|release| (row.id, release.revision)));
     let wanted: BTreeSet<(AppId, ContentHash)> =
-        rows.iter().map(|row| (row.id, row.revision)).chain(placed).chain(decided).collect();
+        rows.iter().map(|row| (row.id, row.revision)).chain(placed).chain(decided).chain(released).collect();
     let wanted: Vec<(AppId, ContentHash)> = wanted.into_iter().filter(|(app, _)| kept.contains(app)).collect();
     let parse = |app: AppId, bytes: &[u8]| {
         let key = keys.get(&app).ok_or_else(|| "its application is not there".to_owned())?;

@@ -4,14 +4,22 @@
 
 use std::sync::Arc;
 
-use domain::render::{ComponentPlan, object_names};
+use domain::render::{ComponentPlan, gray_names, object_names};
 use domain::stored_revision::StoredRevision;
-use domain::topology::Topology;
-use store::PlacementRow;
+use domain::topology::{CellFacts, Topology};
+use store::{PlacementRow, Slot};
 
 /// Returns the group of an `apiVersion`; empty for the core group.
 pub(crate) fn group(api_version: &str) -> &str {
     api_version.split_once('/').map_or("", |(group, _)| group)
+}
+
+/// Returns the names that a component's object may have in a slot of a cell, in order of preference.
+pub(crate) fn slot_names(component: &ComponentPlan, cell: &CellFacts, slot: Slot) -> [String; 4] {
+    match slot {
+        Slot::Main => object_names(component, cell),
+        Slot::Gray => gray_names(component, cell),
+    }
 }
 
 /// Returns whether the object of a row is the one that the component has in the row's cell.
@@ -22,7 +30,7 @@ pub(crate) fn is_of_component(topology: &Topology, row: &PlacementRow, component
         return false;
     }
     match topology.cells.get(row.cell.as_str()) {
-        Some(cell) => object_names(component, cell).contains(&row.object.name),
+        Some(cell) => slot_names(component, cell, row.slot).contains(&row.object.name),
         None => row.component == component.name,
     }
 }

@@ -27,6 +27,7 @@ mod numbers;
 mod objects;
 mod placement_rows;
 mod plan;
+mod releases;
 mod replacements;
 mod reservations;
 mod rows;
@@ -55,6 +56,7 @@ pub use decide::{Decisions, decide};
 pub use fleet_snapshot::FleetRows;
 pub use gather::AppRows;
 pub use metrics::ScheduleMetrics;
+pub use placement_rows::settled_verdict;
 pub use scheduler::Scheduler;
 
 /// Maximum number of applications decided in one transaction.

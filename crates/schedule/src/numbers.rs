@@ -11,6 +11,7 @@ use store::PlacementRow;
 use vocabulary::{CellName, ContentHash};
 
 use crate::app_plan::AppPlan;
+use crate::directives::release_of;
 use crate::families::{DIVIDED, Families};
 use crate::fleet_snapshot::FleetSnapshot;
 use crate::gather::AppSnapshot;
@@ -105,6 +106,8 @@ fn directives(snapshot: &FleetSnapshot, facts: &AppSnapshot, failover: &Failover
     snapshot
         .directives
         .of(facts.row.id)
+        // A release changes no numbers.
+        .filter(|directive| release_of(directive.effect).is_none())
         .cloned()
         .chain(failover.lost.iter().map(|(cluster, since)| Directive::failover(cluster, since)))
         .collect()

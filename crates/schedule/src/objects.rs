@@ -4,20 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crds::application::v1alpha1::Scope;
-use domain::render::{Blueprint, ComponentPlan, object_names};
+use domain::render::{Blueprint, ComponentPlan};
 use domain::stored_revision::StoredRevision;
 use domain::topology::{CellFacts, Topology};
-use store::{DesiredState, PlacementRow};
+use store::{DesiredState, PlacementRow, Slot};
 use vocabulary::{CellInputs, CellName, ClusterName, ContentHash, ObjectKey};
 
-use crate::cells::{CellPlan, Holds, has_identity};
-use crate::identity::{group, is_of_component};
+use crate::cells::{CellPlan, GrayPlan, Holds, has_identity};
+use crate::identity::{group, is_of_component, slot_names};
 
 /// One object that is to exist.
 #[derive(Debug, Clone)]
 pub(crate) struct Desired<'a> {
     pub(crate) component: &'a ComponentPlan,
     pub(crate) cell: CellName,
+    pub(crate) slot: Slot,
     pub(crate) cluster: ClusterName,
     pub(crate) revision: ContentHash,
     pub(crate) target: i32,
@@ -34,6 +35,7 @@ impl Desired<'_> {
     /// A row's name never changes once it is fixed.
     pub(crate) fn is_of(&self, row: &PlacementRow) -> bool {
         row.cluster == self.cluster.as_str()
+            && row.slot == self.slot
             && row.object.kind == self.component.kind
             && row.object.group() == group(&self.component.api_version)
             && self.names.contains(&row.object.name)
@@ -68,6 +70,7 @@ impl<'a> ObjectInputs<'a> {
         // Objects of a cluster follow the plan of its first cell, or of the first cell that has the wanted revision and
         // inputs.
         let mut clusters: BTreeMap<ClusterName, &CellPlan> = BTreeMap::new();
+        let mut grays: BTreeMap<ClusterName, &GrayPlan> = BTreeMap::new();
         for (cell, plan) in self.cells {
             let Some(facts) = self.topology.cells.get(cell) else { continue };
             let leads = |plan: &CellPlan| (plan.is_current(self.wanted), plan.revision == self.wanted);
@@ -76,6 +79,10 @@ impl<'a> ObjectInputs<'a> {
                 *in_cluster = plan;
             }
             self.in_cell(facts, plan, &mut objects);
+            if let Some(gray) = &plan.gray {
+                grays.entry(facts.cluster.clone()).or_insert(gray);
+                self.in_gray_slot(facts, plan.revision, gray, &mut objects);
+            }
         }
         let mut once: BTreeSet<&str> = BTreeSet::new();
         for (cluster, plan) in &clusters {
@@ -102,6 +109,13 @@ impl<'a> ObjectInputs<'a> {
                 }
             }
         }
+        for (cluster, gray) in &grays {
+            let Some(implicit) = self.topology.cells.get(cluster.as_str()) else { continue };
+            let Some(main) = clusters.get(cluster).map(|plan| plan.revision) else { continue };
+            for component in self.only_in(gray.revision, main).filter(|one| one.scope == Scope::PerCluster) {
+                objects.push(object(component, implicit, gray.revision, &gray.inputs.cluster, 0, false));
+            }
+        }
         objects
     }
 
@@ -113,7 +127,7 @@ impl<'a> ObjectInputs<'a> {
             let everything = plan.holds == Holds::Everything;
             match component.scope {
                 Scope::Divided if everything => {
-                    objects.push(object(component, facts, plan.revision, inputs, plan.target, true));
+                    objects.push(object(component, facts, plan.revision, inputs, plan.main_target(), true));
                 }
                 Scope::PerCell if everything || stays => {
                     let inputs = CellInputs { zone_spread: None, ..inputs.clone() };
@@ -123,6 +137,37 @@ impl<'a> ObjectInputs<'a> {
                 _ => {}
             }
         }
+    }
+
+    /// Adds the gray workload of a cell, and the objects that only its revision has and that its pods may need.
+    ///
+    /// An object of both revisions stays as the main slot's revision has it.
+    fn in_gray_slot(&self, facts: &CellFacts, main: ContentHash, gray: &GrayPlan, objects: &mut Vec<Desired<'a>>) {
+        let inputs = CellInputs { zone_spread: None, ..gray.inputs.cell.clone() };
+        for component in self.only_in(gray.revision, main).filter(|one| one.scope == Scope::PerCell) {
+            objects.push(object(component, facts, gray.revision, &inputs, 0, false));
+        }
+        let Some(parsed) = self.revisions.get(&gray.revision) else { return };
+        let Some(component) = parsed.blueprint.divided.map(|index| &parsed.blueprint.components[index]) else { return };
+        let workload = object(component, facts, gray.revision, &gray.inputs.cell, gray.target, true);
+        let names = slot_names(component, facts, Slot::Gray).to_vec();
+        objects.push(Desired { slot: Slot::Gray, names, ..workload });
+    }
+
+    /// Returns the components without pods whose objects only the first of two revisions has.
+    fn only_in(&self, revision: ContentHash, other: ContentHash) -> impl Iterator<Item = &'a ComponentPlan> + use<'a> {
+        let components = |revision| self.revisions.get(&revision).map(|one| one.blueprint.components.as_slice());
+        let others = components(other).unwrap_or_default();
+        let is_there = move |component: &ComponentPlan| {
+            let is_same = |one: &ComponentPlan| {
+                one.kind == component.kind
+                    && group(&one.api_version) == group(&component.api_version)
+                    && one.object_name == component.object_name
+            };
+            others.iter().any(is_same)
+        };
+        let known = components(revision).unwrap_or_default().iter();
+        known.filter(move |component| !component.workload && !is_there(component))
     }
 
     /// Returns whether the cluster is where a component with scope `Once` belongs.
@@ -164,13 +209,13 @@ fn object<'a>(
     target: i32,
     divided: bool,
 ) -> Desired<'a> {
-    let mut names = object_names(component, cell).to_vec();
+    let mut names = slot_names(component, cell, Slot::Main).to_vec();
     if names.first() == Some(&component.object_name) {
         // A name that a person chose is never replaced by another name. A second owner of that name is refused.
         names.truncate(1);
     }
     let (cell, cluster) = (cell.name.clone(), cell.cluster.clone());
-    Desired { component, cell, cluster, revision, target, divided, inputs: inputs.clone(), names }
+    Desired { component, cell, slot: Slot::Main, cluster, revision, target, divided, inputs: inputs.clone(), names }
 }
 
 #[cfg(test)]
@@ -243,6 +288,8 @@ mod tests {
         let plan = CellPlan {
             revision: wanted,
             target: 1,
+            next: wanted,
+            gray: None,
             holds: Holds::Everything,
             inputs: crate::cell_inputs::InputsPlan::default(),
         };

@@ -7,7 +7,7 @@ use vocabulary::Verdict;
 ///
 /// The row must be applied and observed at its plan epoch, applied with its revision, and settled. A divided row must
 /// also have as many available replicas as it renders.
-pub(crate) fn settled_verdict(row: &PlacementRow, status: &StatusRow) -> Verdict {
+pub fn settled_verdict(row: &PlacementRow, status: &StatusRow) -> Verdict {
     let is_applied = status.state == ObjectState::Applied
         && status.applied_epoch == row.plan_epoch
         && status.observed_epoch == row.plan_epoch

@@ -87,6 +87,12 @@ fn plan_active(snapshot: &FleetSnapshot, facts: &AppSnapshot) -> AppPlan {
         // A revision that a cell runs was garbage-collected during the read. The next read returns its replacement.
         return plan;
     }
+    let released = snapshot.releases_of(facts.row.id);
+    if let Some(release) = released.values().find(|release| !facts.revisions.contains_key(&release.revision)) {
+        // Without the revision, the gray slots would be given up.
+        tracing::error!(app = %facts.row.key, revision = %release.revision, "a directive names a revision that is not stored; the Application stays as it is");
+        return plan;
+    }
     plan.deletes.preview(plan.last_decision.1.previewed.iter().cloned());
     plan.generation = (facts.row.decided_generation != facts.row.generation).then_some(facts.row.generation);
     // Only replicas of a Divided component can run elsewhere.

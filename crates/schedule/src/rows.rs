@@ -10,7 +10,7 @@ use domain::failover::FailoverDecision;
 use domain::placement::Directive;
 use domain::render::ComponentPlan;
 use domain::stored_revision::StoredRevision;
-use store::{DesiredState, PlacementChange, PlacementId, PlacementRow, Slot};
+use store::{DesiredState, PlacementChange, PlacementId, PlacementRow};
 use vocabulary::{CellName, ContentHash, Verdict};
 
 use crate::app_plan::{AppPlan, Insert};
@@ -363,7 +363,7 @@ fn insert_of(facts: &AppSnapshot, object: &Desired<'_>) -> Insert {
         row: store::PlacementInsert {
             component: object.component.name.clone(),
             cell: object.cell.to_string(),
-            slot: Slot::Main,
+            slot: object.slot,
             cluster: object.cluster.to_string(),
             object: object.key(&facts.row.key.namespace, &name),
             rank: object.component.rank,

@@ -59,6 +59,8 @@ pub struct ApplicationTaken {
     pub payload: Vec<u8>,
     /// Whether the payload contains a Secret.
     pub secret: bool,
+    /// Kind of the component whose replicas are divided over cells, such as `apps/v1/Deployment`.
+    pub divided_kind: Option<String>,
     /// Hash of the rebalance plan that a user asked for.
     pub rebalance_asked: Option<ContentHash>,
     /// Hash of the delete plan that a user confirmed.
@@ -181,8 +183,8 @@ impl Store {
                   THEN application.decided_generation ELSE 0 END
               RETURNING id
             )
-            INSERT INTO app_revision (app, revision, payload) SELECT id, $8, $13 FROM taken
-            ON CONFLICT (app, revision) DO UPDATE SET payload = excluded.payload
+            INSERT INTO app_revision (app, revision, payload, divided_kind) SELECT id, $8, $13, $17 FROM taken
+            ON CONFLICT (app, revision) DO UPDATE SET payload = excluded.payload, divided_kind = excluded.divided_kind
             RETURNING app, (SELECT count(*) FROM app_revision k WHERE k.app = app_revision.app) AS "kept!""#,
             taken.key.namespace,
             taken.key.name,
@@ -200,6 +202,7 @@ impl Store {
             payload.sealed,
             payload.body,
             i64::from(taken.accepted),
+            taken.divided_kind,
         )
         .fetch_optional(&self.pool)
         .await

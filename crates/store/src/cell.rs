@@ -1,5 +1,7 @@
 //! Declared cells, and the authority epoch of every cell.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::{Claim, Store, StoreError};
@@ -62,6 +64,15 @@ impl Store {
         .execute(&mut **write)
         .await?;
         write.commit().await
+    }
+
+    /// Returns the specs of those of the given cells that a Cell declares, by name.
+    pub async fn cell_specs(&self, names: &[String]) -> Result<BTreeMap<String, Value>, StoreError> {
+        let rows =
+            sqlx::query!(r#"SELECT name, spec AS "spec!" FROM cell WHERE name = ANY($1) AND spec IS NOT NULL"#, names)
+                .fetch_all(&self.pool)
+                .await?;
+        Ok(rows.into_iter().map(|row| (row.name, row.spec)).collect())
     }
 
     /// Marks a declared cell as being deleted: the scheduler then moves its placements away.

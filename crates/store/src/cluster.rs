@@ -1,5 +1,8 @@
 //! Member clusters as intake stored them, and their observed status.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as Ts, ToSqlx};
 use runtime::crash::{Side, point};
@@ -350,6 +353,24 @@ impl Store {
             return Err(StoreError::Fenced { lease: claim.lease.clone(), epoch: claim.epoch });
         }
         Ok(())
+    }
+
+    /// Returns those of the given clusters that are healthy, and were judged within this time.
+    pub async fn cluster_healthy_of(
+        &self,
+        names: &[String],
+        judged_within: Duration,
+    ) -> Result<BTreeSet<String>, StoreError> {
+        let healthy = sqlx::query_scalar!(
+            r#"
+            SELECT cluster FROM cluster_status
+            WHERE cluster = ANY($1) AND health = 'Pass' AND checked_at > now() - make_interval(secs => $2)"#,
+            names,
+            judged_within.as_secs_f64()
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(healthy.into_iter().collect())
     }
 
     /// Returns for each cluster the number of applications that have an object there.

@@ -1,5 +1,7 @@
 //! Revisions of applications: components and overrides, and whether they were ever fully ready.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as Ts;
 use vocabulary::ContentHash;
@@ -45,6 +47,27 @@ impl Store {
             .collect()
     }
 
+    /// Returns those of the given revisions of an application that are stored, with the kind of their Divided component.
+    ///
+    /// The kind is also `None` where an older program stored the revision.
+    pub async fn revision_divided_kinds(
+        &self,
+        app: AppId,
+        revisions: &[ContentHash],
+    ) -> Result<BTreeMap<ContentHash, Option<String>>, StoreError> {
+        let revisions: Vec<&[u8]> = revisions.iter().map(ContentHash::as_bytes).collect();
+        let rows = sqlx::query!(
+            "SELECT revision, divided_kind FROM app_revision WHERE app = $1 AND revision = ANY($2)",
+            app.0,
+            &revisions as _
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|row| Ok((parse_hash(&row.revision, "app_revision.revision")?, row.divided_kind)))
+            .collect()
+    }
+
     /// Returns all stored revisions of one application, the newest first.
     ///
     /// These are the newest ones and older ones that are still in use.
@@ -85,7 +108,7 @@ impl Store {
 
 /// Deletes the oldest revisions beyond those kept.
 ///
-/// A revision that is desired, decided or placed anywhere is never deleted.
+/// A revision that is desired, decided or placed anywhere is never deleted, and neither are those of the newest release.
 pub(crate) async fn collect(transaction: &mut OpenTransaction, app: AppId) -> Result<(), StoreError> {
     let dropped = sqlx::query_scalar!(
         r#"
@@ -94,6 +117,10 @@ pub(crate) async fn collect(transaction: &mut OpenTransaction, app: AppId) -> Re
           AND NOT EXISTS (SELECT 1 FROM application a WHERE a.id = $1 AND a.revision = r.revision)
           AND NOT EXISTS (SELECT 1 FROM placement p WHERE p.app = $1 AND p.revision = r.revision)
           AND NOT EXISTS (SELECT 1 FROM cell_decision d WHERE d.app = $1 AND d.revision = r.revision)
+          AND NOT EXISTS (SELECT 1 FROM placement_directive e
+            WHERE e.app = $1 AND e.effect -> 'Release' ->> 'revision' = encode(r.revision, 'hex'))
+          AND NOT EXISTS (
+            SELECT 1 FROM application_release l WHERE l.app = $1 AND r.revision IN (l.revision, l.previous))
         RETURNING r.payload"#,
         app.0,
         KEPT

@@ -8,7 +8,7 @@ use crate::database::Lent;
 use crate::{Claim, Store, StoreError};
 
 /// Names of all writes under a claim, as `runtime::crash` uses them.
-pub const WRITES: [&str; 20] = [
+pub const WRITES: [&str; 22] = [
     "application_take",
     "revisions_collect",
     "application_remove",
@@ -27,6 +27,8 @@ pub const WRITES: [&str; 20] = [
     "directive_put",
     "directive_end",
     "operation_commit",
+    "release_open",
+    "release_conclude",
     "failover_breaker_set",
     "status_set",
 ];

@@ -12,6 +12,9 @@ pub const COMPONENT: &str = "fleet.meridian.io/component";
 /// Label: cell in which the object was placed; also on pods where two cells share a cluster.
 pub const CELL: &str = "fleet.meridian.io/cell";
 
+/// Label on the gray workload of a release and on its pods; its value is `gray`.
+pub const SLOT: &str = "fleet.meridian.io/slot";
+
 /// Annotation: the fence, see [`crate::Fence`].
 pub const FENCE: &str = "fleet.meridian.io/fence";
 /// Annotation: set to the fence value in the write that precedes a delete.

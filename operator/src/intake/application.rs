@@ -7,7 +7,8 @@ use crds::{Application, ApplicationSpec, PlacementSpec};
 use domain::confirmation;
 use domain::intent::{Intent, PolicySource};
 use domain::placement;
-use domain::render::{self, Problem};
+use domain::release::check_release;
+use domain::render::{self, Blueprint, Problem};
 use domain::stored_revision::RevisionBody;
 use domain::tenancy::{Tenancy, protected_denial};
 use kube::{Api, ResourceExt};
@@ -156,8 +157,10 @@ fn wanted(
         return Err(refuse("InvalidSpec", message));
     }
     let replicas = object.spec.replicas.unwrap_or_default();
+    let release = object.spec.release.iter().flat_map(|release| check_release(release, replicas));
     let problems: Vec<String> = placement::check_spec(&placement, replicas)
         .into_iter()
+        .chain(release)
         .map(|problem| format!("{}: {}", problem.field, problem.message))
         .collect();
     if !problems.is_empty() {
@@ -203,10 +206,17 @@ fn wanted(
         revision: blueprint.revision,
         payload: serde_json::to_vec(&payload).map_err(|error| refuse("Unreadable", error.to_string()))?,
         secret: blueprint.kinds.contains("v1/Secret"),
+        divided_kind: divided_kind(&blueprint),
         rebalance_asked,
         delete_confirmed,
         accepted: provenance == Provenance::Accepted,
     }))
+}
+
+/// Returns the kind of the component whose replicas are divided over cells.
+fn divided_kind(blueprint: &Blueprint) -> Option<String> {
+    let component = &blueprint.components[blueprint.divided?];
+    Some(format!("{}/{}", component.api_version, component.kind))
 }
 
 /// Returns whether some cluster allows a service account that is not a component.

@@ -22,6 +22,7 @@ mod operations;
 mod ownership;
 mod placement;
 mod recovery;
+mod releases;
 mod silence;
 mod takeover;
 
@@ -47,6 +48,8 @@ fn main() -> ExitCode {
         motion::drain_is_never_below_desired_and_nothing_moves_back,
         operations::a_drain_is_watched_and_taken_back,
         operations::pipelines_start_once_and_wait_by_curl,
+        releases::a_release_goes_by_beta_and_batches_and_lowers_nothing,
+        releases::a_bad_image_is_rolled_back_by_itself_and_stays_away,
         ownership::drift_is_reported_or_put_back_and_foreign_fields_stay,
         ownership::adoption_is_refused_with_the_owners_name_or_taken,
         ownership::imported_objects_are_not_touched,

@@ -109,6 +109,7 @@ impl<'a> Hub<'a> {
                 "components": app.spec.components, "overrides": app.spec.overrides,
             }))
             .unwrap(),
+            divided_kind: None,
             secret: true,
             rebalance_asked: None,
             delete_confirmed: None,

@@ -234,6 +234,8 @@ mod tests {
                 siblings: &BTreeMap::new(),
                 cell: &cell,
                 object_name: &component.object_name,
+                by_release: false,
+                gray: false,
                 replicas: (Some(component) == blueprint.divided.map(|i| &blueprint.components[i])).then_some(3),
                 owns_replicas: false,
                 suspended: false,

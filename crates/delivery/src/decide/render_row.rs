@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use domain::render::{self, RenderInput};
 use domain::stored_revision::StoredRevision;
 use domain::topology::{CellFacts, Topology};
-use store::PlacementRow;
+use store::{PlacementRow, Slot};
 use vocabulary::{AppKey, Fence};
 
 /// Input for rendering a row, except its revision.
@@ -15,6 +15,8 @@ pub(crate) struct RowRender<'a> {
     pub(crate) row: &'a PlacementRow,
     /// Whether the application is suspended, so that nothing of it runs.
     pub(crate) suspended: bool,
+    /// Whether new revisions of the application reach the pods by releases.
+    pub(crate) by_release: bool,
     pub(crate) cell: &'a CellFacts,
     /// Object names of the sibling components, by kind and name in the template.
     pub(crate) siblings: &'a BTreeMap<(String, String), String>,
@@ -58,6 +60,8 @@ pub(crate) fn render_row(
         siblings: input.siblings,
         cell: input.cell,
         object_name: &row.object.name,
+        by_release: input.by_release,
+        gray: row.slot == Slot::Gray,
         replicas,
         owns_replicas: input.own_replicas.is_some(),
         suspended: input.suspended,
@@ -71,7 +75,7 @@ pub(crate) fn render_row(
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use store::{DesiredState, Slot};
+    use store::DesiredState;
     use vocabulary::{ContentHash, ObjectKey};
 
     use super::*;
@@ -145,8 +149,15 @@ mod tests {
         let row = PlacementRow { target: stated.unwrap_or(1), ..row("east") };
         let cell = cell("east");
         let siblings = BTreeMap::new();
-        let input =
-            RowRender { app: &app, row: &row, suspended: false, cell: &cell, siblings: &siblings, own_replicas };
+        let input = RowRender {
+            app: &app,
+            row: &row,
+            suspended: false,
+            by_release: false,
+            cell: &cell,
+            siblings: &siblings,
+            own_replicas,
+        };
         let fence = Fence { generation: 1, authority: 1, plan: 1 };
         render_row(&input, &revision, fence)
             .unwrap()

@@ -284,17 +284,23 @@ fn application(world: &World<'_>, written: &Written, app: AppId) -> Result<(), S
         world.tables.status.get(&row.id).is_some_and(|status| status.state == ObjectState::Refused)
     };
     let wanted_revision = &world.tables.apps[&app].revision;
+    let is_by_release = written.by_release || world.tables.released(app).next().is_some();
     let blocked = !record.problems.is_empty() || rows.iter().any(waits);
     for cell in cells.iter().filter(|cell| cell.target > 0) {
         let placed: i32 = rows
             .iter()
-            .filter(|row| row.divided && row.cell == cell.cell && row.desired_state == DesiredState::Present)
+            .filter(|row| {
+                row.divided
+                    && row.cell == cell.cell
+                    && row.slot == cell.slot
+                    && row.desired_state == DesiredState::Present
+            })
             .map(|row| row.target)
             .sum();
         let named = record.problems.iter().any(|problem| cell.cell.starts_with(problem.cluster.as_str()));
-        // A cell that still runs another revision waits for the cells before it.
-        let waits_its_turn =
-            blocked && rows.iter().any(|row| row.cell == cell.cell && row.revision != *wanted_revision);
+        // A cell that still runs another revision waits for the cells before it, or for a release.
+        let waits_its_turn = (blocked || is_by_release)
+            && rows.iter().any(|row| row.cell == cell.cell && row.revision != *wanted_revision);
         if placed != cell.target && !named && !waits_its_turn {
             return Err(format!("{} of cell {} are decided, {placed} have an object", cell.target, cell.cell));
         }

@@ -6,6 +6,7 @@ use domain::topology::Topology;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use store::{AppId, DirectiveRow, NewDirective, PlacementRow};
+use vocabulary::ContentHash;
 
 use super::fleet;
 use super::hub::Written;
@@ -21,6 +22,10 @@ pub(super) enum DirectiveEdit {
     Put { key: usize, effect: Effect, app: Option<usize>, cell: Option<usize> },
     /// Ends the directive with a key.
     End(usize),
+    /// Gives replicas of a cell, or its main slot, one of the application's revisions, counted from the latest.
+    Release { app: usize, cell: Option<usize>, revision: usize, gray: i32, main: bool },
+    /// Ends what all cells were given.
+    EndReleases(usize),
 }
 
 pub(super) fn directive_edit() -> impl Strategy<Value = DirectiveEdit> {
@@ -29,12 +34,21 @@ pub(super) fn directive_edit() -> impl Strategy<Value = DirectiveEdit> {
     prop_oneof![
         3 => (0usize..3, effect, place).prop_map(|(key, effect, (app, cell))| DirectiveEdit::Put { key, effect, app, cell }),
         2 => (0usize..3).prop_map(DirectiveEdit::End),
+        5 => (0usize..2, proptest::option::of(0usize..2), 0usize..3, 0i32..5, any::<bool>()).prop_map(
+            |(app, cell, revision, gray, main)| DirectiveEdit::Release { app, cell, revision, gray, main }
+        ),
+        1 => (0usize..2).prop_map(DirectiveEdit::EndReleases),
     ]
 }
 
 /// Name of a directive within its owner.
 fn key_of(number: usize) -> String {
     format!("directive-{number}")
+}
+
+/// Name of the directive that gives a cell a revision.
+fn release_key(app: AppId, cell: &str) -> String {
+    format!("release/{}/{cell}", i64::from(app))
 }
 
 impl Tables {
@@ -47,6 +61,26 @@ impl Tables {
     ) {
         match edit {
             DirectiveEdit::End(key) => self.end_directive(key_of(key)),
+            DirectiveEdit::Release { app, cell, revision, gray, main } => {
+                let Some(app) = apps(app) else { return };
+                let Some(revision) = self.revision_of(app, revision) else { return };
+                let cell = cell.map_or_else(|| fleet::name(cluster), |cell| fleet::cell_name(cluster, cell));
+                self.put_directive(NewDirective {
+                    owner: OWNER.to_owned(),
+                    key: release_key(app, &cell),
+                    scope: serde_json::to_value(DirectiveTarget::Cell { cell }).unwrap(),
+                    effect: serde_json::to_value(Effect::Release { revision, gray, main }).unwrap(),
+                    app: Some(app),
+                    reason: "release".to_owned(),
+                    until: None,
+                });
+            }
+            DirectiveEdit::EndReleases(app) => {
+                let Some(app) = apps(app) else { return };
+                let keys: Vec<String> =
+                    self.directives.keys().filter(|key| key.starts_with(&release_key(app, ""))).cloned().collect();
+                keys.into_iter().for_each(|key| self.end_directive(key));
+            }
             DirectiveEdit::Put { key, effect, app, cell } => {
                 let target = match cell {
                     Some(cell) => DirectiveTarget::Cell { cell: fleet::cell_name(cluster, cell) },
@@ -70,6 +104,26 @@ impl Tables {
                 });
             }
         }
+    }
+
+    /// Returns a revision of an application, counted from the wanted one.
+    fn revision_of(&self, app: AppId, nth: usize) -> Option<ContentHash> {
+        let wanted = self.apps.get(&app)?.revision;
+        let others = self.revisions.keys().filter(|(of, revision)| *of == app && *revision != wanted);
+        let all: Vec<ContentHash> = std::iter::once(wanted).chain(others.map(|(_, revision)| *revision)).collect();
+        all.get(nth % all.len()).copied()
+    }
+
+    /// Returns the revisions that directives give to cells of an application.
+    pub(super) fn released(&self, app: AppId) -> impl Iterator<Item = ContentHash> {
+        self.directives.values().filter(move |row| row.app == Some(app)).filter_map(|row| match serde_json::from_value(
+            row.effect.clone(),
+        )
+        .unwrap()
+        {
+            Effect::Release { revision, .. } => Some(revision),
+            _ => None,
+        })
     }
 
     /// `directive_put`.

@@ -48,6 +48,8 @@ pub(super) enum AppEdit {
     SpreadByZone(bool),
     Reschedule(bool),
     AdoptAlways(bool),
+    /// Sets or removes `spec.release`.
+    ByRelease(bool),
 }
 
 /// Edit of a cluster or a cell.
@@ -142,6 +144,7 @@ fn app_edit() -> impl Strategy<Value = AppEdit> {
         1 => any::<bool>().prop_map(SpreadByZone),
         1 => any::<bool>().prop_map(Reschedule),
         1 => any::<bool>().prop_map(AdoptAlways),
+        2 => any::<bool>().prop_map(AppEdit::ByRelease),
     ]
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crds::ApplicationSpec;
+use crds::application::release::Release;
 use domain::intent::Intent;
 use domain::placement;
 use domain::render;
@@ -48,6 +49,7 @@ pub(super) struct Written {
     by_zone: bool,
     reschedule: bool,
     adopt: bool,
+    pub(super) by_release: bool,
 }
 
 impl Written {
@@ -71,6 +73,7 @@ impl Written {
             by_zone: false,
             reschedule: false,
             adopt: false,
+            by_release: false,
         }
     }
 
@@ -143,6 +146,7 @@ impl Written {
             AppEdit::SpreadByZone(by_zone) => new.by_zone = *by_zone,
             AppEdit::Reschedule(reschedule) => new.reschedule = *reschedule,
             AppEdit::AdoptAlways(adopt) => new.adopt = *adopt,
+            AppEdit::ByRelease(by) => new.by_release = *by,
         }
         new
     }
@@ -252,7 +256,7 @@ impl Written {
             drift: spec.drift,
             adopt: spec.adopt,
             failover_after: (self.is_divided() && self.reschedule).then_some(300),
-            release: None,
+            release: self.by_release.then(release),
             deletion_deadline: 600,
             pod_security: BTreeMap::new(),
         };
@@ -269,6 +273,7 @@ impl Written {
             revision: blueprint.revision,
             payload,
             secret: false,
+            divided_kind: Some("apps/v1/Deployment".to_owned()),
             rebalance_asked: None,
             delete_confirmed: None,
             accepted: false,
@@ -286,6 +291,11 @@ fn side_name(side: Side, number: u32) -> String {
         Side::Job => "job",
     };
     format!("{kind}{number}x")
+}
+
+/// Returns `spec.release` with its defaults.
+fn release() -> Release {
+    serde_json::from_value(json!({})).unwrap()
 }
 
 /// Applications on the hub, by their index in the list of names.

@@ -12,6 +12,7 @@ mod fleet;
 mod hub;
 mod member;
 mod mirror;
+mod releases;
 mod tables;
 mod world;
 

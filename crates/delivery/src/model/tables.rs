@@ -157,7 +157,7 @@ impl Tables {
         let cells = self.cell_decisions.get(&id).cloned().unwrap_or_default();
         let application = self.apps[&id].clone();
         let used = placements.iter().map(|row| row.revision).chain(cells.iter().map(|row| row.revision));
-        let hashes = used.chain([application.revision]);
+        let hashes = used.chain([application.revision]).chain(self.released(id));
         let revisions = hashes.filter_map(|hash| Some((hash, Arc::clone(self.revisions.get(&(id, hash))?)))).collect();
         AppRows {
             status: placements.iter().filter_map(|row| self.status.get(&row.id).cloned()).collect(),

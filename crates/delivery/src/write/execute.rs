@@ -181,6 +181,7 @@ fn render_entry(
         app: &app.key,
         row: &entry.row,
         suspended: app.intent.suspended,
+        by_release: app.intent.release.is_some(),
         cell,
         siblings: &siblings,
         own_replicas: live.and_then(|live| live.own_replicas),

@@ -166,6 +166,7 @@ impl Installed {
             revision: app.revision,
             payload,
             secret: false,
+            divided_kind: Some("apps/v1/Deployment".to_owned()),
             rebalance_asked: None,
             delete_confirmed: None,
             accepted: false,

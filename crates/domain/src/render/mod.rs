@@ -22,6 +22,7 @@ pub mod quantity;
 mod references;
 mod rendered;
 mod spelling;
+mod strategy;
 mod substance;
 mod zones;
 
@@ -40,7 +41,7 @@ pub use differs::differs;
 pub use fields::{extra_fields, fields_hash, lost_fields, our_fields};
 pub use inputs::cell_inputs;
 pub use kinds::{is_never_deleted, is_replicated, is_scalable, replica_owner};
-pub use name::object_names;
+pub use name::{gray_names, object_names};
 pub use observed::{Observed, observe};
 pub use pod::pod_amounts;
 pub use rendered::render;
@@ -129,6 +130,10 @@ pub struct RenderInput<'a> {
     pub cell: &'a CellFacts,
     /// Name of the object in the member, as stored in its row.
     pub object_name: &'a str,
+    /// Whether new revisions of the Application reach the pods by releases.
+    pub by_release: bool,
+    /// Whether the object is the gray workload beside the main one. Its selector and its pods carry the slot.
+    pub gray: bool,
     /// `spec.replicas` to set. Kinds without replicas ignore it.
     pub replicas: Option<i32>,
     /// Whether Meridian owns `spec.replicas` of the live object.

@@ -24,6 +24,13 @@ pub fn object_names(component: &ComponentPlan, cell: &CellFacts) -> [String; 4] 
     [first, salted(1), salted(2), salted(3)]
 }
 
+/// Returns candidates for the name of the component's gray workload in a cell, in order of preference.
+pub fn gray_names(component: &ComponentPlan, cell: &CellFacts) -> [String; 4] {
+    let limit = name_limit(&component.api_version, &component.kind);
+    let [main, ..] = object_names(component, cell);
+    [0, 1, 2, 3].map(|salt| within(limit, suffixed_name(&main, "gray", salt)))
+}
+
 /// Returns the name. A name that is too long is cut and gets six digits of its hash.
 fn within(limit: usize, name: String) -> String {
     if name.len() <= limit {

@@ -8,7 +8,7 @@ use super::checks::result_problems;
 use super::fields::canonical_hash;
 use super::kinds::{group, has_replicas, pod_template_path};
 use super::name::is_per_declared_cell;
-use super::{RenderError, RenderInput, Rendered, overrides, references, zones};
+use super::{RenderError, RenderInput, Rendered, overrides, references, strategy, zones};
 use crds::application::v1alpha1::Scope;
 
 /// Renders one object. The same input gives the same object.
@@ -40,6 +40,12 @@ pub fn render(input: &RenderInput<'_>) -> Result<Rendered, RenderError> {
     }
     references::rewrite(&component.api_version, &component.kind, &mut object, input.siblings);
     bind_to_cell(input, &mut object)?;
+    if input.by_release && component.scope == Scope::Divided {
+        strategy::keep_available(component, &mut object);
+    }
+    if input.gray {
+        mark_gray(input, &mut object)?;
+    }
     if let Some(spread) = input.inputs.zone_spread {
         zones::spread_over_zones(component, spread, &mut object);
     }
@@ -118,6 +124,18 @@ fn bind_to_cell(input: &RenderInput<'_>, object: &mut Value) -> Result<(), Rende
     Ok(())
 }
 
+/// Tells the gray workload's pods from those of the main one.
+///
+/// Services select both. The main workload's selector matches gray pods too; a controller counts only pods that it owns.
+fn mark_gray(input: &RenderInput<'_>, object: &mut Value) -> Result<(), RenderError> {
+    for path in
+        [&["metadata", "labels"][..], &["spec", "selector", "matchLabels"], &["spec", "template", "metadata", "labels"]]
+    {
+        map_at(input, object, path)?.insert(labels::SLOT.to_owned(), json!("gray"));
+    }
+    Ok(())
+}
+
 /// Returns the map under a path. A map that is absent or null is created.
 fn map_at<'a>(
     input: &RenderInput<'_>,
@@ -174,6 +192,8 @@ mod tests {
             siblings: &BTreeMap::new(),
             cell: &cell,
             object_name: "web",
+            by_release: false,
+            gray: false,
             replicas,
             owns_replicas: false,
             suspended,

@@ -68,6 +68,7 @@ fn application() -> ApplicationTaken {
         revision,
         payload,
         secret: false,
+        divided_kind: Some("apps/v1/Deployment".to_owned()),
         rebalance_asked: None,
         delete_confirmed: None,
         accepted: false,

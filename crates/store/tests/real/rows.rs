@@ -36,6 +36,7 @@ pub(crate) fn application(name: &str) -> ApplicationTaken {
         revision: ContentHash::of(b"{}"),
         payload: b"{}".to_vec(),
         secret: false,
+        divided_kind: Some("apps/v1/Deployment".to_owned()),
         rebalance_asked: None,
         delete_confirmed: None,
         accepted: false,

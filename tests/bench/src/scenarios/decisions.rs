@@ -193,6 +193,7 @@ fn taken(number: usize) -> anyhow::Result<ApplicationTaken> {
         revision: blueprint.revision,
         payload: serde_json::to_vec(&body)?,
         secret: false,
+        divided_kind: Some("apps/v1/Deployment".to_owned()),
         rebalance_asked: None,
         delete_confirmed: None,
         accepted: false,

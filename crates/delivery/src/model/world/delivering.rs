@@ -91,6 +91,7 @@ impl World<'_> {
                 app: &app.key,
                 row: &entry.row,
                 suspended: intent.suspended,
+                by_release: intent.release.is_some(),
                 cell,
                 siblings: &siblings,
                 own_replicas,
