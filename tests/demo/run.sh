@@ -58,7 +58,7 @@ export DATABASE_URL
 MERIDIAN_TOKEN=$(meridian-web-api token create --bootstrap --name demo --subject person/you --role admin 2>/dev/null)
 export MERIDIAN_TOKEN
 meridian-web-api --log-format text run --listen 127.0.0.1:0 --probes-address 127.0.0.1:0 \
-  --envelope-key-file "$bed/envelope.key" >"$bed/web-api.log" 2>&1 &
+  --envelope-key-file "$bed/envelope.key" --hub-kubeconfig "$KUBECONFIG" >"$bed/web-api.log" 2>&1 &
 api=$!
 until address=$(grep -o 'address=127[0-9.:]*' "$bed/web-api.log" | head -n 1) && [ -n "$address" ]; do sleep 0.1; done
 export MERIDIAN_SERVER=http://${address#address=}
@@ -79,6 +79,26 @@ until state=$(curl -fsS "$MERIDIAN_SERVER/api/v1/operations/$id?waitSeconds=60" 
 jq -c '{id, kind, subject, state, succeeded}' <<<"$state"
 jq -e .succeeded <<<"$state" >/dev/null
 run meridian op undo "$id"
+
+tell "A release: one pod in each cell, then half, then all"
+release='{"beta": true, "batches": ["50%"], "minReady": "1s", "deadline": "10s"}'
+run kubectl patch mapp catalog -n shop --type merge -p "{\"spec\": {\"release\": $release}}"
+run meridian release start catalog -n shop --image server=registry.example.com/catalog:1.1 --wait --timeout 2m
+run meridian release status catalog -n shop
+run kubectl get mapp -n shop
+
+tell "A bad image is stopped in beta and goes back by itself; the Application is not edited"
+if run meridian release start catalog -n shop --image server=registry.example.com/catalog:missing --wait --timeout 2m; then exit 1; fi
+run meridian release status catalog -n shop || true
+kubectl get mapp -n shop catalog -o jsonpath='{.status.conditions[?(@.type=="Ready")].reason}{"\n"}' | grep -x RevisionRolledBack
+
+tell "The same from a pipeline: start, wait, exit code"
+id=$(curl -fsS -H "$auth" -H "Idempotency-Key: run-2" -d '{"images": {"server": "registry.example.com/catalog:1.2"}}' \
+  "$MERIDIAN_SERVER/api/v1/applications/shop/catalog/releases" | jq -re .operation)
+until curl -fsSo "$bed/op.json" -H "$auth" "$MERIDIAN_SERVER/api/v1/operations/$id?waitSeconds=60" && jq -e '.done or .state == "Paused"' "$bed/op.json" >/dev/null; do sleep 1; done
+jq -c '{kind, subject, state, succeeded}' "$bed/op.json"
+jq -e .succeeded "$bed/op.json" >/dev/null
+run meridian app status catalog -n shop --wait --timeout 1m
 
 tell "Every step held"
 if [ "${DEMO_ONCE:-0}" = 1 ]; then exit 0; fi
