@@ -82,7 +82,9 @@ async fn look_at_operations(starter: &ReleaseStarter, changed: &Changed) {
         match starter.store.release_applications_of(&operations).await {
             Ok(apps) => {
                 changed.apps.extend(apps);
-                operations.iter().for_each(|id| changed.operations.finish(id));
+                for id in &operations {
+                    changed.operations.finish(id);
+                }
             }
             Err(error) => {
                 tracing::warn!(error = chain(&error), "changed operations were not read; they are read again");
