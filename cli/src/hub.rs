@@ -17,7 +17,7 @@ use kube::{Api, Client, Config, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::args::Global;
+use crate::args::{AppArg, Global};
 use members::install::Owner;
 use vocabulary::{HUB_RECORD, SYSTEM_NAMESPACE, chain};
 
@@ -165,6 +165,21 @@ impl Hub {
         let patch = serde_json::json!({ "metadata": { "annotations": { key: value } } });
         let api = self.apps(namespace);
         call(&format!("application {namespace}/{name}"), api.patch(name, &changes(), &Patch::Merge(patch))).await
+    }
+}
+
+/// Returns the namespace of an Application that only the server is asked about.
+///
+/// Without `--namespace`, the context of the hub's kubeconfig names it.
+pub(crate) async fn namespace_of(
+    app: &AppArg,
+    hub: impl AsyncFnOnce() -> Result<Hub, Failure>,
+) -> Result<String, Failure> {
+    match &app.namespace {
+        Some(namespace) => Ok(namespace.clone()),
+        None => hub().await.map(|hub| hub.namespace(None)).map_err(|failure| {
+            Failure::Usage(format!("the namespace is not known, give --namespace NAMESPACE: {failure}"))
+        }),
     }
 }
 

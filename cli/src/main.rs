@@ -15,6 +15,7 @@ mod plan;
 #[cfg(test)]
 mod printed;
 mod progress;
+mod release;
 mod server;
 mod shell;
 
@@ -50,6 +51,7 @@ async fn run(cli: Cli, progress: Progress) -> Result<(), Failure> {
         Command::Explain(command) => plan::explain::run(command, hub, progress).await,
         Command::WhatIf(args) => plan::what_if::run(args, hub, progress).await,
         Command::Rebalance(args) => plan::rebalance::run(args, hub, progress).await,
+        Command::Release(args) => release::run(args, hub, progress).await,
         Command::Op(args) => op::run(&args, progress).await,
         Command::Lock(args) => op::locks(&args, progress).await,
         Command::Drain(args) => op::drain(&args, progress).await,

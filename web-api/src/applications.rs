@@ -136,7 +136,12 @@ fn view(row: ApplicationRow, cells: Vec<CellDecisionRow>, status: ApplicationSta
         },
         cells: cells
             .into_iter()
-            .map(|cell| ApplicationCell { cell: cell.cell, target: cell.target, revision: cell.revision.short() })
+            .map(|cell| ApplicationCell {
+                cell: cell.cell,
+                slot: cell.slot.as_str().to_owned(),
+                target: cell.target,
+                revision: cell.revision.short(),
+            })
             .collect(),
         status,
     }
@@ -167,6 +172,8 @@ fn placed(object: PlacementRow, status: Option<&StatusRow>) -> PlacedObject {
     PlacedObject {
         component: object.component,
         cell: object.cell,
+        slot: object.slot.as_str().to_owned(),
+        revision: object.revision.short(),
         cluster: object.cluster,
         kind: object.object.kind,
         namespace: object.object.namespace,

@@ -4,7 +4,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use vocabulary::ClusterName;
 
 use super::{
-    AppArg, ConsentFlags, MemberFlags, OutputFlag, PauseFlag, ReportFlag, UnchangedFlag, WaitFlags, WaitIfAskedFlags,
+    AppArg, AppDiffArgs, ConsentFlags, MemberFlags, OutputFlag, PauseFlag, ReportFlag, RollbackArgs, UnchangedFlag,
+    WaitFlags, WaitIfAskedFlags,
 };
 
 /// `meridian app …`
@@ -50,6 +51,10 @@ pub(crate) enum AppCommand {
         #[command(flatten)]
         output: ReportFlag,
     },
+    /// Compare the present revision with an earlier one
+    Diff(AppDiffArgs),
+    /// Give an Application the components and overrides of an earlier revision that was ready once
+    Rollback(RollbackArgs),
     /// Delete an Application and, unless its deletion policy is Orphan, the objects delivered for it
     Delete(DeleteArgs),
     /// Confirm the deletes that the mass-delete guard withholds; without --plan, show them

@@ -7,6 +7,7 @@ mod flags;
 mod intake;
 mod op;
 mod plan;
+mod release;
 mod server;
 
 use std::path::PathBuf;
@@ -27,6 +28,10 @@ pub(crate) use op::{
     AbortArgs, ControlArgs, LockArgs, LockCommand, OpArgs, OpCommand, OpEventsArgs, OpListArgs, OpWaitArgs, UndoArgs,
 };
 pub(crate) use plan::{ExplainCommand, RebalanceArgs, WhatIfArgs};
+pub(crate) use release::{
+    AppDiffArgs, ImageOf, ReleaseArgs, ReleaseCommand, ReleaseStartArgs, ReleaseStatusArgs, ReleaseVerbArgs,
+    RollbackArgs,
+};
 pub(crate) use server::{LoginArgs, ServerFlags, WhoamiArgs};
 
 use crate::failure::after_help;
@@ -74,6 +79,8 @@ pub(crate) enum Command {
     WhatIf(WhatIfArgs),
     /// Move replicas to where a fresh placement would put them
     Rebalance(RebalanceArgs),
+    /// Release an Application in batches: start, watch, pause, take back
+    Release(ReleaseArgs),
     /// Operations: look, wait, pause, cancel, take back
     Op(OpArgs),
     /// Locks that operations hold
@@ -131,6 +138,7 @@ mod tests {
             waiting,
             [
                 "app delete true",
+                "app rollback false",
                 "app status false",
                 "cluster drain false",
                 "cluster join true",
@@ -138,6 +146,7 @@ mod tests {
                 "cluster replace true",
                 "cluster update-credential true",
                 "drain false",
+                "release start false",
             ]
         );
     }
@@ -157,6 +166,11 @@ mod tests {
             "meridian cluster remove north --timeout 0s",
             "meridian cluster remove north --gone --delete-workloads",
             "meridian app list -n shop -A",
+            "meridian release start web --image web",
+            "meridian release start web --image web=w:2 --patch f",
+            "meridian release start web --exit-on-pause",
+            "meridian release status",
+            "meridian app rollback web --wait --dry-run",
             "meridian what-if",
             "meridian what-if -A",
             "meridian what-if catalog -A --lose zone=n1",
@@ -221,6 +235,15 @@ mod tests {
             "meridian op events 0198c0de-0000-7000-8000-000000000001 -f -o json --server https://m.example",
             "meridian op skip 0198c0de-0000-7000-8000-000000000001 --step move --target cell/a --reason broken",
             "meridian op abort 0198c0de-0000-7000-8000-000000000001 --timeout 1m",
+            "meridian release start web -n shop --image web=web:2 --image web/proxy=p:3 --wait --timeout 1h --exit-on-pause",
+            "meridian release start web -n shop --patch change.yaml --dry-run -o json",
+            "meridian release start web --reason again",
+            "meridian release status web -n shop -w -o json --server https://m.example",
+            "meridian release skip web -n shop --reason broken",
+            "meridian release undo web -n shop -o name",
+            "meridian app diff web -n shop --to 0123456789",
+            "meridian app rollback web -n shop --to 0123456789 --force-conflicts --dry-run",
+            "meridian app rollback web --wait --timeout 1h",
             "meridian lock list",
             "meridian drain zone/eu/a --dry-run --max-parallel 2 -o yaml",
             "meridian drain cell/east-a --reason maintenance --wait --timeout 2h --exit-on-pause",

@@ -77,12 +77,17 @@ async fn read(id: OperationId, client: &Client) -> Result<Operation, Failure> {
     client.operation(id).await.map_err(|error| Failure::server(&format!("operation {id}"), &error))
 }
 
-async fn send(verb: Verb, id: OperationId, body: &ControlBody, client: &Client) -> Result<Operation, Failure> {
+pub(crate) async fn send(
+    verb: Verb,
+    id: OperationId,
+    body: &ControlBody,
+    client: &Client,
+) -> Result<Operation, Failure> {
     let sent = client.control_operation(id, verb.as_str(), body).await;
     sent.map_err(|error| Failure::server(&format!("{} operation {id}", verb.as_str()), &error))
 }
 
-fn report(verb: Verb, operation: &Operation, format: Format, progress: Progress) -> Result<(), Failure> {
+pub(crate) fn report(verb: Verb, operation: &Operation, format: Format, progress: Progress) -> Result<(), Failure> {
     progress.done(format!("{}: {} is {}", verb.as_str(), title(operation), operation.state));
     if !operation.done {
         progress.hint(format!("`meridian op watch {}` shows how it goes on", operation.id));

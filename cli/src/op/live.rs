@@ -51,7 +51,7 @@ pub(super) fn headline(operation: &Operation) -> String {
 }
 
 /// Returns one line for each thing that changed since an operation was last seen.
-pub(super) fn changed_lines(before: Option<&Operation>, now: &Operation) -> Vec<String> {
+pub(crate) fn changed_lines(before: Option<&Operation>, now: &Operation) -> Vec<String> {
     let mut lines = Vec::new();
     let summary = |operation: &Operation| {
         (operation.state.clone(), operation.phase.clone(), operation.progress.done, operation.progress.failed)
@@ -86,7 +86,7 @@ fn waits(operation: &Operation) -> Option<String> {
 }
 
 /// Formats the table of the steps with the lines above it.
-pub(super) fn render(operation: &Operation, now: Timestamp) -> String {
+pub(crate) fn render(operation: &Operation, now: Timestamp) -> String {
     let since = operation.start_time.unwrap_or(operation.create_time);
     let until = operation.end_time.unwrap_or(now);
     let mut text = format!("{}, for {}\n", headline(operation), span(until.duration_since(since).as_secs()));
@@ -119,15 +119,15 @@ pub(super) fn steps(steps: &[StepView]) -> String {
 
 /// A table on standard error that replaces itself.
 #[derive(Debug, Default)]
-pub(super) struct LiveTable {
+pub(crate) struct LiveTable {
     /// Number of lines that the last drawing has.
     lines: usize,
 }
 
 impl LiveTable {
-    /// Draws an operation in place of the last drawing.
-    pub(super) fn draw(&mut self, operation: &Operation, now: Timestamp) {
-        let text = redraw(&render(operation, now), self.lines);
+    /// Draws a text in place of the last drawing.
+    pub(crate) fn draw(&mut self, text: &str) {
+        let text = redraw(text, self.lines);
         self.lines = text.lines().count();
         // A closed standard error does not end the command.
         let mut error = std::io::stderr();

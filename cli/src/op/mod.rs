@@ -9,8 +9,15 @@ mod look;
 mod outcome;
 mod wait;
 
+pub(crate) use control::{report, send};
 pub(crate) use drain::run as drain;
+pub(crate) use live::{LiveTable, changed_lines, render};
 pub(crate) use look::locks;
+pub(crate) use outcome::{is_waiting_for_person, title, wait_reason};
+pub(crate) use wait::{View, Wait, end_of, wait_for};
+
+#[cfg(test)]
+pub(crate) use outcome::tests;
 
 use crate::args::{OpArgs, OpCommand};
 use crate::failure::Failure;

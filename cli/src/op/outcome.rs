@@ -5,14 +5,14 @@ use rest::{JournalEvent, Operation};
 use crate::failure::Failure;
 
 /// Returns kind, subject and id of an operation, for messages.
-pub(super) fn title(operation: &Operation) -> String {
+pub(crate) fn title(operation: &Operation) -> String {
     format!("operation {} ({} of {})", operation.id, operation.kind, operation.subject)
 }
 
 /// Returns whether an operation waits until a person acts.
 ///
 /// A preempted operation and one that waits for locks go on by themselves.
-pub(super) fn is_waiting_for_person(operation: &Operation) -> bool {
+pub(crate) fn is_waiting_for_person(operation: &Operation) -> bool {
     match operation.state.as_str() {
         "Pending" | "AwaitingApproval" => true,
         "Paused" => {
@@ -23,7 +23,7 @@ pub(super) fn is_waiting_for_person(operation: &Operation) -> bool {
 }
 
 /// Describes what an operation waits for, and which command ends that.
-pub(super) fn wait_reason(operation: &Operation) -> String {
+pub(crate) fn wait_reason(operation: &Operation) -> String {
     let id = operation.id;
     match (operation.state.as_str(), &operation.pause) {
         ("Pending", _) => format!("it waits for `meridian op start {id}`"),
@@ -86,12 +86,12 @@ pub(super) fn verdict(operation: &Operation, ender: Option<&Ender>) -> Result<()
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use serde_json::json;
 
     use super::*;
 
-    pub(in crate::op) fn operation(state: &str, done: bool) -> Operation {
+    pub(crate) fn operation(state: &str, done: bool) -> Operation {
         serde_json::from_value(json!({
             "id": "0198c0de-0000-7000-8000-000000000001", "kind": "drain", "subject": "cluster east", "state": state,
             "phase": "Forward", "done": done, "succeeded": state.starts_with("Succeeded"), "spec": {"cluster": "east"},

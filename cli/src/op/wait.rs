@@ -7,7 +7,7 @@ use rest::{Client, Operation, StreamEvent, Waited};
 use vocabulary::OperationId;
 
 use super::follow::{Followed, follow};
-use super::live::{LiveTable, changed_lines};
+use super::live::{LiveTable, changed_lines, render};
 use super::look;
 use super::outcome::{Ender, ender_of, is_waiting_for_person, needs_ender, title, verdict, wait_reason};
 use crate::args::OpWaitArgs;
@@ -20,7 +20,7 @@ const JOURNAL_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum View {
+pub(crate) enum View {
     /// One line for each change.
     Lines,
     /// A table that is drawn again, where standard error is a terminal; lines otherwise.
@@ -29,12 +29,12 @@ pub(super) enum View {
 
 /// Condition on which the command ends, and the form of its output.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wait {
-    pub(super) id: OperationId,
-    pub(super) limit: Option<Duration>,
-    pub(super) stop_on_pause: bool,
-    pub(super) view: View,
-    pub(super) format: Format,
+pub(crate) struct Wait {
+    pub(crate) id: OperationId,
+    pub(crate) limit: Option<Duration>,
+    pub(crate) stop_on_pause: bool,
+    pub(crate) view: View,
+    pub(crate) format: Format,
 }
 
 /// Runs `meridian op wait` or `meridian op watch`.
@@ -50,13 +50,13 @@ pub(super) async fn run(args: &OpWaitArgs, view: View, client: &Client, progress
 }
 
 /// Waits until an operation is over, prints it, and returns its end as the end of the command.
-pub(super) async fn wait_for(wait: Wait, client: &Client, progress: Progress) -> Result<(), Failure> {
+pub(crate) async fn wait_for(wait: Wait, client: &Client, progress: Progress) -> Result<(), Failure> {
     let id = wait.id;
     let mut table = (wait.view == View::Table && progress.is_terminal()).then(LiveTable::default);
     let mut before: Option<Operation> = None;
     let followed = follow(client, id, wait.limit, wait.stop_on_pause, |seen| {
         match &mut table {
-            Some(table) => table.draw(seen, Timestamp::now()),
+            Some(table) => table.draw(&render(seen, Timestamp::now())),
             None => changed_lines(before.as_ref(), seen).iter().for_each(|line| progress.doing(line)),
         }
         before = Some(seen.clone());
@@ -74,10 +74,15 @@ pub(super) async fn wait_for(wait: Wait, client: &Client, progress: Progress) ->
     if !operation.done && is_waiting_for_person(&operation) {
         return Err(Failure::Waits(format!("{} waits: {}", title(&operation), wait_reason(&operation))));
     }
-    let ender = if needs_ender(&operation) { find_ender(&operation, client).await } else { None };
-    verdict(&operation, ender.as_ref())?;
+    end_of(&operation, client).await?;
     progress.done(format!("{} is {}", title(&operation), operation.state));
     Ok(())
+}
+
+/// Returns the end of an operation that is over, as the end of a command.
+pub(crate) async fn end_of(operation: &Operation, client: &Client) -> Result<(), Failure> {
+    let ender = if needs_ender(operation) { find_ender(operation, client).await } else { None };
+    verdict(operation, ender.as_ref())
 }
 
 /// Says that the end of a command is not the end of the operation.

@@ -116,6 +116,9 @@ pub struct Decision {
 pub struct ApplicationCell {
     /// Name of the cell.
     pub cell: String,
+    /// `main`, or `gray` for replicas that a release has there besides.
+    #[serde(default)]
+    pub slot: String,
     /// Replicas decided.
     pub target: i32,
     /// Revision decided, shortened.
@@ -149,6 +152,12 @@ pub struct PlacedObject {
     pub component: String,
     /// Name of the cell.
     pub cell: String,
+    /// `main`, or `gray` for an object that a release has there besides.
+    #[serde(default)]
+    pub slot: String,
+    /// Revision decided, shortened.
+    #[serde(default)]
+    pub revision: String,
     /// Name of the cluster.
     pub cluster: String,
     /// Kind of the object.

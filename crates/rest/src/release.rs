@@ -51,6 +51,9 @@ pub struct StartedRelease {
     pub operation: Option<OperationId>,
     /// Generation of the Application on the hub.
     pub generation: i64,
+    /// Nothing is left to be done: the revision runs in every cell already.
+    #[serde(default)]
+    pub done: bool,
     /// What was done, and what to do where there is no operation.
     #[serde(default)]
     pub message: String,

@@ -84,7 +84,7 @@ pub use lock::{LockHolder, LockPlace, LockRow};
 pub use operation::{ActiveOperation, OperationFilter, OperationRow};
 pub use operation_commit::{LockChange, OperationChange, OperationCommitted, OperationHeader};
 pub use operation_insert::{IdempotencyKey, KeyedOperation, NewOperation, OperationInserted};
-pub use operation_summary::TargetCounts;
+pub use operation_summary::{OperationStep, TargetCounts};
 pub use operation_target::TargetRow;
 pub use parsed::ParsedRevisions;
 pub use placement::{DesiredState, OwnerRow, PlacementRow, Slot};

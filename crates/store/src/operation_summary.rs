@@ -20,7 +20,43 @@ pub struct TargetCounts {
     pub running: i64,
 }
 
+/// What an operation does now, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperationStep {
+    /// The operation.
+    pub id: OperationId,
+    /// State of the operation, as stored.
+    pub state: String,
+    /// Title of the first step of the present phase that is not done; `None` when all are.
+    pub title: Option<String>,
+    /// Why the operation is paused.
+    pub pause: Option<String>,
+}
+
 impl Store {
+    /// Returns what operations do now. Operations that do not exist are left out.
+    pub async fn operation_steps(&self, ids: &[OperationId]) -> Result<Vec<OperationStep>, StoreError> {
+        let ids: Vec<Uuid> = ids.iter().copied().map(Uuid::from).collect();
+        let rows = sqlx::query!(
+            r#"
+            SELECT o.id, o.state, o.pause ->> 'message' AS pause, (
+              SELECT s.step ->> 'title'
+              FROM jsonb_array_elements(o.plan -> CASE o.phase WHEN 'Revert' THEN 'revert' ELSE 'forward' END)
+                WITH ORDINALITY AS s (step, number)
+              WHERE NOT EXISTS (SELECT 1 FROM operation_target t
+                WHERE t.operation = o.id AND t.step = s.step ->> 'id' AND t.state IN ('Succeeded', 'Skipped'))
+              ORDER BY s.number LIMIT 1) AS title
+            FROM operation o WHERE o.id = ANY($1)"#,
+            &ids
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| OperationStep { id: row.id.into(), state: row.state, title: row.title, pause: row.pause })
+            .collect())
+    }
+
     /// Counts the targets of operations.
     pub async fn operation_counts(&self, ids: &[OperationId]) -> Result<Vec<(OperationId, TargetCounts)>, StoreError> {
         let ids: Vec<Uuid> = ids.iter().copied().map(Uuid::from).collect();

@@ -81,3 +81,20 @@ pub enum OnGateFail {
     /// The release pauses for a person.
     Pause,
 }
+
+/// The newest release of an Application.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseStatus {
+    /// Operation that brings the revision. `meridian op show` takes it.
+    pub operation: String,
+    /// Revision that the release brings, shortened.
+    pub revision: String,
+    /// `Open`, `Released` or `RolledBack`.
+    pub state: String,
+    /// What an open release does now, such as `batch 1 of 2: 5 of 10 replicas`; otherwise its state.
+    pub progress: String,
+    /// Why it waits or was rolled back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}

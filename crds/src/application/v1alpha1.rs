@@ -7,7 +7,7 @@ use kube_derive::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::application::release::Release;
+use crate::application::release::{Release, ReleaseStatus};
 use crate::placement_policy::v1alpha1::PlacementSpec;
 use crate::selector::CellSelector;
 
@@ -31,6 +31,7 @@ use crate::selector::CellSelector;
     printcolumn = r#"{"name":"Available","type":"integer","jsonPath":".status.available"}"#,
     printcolumn = r#"{"name":"Zones","type":"string","jsonPath":".status.zones"}"#,
     printcolumn = r#"{"name":"Revision","type":"string","jsonPath":".status.revision"}"#,
+    printcolumn = r#"{"name":"Release","type":"string","jsonPath":".status.release.progress"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     printcolumn = r#"{"name":"Policy","type":"string","priority":1,"jsonPath":".spec.placementPolicyRef.name"}"#,
     printcolumn = r#"{"name":"Message","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].message"}"#
@@ -398,6 +399,9 @@ pub struct ApplicationStatus {
     /// Revisions, the newest first. At most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<RevisionRecord>,
+    /// The newest release. Absent where every revision went cell by cell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<ReleaseStatus>,
     /// Deletes that wait for a user. `meridian app confirm-delete` takes the hash of their plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending_deletes: Option<PendingDeletes>,

@@ -9,11 +9,14 @@ use domain::intent::Intent;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
-use store::{AppId, ApplicationRow, PlacementId, PlacementRow, RevisionRow, Slot, StatusRow, StoreError};
-use vocabulary::{AppKey, ContentHash};
+use store::{
+    AppId, ApplicationRow, OperationStep, PlacementId, PlacementRow, ReleaseState, RevisionRow, Slot, StatusRow,
+    StoreError,
+};
+use vocabulary::{AppKey, ContentHash, OperationId};
 
 use super::application_status::{is_progress, says_the_same};
-use super::facts::Facts;
+use super::facts::{Facts, Release};
 use super::{StatusError, StatusStage, events, unreadable};
 use crate::hub::write_status;
 use crate::intake::APPLICATION;
@@ -27,6 +30,7 @@ pub(super) struct Stored {
     rows: Vec<PlacementRow>,
     status: HashMap<PlacementId, StatusRow>,
     revisions: Vec<RevisionRow>,
+    release: Option<Release>,
 }
 
 /// Reads the rows of many Applications with a few queries.
@@ -53,6 +57,7 @@ pub(super) async fn read(stage: &StatusStage, keys: &[AppKey]) -> Result<HashMap
                     rows: Vec::new(),
                     status: HashMap::new(),
                     revisions: Vec::new(),
+                    release: None,
                 },
             )
         })
@@ -75,7 +80,29 @@ pub(super) async fn read(stage: &StatusStage, keys: &[AppKey]) -> Result<HashMap
             app.revisions.push(revision);
         }
     }
+    add_releases(stage, &ids, &mut stored).await?;
     Ok(stored.into_values().map(|app| (app.row.key.clone(), app)).collect())
+}
+
+/// Adds the newest release of each Application, and what the operations of open ones do now.
+async fn add_releases(
+    stage: &StatusStage,
+    ids: &[AppId],
+    stored: &mut HashMap<AppId, Stored>,
+) -> Result<(), StoreError> {
+    let rows = stage.store.release_list(ids).await?;
+    let open: Vec<OperationId> =
+        rows.iter().filter(|row| row.state == ReleaseState::Open).map(|row| row.operation).collect();
+    let mut steps: HashMap<OperationId, OperationStep> = match open.as_slice() {
+        [] => HashMap::new(),
+        open => stage.store.operation_steps(open).await?.into_iter().map(|step| (step.id, step)).collect(),
+    };
+    for row in rows {
+        if let Some(app) = stored.get_mut(&row.app) {
+            app.release = Some(Release { step: steps.remove(&row.operation), row });
+        }
+    }
+    Ok(())
 }
 
 /// Outcome of writing the status of one Application.
@@ -108,7 +135,7 @@ pub(super) async fn show(
     let refusal = stage.refusals.get(APPLICATION, key);
     let generation = object.metadata.generation.unwrap_or_default();
     let now = Timestamp::now();
-    let wanted = if let Some(Stored { row, cell_revisions, rows, status, revisions }) = stored {
+    let wanted = if let Some(Stored { row, cell_revisions, rows, status, revisions, release }) = stored {
         // Status names the generation that the placement follows. So an older state is not taken for that of the newer
         // spec.
         let generation = if refusal.is_some() { generation } else { row.decided_generation };
@@ -122,6 +149,7 @@ pub(super) async fn show(
             rows,
             status,
             revisions,
+            release: release.as_ref(),
             topology: &fleet.topology,
             seen: &fleet.seen,
             refusal,

@@ -7,7 +7,7 @@ use domain::decision_record::DecisionRecord;
 use domain::render::ReplicaOwner;
 use domain::topology::CellFacts;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use store::{DesiredState, PlacementRow, StatusRow};
+use store::{DesiredState, PlacementRow, Slot, StatusRow};
 
 use super::counted::{Counted, count_replicas, count_without_row};
 use super::facts::Facts;
@@ -20,7 +20,7 @@ impl Facts<'_> {
             let status = self.status_of(row);
             let Some(mut counted) = count_replicas(row, &status, owners) else { continue };
             let is_of_cell = self.cell_revisions.get(&row.cell).is_none_or(|decided| *decided == row.revision);
-            if !is_of_cell && row.revision != self.row.revision {
+            if !is_of_cell && row.slot == Slot::Main && row.revision != self.row.revision {
                 // The object is of an earlier revision. The deletion follows when its successors run, or when a user
                 // confirms. An object that the cluster has once may be ahead of the cell of the same name.
                 counted.desired = 0;
@@ -67,7 +67,8 @@ impl Facts<'_> {
         for (zone, count) in status.zones.iter().flatten().filter(|_| row.divided && cell.zone.contains('+')) {
             *cell.ready_by_zone.entry(zone.clone()).or_default() += count;
         }
-        let decided = self.cell_revisions.get(&row.cell).unwrap_or(&row.revision);
+        let main = self.cell_revisions.get(&row.cell).unwrap_or(&row.revision);
+        let decided = if row.slot == Slot::Gray { &row.revision } else { main };
         let current = row.revision == *decided && status.applied_revision.as_ref() == Some(decided);
         cell.updated += if current { status.updated } else { 0 };
         if cell.message.is_none() {
@@ -81,6 +82,19 @@ impl Facts<'_> {
                 format!("cluster {silent} is silent; numbers are those last seen")
             });
         }
+    }
+
+    /// Returns the replicas of the wanted revision, by fresh facts.
+    pub(super) fn updated(&self, owners: &BTreeMap<String, ReplicaOwner>) -> i32 {
+        let runs_wanted = |row: &&PlacementRow| {
+            let status = self.status_of(row);
+            let is_counted = count_replicas(row, &status, owners).is_some();
+            is_counted
+                && status.applied_revision == Some(self.row.revision)
+                && !self.is_stale(&row.cluster)
+                && !status.stale
+        };
+        self.rows.iter().filter(runs_wanted).map(|row| self.status_of(row).updated).sum()
     }
 
     /// Returns the numbers of the Divided component.

@@ -92,13 +92,15 @@ impl Facts<'_> {
         }
         let trouble = self.trouble(status, record);
         let due = self.row.decided_generation < self.row.generation;
-        let working = trouble.is_none() && (due || !self.is_complete(record));
+        let rolled_back = self.rolled_back();
+        let working = trouble.is_none() && rolled_back.is_none() && (due || !self.is_complete(record));
         conditions.push(self.ready(status, record, trouble.as_deref(), &now));
         let (reconciling, reason) = if working { (Status::True, "Working") } else { (Status::False, "Idle") };
         conditions.push(make(condition::RECONCILING, reconciling, reason, String::new()));
-        let stalled = trouble.is_some() || self.refusal.is_some();
-        let message =
-            trouble.or_else(|| self.refusal.as_ref().map(|refusal| refusal.message.clone())).unwrap_or_default();
+        let refused = self.refusal.as_ref().map(|refusal| refusal.message.clone());
+        let needs_person = trouble.or(refused).or(rolled_back);
+        let stalled = needs_person.is_some();
+        let message = needs_person.unwrap_or_default();
         let reason = if stalled { "NeedsAPerson" } else { "Idle" };
         conditions.push(make(condition::STALLED, Status::from(stalled), reason, message));
         conditions.sort_by(|a, b| a.type_.cmp(&b.type_));

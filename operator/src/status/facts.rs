@@ -6,10 +6,18 @@ use domain::intent::Intent;
 use domain::topology::Topology;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use store::{ApplicationRow, PlacementId, PlacementRow, RevisionRow, StatusRow};
+use store::{ApplicationRow, OperationStep, PlacementId, PlacementRow, ReleaseRow, RevisionRow, StatusRow};
 use vocabulary::ContentHash;
 
 use crate::intake::Refusal;
+
+/// A release with what its operation does now.
+#[derive(Debug)]
+pub(super) struct Release {
+    pub(super) row: ReleaseRow,
+    /// `None` once the release is over.
+    pub(super) step: Option<OperationStep>,
+}
 
 /// Facts from which an Application's status is built.
 pub(super) struct Facts<'a> {
@@ -20,6 +28,8 @@ pub(super) struct Facts<'a> {
     pub(super) rows: &'a [PlacementRow],
     pub(super) status: &'a HashMap<PlacementId, StatusRow>,
     pub(super) revisions: &'a [RevisionRow],
+    /// The newest release, with what its operation does now.
+    pub(super) release: Option<&'a Release>,
     pub(super) topology: &'a Topology,
     /// Time of the last sign of life of each cluster.
     pub(super) seen: &'a BTreeMap<String, Timestamp>,

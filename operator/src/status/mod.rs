@@ -15,6 +15,7 @@ mod facts;
 mod fleet;
 mod pacing;
 mod ready;
+mod release;
 mod survival;
 mod unreadable;
 

@@ -79,6 +79,9 @@ impl Facts<'_> {
         if let Some(why) = explain_gap(record) {
             return make(Status::False, "NotPlaced", why);
         }
+        if let Some(message) = self.rolled_back() {
+            return make(Status::False, "RevisionRolledBack", format!("{numbers}; {message}"));
+        }
         if self.is_complete(record) {
             return make(Status::True, "Available", numbers);
         }
@@ -92,6 +95,9 @@ impl Facts<'_> {
                     stale.iter().map(|cluster| self.silence(cluster)).collect::<Vec<_>>().join(", ")
                 ),
             );
+        }
+        if let Some(message) = self.releasing() {
+            return make(Status::False, "Releasing", format!("{numbers}; {message}"));
         }
         let failed = group_objects(&status.objects, "Failed");
         if !failed.is_empty() {

@@ -10,13 +10,11 @@ mod view;
 
 use std::str::FromStr;
 
+use ::operations::RELEASE;
 use vocabulary::OperationId;
 
 use crate::code::Code;
 use crate::failure::Failure;
-
-/// Name of the kind of operation that releases a revision of an Application.
-pub(crate) const RELEASE: &str = "release";
 
 /// Parses the id of an operation in a path. Something else is the id of no operation.
 fn id_of(text: &str) -> Result<OperationId, Failure> {
@@ -39,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rights_for_releases_count_in_the_namespace_of_the_application() {
+    fn release_rights_count_in_the_namespace_of_the_app() {
         for (case, kind, spec, expected) in [
             ("a release", "release", json!({"application": "shop/web"}), Some("shop")),
             ("no namespace", "release", json!({"application": "web"}), None),

@@ -26,6 +26,7 @@ impl Outcome {
             revision: edited.revision.to_string(),
             operation,
             generation: edited.generation,
+            done: false,
             message,
         };
         Self { answer, is_accepted: true, is_replay: false }
@@ -45,6 +46,7 @@ impl Outcome {
             revision: revision.to_owned(),
             operation: Some(operation.id),
             generation,
+            done: false,
             message: format!("the same request led to operation {} before", operation.id),
         };
         Self { answer, is_accepted: true, is_replay: true }
@@ -79,7 +81,9 @@ impl Outcome {
     pub(super) fn running(app: &AppKey, edited: &Edited) -> Self {
         let message =
             format!("revision {} runs in every cell already; nothing is to be released", edited.revision.short());
-        Self { is_accepted: false, ..Self::new(app, edited, None, message) }
+        let mut outcome = Self::new(app, edited, None, message);
+        (outcome.answer.done, outcome.is_accepted) = (true, false);
+        outcome
     }
 
     /// The request was checked only.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use ::operations::{RELEASE, release_request};
 use flow::{Request, create};
-use serde_json::json;
 use store::{IdempotencyKey, OperationFilter, OperationRow, Store};
 use tokio::time::Instant;
 use vocabulary::{AppKey, ContentHash, OperationId};
@@ -16,7 +16,6 @@ use crate::api::Api;
 use crate::caller::Caller;
 use crate::code::Code;
 use crate::failure::Failure;
-use crate::operations::RELEASE;
 use crate::wakes::{OperationWake, Wake};
 
 /// Maximum time that a request waits for its operation. Intake and scheduler need a second or two.
@@ -148,7 +147,7 @@ async fn create_release(api: &Api, asked: &Asked, edited: &Edited) -> Result<Ope
     let request = Request {
         id: OperationId::generate(),
         kind: RELEASE.to_owned(),
-        spec: json!({ "application": asked.app.to_string(), "revision": edited.revision.to_string() }),
+        spec: release_request(&asked.app, edited.revision),
         actor: asked.actor.clone(),
         reason: asked.reason.clone(),
         starts: true,

@@ -1,5 +1,6 @@
 //! `GET /applications/{namespace}/{name}/releases`: releases of an Application, the newest first.
 
+use ::operations::RELEASE;
 use access::Right;
 use axum::extract::RawQuery;
 use axum::response::Response;
@@ -10,7 +11,6 @@ use crate::applications::{app_key, no_application};
 use crate::body::{PathOf, Query};
 use crate::caller::Caller;
 use crate::failure::Failure;
-use crate::operations::RELEASE;
 use crate::operations::list::read_page;
 use crate::page::PageRequest;
 

@@ -14,10 +14,9 @@ mod receive;
 pub(crate) mod rollback;
 pub(crate) mod start;
 
+use ::operations::RELEASE;
 use store::OperationRow;
 use vocabulary::{AppKey, ContentHash};
-
-use crate::operations::RELEASE;
 
 /// Returns whether an operation releases a revision of an Application.
 fn is_release_of(operation: &OperationRow, app: &AppKey, revision: &ContentHash) -> bool {

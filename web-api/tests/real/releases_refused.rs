@@ -17,6 +17,7 @@ async fn bad_releases_name_the_field_and_change_nothing() {
     let (app, first) = hub.take_in().await;
     hub.place(app, &first).await;
     let client = server.client_of(SubjectKind::Token, "ci", Some(Role::Deployer)).await;
+    let viewer = server.client_of(SubjectKind::Token, "viewer", Some(Role::Viewer)).await;
     let images = |target: &str, image: &str| json!({ "images": { target: image } });
     let long = "i".repeat(1_025);
     let other = "/api/v1/applications/default/db/releases";
@@ -109,7 +110,6 @@ async fn bad_releases_name_the_field_and_change_nothing() {
     assert_eq!((hub.image().await.as_str(), seen.metadata.generation), ("web:1", Some(1)));
 
     // A viewer reads releases and starts none; neither does a deployer of another namespace.
-    let viewer = server.client_of(SubjectKind::Token, "viewer", Some(Role::Viewer)).await;
     for path in [RELEASES, ROLLBACK] {
         let refused = viewer.post(path, &json!({})).await.expect(403);
         assert_eq!(refused["code"], "forbidden", "{refused}");

@@ -124,6 +124,7 @@ fn show_seen(
         rows,
         status: &status,
         revisions: &[],
+        release: None,
         topology: &topology,
         seen: &seen,
         refusal: None,
