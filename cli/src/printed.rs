@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
-use crate::args::{AppCommand, Cli, Command, ExplainCommand, IntakeCommand};
+use crate::args::{AppCommand, Cli, Command, ExplainCommand, IntakeCommand, ReleaseCommand};
 
 /// Folders with sources whose messages people read, relative to this crate's folder.
-const FOLDERS: [&str; 4] = ["../cli/src", "../operator/src", "../crates", "../crds/src"];
+const FOLDERS: [&str; 5] = ["../cli/src", "../operator/src", "../web-api/src", "../crates", "../crds/src"];
 
 /// Id that is filled in for an operation.
 const OPERATION: &str = "0198c0de-0000-7000-8000-000000000001";
@@ -74,6 +74,9 @@ fn lacks_namespace(command: Command) -> bool {
         Command::App(AppCommand::Delete(args)) => args.app.namespace,
         Command::App(AppCommand::ConfirmDelete(args)) => args.app.namespace,
         Command::App(AppCommand::Import(args)) => args.namespace,
+        Command::App(AppCommand::Diff(args)) => args.app.namespace,
+        Command::App(AppCommand::Rollback(args)) => args.app.namespace,
+        Command::Release(args) => release_namespace(args.command),
         Command::Rebalance(args) => args.app.namespace,
         Command::Intake(IntakeCommand::Accept(args)) if args.app.is_some() => args.namespace,
         Command::WhatIf(args) if args.app.is_some() => args.namespace,
@@ -91,6 +94,20 @@ fn lacks_namespace(command: Command) -> bool {
         | Command::Version { .. } => return false,
     };
     namespace.is_none()
+}
+
+fn release_namespace(command: ReleaseCommand) -> Option<String> {
+    match command {
+        ReleaseCommand::Start(args) => args.app.namespace,
+        ReleaseCommand::Status(args) => args.app.namespace,
+        ReleaseCommand::Pause(args)
+        | ReleaseCommand::Resume(args)
+        | ReleaseCommand::Confirm(args)
+        | ReleaseCommand::Skip(args)
+        | ReleaseCommand::Abort(args)
+        | ReleaseCommand::Undo(args)
+        | ReleaseCommand::Retry(args) => args.app.namespace,
+    }
 }
 
 /// Returns why a command does not run as it is printed.

@@ -84,7 +84,9 @@ async fn look_at_operations(starter: &ReleaseStarter, changed: &Changed) {
                 // Status shows what the operation does now.
                 apps.iter().for_each(|app| starter.hints.send(Hint::Show(*app)));
                 changed.apps.extend(apps);
-                operations.iter().for_each(|id| changed.operations.finish(id));
+                for id in &operations {
+                    changed.operations.finish(id);
+                }
             }
             Err(error) => {
                 tracing::warn!(error = chain(&error), "changed operations were not read; they are read again");

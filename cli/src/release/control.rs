@@ -50,7 +50,7 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let release = last_release(app, client).await?;
     let reason = args.reason.clone();
-    match sent(verb, &release)? {
+    match sent(verb, &release, app)? {
         Sent::Verb(verb) => {
             let body = ControlBody { reason, ..ControlBody::default() };
             let operation = send(verb, release.id, &body, client).await?;
@@ -68,19 +68,20 @@ pub(super) async fn run(
 }
 
 /// Chooses what is sent, by the state of the release.
-fn sent(verb: ReleaseVerb, release: &Operation) -> Result<Sent, Failure> {
+fn sent(verb: ReleaseVerb, release: &Operation, app: &AppRef) -> Result<Sent, Failure> {
     let (id, title, state) = (release.id, title(release), &release.state);
+    let (name, namespace) = (&app.name, &app.namespace);
     let has_begun = release.start_time.is_some();
     match verb {
         ReleaseVerb::Undo if !release.done => Err(Failure::Refused(format!(
-            "{title} is {state}; `meridian release abort` ends it and gives all cells the previous revision"
+            "{title} is {state}; `meridian release abort {name} -n {namespace}` ends it and gives all cells the previous revision"
         ))),
         ReleaseVerb::Undo => Ok(Sent::Verb(Verb::Revert)),
         // A failed operation goes on where it failed; one that was taken back is begun anew.
         ReleaseVerb::Retry if release.done && state != "Failed" => Ok(Sent::Another),
         ReleaseVerb::Retry => Ok(Sent::Verb(Verb::Retry)),
         _ if release.done => Err(Failure::Refused(format!(
-            "no release is under way: {title} is {state}; `meridian release undo` takes it back, `meridian op get {id}` \
+            "no release is under way: {title} is {state}; `meridian release undo {name} -n {namespace}` takes it back, `meridian op get {id}` \
              shows it"
         ))),
         ReleaseVerb::Abort if has_begun => Ok(Sent::Verb(Verb::Revert)),
@@ -101,6 +102,7 @@ mod tests {
     #[test]
     fn verbs_fit_the_state_of_the_release() {
         use ReleaseVerb::{Abort, Confirm, Pause, Resume, Retry, Skip, Undo};
+        let app = AppRef { namespace: "shop".to_owned(), name: "web".to_owned() };
         for (case, verb, state, done, has_begun, expected) in [
             ("pause", Pause, "Running", false, true, Ok(Sent::Verb(Verb::Pause))),
             ("pause what is over", Pause, "Succeeded", true, true, Err("no release is under way")),
@@ -118,7 +120,7 @@ mod tests {
         ] {
             let mut release = operation(state, done);
             release.start_time = has_begun.then_some(release.create_time);
-            match (sent(verb, &release), expected) {
+            match (sent(verb, &release, &app), expected) {
                 (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{case}"),
                 (Err(failure), Err(words)) => assert!(failure.to_string().contains(words), "{case}: {failure}"),
                 (found, expected) => panic!("{case}: expected {expected:?}, found {found:?}"),

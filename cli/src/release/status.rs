@@ -63,11 +63,11 @@ async fn watch(first: Seen, app: &AppRef, client: &Client, progress: Progress) -
     let mut before: Option<Seen> = None;
     let mut seen = first;
     loop {
-        match &mut table {
-            Some(table) => table.draw(&status(&seen, Format::Table, Timestamp::now())),
-            None => {
-                let earlier = before.as_ref().map(|before| &before.release);
-                changed_lines(earlier, &seen.release).iter().for_each(|line| progress.doing(line));
+        if let Some(table) = &mut table {
+            table.draw(&status(&seen, Format::Table, Timestamp::now()));
+        } else {
+            for line in changed_lines(before.as_ref().map(|before| &before.release), &seen.release) {
+                progress.doing(line);
             }
         }
         if seen.release.done {

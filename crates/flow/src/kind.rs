@@ -49,8 +49,8 @@ pub trait Kind: Debug + Send + Sync + 'static {
         Box::pin(std::future::ready((Verdict::Unknown, message)))
     }
 
-    /// Returns whether a hint may change what `observe` returns.
-    fn is_woken_by(&self, hint: &Hint) -> bool {
+    /// Returns whether a hint may change what `observe` returns for an operation with this plan.
+    fn is_woken_by(&self, hint: &Hint, _plan: &Plan) -> bool {
         matches!(hint, Hint::Observed(_) | Hint::Show(_) | Hint::Topology | Hint::Health(_) | Hint::Everything)
     }
 

@@ -163,7 +163,7 @@ impl Owner {
             match hints.recv().await.as_deref() {
                 Ok(Hint::Operation(other)) if *other == run.id => return Heard::Changed,
                 Ok(Hint::Operation(_)) if run.state == State::AwaitingLocks => return Heard::Other,
-                Ok(hint) if self.kind.is_woken_by(hint) => wake.send_modify(|count| *count += 1),
+                Ok(hint) if self.kind.is_woken_by(hint, &run.plan) => wake.send_modify(|count| *count += 1),
                 Ok(_) => {}
                 Err(RecvError::Lagged(_)) => {
                     wake.send_modify(|count| *count += 1);

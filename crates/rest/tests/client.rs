@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rest::{
-    Client, ClientConfig, ClientError, ControlBody, NewOperation, OperationFilter, PageRequest, StreamEvent, Waited,
+    Client, ClientConfig, ClientError, ControlBody, NewOperation, NewRelease, NewRollback, OperationFilter,
+    PageRequest, StreamEvent, Waited,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -318,4 +319,33 @@ async fn verbs_are_posted_with_step_and_reason() {
     let request = &server.requests()[0];
     assert!(request.starts_with(&format!("POST /api/v1/operations/{ID}/skip ")), "{request}");
     assert!(request.ends_with(r#"{"step":"move","reason":"known fault"}"#), "{request}");
+}
+
+#[tokio::test]
+async fn releases_and_rollbacks_are_begun_with_a_key() {
+    let started = json!({"application": "shop/web", "revision": "0a", "operation": ID, "generation": 3});
+    let nothing =
+        json!({"application": "shop/web", "revision": "0b", "operation": null, "generation": 4, "message": "m"});
+    let server = Server::start([Play::Answer(202, "", started), Play::Answer(200, "", nothing)]).await;
+    let client = server.client(LONG);
+    let new = NewRelease { images: Some([("web".to_owned(), "w:2".to_owned())].into()), ..NewRelease::default() };
+    let begun = client.begin_release("shop", "web", &new, false).await.expect("accepted");
+    assert_eq!((begun.operation, begun.done), (Some(id()), false));
+    let back = client.roll_back("shop", "web", &NewRollback::default(), true).await.expect("checked");
+    assert_eq!((back.operation, back.message.as_str()), (None, "m"));
+    let requests = server.requests();
+    assert!(requests[0].starts_with("POST /api/v1/applications/shop/web/releases HTTP/1.1\r\n"), "{requests:?}");
+    assert!(requests[0].ends_with(r#"{"images":{"web":"w:2"}}"#), "{requests:?}");
+    assert!(requests[1].starts_with("POST /api/v1/applications/shop/web/rollback?dryRun=true "), "{requests:?}");
+    assert!(server.headers("idempotency-key").iter().all(|key| key != "-"), "{requests:?}");
+}
+
+#[tokio::test]
+async fn refusals_that_no_repetition_mends_are_not_repeated() {
+    let mut refusal = problem(503, "no-hub");
+    refusal["retryable"] = json!(false);
+    let server = Server::start([Play::Answer(503, "", refusal)]).await;
+    let error = server.client(LONG).begin_release("shop", "web", &NewRelease::default(), false).await;
+    assert_eq!(error.expect_err("no hub").status(), Some(503));
+    assert_eq!(server.requests().len(), 1);
 }

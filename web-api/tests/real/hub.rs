@@ -6,7 +6,7 @@ use std::time::Duration;
 use crds::Application;
 use domain::render::blueprint;
 use flow::{Request, create};
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client};
 use serde_json::{Value, json};
@@ -27,7 +27,9 @@ pub(crate) async fn install(bed: &Bed) -> Client {
     let definition: DynamicObject = serde_json::from_slice(&std::fs::read(manifest).unwrap()).unwrap();
     api.create(&PostParams::default(), &definition).await.unwrap();
     let apps: Api<Application> = Api::all(client.clone());
-    eventually("Applications are served", SOON, async || Ok(apps.list(&Default::default()).await.ok())).await.unwrap();
+    eventually("Applications are served", SOON, async || Ok(apps.list(&ListParams::default()).await.ok()))
+        .await
+        .unwrap();
     client
 }
 

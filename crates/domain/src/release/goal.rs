@@ -67,9 +67,9 @@ pub fn wanted(cells: &BTreeMap<CellName, ReleaseCell>, goal: &Goal, wave: Wave) 
     };
     let whole = Asked { gray: 0, main: true };
     match goal {
-        Goal::Beta => of_each(&|cell| match cell.asked.main {
-            true => cell.asked,
-            false => Asked { gray: cell.released().max(cell.target.min(1)), main: false },
+        Goal::Beta => of_each(&|cell| {
+            let beta = Asked { gray: cell.released().max(cell.target.min(1)), main: false };
+            if cell.asked.main { cell.asked } else { beta }
         }),
         Goal::Share(share) => {
             let total: i64 = cells.values().map(|cell| i64::from(cell.target)).sum();
@@ -83,9 +83,9 @@ pub fn wanted(cells: &BTreeMap<CellName, ReleaseCell>, goal: &Goal, wave: Wave) 
                 })
                 .collect()
         }
-        Goal::Promote => of_each(&|cell| match cell.asked.main {
-            true => cell.asked,
-            false => Asked { gray: cell.released(), main: true },
+        Goal::Promote => of_each(&|cell| {
+            let promoted = Asked { gray: cell.released(), main: true };
+            if cell.asked.main { cell.asked } else { promoted }
         }),
         Goal::Return => of_each(&|_| whole),
         Goal::Whole(share) => {

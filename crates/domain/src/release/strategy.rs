@@ -151,14 +151,11 @@ pub fn check_release(release: &Release, replicas: i32) -> Vec<SpecProblem> {
 /// Parses a span of at least `least` seconds.
 fn span(field: &str, text: &str, least: u32, problems: &mut Vec<SpecProblem>) -> u32 {
     let parsed = seconds(text).and_then(|seconds| u32::try_from(seconds).ok());
-    match parsed.filter(|seconds| (least..=SPAN_SECONDS_MAX).contains(seconds)) {
-        Some(seconds) => seconds,
-        None => {
-            problems.push(SpecProblem {
-                field: format!("spec.release.{field}"),
-                message: format!("{text:?} is no span from {least}s to 168h; write for example 30s, 5m or 1h30m"),
-            });
-            0
-        }
-    }
+    parsed.filter(|seconds| (least..=SPAN_SECONDS_MAX).contains(seconds)).unwrap_or_else(|| {
+        problems.push(SpecProblem {
+            field: format!("spec.release.{field}"),
+            message: format!("{text:?} is no span from {least}s to 168h; write for example 30s, 5m or 1h30m"),
+        });
+        0
+    })
 }

@@ -177,8 +177,11 @@ fn percentages_round_up() {
     }
 }
 
-/// Cells with targets and places in pairs, and growing shares.
-fn fleets() -> impl Generator<Value = (Vec<(i32, Option<(u8, bool)>)>, bool, Vec<i32>)> {
+/// Number of a unit, and whether the cell is its first half.
+type Half = (u8, bool);
+
+/// Cells with targets and places in pairs, whether there is a beta, and growing shares.
+fn fleets() -> impl Generator<Value = (Vec<(i32, Option<Half>)>, bool, Vec<i32>)> {
     let place = proptest::option::of((0_u8..3, any::<bool>()));
     (
         proptest::collection::vec((0_i32..12, place), 1..9),

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use domain::operation::Priority;
+use domain::operation::{Plan, Priority};
 use futures::future::BoxFuture;
 use runtime::crash::Side;
 use serde_json::Value;
@@ -161,8 +161,8 @@ impl Kind for FaultyKind {
         self.kind.check(check, context)
     }
 
-    fn is_woken_by(&self, hint: &Hint) -> bool {
-        self.kind.is_woken_by(hint)
+    fn is_woken_by(&self, hint: &Hint, plan: &Plan) -> bool {
+        self.kind.is_woken_by(hint, plan)
     }
 
     fn commit_hook(&self) -> Option<Arc<dyn CommitHook>> {

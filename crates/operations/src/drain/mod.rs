@@ -14,7 +14,7 @@ mod act;
 mod plan;
 mod spec;
 
-use domain::operation::Priority;
+use domain::operation::{Plan, Priority};
 use flow::{ActError, Attempt, Kind, PlanFailure, Planned, Progress};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -59,7 +59,7 @@ impl Kind for Drain {
         act::observe(&self.store, attempt).boxed()
     }
 
-    fn is_woken_by(&self, hint: &Hint) -> bool {
+    fn is_woken_by(&self, hint: &Hint, _plan: &Plan) -> bool {
         matches!(
             hint,
             Hint::Observed(_)

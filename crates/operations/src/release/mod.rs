@@ -26,7 +26,7 @@ mod spec;
 mod steps;
 mod view;
 
-use domain::operation::Priority;
+use domain::operation::{Plan, Priority};
 use flow::{ActError, Attempt, Kind, PlanFailure, Planned, Progress};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -88,15 +88,15 @@ impl Kind for Release {
         async { self.actor(attempt).observe().await }.boxed()
     }
 
-    fn is_woken_by(&self, hint: &Hint) -> bool {
-        matches!(
-            hint,
-            Hint::Observed(_)
-                | Hint::Show(_)
-                | Hint::Directives(_)
-                | Hint::Topology
-                | Hint::Health(_)
-                | Hint::Everything
-        )
+    fn is_woken_by(&self, hint: &Hint, plan: &Plan) -> bool {
+        match hint {
+            // Many releases may be open, and each Application has hints of its own.
+            Hint::Observed(app) | Hint::Show(app) | Hint::Directives(Some(app)) => {
+                plan::application_of(plan).is_none_or(|own| own == *app)
+            }
+            Hint::Directives(None) | Hint::Topology | Hint::Health(_) | Hint::Everything => true,
+            // The others are about deliveries, connections and stages that no step looks at.
+            _ => false,
+        }
     }
 }

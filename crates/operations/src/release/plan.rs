@@ -7,7 +7,7 @@ use domain::operation::{LockKey, LockRequest, Plan};
 use domain::release::{ReleaseCell, Strategy, Wave};
 use flow::{PlanFailure, Planned};
 use serde_json::Value;
-use store::{DesiredState, OperationRow, ReleaseKey, Slot, Store, StoreError};
+use store::{AppId, DesiredState, OperationRow, ReleaseKey, Slot, Store, StoreError};
 use vocabulary::{AppKey, CellName, ContentHash};
 
 use super::preview::preview;
@@ -37,7 +37,7 @@ pub(super) async fn plan(store: &Store, spec: &Value) -> Result<Planned, PlanFai
         }));
     };
     let intent: Intent = serde_json::from_value(rows.row.intent.clone())
-        .map_err(|error| StoreError::unreadable(&format!("the intent of {key}: {error}")))?;
+        .map_err(|error| StoreError::unreadable(format!("the intent of {key}: {error}")))?;
     let strategy = strategy(&intent, &key)?;
     let view = rows.view(revision);
     let cells: BTreeMap<CellName, ReleaseCell> =
@@ -78,6 +78,11 @@ pub(crate) fn release_identity(operation: &OperationRow) -> Option<ReleaseKey> {
         previous: params.previous,
         operation: operation.id,
     })
+}
+
+/// Returns the Application that a plan releases. `None` when this version cannot read the plan.
+pub(super) fn application_of(plan: &Plan) -> Option<AppId> {
+    plan.forward.first()?.params["app"].as_i64().map(AppId::from)
 }
 
 fn check_revision(rows: &AppRows, key: &AppKey, revision: ContentHash) -> Result<(), PlanFailure> {

@@ -139,9 +139,10 @@ impl Forward<'_> {
 
     /// Adds a step that asks cells. The first wave begins, and the second one follows where there are pairs.
     fn ask(&mut self, id: &str, title: &str, goal: Goal, is_batch: bool) {
-        let scopes: &[(Scope, &str, &str)] = match self.outline.has_pairs {
-            false => &[(Scope::All, "", "")],
-            true => &[(Scope::First, "", ""), (Scope::Second, "-second", ", second cells of pairs")],
+        let scopes: &[(Scope, &str, &str)] = if self.outline.has_pairs {
+            &[(Scope::First, "", ""), (Scope::Second, "-second", ", second cells of pairs")]
+        } else {
+            &[(Scope::All, "", "")]
         };
         for (scope, suffix, text) in scopes {
             self.ask_once(&format!("{id}{suffix}"), format!("{title}{text}"), goal.clone(), *scope, is_batch);

@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use vocabulary::{AppKey, ContentHash, OperationId};
 
 /// Maximum duration of what a busy machine does in much less.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 pub(crate) fn old() -> ContentHash {
     ContentHash::of(b"old")
