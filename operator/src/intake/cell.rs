@@ -59,7 +59,9 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
             && row.labels == taken.labels
     };
     if row.as_ref().is_some_and(is_same) {
-        if before.is_some_and(|before| age_of(&shown, &before) == Age::SameAtOtherVersion) {
+        // After a refusal, a person wrote the content again. An earlier state is to be told from that version.
+        let was_refused = intake.refusals.get(KIND, &key).is_some();
+        if was_refused || before.is_some_and(|before| age_of(&shown, &before) == Age::SameAtOtherVersion) {
             intake.store.cell_take(&intake.claim, &taken).await?;
         }
         intake.refuse(KIND, &key, None);

@@ -65,7 +65,10 @@ pub(super) async fn take_in(intake: &Intake, key: AppKey) -> Result<(), IntakeEr
     } else if row.is_none_or(|row| changed(row, &taken)) {
         intake.store.cluster_take(&intake.claim, &taken).await?;
     } else {
-        if row.is_some_and(|row| age_of(&declaration(&taken), &declaration(row)) == Age::SameAtOtherVersion) {
+        // After a refusal, a person wrote the content again. An earlier state is to be told from that version.
+        let was_refused = intake.refusals.get(KIND, &key).is_some();
+        let is_other = |row| age_of(&declaration(&taken), &declaration(row)) == Age::SameAtOtherVersion;
+        if was_refused || row.is_some_and(is_other) {
             intake.store.cluster_take(&intake.claim, &taken).await?;
         }
         intake.refuse(KIND, &key, None);

@@ -235,6 +235,9 @@ async fn a_hub_restored(fleet: &mut Fleet, revisions: Revisions, [old, young]: [
     fleet.apply("hub", &web(&deleted, "web", 3))?;
     fleet.ready(&deleted, "web").await?;
     fleet.meridian(&["cluster", "cordon", "south-a"])?;
+    // An earlier restore may have left a label.
+    let before = fleet.get("hub", "mcl", "", "north-b")?.context("a cluster")?;
+    let before = before["metadata"]["labels"]["tier"].as_str().unwrap_or_default().to_owned();
     let snapshot = fleet.bed.snapshot("hub", old).await?;
     fleet.meridian(&["cluster", "uncordon", "south-a"])?;
     policy(fleet, &by_policy, "north-b")?;
@@ -247,13 +250,12 @@ async fn a_hub_restored(fleet: &mut Fleet, revisions: Revisions, [old, young]: [
     // Revisions that the hub assigns after the restore stay below the revision of the label.
     write_often(fleet, &by_policy)?;
     // A label does not raise the generation of its object.
-    fleet.kubectl("hub", &["label", "mcl", "north-b", "tier=gold"])?;
     let tier = "labels ->> 'tier'";
+    // The value is new, whatever an earlier restore left behind.
+    fleet.kubectl("hub", &["label", "--overwrite", "mcl", "north-b", &format!("tier={old}")])?;
     let labelled = format!("select {tier} from cluster where name = 'north-b'");
-    eventually("the label is taken in", SOON, async || {
-        Ok((fleet.bed.postgres.query(&labelled)? == "gold").then_some(()))
-    })
-    .await?;
+    eventually("the label is taken in", SOON, async || Ok((fleet.bed.postgres.query(&labelled)? == old).then_some(())))
+        .await?;
     namespace(fleet, young)?;
     fleet.apply("hub", &web(young, "web", 3))?;
     fleet.ready(young, "web").await?;
@@ -268,7 +270,7 @@ async fn a_hub_restored(fleet: &mut Fleet, revisions: Revisions, [old, young]: [
     fleet.meridian(&["cluster", "uncordon", "south-a"])?;
     // With bumped revisions, the next write to the object hides that its version went back.
     if matches!(revisions, Revisions::GoBack) {
-        older_cluster(fleet, "north-b", tier, ["gold", ""]).await?;
+        older_cluster(fleet, "north-b", tier, [old, &before]).await?;
     }
     deleted_since(fleet, &deleted).await?;
     ensure!(deletes(fleet, old) + deletes(fleet, young) == 0);
