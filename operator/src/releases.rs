@@ -82,7 +82,9 @@ async fn look_at_operations(starter: &ReleaseStarter, changed: &Changed) {
         match starter.store.release_applications_of(&operations).await {
             Ok(apps) => {
                 // Status shows what the operation does now.
-                apps.iter().for_each(|app| starter.hints.send(Hint::Show(*app)));
+                for app in &apps {
+                    starter.hints.send(Hint::Show(*app));
+                }
                 changed.apps.extend(apps);
                 for id in &operations {
                     changed.operations.finish(id);
