@@ -180,7 +180,7 @@ mod tests {
 
     use crds::Application;
     use domain::placement::check_spec;
-    use domain::render::{self, RenderInput};
+    use domain::render::{self, RenderInput, Rollout};
     use domain::topology::{CellFacts, CellState};
     use vocabulary::{AppKey, CellInputs, Fence};
 
@@ -234,8 +234,7 @@ mod tests {
                 siblings: &BTreeMap::new(),
                 cell: &cell,
                 object_name: &component.object_name,
-                by_release: false,
-                gray: false,
+                rollout: Rollout::CellByCell,
                 replicas: (Some(component) == blueprint.divided.map(|i| &blueprint.components[i])).then_some(3),
                 owns_replicas: false,
                 suspended: false,

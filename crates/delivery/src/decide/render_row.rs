@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::render::{self, RenderInput};
+use domain::render::{self, RenderInput, Rollout};
 use domain::stored_revision::StoredRevision;
 use domain::topology::{CellFacts, Topology};
 use store::{PlacementRow, Slot};
@@ -60,8 +60,11 @@ pub(crate) fn render_row(
         siblings: input.siblings,
         cell: input.cell,
         object_name: &row.object.name,
-        by_release: input.by_release,
-        gray: row.slot == Slot::Gray,
+        rollout: match row.slot {
+            Slot::Gray => Rollout::Gray,
+            Slot::Main if input.by_release => Rollout::Main,
+            Slot::Main => Rollout::CellByCell,
+        },
         replicas,
         owns_replicas: input.own_replicas.is_some(),
         suspended: input.suspended,

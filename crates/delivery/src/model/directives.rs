@@ -79,7 +79,9 @@ impl Tables {
                 let Some(app) = apps(app) else { return };
                 let keys: Vec<String> =
                     self.directives.keys().filter(|key| key.starts_with(&release_key(app, ""))).cloned().collect();
-                keys.into_iter().for_each(|key| self.end_directive(key));
+                for key in keys {
+                    self.end_directive(key);
+                }
             }
             DirectiveEdit::Put { key, effect, app, cell } => {
                 let target = match cell {

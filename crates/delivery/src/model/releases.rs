@@ -29,7 +29,7 @@ fn gray_objects(world: &World<'_>) -> usize {
 }
 
 #[test]
-fn release_moves_replicas_to_the_gray_slot_and_back_and_lowers_none() {
+fn release_moves_replicas_to_the_gray_slot_and_back() {
     let app = |change: AppEdit| Edit { what: What::App(0, change), steps: Vec::new(), rest: true };
     let release = |cluster, revision, gray, main| {
         let edit = DirectiveEdit::Release { app: 0, cell: None, revision, gray, main };

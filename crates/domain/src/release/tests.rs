@@ -181,7 +181,10 @@ fn percentages_round_up() {
 type Half = (u8, bool);
 
 /// Cells with targets and places in pairs, whether there is a beta, and growing shares.
-fn fleets() -> impl Generator<Value = (Vec<(i32, Option<Half>)>, bool, Vec<i32>)> {
+/// Cells with replicas and half of a pair, whether beta comes first, and shares of the batches.
+type Fleet = (Vec<(i32, Option<Half>)>, bool, Vec<i32>);
+
+fn fleets() -> impl Generator<Value = Fleet> {
     let place = proptest::option::of((0_u8..3, any::<bool>()));
     (
         proptest::collection::vec((0_i32..12, place), 1..9),

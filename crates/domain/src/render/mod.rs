@@ -117,6 +117,17 @@ pub struct Blueprint {
     pub revision: ContentHash,
 }
 
+/// How new revisions reach the pods of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rollout {
+    /// Cell by cell, as the template of the workload says.
+    CellByCell,
+    /// By releases: no pod goes before its successor is available.
+    Main,
+    /// By releases, and the object is the gray workload beside the main one. Its selector and its pods carry the slot.
+    Gray,
+}
+
 /// All inputs for rendering one object.
 #[derive(Debug, Clone, Copy)]
 pub struct RenderInput<'a> {
@@ -130,10 +141,8 @@ pub struct RenderInput<'a> {
     pub cell: &'a CellFacts,
     /// Name of the object in the member, as stored in its row.
     pub object_name: &'a str,
-    /// Whether new revisions of the Application reach the pods by releases.
-    pub by_release: bool,
-    /// Whether the object is the gray workload beside the main one. Its selector and its pods carry the slot.
-    pub gray: bool,
+    /// How new revisions of the Application reach the object's pods.
+    pub rollout: Rollout,
     /// `spec.replicas` to set. Kinds without replicas ignore it.
     pub replicas: Option<i32>,
     /// Whether Meridian owns `spec.replicas` of the live object.

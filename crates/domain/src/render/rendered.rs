@@ -8,7 +8,7 @@ use super::checks::result_problems;
 use super::fields::canonical_hash;
 use super::kinds::{group, has_replicas, pod_template_path};
 use super::name::is_per_declared_cell;
-use super::{RenderError, RenderInput, Rendered, overrides, references, strategy, zones};
+use super::{RenderError, RenderInput, Rendered, Rollout, overrides, references, strategy, zones};
 use crds::application::v1alpha1::Scope;
 
 /// Renders one object. The same input gives the same object.
@@ -40,10 +40,10 @@ pub fn render(input: &RenderInput<'_>) -> Result<Rendered, RenderError> {
     }
     references::rewrite(&component.api_version, &component.kind, &mut object, input.siblings);
     bind_to_cell(input, &mut object)?;
-    if input.by_release && component.scope == Scope::Divided {
+    if input.rollout != Rollout::CellByCell && component.scope == Scope::Divided {
         strategy::keep_available(component, &mut object);
     }
-    if input.gray {
+    if input.rollout == Rollout::Gray {
         mark_gray(input, &mut object)?;
     }
     if let Some(spread) = input.inputs.zone_spread {
@@ -124,7 +124,7 @@ fn bind_to_cell(input: &RenderInput<'_>, object: &mut Value) -> Result<(), Rende
     Ok(())
 }
 
-/// Tells the gray workload's pods from those of the main one.
+/// Labels the pods of the gray workload, and makes its selector select no others.
 ///
 /// Services select both. The main workload's selector matches gray pods too; a controller counts only pods that it owns.
 fn mark_gray(input: &RenderInput<'_>, object: &mut Value) -> Result<(), RenderError> {
@@ -192,8 +192,7 @@ mod tests {
             siblings: &BTreeMap::new(),
             cell: &cell,
             object_name: "web",
-            by_release: false,
-            gray: false,
+            rollout: Rollout::CellByCell,
             replicas,
             owns_replicas: false,
             suspended,

@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_rolling_update_without_a_number_of_its_own_keeps_all_pods() {
+    fn rolling_update_without_a_number_keeps_all_pods() {
         let kept = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0}});
         for (case, kind, strategy, expected) in [
             ("nothing is stated", "Deployment", Value::Null, kept),
