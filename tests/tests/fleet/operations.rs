@@ -88,5 +88,6 @@ pub(crate) async fn pipelines_start_once_and_wait_by_curl(fleet: &mut Fleet) -> 
     ensure!(operation["state"] == "Succeeded", "{operation}");
     ensure!(fleet.get("south-a", "deployment", "op-curl", "web")?.is_none(), "the drained cluster is empty");
     fleet.meridian(&["op", "undo", &id])?;
+    ensure!(fleet.meridian(&["whoami"])?.contains("alice"), "the server recognizes the caller");
     Ok(())
 }
