@@ -125,6 +125,10 @@ async fn look_at_apps(starter: &ReleaseStarter, changed: &Changed) {
                     changed.apps.push(app);
                     changed.apps.finish(&app);
                 }
+                // The scheduler usually decides within milliseconds, and the pause grows where it does not.
+                Ok(Looked::Undecided) => {
+                    changed.apps.fail(&app);
+                }
                 Ok(Looked::Nothing | Looked::Started(_) | Looked::Superseded(_)) => changed.apps.finish(&app),
                 Err(error) => {
                     // Locks of other operations, such as a drain, are among the reasons.

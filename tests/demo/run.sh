@@ -81,6 +81,8 @@ jq -e .succeeded <<<"$state" >/dev/null
 run meridian op undo "$id"
 
 tell "A release: one pod in each cell, then half, then all"
+run meridian rebalance catalog -n shop --yes
+run meridian app status catalog -n shop --wait --timeout 1m >/dev/null
 release='{"beta": true, "batches": ["50%"], "minReady": "1s", "deadline": "10s"}'
 run kubectl patch mapp catalog -n shop --type merge -p "{\"spec\": {\"release\": $release}}"
 run meridian release start catalog -n shop --image server=registry.example.com/catalog:1.1 --wait --timeout 2m

@@ -40,6 +40,8 @@ pub struct ReleaseStarter {
 pub enum Looked {
     /// Nothing is to be done, or nothing before the next hint.
     Nothing,
+    /// The scheduler has not decided the present spec yet. The application is to be looked at again.
+    Undecided,
     /// A release was started.
     Started(OperationId),
     /// An operation for another revision was asked to end.
@@ -93,6 +95,9 @@ impl ReleaseStarter {
         }
         if !candidate.is_due {
             return Ok(Looked::Nothing);
+        }
+        if !candidate.is_decided {
+            return Ok(Looked::Undecided);
         }
         let id = derived_id(candidate, row.as_ref());
         match self.store.operation_get(id).await? {

@@ -97,6 +97,8 @@ pub struct ReleaseCandidate {
     pub wanted: ContentHash,
     /// Some cell holds another revision in its main slot, and the application asks for releases.
     pub is_due: bool,
+    /// The scheduler has decided the present spec: cells that need no restart have the wanted revision.
+    pub is_decided: bool,
 }
 
 /// A release operation that is not over.
@@ -238,8 +240,8 @@ impl Store {
     pub async fn release_candidates(&self, apps: &[AppId]) -> Result<Vec<ReleaseCandidate>, StoreError> {
         let rows = sqlx::query!(
             r#"
-            SELECT id, namespace, name, revision, due AS "due!" FROM (
-              SELECT a.id, a.namespace, a.name, a.revision, r.state,
+            SELECT id, namespace, name, revision, due AS "due!", decided AS "decided!" FROM (
+              SELECT a.id, a.namespace, a.name, a.revision, r.state, a.decided_generation >= a.generation AS decided,
                 a.removal IS NULL AND a.intent -> 'release' IS NOT NULL
                 AND (r.state IS DISTINCT FROM 'RolledBack' OR r.revision <> a.revision OR r.superseded_by IS NOT NULL)
                 AND EXISTS (
@@ -260,6 +262,7 @@ impl Store {
                     key: AppKey { namespace: row.namespace, name: row.name },
                     wanted: parse_hash(&row.revision, "application.revision")?,
                     is_due: row.due,
+                    is_decided: row.decided,
                 })
             })
             .collect()

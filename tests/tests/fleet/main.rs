@@ -94,6 +94,7 @@ fn main() -> ExitCode {
         takeover::a_scale_up_survives_a_database_that_is_gone_for_a_while,
         takeover::a_scale_up_survives_a_database_without_a_free_connection,
         takeover::accepted_changes_are_delivered_while_the_hub_is_down,
+        releases::ten_releases_survive_kills_at_random_moments,
         members_restored::a_member_restored_from_an_older_snapshot_is_put_right,
         members_restored::a_member_restored_with_revisions_that_go_back_is_put_right,
         members_restored::an_object_deleted_behind_our_back_is_made_again_once,

@@ -1,5 +1,7 @@
 //! Releases on real control planes: batches, a rollback by itself, and what stands while one is open.
 
+use std::time::Duration;
+
 use acceptance::manifests::{MEMBERS, namespace, patch, web};
 use acceptance::{Fleet, History, SOON, condition};
 use anyhow::{Context, ensure};
@@ -135,4 +137,44 @@ pub(crate) async fn a_bad_image_is_rolled_back_by_itself_and_stays_away(fleet: &
     release_is(fleet, "rel-bad", 2, "Succeeded").await?;
     fleet.ready("rel-bad", "web").await?;
     all_run(fleet, "rel-bad", "web:2", 9)
+}
+
+/// Number of releases while processes are killed.
+const RELEASES: usize = 10;
+
+/// Kills operators and the server of the API in turn at random moments of ten releases.
+pub(crate) async fn ten_releases_survive_kills_at_random_moments(fleet: &mut Fleet) -> anyhow::Result<()> {
+    fleet.start_api(true).await?;
+    namespace(fleet, "rel-kill")?;
+    let manifest = |number: usize| {
+        let mut manifest = released("rel-kill", &format!("web:{number}"), 6);
+        (manifest["spec"]["release"]["minReady"], manifest["spec"]["release"]["deadline"]) =
+            (json!("0s"), json!("60s"));
+        manifest
+    };
+    fleet.apply("hub", &manifest(0))?;
+    fleet.ready("rel-kill", "web").await?;
+    let history = History::follow(fleet, &MEMBERS, DEPLOYMENTS, "rel-kill").await?;
+    let seed = u64::from(std::process::id());
+    for number in 1..=RELEASES {
+        fleet.apply("hub", &manifest(number))?;
+        // A linear congruential generator with the constants of Knuth's MMIX is random enough for moments.
+        let random =
+            (seed + number as u64).wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        tokio::time::sleep(Duration::from_millis(100 + (random >> 33) % 3_000)).await;
+        let victim = number % (fleet.operators.len() + 1);
+        let process = match fleet.operators.get_mut(victim) {
+            Some(operator) => &mut operator.process,
+            None => &mut fleet.api.as_mut().context("no server of the API runs")?.process,
+        };
+        process.kill()?;
+        process.start()?;
+        release_is(fleet, "rel-kill", number, "Succeeded").await.with_context(|| format!("seed {seed}"))?;
+    }
+    fleet.ready("rel-kill", "web").await?;
+    all_run(fleet, "rel-kill", &format!("web:{RELEASES}"), 6)?;
+    history.available_at_least(6).with_context(|| format!("seed {seed}"))?;
+    let left = fleet.bed.postgres.query("select count(*) from placement_directive where effect ? 'Release'")?;
+    ensure!(left == "0", "{left} directives of releases are left");
+    fleet.meridian(&["app", "delete", "web", "-n", "rel-kill", "--yes", "--timeout", "60s"]).map(drop)
 }

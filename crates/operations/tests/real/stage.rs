@@ -117,6 +117,12 @@ impl Stage {
     pub(crate) async fn want(&self, revision: ContentHash, generation: i64) {
         let taken = application(revision, &self.release, generation);
         self.store.application_take(&self.claim, &taken, &self.sealing).await.unwrap();
+        self.decide();
+    }
+
+    /// Lets the scheduler have decided the present spec.
+    pub(crate) fn decide(&self) {
+        self.sql("UPDATE application SET decided_generation = generation");
     }
 
     pub(crate) fn sql(&self, statement: &str) -> String {

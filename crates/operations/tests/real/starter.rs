@@ -13,6 +13,10 @@ async fn newer_revision_supersedes_an_open_release() {
     let release = json!({"beta": true, "minReady": "0s"});
     let stage = Stage::begin(&[cell("east", 2), cell("west", 2)], release).await;
     stage.break_revision(new());
+    stage.sql("UPDATE application SET decided_generation = 0");
+    let undecided = stage.candidate().await.unwrap();
+    assert_eq!(stage.starter.look_at(&undecided).await.unwrap(), Looked::Undecided, "cells may take it by themselves");
+    stage.decide();
     let candidate = stage.candidate().await.unwrap();
     let Looked::Started(first) = stage.starter.look_at(&candidate).await.unwrap() else { panic!("not started") };
     assert_eq!(stage.starter.look_at(&candidate).await.unwrap(), Looked::Nothing, "it is not started twice");
