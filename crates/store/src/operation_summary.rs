@@ -43,8 +43,8 @@ impl Store {
               SELECT s.step ->> 'title'
               FROM jsonb_array_elements(o.plan -> CASE o.phase WHEN 'Revert' THEN 'revert' ELSE 'forward' END)
                 WITH ORDINALITY AS s (step, number)
-              WHERE NOT EXISTS (SELECT 1 FROM operation_target t
-                WHERE t.operation = o.id AND t.step = s.step ->> 'id' AND t.state IN ('Succeeded', 'Skipped'))
+              WHERE NOT coalesce((SELECT bool_or(t.state IN ('Succeeded', 'Skipped')) FROM operation_target t
+                WHERE t.operation = o.id AND t.step = s.step ->> 'id'), false)
               ORDER BY s.number LIMIT 1) AS title
             FROM operation o WHERE o.id = ANY($1)"#,
             &ids

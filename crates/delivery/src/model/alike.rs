@@ -95,8 +95,11 @@ pub(super) async fn compare(store: &Store, tables: &Tables, names: &Names) -> Re
     let (model, bookings) = (tables.fleet_rows().bookings, store.reservation_sums().await.map_err(unread)?);
     same("sums of reservations", model.sums, bookings.sums)?;
     same("versions of reservations", model.versions, bookings.versions)?;
-    let directive =
-        |row: &DirectiveRow, app| DirectiveRow { id: 0, app, since: jiff::Timestamp::UNIX_EPOCH, ..row.clone() };
+    let directive = |row: &DirectiveRow, app| {
+        let mut row = DirectiveRow { id: 0, app, since: jiff::Timestamp::UNIX_EPOCH, ..row.clone() };
+        row.effect.sort_all_objects();
+        row
+    };
     let model = tables.directives.values().map(|row| directive(row, row.app.map(|app| names.app(app))));
     let stored = store.directive_list().await.map_err(unread)?;
     same("placement_directive", model, stored.iter().map(|row| directive(row, row.app)))?;
