@@ -81,6 +81,7 @@ jq -e .succeeded <<<"$state" >/dev/null
 run meridian op undo "$id"
 
 tell "A release: one pod in each cell, then half, then all"
+kubectl wait --for=condition=RebalanceNeeded mapp/catalog -n shop --timeout=30s >/dev/null
 run meridian rebalance catalog -n shop --yes
 run meridian app status catalog -n shop --wait --timeout 1m >/dev/null
 release='{"beta": true, "batches": ["50%"], "minReady": "1s", "deadline": "10s"}'
