@@ -21,7 +21,7 @@ use crate::shell::{emit, outcome};
 /// Code of the server where another field manager owns fields.
 const FIELDS_OWNED: &str = "fields-owned";
 
-/// What a command does after its release began.
+/// Behaviour of a command after its release began.
 #[derive(Debug, Clone, Copy)]
 struct After {
     /// Timeout for the wait; `None` does not wait.

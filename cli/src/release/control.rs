@@ -10,7 +10,7 @@ use crate::op::{report, send, title};
 use crate::progress::Progress;
 use crate::shell::outcome;
 
-/// What a person asks of a release.
+/// Verb of a person for a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReleaseVerb {
     Pause,
@@ -22,7 +22,7 @@ pub(super) enum ReleaseVerb {
     Retry,
 }
 
-/// What is sent to the server.
+/// Request that carries out a verb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sent {
     /// A verb of the operation.

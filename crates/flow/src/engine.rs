@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use domain::operation::Priority;
 use store::{Hint, Hints, Keeper, Store, Terms};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
@@ -18,6 +19,18 @@ use crate::times::FlowTimes;
 ///
 /// All processes want the same ones, so further operations wait until one of these ends.
 const OWNED_MAX: usize = 256;
+/// Number of these that releases and rollouts leave to kinds of higher priority.
+///
+/// Any tenant starts releases. However many wait for their pods, a drain or a recovery begins at once.
+const RESERVED: usize = 64;
+
+/// Returns the number of owned operations from which on a process takes no more of this priority.
+const fn owned_max(priority: Priority) -> usize {
+    match priority {
+        Priority::Rollout | Priority::Release => OWNED_MAX - RESERVED,
+        Priority::Migration | Priority::Drain | Priority::GracefulRecovery | Priority::ForcedRecovery => OWNED_MAX,
+    }
+}
 
 /// The engine with its dependencies.
 #[derive(Debug, Clone)]
@@ -70,7 +83,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Wants the leases of active operations of known kinds, up to `OWNED_MAX`, and leaves those that ended.
+    /// Wants the leases of active operations of known kinds, up to [`owned_max`], and leaves those that ended.
     async fn cover(
         &self,
         running: &mut BTreeMap<OperationId, CancellationToken>,
@@ -92,11 +105,11 @@ impl Engine {
             !ended
         });
         for operation in active {
-            if running.len() >= OWNED_MAX {
-                break;
-            }
             let kind = self.kinds.get(&operation.kind).filter(|kind| kind.supports(operation.logic_version));
             let (Some(kind), false) = (kind, running.contains_key(&operation.id)) else { continue };
+            if running.len() >= owned_max(kind.priority()) {
+                continue;
+            }
             let token = shutdown.child_token();
             running.insert(operation.id, token.clone());
             let terms = self.keeper.want(&lease(operation.id));
@@ -142,4 +155,16 @@ impl Engine {
 
 pub(crate) fn lease(id: OperationId) -> String {
     format!("operation/{id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_leave_room_for_drains_and_recoveries() {
+        for (urgent, patient) in [(Priority::Drain, Priority::Release), (Priority::ForcedRecovery, Priority::Rollout)] {
+            assert!(owned_max(urgent) >= owned_max(patient) + RESERVED, "{urgent:?} and {patient:?}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! What attempts reported and the owner has not stored yet.
+//! Reports of attempts that the owner has not stored yet.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::attempt::Report;
 /// Maximum length of a progress message, in bytes.
 const MESSAGE_MAX: usize = 2_048;
 
-/// What the owner knows and has not stored yet.
+/// Reports that the owner has received and not stored yet.
 #[derive(Default)]
 pub(crate) struct News {
     pub(crate) outcomes: Vec<(Key, (i32, i32), Outcome)>,

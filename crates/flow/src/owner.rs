@@ -48,7 +48,7 @@ struct Running {
     _task: AbortOnDropHandle<()>,
 }
 
-/// What a hint means to the owner.
+/// Meaning of a hint for the owner.
 enum Heard {
     /// The operation may have changed.
     Changed,

@@ -56,12 +56,15 @@ impl Releases {
 }
 
 /// Returns the revision that most cells run, the wanted one where no cell runs any.
+///
+/// Of two that equally many cells run, the one that is not wanted counts: the wanted one may be about to be taken back.
 fn stable(facts: &AppSnapshot) -> ContentHash {
     let mut counts: BTreeMap<ContentHash, usize> = BTreeMap::new();
     for held in facts.cells.values() {
         *counts.entry(held.revision).or_default() += 1;
     }
-    counts.into_iter().max_by_key(|(_, count)| *count).map_or(facts.wanted, |(revision, _)| revision)
+    let most = counts.into_iter().max_by_key(|(revision, count)| (*count, *revision != facts.wanted));
+    most.map_or(facts.wanted, |(revision, _)| revision)
 }
 
 /// Returns whether replicas of a revision can be divided between a main and a gray workload.

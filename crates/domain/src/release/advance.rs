@@ -22,7 +22,7 @@ pub enum Scope {
     OneByOne,
 }
 
-/// What a step does next.
+/// Next action of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
     /// These cells are asked for something else than before.

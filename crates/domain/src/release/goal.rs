@@ -9,7 +9,7 @@ use super::division::{CellShare, divide};
 use super::strategy::Share;
 use super::waves::Wave;
 
-/// What a release asks of a cell.
+/// Slots of a cell that a release gives its revision.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Asked {
     /// Replicas that run the revision in the gray slot.
@@ -23,7 +23,7 @@ pub struct Asked {
 pub struct ReleaseCell {
     /// Replicas of the cell over both slots.
     pub target: i32,
-    /// What is asked of the cell now. A cell that holds the revision by itself counts as asked.
+    /// Slots that the release gives its revision now. A cell that holds the revision by itself counts as asked.
     pub asked: Asked,
     /// Wave of the cell.
     pub wave: Wave,

@@ -27,7 +27,7 @@ pub(super) struct Actor<'a> {
     pub(super) attempt: &'a Attempt,
 }
 
-/// What an attempt is about.
+/// The application and the parameters of an attempt.
 struct Subject {
     key: AppKey,
     params: StepParams,

@@ -25,7 +25,7 @@ pub(super) struct Arrival {
     /// Available replicas of the revision, of those that are to run it.
     pub(super) available: i32,
     pub(super) expected: i32,
-    /// What keeps the cell from being there, besides missing replicas.
+    /// Reason why the cell is not there, other than missing replicas.
     pub(super) obstacle: Option<String>,
 }
 

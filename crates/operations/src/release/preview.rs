@@ -1,4 +1,4 @@
-//! What a person sees before a release starts: the batches with their replicas by cell. Pure.
+//! Preview of a release for a person: the batches with their replicas by cell. Pure.
 
 use std::collections::BTreeMap;
 

@@ -183,6 +183,18 @@ fn a_new_cell_is_told_at_once_what_it_is() {
 }
 
 #[test]
+fn new_cell_takes_the_revision_that_is_not_being_released() {
+    for released in CLUSTERS {
+        let (mut facts, _) = application([(CellInputs::default(), true), (CellInputs::default(), true)]);
+        facts.intent.release = Some(serde_json::from_value(json!({})).unwrap());
+        let old = ContentHash::of(b"old");
+        facts.cells.iter_mut().filter(|(cell, _)| cell.as_str() != released).for_each(|(_, held)| held.revision = old);
+        let releases = Releases::of(&snapshot(&json!({})), &facts);
+        assert_eq!(releases.main_of(&"north".parse().unwrap(), None), old, "{released} has the released one");
+    }
+}
+
+#[test]
 fn a_cell_of_which_an_older_program_decided_was_told_what_it_is() {
     let (mut facts, wanted) = application([(CellInputs::default(), true), (CellInputs::default(), true)]);
     for held in facts.cells.values_mut() {
